@@ -1,0 +1,36 @@
+//! `reminder-sent`: when a reminder was accepted by a provider, marks that version of it done.
+//!
+//! Triggered by `reminder.sent` on `reminders`. Writes the story of the task and tells connected clients (`task.changed`).
+//!
+//! Runs twice without harm: everything happens in the transaction that claims the event. A reminder that was moved or
+//! cancelled meanwhile has another version and stays as it is.
+
+use axum::Router;
+use serde_json::json;
+use shared::{
+    App,
+    event::Event,
+    inbox::{self, Failure},
+    schema::{Payload as _, ReminderSent, TaskChanged},
+};
+
+/// `POST /events/reminder-sent`.
+pub fn router(app: App) -> Router {
+    inbox::router(app, handle)
+}
+
+async fn handle(app: App, event: Event<ReminderSent>) -> Result<(), Failure> {
+    let Some(mut tx) = inbox::claim(&app, &event).await? else { return Ok(()) };
+    let sent = &event.data;
+    tx.audit(&event, json!({"channel": sent.channel, "delivery_id": sent.delivery_id})).await?;
+    sqlx::query!(
+        "update task_reminders set state = 'sent', updated_at = now()
+         where id = $1 and version = $2 and state in ('scheduled', 'failed')",
+        sent.reminder_id,
+        sent.reminder_version,
+    )
+    .execute(tx.conn())
+    .await?;
+    tx.emit(&TaskChanged { task: event.data.task, cause: ReminderSent::TYPE }).await?;
+    tx.commit(&app).await
+}

@@ -1,0 +1,30 @@
+//! `task-created`: when a task was created, arms its reminders.
+//!
+//! Triggered by `task.created` on `task-events`. Writes the story of the task and tells connected clients (`task.changed`).
+//!
+//! Runs twice without harm: arming and deleting jobs is idempotent and follows the rows as they are now, not the event; the
+//! rest happens in the transaction that claims the event.
+
+use axum::Router;
+use serde_json::json;
+use shared::{
+    App,
+    event::Event,
+    inbox::{self, Failure},
+    reminder,
+    schema::{Payload as _, TaskCreated, TaskChanged},
+};
+
+/// `POST /events/task-created`.
+pub fn router(app: App) -> Router {
+    inbox::router(app, handle)
+}
+
+async fn handle(app: App, event: Event<TaskCreated>) -> Result<(), Failure> {
+    let jobs = reminder::align(&app, event.data.task.task_id).await?;
+    let Some(mut tx) = inbox::claim(&app, &event).await? else { return Ok(()) };
+    tx.audit(&event, json!({})).await?;
+    jobs.record(tx.conn()).await?;
+    tx.emit(&TaskChanged { task: event.data.task, cause: TaskCreated::TYPE }).await?;
+    tx.commit(&app).await
+}

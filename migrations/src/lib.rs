@@ -1,0 +1,57 @@
+//! The schema, as numbered SQL that only ever adds: migration 1 is what a Phase II application already has, and the
+//! statements of that application keep working on the newest schema.
+//!
+//! Running it twice changes nothing. It runs before a rollout, so code always meets a schema at least as new as its
+//! own; after a rollback the schema is newer, see [`apply`].
+
+use sqlx::{PgPool, migrate::Migrator};
+
+/// Every migration, embedded.
+pub static MIGRATOR: Migrator = sqlx::migrate!("./../migrations");
+
+/// What [`apply`] did.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Applied {
+    /// The schema is now at this version.
+    Migrated(i64),
+    /// The schema is newer than this code and says that it still serves it; nothing was changed.
+    NewerButCompatible {
+        /// The newest migration applied to the database.
+        database: i64,
+        /// The newest migration this code knows.
+        code: i64,
+    },
+}
+
+/// Brings the schema up to date.
+///
+/// # Errors
+/// When the database is newer than this code and does not say that it is compatible (`schema_compatibility.since`), when
+/// an applied migration differs from the one embedded here, or when a statement fails; then nothing of that migration stays.
+pub async fn apply(db: &PgPool) -> anyhow::Result<Applied> {
+    let code = newest();
+    let database = applied(db).await?;
+    if database > code {
+        let since: i64 = sqlx::query_scalar("select since from schema_compatibility").fetch_one(db).await?;
+        anyhow::ensure!(
+            since <= code,
+            "the database is at migration {database} and serves code from migration {since} on; this code stops at {code}"
+        );
+        return Ok(Applied::NewerButCompatible { database, code });
+    }
+    MIGRATOR.run(db).await?;
+    Ok(Applied::Migrated(code))
+}
+
+fn newest() -> i64 {
+    MIGRATOR.iter().map(|migration| migration.version).max().unwrap_or(0)
+}
+
+/// The newest migration the database has seen, 0 for a database that never saw one.
+async fn applied(db: &PgPool) -> sqlx::Result<i64> {
+    let known: bool = sqlx::query_scalar("select to_regclass('_sqlx_migrations') is not null").fetch_one(db).await?;
+    if !known {
+        return Ok(0);
+    }
+    sqlx::query_scalar("select coalesce(max(version), 0) from _sqlx_migrations where success").fetch_one(db).await
+}

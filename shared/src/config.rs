@@ -1,0 +1,86 @@
+//! What a function reads from its environment: this struct is the manual.
+
+use std::{str::FromStr as _, time::Duration};
+
+use anyhow::Context as _;
+use clap::Parser;
+use secrecy::{ExposeSecret as _, SecretString};
+use sqlx::{
+    PgPool,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
+
+/// The configuration every function has. A function with settings of its own has a struct like this one beside their user.
+#[derive(Parser, Clone, Debug)]
+#[command(about, long_about = None)]
+pub struct Config {
+    /// PostgreSQL: `postgres://user:password@host/database`.
+    #[arg(long, env, hide_env_values = true)]
+    pub database_url: SecretString,
+    /// Where to listen.
+    #[arg(long, env, default_value_t = 8080)]
+    pub port: u16,
+    /// The gRPC address of this function's daprd.
+    #[arg(long, env, default_value = "http://127.0.0.1:50001")]
+    pub dapr_grpc_endpoint: String,
+    /// The gRPC address of `reminder-due`'s daprd, which owns the reminder jobs; this function's own where not given.
+    #[arg(long, env)]
+    pub reminder_due_dapr_endpoint: Option<String>,
+    /// The app-id that service invocation of `reminder-due` goes to.
+    #[arg(long, env, default_value = "reminder-due")]
+    pub reminder_due_app_id: String,
+    /// Shown to daprd with every call.
+    #[arg(long, env, hide_env_values = true)]
+    pub dapr_api_token: Option<SecretString>,
+    /// Expected from daprd on every event and job route.
+    #[arg(long, env, hide_env_values = true)]
+    pub app_api_token: SecretString,
+    /// The Dapr pub/sub component.
+    #[arg(long, env, default_value = "pubsub")]
+    pub pubsub_name: String,
+    /// The Dapr state store.
+    #[arg(long, env, default_value = "statestore")]
+    pub state_store: String,
+    /// The Dapr secret store.
+    #[arg(long, env, default_value = "secrets")]
+    pub secret_store: String,
+    /// Connections to PostgreSQL at most.
+    #[arg(long, env, default_value_t = 10)]
+    pub database_connections: u32,
+}
+
+impl Config {
+    /// Where reminder jobs are scheduled.
+    #[must_use]
+    pub fn reminder_endpoint(&self) -> &str {
+        self.reminder_due_dapr_endpoint.as_deref().unwrap_or(&self.dapr_grpc_endpoint)
+    }
+
+    /// A pool that connects on first use. Nothing may hang on the server: a transaction that idles ends after 15 s, a lock
+    /// is waited for 10 s, a statement runs 30 s, a connection whose peer is silent ends after 15 s.
+    ///
+    /// # Errors
+    /// When `DATABASE_URL` is not one.
+    pub fn pool(&self) -> anyhow::Result<PgPool> {
+        let options = PgConnectOptions::from_str(self.database_url.expose_secret())
+            .context("DATABASE_URL is not of the form postgres://user:password@host/database")?
+            .options([
+                ("idle_in_transaction_session_timeout", "15s"),
+                ("lock_timeout", "10s"),
+                ("statement_timeout", "30s"),
+                ("tcp_user_timeout", "15s"),
+            ]);
+        Ok(PgPoolOptions::new()
+            .max_connections(self.database_connections)
+            .acquire_timeout(Duration::from_secs(5))
+            .connect_lazy_with(options))
+    }
+}
+
+/// Reads a configuration from the environment, or ends the process with one line that says what is wrong: a function with a
+/// bad configuration must not bind its port.
+#[must_use]
+pub fn from_env<C: Parser>() -> C {
+    // Arguments belong to the binary (`upkeep --repair`); the configuration is the environment alone.
+    C::try_parse_from(std::env::args_os().take(1)).unwrap_or_else(|error| error.exit())
+}

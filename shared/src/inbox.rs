@@ -1,0 +1,366 @@
+//! The inbox: a function handles each event once, however often, however concurrently and in whatever order it comes.
+//!
+//! [`receive`] is the route of an event. A delivery takes these steps, in this order, because each other order has a hole:
+//!
+//! 1. Already claimed: 200. Nothing else is done again.
+//! 2. The function's effects outside the database, which must be idempotent (arm a job, delete one). A failure is a 5xx, so
+//!    they come again. Done after the claim they would be lost with the process.
+//! 3. One transaction: [`claim`] the event, write rows, emit events. The claim is an `insert … on conflict do nothing`, so
+//!    a concurrent duplicate waits for the first to commit and then sees that nothing is left to do.
+//!
+//! The answer is 200 when the event is handled or rejected and 5xx otherwise; daprd delivers again, every 2 s, without end. It
+//! is never 404: daprd takes that as done (dapr `pkg/runtime/subscription/postman/http/http.go`).
+//!
+//! An outage never rejects an event. What can never succeed, an event that is not what its type says or the fifth failure that
+//! is not an outage, is rejected by the function itself: its claim and a row of `dead_letters` with the reason, in one
+//! transaction, then 200, so that the neighbours flow.
+
+use std::time::Duration;
+
+use axum::{
+    Router,
+    body::Bytes,
+    extract::{DefaultBodyLimit, State},
+    http::{HeaderMap, StatusCode},
+    routing::{MethodRouter, post},
+};
+use sqlx::{PgPool, Postgres, Transaction};
+use subtle::ConstantTimeEq as _;
+use uuid::Uuid;
+
+use crate::{
+    App, audit,
+    event::{self, Event, Trace},
+    outbox,
+    schema::Payload,
+    sidecar::SidecarError,
+};
+
+/// A handler that takes longer has failed; it may be at work still, so the claim must hold against that.
+const HANDLER_LIMIT: Duration = Duration::from_secs(60);
+/// An event is rejected on this failure that is not an outage.
+const FAILURES: i32 = 5;
+
+/// Why an event was not handled this time.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// Something the function needs is away. The event comes again until it is back.
+    #[error("something needed is away")]
+    Outage(#[source] anyhow::Error),
+    /// The function failed; the fifth time rejects the event.
+    #[error("the function failed")]
+    Fault(#[source] anyhow::Error),
+    /// The event can never be handled.
+    #[error("the event can never be handled: {0}")]
+    Reject(String),
+}
+
+impl From<sqlx::Error> for Failure {
+    fn from(error: sqlx::Error) -> Self {
+        if is_outage(&error) { Self::Outage(error.into()) } else { Self::Fault(error.into()) }
+    }
+}
+
+impl From<SidecarError> for Failure {
+    fn from(error: SidecarError) -> Self {
+        Self::Outage(error.into())
+    }
+}
+
+/// Whether an error of the database says that it is away or overloaded, rather than that a statement is wrong. The classes are
+/// those of PostgreSQL's appendix A; 42 is here because a schema that is not there yet is an outage of the deployment.
+#[must_use]
+pub fn is_outage(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Database(error) => error.code().is_none_or(|code| {
+            matches!(code.get(..2), Some("08" | "25" | "40" | "42" | "53" | "55" | "57" | "58" | "XX"))
+        }),
+        sqlx::Error::Io(_)
+        | sqlx::Error::Tls(_)
+        | sqlx::Error::Protocol(_)
+        | sqlx::Error::PoolTimedOut
+        | sqlx::Error::PoolClosed
+        | sqlx::Error::WorkerCrashed => true,
+        _ => false,
+    }
+}
+
+/// The routes of a function that handles one type of event: `POST /events/<consumer>`.
+pub fn router<T, F, Fut>(app: App, handle: F) -> Router
+where
+    T: Payload,
+    F: Fn(App, Event<T>) -> Fut + Clone + Send + Sync + 'static,
+    Fut: Future<Output = Result<(), Failure>> + Send + 'static,
+{
+    Router::new().route(&format!("/events/{}", T::TYPE.consumer()), receive(handle)).with_state(app)
+}
+
+/// The route an event of type `T` is delivered to.
+pub fn receive<T, F, Fut>(handle: F) -> MethodRouter<App>
+where
+    T: Payload,
+    F: Fn(App, Event<T>) -> Fut + Clone + Send + Sync + 'static,
+    Fut: Future<Output = Result<(), Failure>> + Send + 'static,
+{
+    let deliver = move |State(app): State<App>, headers: HeaderMap, body: Bytes| {
+        let handle = handle.clone();
+        async move {
+            if from_daprd(&app, &headers) { deliver(app, headers, body, handle).await } else { not_from_daprd() }
+        }
+    };
+    // Above what any broker carries: a message too large for the route could not be rejected and would come for ever.
+    post(deliver).layer(DefaultBodyLimit::max(16 << 20))
+}
+
+/// The answer to a call without the token: a 5xx like every other that is no acknowledgement, since it may be our own daprd
+/// with a token that has just been changed.
+#[must_use]
+pub fn not_from_daprd() -> StatusCode {
+    tracing::warn!("a call without the application's token was refused");
+    StatusCode::SERVICE_UNAVAILABLE
+}
+
+/// Whether a request carries the token that only our daprd has, compared in constant time.
+#[must_use]
+pub fn from_daprd(app: &App, headers: &HeaderMap) -> bool {
+    use secrecy::ExposeSecret as _;
+    headers.get("dapr-api-token").is_some_and(|token| {
+        token.as_bytes().ct_eq(app.config.app_api_token.expose_secret().as_bytes()).into()
+    })
+}
+
+async fn deliver<T, F, Fut>(app: App, headers: HeaderMap, body: Bytes, handle: F) -> StatusCode
+where
+    T: Payload,
+    F: Fn(App, Event<T>) -> Fut,
+    Fut: Future<Output = Result<(), Failure>> + Send + 'static,
+{
+    let consumer = T::TYPE.consumer();
+    let letter = Letter::read::<T>(&headers, &body);
+    let event = match event::parse::<T>(&body) {
+        Ok(event) => event,
+        Err(malformed) => return reject(&app.db, letter, malformed.to_string()).await,
+    };
+    let (id, trace) = (event.id, event.trace.clone());
+    let span = tracing::info_span!("event", event.id = %id, trace.id = trace.id());
+    match standing(&app.db, consumer, id).await {
+        Ok(Standing::Claimed) => {
+            tracing::info!(event.id = %id, "{consumer}: event {id} was handled before");
+            return StatusCode::OK;
+        }
+        Ok(Standing::TooOld) => {
+            return reject(&app.db, letter, "it is older than what the inbox remembers".to_owned()).await;
+        }
+        Ok(Standing::New) => {}
+        Err(error) => return retry(consumer, id, &Failure::from(error)),
+    }
+    // In a task of its own: daprd giving up on the request must not cut the handler off in the middle, and a panic is a fault.
+    let work = tokio::spawn(tracing::Instrument::instrument(handle(app.clone(), event), span));
+    let outcome = match tokio::time::timeout(HANDLER_LIMIT, work).await {
+        Ok(Ok(outcome)) => outcome,
+        Ok(Err(panic)) => Err(Failure::Fault(anyhow::anyhow!("the handler panicked: {panic}"))),
+        Err(_) => Err(Failure::Outage(anyhow::anyhow!("the handler took longer than {HANDLER_LIMIT:?}"))),
+    };
+    match outcome {
+        Ok(()) => {
+            tracing::info!(event.id = %id, trace.id = trace.id(), "{consumer}: event {id} handled");
+            StatusCode::OK
+        }
+        Err(Failure::Reject(reason)) => reject(&app.db, letter, reason).await,
+        Err(failure @ Failure::Fault(_)) => match count(&app.db, consumer, id, &failure).await {
+            Ok(FAILURES..) => reject(&app.db, letter, format!("it failed {FAILURES} times: {}", chain(&failure))).await,
+            Ok(_) => retry(consumer, id, &failure),
+            Err(error) => retry(consumer, id, &Failure::from(error)),
+        },
+        Err(failure) => retry(consumer, id, &failure),
+    }
+}
+
+fn retry(consumer: &str, id: Uuid, failure: &Failure) -> StatusCode {
+    tracing::warn!(event.id = %id, error = chain(failure), "{consumer}: event {id} was not handled and will come again");
+    StatusCode::SERVICE_UNAVAILABLE
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
+
+enum Standing {
+    New,
+    Claimed,
+    TooOld,
+}
+
+/// Whether an event was claimed, is new, or is so old that the partition which would know is gone.
+async fn standing(db: &PgPool, consumer: &str, id: Uuid) -> sqlx::Result<Standing> {
+    let row = sqlx::query!(
+        r#"select exists (select from processed_events where consumer = $1 and event_id = $2) as "claimed!",
+                  $2 < (select event_id from marks where name = 'inbox-floor') as "too_old!""#,
+        consumer,
+        id
+    )
+    .fetch_one(db)
+    .await?;
+    Ok(match row {
+        row if row.claimed => Standing::Claimed,
+        row if row.too_old => Standing::TooOld,
+        _ => Standing::New,
+    })
+}
+
+/// The transaction in which a function handles an event it has claimed: the only way to write a handler's rows.
+#[derive(Debug)]
+pub struct Claimed {
+    tx: Transaction<'static, Postgres>,
+    trace: Trace,
+}
+
+/// Claims an event, or says `None` where it was handled before. A concurrent duplicate waits here for the first one.
+///
+/// # Errors
+/// When the database is away, or the first one takes longer than the lock timeout.
+pub async fn claim<T: Payload>(app: &App, event: &Event<T>) -> Result<Option<Claimed>, Failure> {
+    let mut tx = app.db.begin().await?;
+    let first = sqlx::query!(
+        "insert into processed_events (consumer, event_id) values ($1, $2) on conflict do nothing",
+        T::TYPE.consumer(),
+        event.id
+    )
+    .execute(&mut *tx)
+    .await?
+    .rows_affected();
+    Ok((first == 1).then(|| Claimed { tx, trace: event.trace.clone() }))
+}
+
+impl Claimed {
+    /// The connection of the transaction.
+    pub fn conn(&mut self) -> &mut sqlx::PgConnection {
+        &mut self.tx
+    }
+
+    /// Writes an event into the outbox, in the trace of the one being handled.
+    ///
+    /// # Errors
+    /// When the database is away.
+    pub async fn emit<T: Payload>(&mut self, payload: &T) -> Result<Uuid, Failure> {
+        Ok(outbox::emit(&mut self.tx, payload, &self.trace).await?)
+    }
+
+    /// Adds the event to the story of its task.
+    ///
+    /// # Errors
+    /// When the database is away.
+    pub async fn audit<T: Payload>(&mut self, event: &Event<T>, detail: serde_json::Value) -> Result<(), Failure> {
+        Ok(audit::event(&mut self.tx, event, detail).await?)
+    }
+
+    /// Makes it so, and has what was emitted published.
+    ///
+    /// # Errors
+    /// When the database is away: then nothing of it holds, or all of it, and the next delivery finds out.
+    pub async fn commit(self, app: &App) -> Result<(), Failure> {
+        self.tx.commit().await?;
+        app.outbox.wake();
+        Ok(())
+    }
+}
+
+/// An event on its way to the dead letters.
+struct Letter {
+    consumer: &'static str,
+    kind: &'static str,
+    topic: &'static str,
+    event_id: Option<Uuid>,
+    /// The event's id, or where the message lay: a letter is stored once.
+    dedupe: String,
+    payload: String,
+}
+
+impl Letter {
+    fn read<T: Payload>(headers: &HeaderMap, body: &[u8]) -> Self {
+        let payload = String::from_utf8_lossy(body).replace('\0', "\u{fffd}");
+        let event: Option<serde_json::Value> = serde_json::from_slice(body).ok();
+        let id = event.as_ref().and_then(|event| event["id"].as_str());
+        let place = ["__topic", "__partition", "__offset"].map(|name| headers.get(name).and_then(|v| v.to_str().ok()));
+        let dedupe = match (id, place) {
+            (Some(id), _) if !id.is_empty() && id.len() <= 200 => id.replace('\0', "\u{fffd}"),
+            (_, [Some(topic), Some(partition), Some(offset)]) => format!("{topic}/{partition}/{offset}"),
+            _ => Uuid::new_v5(&Uuid::NAMESPACE_OID, body).to_string(),
+        };
+        Self {
+            consumer: T::TYPE.consumer(),
+            kind: T::TYPE.as_str(),
+            topic: T::TYPE.topic(),
+            event_id: id.and_then(|id| id.parse().ok()),
+            dedupe,
+            payload,
+        }
+    }
+}
+
+/// Rejects an event: claimed and in the dead letters, in one transaction.
+async fn reject(db: &PgPool, letter: Letter, reason: String) -> StatusCode {
+    let consumer = letter.consumer;
+    let id = letter.event_id.unwrap_or_default();
+    match store(db, letter, &reason).await {
+        Ok(()) => {
+            tracing::error!(event.id = %id, reason, "{consumer}: event {id} rejected into the dead letters");
+            StatusCode::OK
+        }
+        Err(error) => retry(consumer, id, &Failure::from(error)),
+    }
+}
+
+async fn store(db: &PgPool, letter: Letter, reason: &str) -> sqlx::Result<()> {
+    let mut tx = db.begin().await?;
+    if let Some(id) = letter.event_id {
+        sqlx::query!(
+            "insert into processed_events (consumer, event_id) values ($1, $2) on conflict do nothing",
+            letter.consumer,
+            id
+        )
+        .execute(&mut *tx)
+        .await?;
+        sqlx::query!("delete from event_failures where consumer = $1 and event_id = $2", letter.consumer, id)
+            .execute(&mut *tx)
+            .await?;
+    }
+    // A letter that was replayed and is rejected again is open again.
+    sqlx::query!(
+        "insert into dead_letters (id, consumer, dedupe, event_id, type, topic, origin, reason, payload)
+         values ($1, $2, $3, $4, $5, $6, 'function', $7, $8)
+         on conflict on constraint dead_letters_once do update set state = 'open', reason = excluded.reason",
+        Uuid::now_v7(),
+        letter.consumer,
+        letter.dedupe,
+        letter.event_id,
+        letter.kind,
+        letter.topic,
+        reason.replace('\0', "\u{fffd}"),
+        letter.payload,
+    )
+    .execute(&mut *tx)
+    .await?;
+    tx.commit().await
+}
+
+/// Counts a failure of this function on this event.
+async fn count(db: &PgPool, consumer: &str, id: Uuid, failure: &Failure) -> sqlx::Result<i32> {
+    sqlx::query_scalar!(
+        "insert into event_failures (consumer, event_id, failures, reason) values ($1, $2, 1, $3)
+         on conflict on constraint event_failures_pkey do update
+         set failures = event_failures.failures + 1, reason = excluded.reason, failed_at = now()
+         returning failures",
+        consumer,
+        id,
+        chain(failure),
+    )
+    .fetch_one(db)
+    .await
+}

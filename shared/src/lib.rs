@@ -1,0 +1,33 @@
+//! What every function of Punctual shares: the schema of its events, and what makes them take effect exactly once.
+//!
+//! A **function** is a small crate under `functions/`. An **event** is a row of `task_events` first (the **outbox**),
+//! published on a topic after the commit; the **inbox** lets its one function handle it once, however often it comes.
+//! The modules are these words:
+//!
+//! - [`event`], [`schema`]: the types of events, what they carry, the CloudEvents they travel as
+//! - [`outbox`]: writes an event in the transaction of its change, publishes it after the commit
+//! - [`inbox`]: receives an event, claims it, tells an outage from a fault, rejects what can never succeed
+//! - [`reminder`], [`recurrence`]: when to remind, and when a task comes again
+//! - [`sidecar`]: the Dapr API, through the generated client of the `dapr` crate
+//! - [`audit`]: the story of a task and of a reminder
+//! - [`auth`], [`problem`]: who asks, and what went wrong (HTTP)
+//! - [`serve`], [`config`], [`telemetry`]: one process, under axum or AWS Lambda
+
+pub mod audit;
+// pub mod auth;
+pub mod config;
+pub mod event;
+pub mod inbox;
+pub mod outbox;
+// pub mod problem;
+// pub mod recurrence;
+pub mod reminder;
+pub mod schema;
+pub mod serve;
+pub mod sidecar;
+pub mod telemetry;
+
+mod app;
+
+pub use app::App;
+pub use config::Config;

@@ -1,0 +1,228 @@
+//! The outbox: an event is a row of `task_events`, written in the transaction of the change it tells of, and published
+//! after the commit by a relay that runs in every process.
+//!
+//! The relay looks for rows that are not published, never for rows after the last one it saw: `seq > last` loses a row
+//! that commits late. It is woken in memory by the process that wrote, once at start, and not otherwise: no polling. It runs
+//! twice without harm: a row is marked after the broker's acknowledgement, so the worst is the same event (same id) again,
+//! which the inbox absorbs.
+//!
+//! Each shard of tasks has a lock that one relay holds while it publishes, and a call to daprd carries at most one
+//! event of a task, the next after its acknowledgement: Dapr's Kafka producer keeps up to five requests in flight, so two
+//! events of one key in flight could change places. Order on the topic is best effort; nothing correct rests on it.
+//!
+//! A published event is not yet a handled one: `upkeep --repair` unpublishes what its function never claimed.
+
+use std::{sync::Arc, time::Duration};
+
+use chrono::{DateTime, Utc};
+use sqlx::{PgConnection, PgPool};
+use tokio::sync::Notify;
+use uuid::Uuid;
+
+use crate::{
+    event::{self, EventType, Trace},
+    schema::Payload,
+    sidecar::{Publication, Sidecar},
+};
+
+/// The class of the relay's advisory locks; the other half of the key is the shard.
+const RELAY_LOCK: i32 = 0x6f75_7462; // "outb"
+/// Tasks whose next event goes out in one call.
+const BATCH: i64 = 200;
+
+/// Writes an event into the outbox, in the transaction of the change it tells of. Call [`Outbox::wake`] after the commit.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn emit<T: Payload>(conn: &mut PgConnection, payload: &T, trace: &Trace) -> sqlx::Result<Uuid> {
+    let row = Row::new(payload, trace);
+    sqlx::query!(
+        "insert into task_events (id, type, task_id, user_id, sequence, data, traceparent)
+         values ($1, $2, $3, $4, $5, $6, $7)",
+        row.id,
+        row.kind,
+        row.task_id,
+        row.user_id,
+        row.sequence,
+        row.data,
+        row.traceparent,
+    )
+    .execute(conn)
+    .await?;
+    Ok(row.id)
+}
+
+/// The columns of an event, for a command that writes its event in the same statement as its change.
+#[derive(Debug)]
+pub struct Row {
+    /// The event's id, a UUIDv7.
+    pub id: Uuid,
+    /// Its CloudEvents type.
+    pub kind: &'static str,
+    /// The task.
+    pub task_id: Uuid,
+    /// Its owner.
+    pub user_id: Uuid,
+    /// The task's version.
+    pub sequence: i64,
+    /// The payload.
+    pub data: serde_json::Value,
+    /// The trace.
+    pub traceparent: String,
+}
+
+impl Row {
+    /// The row of an event that happens now.
+    ///
+    /// # Panics
+    /// Never: a payload is plain data.
+    #[must_use]
+    pub fn new<T: Payload>(payload: &T, trace: &Trace) -> Self {
+        let task = payload.task();
+        Self {
+            id: Uuid::now_v7(),
+            kind: T::TYPE.as_str(),
+            task_id: task.task_id,
+            user_id: task.user_id,
+            sequence: task.version,
+            data: serde_json::to_value(payload).expect("a payload is plain data"),
+            traceparent: trace.as_str().to_owned(),
+        }
+    }
+}
+
+/// A committed event that is not on its topic yet.
+#[derive(Debug)]
+pub(crate) struct Unpublished {
+    pub(crate) id: Uuid,
+    pub(crate) kind: String,
+    pub(crate) task_id: Uuid,
+    pub(crate) sequence: i64,
+    pub(crate) data: serde_json::Value,
+    pub(crate) traceparent: Option<String>,
+    pub(crate) occurred_at: DateTime<Utc>,
+}
+
+/// The relay of this process.
+#[derive(Clone)]
+pub struct Outbox {
+    db: PgPool,
+    sidecar: Sidecar,
+    woken: Arc<Notify>,
+}
+
+/// What a pass over the outbox left behind.
+#[derive(Debug, PartialEq, Eq)]
+enum Left {
+    Nothing,
+    /// Rows of a shard that another relay is publishing; it may have looked before ours were committed.
+    Others,
+}
+
+impl Outbox {
+    pub(crate) fn new(db: PgPool, sidecar: Sidecar) -> Self {
+        Self { db, sidecar, woken: Arc::default() }
+    }
+
+    /// Has the relay look, soon. Calls that come while it works are one.
+    pub fn wake(&self) {
+        self.woken.notify_one();
+    }
+
+    /// Publishes what is committed, now and whenever woken; ends never. A failure is tried again for as long as the process
+    /// lives, and by the next process at its start.
+    pub async fn relay(self) {
+        let mut pause = Duration::ZERO;
+        loop {
+            pause = match self.pass().await {
+                Ok(Left::Nothing) => {
+                    self.woken.notified().await;
+                    Duration::ZERO
+                }
+                Ok(Left::Others) => Duration::from_millis(25),
+                Err(error) => {
+                    tracing::warn!(error = format!("{error:#}"), "outbox: publishing failed, will try again");
+                    (pause * 2).clamp(Duration::from_millis(200), Duration::from_secs(5))
+                }
+            };
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    /// Publishes everything committed, for at most `limit`: for a process that is about to stop or to be frozen.
+    ///
+    /// # Errors
+    /// When something stayed unpublished; the row is still there, and the next process at its start publishes it.
+    pub async fn flush(&self, limit: Duration) -> anyhow::Result<()> {
+        tokio::time::timeout(limit, async {
+            while self.pass().await? == Left::Others {
+                tokio::time::sleep(Duration::from_millis(25)).await;
+            }
+            Ok(())
+        })
+        .await?
+    }
+
+    async fn pass(&self) -> anyhow::Result<Left> {
+        let shards = sqlx::query_scalar!(
+            r#"select distinct shard as "shard!" from task_events where published_at is null"#
+        )
+        .fetch_all(&self.db)
+        .await?;
+        let mut left = Left::Nothing;
+        for shard in shards {
+            let mut tx = self.db.begin().await?;
+            let ours = sqlx::query_scalar!(
+                r#"select pg_try_advisory_xact_lock($1, $2) as "ours!""#,
+                RELAY_LOCK,
+                i32::from(shard)
+            )
+            .fetch_one(&mut *tx)
+            .await?;
+            if ours {
+                self.publish_shard(&mut tx, shard).await?;
+            } else {
+                left = Left::Others;
+            }
+            tx.commit().await?;
+        }
+        Ok(left)
+    }
+
+    async fn publish_shard(&self, conn: &mut PgConnection, shard: i16) -> anyhow::Result<()> {
+        loop {
+            let rows = sqlx::query_as!(
+                Unpublished,
+                "select distinct on (task_id) id, type as kind, task_id, sequence, data, traceparent, occurred_at
+                 from task_events where published_at is null and shard = $1
+                 order by task_id, id limit $2",
+                shard,
+                BATCH
+            )
+            .fetch_all(&mut *conn)
+            .await?;
+            if rows.is_empty() {
+                return Ok(());
+            }
+            for topic in ["task-events", "reminders", "task-updates"] {
+                let batch: Vec<Publication> = rows
+                    .iter()
+                    .filter(|row| EventType::parse(&row.kind).is_some_and(|kind| kind.topic() == topic))
+                    .map(|row| {
+                        Ok(Publication { id: row.id, key: row.task_id.to_string(), event: event::to_json(row)? })
+                    })
+                    .collect::<anyhow::Result<_>>()?;
+                if batch.is_empty() {
+                    continue;
+                }
+                let published = self.sidecar.publish(topic, batch).await?;
+                sqlx::query!("update task_events set published_at = now() where id = any($1)", &published.ids)
+                    .execute(&mut *conn)
+                    .await?;
+                if let Some(reason) = published.refused {
+                    anyhow::bail!("the broker refused a part: {reason}");
+                }
+            }
+        }
+    }
+}

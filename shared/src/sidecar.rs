@@ -1,0 +1,293 @@
+//! The Dapr API as this product uses it, through the generated client of the `dapr` crate.
+//!
+//! Not through `dapr::client::Client`: at 0.20 it connects eagerly (a cold start fails while the sidecar boots), hides the
+//! gRPC status, and has neither a deadline nor bulk publish. Here the channel connects on first use and every call has a
+//! deadline: without one a call waits as long as the scheduler is away (`WaitForReady` in dapr `pkg/api/universal/jobs.go`).
+//!
+//! Reminder jobs belong to the app-id whose daprd scheduled them, so every function arms through `reminder-due`'s daprd.
+
+use std::{collections::HashMap, time::Duration};
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use dapr::dapr::proto::{
+    common::v1::{
+        HttpExtension, InvokeRequest, JobFailurePolicy, JobFailurePolicyConstant, StateItem, http_extension::Verb,
+        job_failure_policy::Policy,
+    },
+    runtime::v1::{
+        BulkPublishRequest, BulkPublishRequestEntry, DeleteJobRequest, GetSecretRequest, GetStateRequest,
+        InvokeServiceRequest, Job, SaveStateRequest, ScheduleJobRequest, dapr_client::DaprClient,
+    },
+};
+use prost_types::Any;
+use secrecy::{ExposeSecret as _, SecretString};
+use tonic::{
+    Code, Request, Status,
+    metadata::{Ascii, MetadataValue},
+    service::{Interceptor, interceptor::InterceptedService},
+    transport::{Channel, Endpoint},
+};
+use uuid::Uuid;
+
+use crate::Config;
+
+/// A job call that takes longer failed.
+const JOB_DEADLINE: Duration = Duration::from_secs(2);
+/// Any other call that takes longer failed.
+const DEADLINE: Duration = Duration::from_secs(5);
+/// How often the scheduler calls a job again that was not answered 2xx; without limit, because the default gives up after
+/// three tries and deletes the job.
+const JOB_RETRY: Duration = Duration::from_secs(5);
+
+/// The sidecar, or what stands behind it, did not do it.
+#[derive(Debug, thiserror::Error)]
+#[error("dapr {call}: {status}")]
+pub struct SidecarError {
+    call: &'static str,
+    status: Status,
+}
+
+/// An event on its way to a topic.
+#[derive(Debug)]
+pub struct Publication {
+    /// The event's id.
+    pub id: Uuid,
+    /// The partition key.
+    pub key: String,
+    /// The CloudEvent in JSON.
+    pub event: Vec<u8>,
+}
+
+/// What the broker took.
+#[derive(Debug)]
+pub struct Published {
+    /// The events it acknowledged.
+    pub ids: Vec<Uuid>,
+    /// Why it refused the first of the others.
+    pub refused: Option<String>,
+}
+
+/// The sidecar of this function, and the one that owns the reminder jobs.
+#[derive(Clone)]
+pub struct Sidecar {
+    own: Client,
+    reminders: Client,
+    pubsub: String,
+    state_store: String,
+    secret_store: String,
+    reminder_due: String,
+}
+
+type Client = DaprClient<InterceptedService<Channel, ApiToken>>;
+
+#[derive(Clone)]
+struct ApiToken(Option<MetadataValue<Ascii>>);
+
+impl Interceptor for ApiToken {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        if let Some(token) = &self.0 {
+            request.metadata_mut().insert("dapr-api-token", token.clone());
+        }
+        Ok(request)
+    }
+}
+
+impl Sidecar {
+    pub(crate) fn new(config: &Config) -> anyhow::Result<Self> {
+        let token = ApiToken(config.dapr_api_token.as_ref().map(|token| token.expose_secret().parse()).transpose()?);
+        let client = |address: &str| -> anyhow::Result<Client> {
+            let channel = Endpoint::from_shared(address.to_owned())?
+                .connect_timeout(JOB_DEADLINE)
+                .keep_alive_while_idle(false)
+                .connect_lazy();
+            Ok(DaprClient::with_interceptor(channel, token.clone()))
+        };
+        Ok(Self {
+            own: client(&config.dapr_grpc_endpoint)?,
+            reminders: client(config.reminder_endpoint())?,
+            pubsub: config.pubsub_name.clone(),
+            state_store: config.state_store.clone(),
+            secret_store: config.secret_store.clone(),
+            reminder_due: config.reminder_due_app_id.clone(),
+        })
+    }
+
+    /// Publishes CloudEvents, and says which the broker acknowledged.
+    ///
+    /// # Errors
+    /// When nothing is known of any of them.
+    pub async fn publish(&self, topic: &str, events: Vec<Publication>) -> Result<Published, SidecarError> {
+        let mut ids: Vec<Uuid> = events.iter().map(|event| event.id).collect();
+        let request = BulkPublishRequest {
+            pubsub_name: self.pubsub.clone(),
+            topic: topic.to_owned(),
+            entries: events
+                .into_iter()
+                .map(|event| BulkPublishRequestEntry {
+                    entry_id: event.id.to_string(),
+                    event: event.event,
+                    content_type: "application/cloudevents+json".to_owned(),
+                    // In the entry: metadata of the whole request would override it for all (components-contrib, Kafka producer).
+                    metadata: HashMap::from([("partitionKey".to_owned(), event.key)]),
+                })
+                .collect(),
+            metadata: HashMap::new(),
+        };
+        let mut client = self.own.clone();
+        let answer = within(DEADLINE, "publish", client.bulk_publish_event(request)).await?;
+        let mut refused = None;
+        for failed in answer.failed_entries {
+            ids.retain(|id| id.to_string() != failed.entry_id);
+            refused.get_or_insert(failed.error);
+        }
+        Ok(Published { ids, refused })
+    }
+
+    /// Arms a reminder job: `reminder-due` is called at `/job/<name>` with `data` at `due`, or at once when that is past.
+    /// A job of that name is replaced.
+    ///
+    /// # Errors
+    /// When it is not known to be armed.
+    pub async fn arm(&self, name: &str, due: DateTime<Utc>, data: &serde_json::Value) -> Result<(), SidecarError> {
+        self.schedule(&self.reminders, at(due, job(name, data)), true).await
+    }
+
+    /// Arms a reminder job unless one of that name is there, and says whether it was missing.
+    ///
+    /// # Errors
+    /// When it is not known to be armed.
+    pub async fn arm_if_missing(
+        &self,
+        name: &str,
+        due: DateTime<Utc>,
+        data: &serde_json::Value,
+    ) -> Result<bool, SidecarError> {
+        match self.schedule(&self.reminders, at(due, job(name, data)), false).await {
+            Ok(()) => Ok(true),
+            Err(error) if error.status.code() == Code::AlreadyExists => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Has this function called at `/job/<name>` at the times of `schedule` (cron with seconds, UTC), unless it already is.
+    ///
+    /// # Errors
+    /// When it is not known to be scheduled.
+    pub async fn repeat(&self, name: &str, schedule: &str) -> Result<(), SidecarError> {
+        let job = Job { schedule: Some(schedule.to_owned()), ..job(name, &serde_json::json!({})) };
+        match self.schedule(&self.own, job, false).await {
+            Err(error) if error.status.code() == Code::AlreadyExists => Ok(()),
+            other => other,
+        }
+    }
+
+    /// Removes a reminder job; one that is not there is fine.
+    ///
+    /// # Errors
+    /// When it is not known to be gone.
+    pub async fn disarm(&self, name: &str) -> Result<(), SidecarError> {
+        let mut client = self.reminders.clone();
+        match within(JOB_DEADLINE, "delete job", client.delete_job(DeleteJobRequest { name: name.to_owned() })).await {
+            Err(error) if error.status.code() == Code::NotFound => Ok(()),
+            other => other.map(drop),
+        }
+    }
+
+    /// A secret of the secret store.
+    ///
+    /// # Errors
+    /// When the store has none of that name, or cannot be asked.
+    pub async fn secret(&self, key: &str) -> Result<SecretString, SidecarError> {
+        let request =
+            GetSecretRequest { store_name: self.secret_store.clone(), key: key.to_owned(), metadata: HashMap::new() };
+        let mut client = self.own.clone();
+        let mut answer = within(DEADLINE, "get secret", client.get_secret(request)).await?;
+        let value = answer.data.remove(key).or_else(|| answer.data.into_values().next());
+        value.map(SecretString::from).ok_or_else(|| SidecarError {
+            call: "get secret",
+            status: Status::not_found(format!("the secret store has no {key}")),
+        })
+    }
+
+    /// A value of the state store.
+    ///
+    /// # Errors
+    /// When the store cannot be asked.
+    pub async fn state(&self, key: &str) -> Result<Option<String>, SidecarError> {
+        let request =
+            GetStateRequest { store_name: self.state_store.clone(), key: key.to_owned(), ..GetStateRequest::default() };
+        let mut client = self.own.clone();
+        let answer = within(DEADLINE, "get state", client.get_state(request)).await?;
+        Ok(String::from_utf8(answer.data).ok().filter(|value| !value.is_empty()))
+    }
+
+    /// Writes a value of the state store that may be forgotten after `ttl`.
+    ///
+    /// # Errors
+    /// When it is not known to be written.
+    pub async fn save_state(&self, key: &str, value: &str, ttl: Duration) -> Result<(), SidecarError> {
+        let item = StateItem {
+            key: key.to_owned(),
+            value: value.as_bytes().to_vec(),
+            metadata: HashMap::from([("ttlInSeconds".to_owned(), ttl.as_secs().max(1).to_string())]),
+            ..StateItem::default()
+        };
+        let request = SaveStateRequest { store_name: self.state_store.clone(), states: vec![item] };
+        let mut client = self.own.clone();
+        within(DEADLINE, "save state", client.save_state(request)).await.map(drop)
+    }
+
+    /// Calls a route of `reminder-due` through its daprd, which wakes it.
+    ///
+    /// # Errors
+    /// When it did not answer 2xx.
+    pub async fn invoke_reminder_due(&self, route: &str, body: &serde_json::Value) -> Result<(), SidecarError> {
+        let message = InvokeRequest {
+            method: route.to_owned(),
+            data: Some(Any { type_url: String::new(), value: body.to_string().into_bytes() }),
+            content_type: "application/json".to_owned(),
+            http_extension: Some(HttpExtension { verb: Verb::Post.into(), querystring: String::new() }),
+        };
+        let request = InvokeServiceRequest { id: self.reminder_due.clone(), message: Some(message) };
+        let mut client = self.own.clone();
+        within(DEADLINE, "invoke", client.invoke_service(request)).await.map(drop)
+    }
+
+    async fn schedule(&self, client: &Client, job: Job, overwrite: bool) -> Result<(), SidecarError> {
+        let mut client = client.clone();
+        let request = ScheduleJobRequest { job: Some(job), overwrite };
+        within(JOB_DEADLINE, "schedule job", client.schedule_job(request)).await.map(drop)
+    }
+}
+
+fn job(name: &str, data: &serde_json::Value) -> Job {
+    Job {
+        name: name.to_owned(),
+        // Any type but google.protobuf.Value reaches the application as the bytes it is (dapr pkg/channel/http).
+        data: Some(Any { type_url: "application/json".to_owned(), value: data.to_string().into_bytes() }),
+        failure_policy: Some(JobFailurePolicy {
+            policy: Some(Policy::Constant(JobFailurePolicyConstant {
+                interval: Some(prost_types::Duration { seconds: JOB_RETRY.as_secs().cast_signed(), nanos: 0 }),
+                max_retries: None,
+            })),
+        }),
+        ..Job::default()
+    }
+}
+
+/// Absolute: a relative time would be relative to the scheduler's clock.
+fn at(due: DateTime<Utc>, job: Job) -> Job {
+    Job { due_time: Some(due.to_rfc3339_opts(SecondsFormat::Micros, true)), ..job }
+}
+
+async fn within<T>(
+    limit: Duration,
+    call: &'static str,
+    answer: impl Future<Output = Result<tonic::Response<T>, Status>>,
+) -> Result<T, SidecarError> {
+    match tokio::time::timeout(limit, answer).await {
+        Ok(Ok(answer)) => Ok(answer.into_inner()),
+        Ok(Err(status)) => Err(SidecarError { call, status }),
+        Err(_) => Err(SidecarError { call, status: Status::deadline_exceeded(format!("no answer in {limit:?}")) }),
+    }
+}
