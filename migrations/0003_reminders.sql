@@ -36,6 +36,7 @@ create table notification_deliveries (
     channel text not null constraint notification_deliveries_channel check (channel in ('email', 'push')),
     user_id uuid not null,
     task_id uuid not null,
+    event_id uuid not null,
     state text not null default 'pending' constraint notification_deliveries_state
         check (state in ('pending', 'sending', 'retrying', 'unknown', 'sent', 'skipped', 'failed')),
     attempts integer not null default 0,
@@ -50,6 +51,7 @@ create table notification_deliveries (
     sent_at timestamptz,
     constraint notification_deliveries_once unique (reminder_id, reminder_version, channel)
 );
+comment on column notification_deliveries.event_id is 'the reminder.due it was made for: every attempt says the same words';
 comment on column notification_deliveries.at_dot is
     'set after the server said 354 and before the body: from here on an attempt without a reply may have been accepted';
 comment on column notification_deliveries.repeated is 'an unknown outcome was repeated once, with the same Message-ID';

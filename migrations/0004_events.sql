@@ -49,6 +49,26 @@ begin
     return made;
 end $$;
 
+-- Drops the weekly partitions of the inbox that end at or before an event id.
+create function drop_inbox_partitions(floor uuid) returns integer language plpgsql as $$
+declare
+    partition record;
+    dropped integer := 0;
+begin
+    for partition in
+        select inhrelid::regclass as name,
+               substring(pg_get_expr(relpartbound, oid) from 'TO \(''([^'']+)''\)')::uuid as upper
+        from pg_inherits join pg_class on oid = inhrelid
+        where inhparent = 'processed_events'::regclass
+    loop
+        if partition.upper <= floor then
+            execute format('drop table %s', partition.name);
+            dropped := dropped + 1;
+        end if;
+    end loop;
+    return dropped;
+end $$;
+
 -- Two marks of upkeep. `inbox-floor`: an event older than this is rejected, never executed, because the partition
 -- that would know it is gone. `handled`: every event older than this was claimed by its function.
 create table marks (

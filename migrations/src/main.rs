@@ -7,12 +7,15 @@ use sqlx::PgPool;
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let url = std::env::var("DATABASE_URL").context("DATABASE_URL is not set: postgres://user:password@host/database")?;
+    let url =
+        std::env::var("DATABASE_URL").context("DATABASE_URL is not set: postgres://user:password@host/database")?;
     let db = PgPool::connect(&url).await.context("the database cannot be reached")?;
     match migrations::apply(&db).await? {
         Applied::Migrated(version) => println!("the schema is at migration {version}"),
         Applied::NewerButCompatible { database, code } => {
-            println!("the schema is at migration {database}, newer than this code ({code}), and serves it: nothing to do");
+            println!(
+                "the schema is at migration {database}, newer than this code ({code}), and serves it: nothing to do"
+            );
         }
     }
     Ok(())

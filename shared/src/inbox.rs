@@ -104,9 +104,7 @@ where
 {
     let deliver = move |State(app): State<App>, headers: HeaderMap, body: Bytes| {
         let handle = handle.clone();
-        async move {
-            if from_daprd(&app, &headers) { deliver(app, headers, body, handle).await } else { not_from_daprd() }
-        }
+        async move { if from_daprd(&app, &headers) { deliver(app, headers, body, handle).await } else { not_from_daprd() } }
     };
     // Above what any broker carries: a message too large for the route could not be rejected and would come for ever.
     post(deliver).layer(DefaultBodyLimit::max(16 << 20))
@@ -124,9 +122,9 @@ pub fn not_from_daprd() -> StatusCode {
 #[must_use]
 pub fn from_daprd(app: &App, headers: &HeaderMap) -> bool {
     use secrecy::ExposeSecret as _;
-    headers.get("dapr-api-token").is_some_and(|token| {
-        token.as_bytes().ct_eq(app.config.app_api_token.expose_secret().as_bytes()).into()
-    })
+    headers
+        .get("dapr-api-token")
+        .is_some_and(|token| token.as_bytes().ct_eq(app.config.app_api_token.expose_secret().as_bytes()).into())
 }
 
 async fn deliver<T, F, Fut>(app: App, headers: HeaderMap, body: Bytes, handle: F) -> StatusCode

@@ -14,13 +14,13 @@
 //! - [`serve`], [`config`], [`telemetry`]: one process, under axum or AWS Lambda
 
 pub mod audit;
-// pub mod auth;
+pub mod auth;
 pub mod config;
 pub mod event;
 pub mod inbox;
 pub mod outbox;
-// pub mod problem;
-// pub mod recurrence;
+pub mod problem;
+pub mod recurrence;
 pub mod reminder;
 pub mod schema;
 pub mod serve;

@@ -164,11 +164,10 @@ impl Outbox {
     }
 
     async fn pass(&self) -> anyhow::Result<Left> {
-        let shards = sqlx::query_scalar!(
-            r#"select distinct shard as "shard!" from task_events where published_at is null"#
-        )
-        .fetch_all(&self.db)
-        .await?;
+        let shards =
+            sqlx::query_scalar!(r#"select distinct shard as "shard!" from task_events where published_at is null"#)
+                .fetch_all(&self.db)
+                .await?;
         let mut left = Left::Nothing;
         for shard in shards {
             let mut tx = self.db.begin().await?;

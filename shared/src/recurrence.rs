@@ -15,8 +15,10 @@
 //! RRULE text is expanded here and not by the `rrule` crate, which decides time zones by `chrono-tz`, panics on text
 //! that is not ASCII and has no bound for a rule that never matches. The tests hold this module against it.
 
+mod before_due;
 mod days;
 mod frequency;
+mod parse;
 mod rule;
 mod series;
 mod zone;
@@ -26,6 +28,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+pub use self::before_due::{BeforeDue, NotADuration};
 use self::frequency::Frequency;
 pub use self::rule::{Rule, RuleError};
 pub use self::series::{Series, UPCOMING_LIMIT};

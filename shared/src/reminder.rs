@@ -18,6 +18,8 @@ use crate::{
     sidecar::{Sidecar, SidecarError},
 };
 
+pub use crate::recurrence::BeforeDue;
+
 /// What a reminder job carries: the callback tells nothing else.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReminderJob {
@@ -121,7 +123,8 @@ impl Aligned {
             )
             .execute(&mut *conn)
             .await?;
-            audit::reminder(conn, of, "reminder.armed", json!({"planned_at": job.due_at, "job_id": job.name()})).await?;
+            audit::reminder(conn, of, "reminder.armed", json!({"planned_at": job.due_at, "job_id": job.name()}))
+                .await?;
         }
         Ok(())
     }

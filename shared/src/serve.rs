@@ -19,7 +19,7 @@ use axum::{
 use tokio::signal::unix::{SignalKind, signal};
 use tower_http::catch_panic::CatchPanicLayer;
 
-use crate::{App, Config, config, telemetry};
+use crate::{App, Config, config, problem::Problem, telemetry};
 
 /// How long requests in flight may take after SIGTERM; Knative's and Dapr's own grace is 30 s.
 const DRAIN: Duration = Duration::from_secs(25);
@@ -92,7 +92,7 @@ pub fn complete(routes: Router, app: App) -> Router {
         .merge(common)
         .fallback(unknown)
         .layer(middleware::from_fn(log))
-        .layer(CatchPanicLayer::custom(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response()))
+        .layer(CatchPanicLayer::custom(|_| Problem::Internal("a handler panicked".into()).into_response()))
 }
 
 /// Whether the database answers, in 2 s.
@@ -107,7 +107,7 @@ async fn unknown(uri: Uri) -> Response {
         tracing::error!("no route for {}: answered 500 so that nothing is lost", uri.path());
         return StatusCode::INTERNAL_SERVER_ERROR.into_response();
     }
-    StatusCode::NOT_FOUND.into_response()
+    Problem::NotFound.into_response()
 }
 
 /// One line a request of the HTTP API; events and jobs write their own.

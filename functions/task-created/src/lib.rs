@@ -12,7 +12,7 @@ use shared::{
     event::Event,
     inbox::{self, Failure},
     reminder,
-    schema::{Payload as _, TaskCreated, TaskChanged},
+    schema::{Payload as _, TaskChanged, TaskCreated},
 };
 
 /// `POST /events/task-created`.

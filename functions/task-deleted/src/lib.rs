@@ -14,7 +14,7 @@ use shared::{
     event::Event,
     inbox::{self, Failure},
     reminder,
-    schema::{Payload as _, TaskDeleted, TaskChanged},
+    schema::{Payload as _, TaskChanged, TaskDeleted},
 };
 
 /// `POST /events/task-deleted`.

@@ -12,7 +12,7 @@ use shared::{
     event::Event,
     inbox::{self, Failure},
     reminder,
-    schema::{Payload as _, TaskUpdated, TaskChanged},
+    schema::{Payload as _, TaskChanged, TaskUpdated},
 };
 
 /// `POST /events/task-updated`.

@@ -33,7 +33,7 @@ impl FromEnds {
     }
 
     fn has(self, nth: i16, nth_last: i16) -> bool {
-        self.first >> nth & 1 == 1 || self.last >> nth_last & 1 == 1
+        (self.first >> nth) & 1 == 1 || (self.last >> nth_last) & 1 == 1
     }
 
     fn is_empty(self) -> bool {
@@ -81,7 +81,7 @@ impl DayFilter {
     }
 
     fn leaves(&self, date: Date) -> bool {
-        (self.months == 0 || self.months >> date.month() & 1 == 1)
+        (self.months == 0 || (self.months >> date.month()) & 1 == 1)
             && self.leaves_month_day(date)
             && self.leaves_weekday(date)
     }
@@ -110,7 +110,7 @@ impl DayFilter {
 
 impl Rule {
     /// The dates of the rule in order, from `start` on; those before `from` may be left out.
-    pub(super) fn dates(&self, start: Date, from: Date) -> impl Iterator<Item = Date> + use<'_> {
+    pub(super) fn dates(&self, start: Date, from: Date) -> impl Iterator<Item = Date> {
         let first_of_period = self.period_of(start);
         // Only COUNT needs the dates before `from`: it counts them.
         let skip = match (self.count(), first_of_period) {

@@ -53,7 +53,7 @@ impl Series {
     }
 
     /// The occurrences counted from the start, strictly after `after`.
-    fn after(&self, after: DateTime<Utc>) -> Option<impl Iterator<Item = DateTime<Utc>> + use<'_>> {
+    fn after(&self, after: DateTime<Utc>) -> Option<impl Iterator<Item = DateTime<Utc>>> {
         let start = self.zone.wall(self.start)?;
         let from = match self.zone.wall(after) {
             // A clock may skip a whole day (Samoa, 2011), which moves an occurrence to the day after its own.
@@ -74,7 +74,7 @@ impl Series {
 
     /// The occurrences of the series as if it started at `start`, strictly after `after` and in order; those on days
     /// before `from` may be left out.
-    fn instants(&self, start: Wall, from: Date, after: DateTime<Utc>) -> impl Iterator<Item = DateTime<Utc>> + use<'_> {
+    fn instants(&self, start: Wall, from: Date, after: DateTime<Utc>) -> impl Iterator<Item = DateTime<Utc>> {
         let mut last = after;
         self.dates(start.date(), from)
             .map_while(move |date| {
@@ -84,7 +84,11 @@ impl Series {
                 (!ended).then_some(instant)
             })
             // Two days may share an instant where a zone skipped one of them.
-            .filter(move |at| *at > last && { last = *at; true })
+            .filter(move |at| {
+                let later = *at > last;
+                last = last.max(*at);
+                later
+            })
     }
 
     fn dates(&self, start: Date, from: Date) -> Box<dyn Iterator<Item = Date> + '_> {

@@ -46,6 +46,15 @@ impl Zone {
         &self.name
     }
 
+    /// An instant for a person of this zone: "Sunday, 28 March 2027 at 09:00 (Europe/Berlin)".
+    #[must_use]
+    pub fn show(&self, instant: DateTime<Utc>) -> String {
+        self.wall(instant).map_or_else(
+            || instant.to_rfc3339(),
+            |wall| format!("{} ({})", wall.strftime("%A, %-d %B %Y at %H:%M"), self.name),
+        )
+    }
+
     /// What the clock on the wall says at `instant`; `None` outside of the years -9999 to 9999.
     pub(super) fn wall(&self, instant: DateTime<Utc>) -> Option<Wall> {
         // chrono writes a leap second as a second of more than a second; it becomes the last of its minute.

@@ -1,0 +1,89 @@
+//! `dead-letters`: stores what daprd could not deliver to a function, so that it can be read and replayed.
+//!
+//! Triggered by the dead-letter topics, `<topic>.dlq.<function>`, as raw payloads (a payload that is no CloudEvent would block
+//! its own dead-letter topic otherwise). What a function itself rejects never comes here: it writes its own row.
+//!
+//! Runs twice without harm: a letter is stored once, by function and event id; an event its function handled after all is not
+//! stored.
+
+use axum::{
+    Json, Router,
+    extract::{Path, State},
+    http::{HeaderMap, StatusCode},
+    routing::post,
+};
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use serde::Deserialize;
+use serde_json::Value;
+use shared::{
+    App,
+    event::EventType,
+    inbox::{from_daprd, not_from_daprd},
+};
+use uuid::Uuid;
+
+/// `POST /events/dead-letters/{function}`.
+pub fn router(app: App) -> Router {
+    Router::new().route("/events/dead-letters/{function}", post(store)).with_state(app)
+}
+
+/// A raw payload as daprd wraps it.
+#[derive(Deserialize)]
+struct Wrapped {
+    data_base64: Option<String>,
+    data: Option<Value>,
+}
+
+async fn store(
+    State(app): State<App>,
+    Path(function): Path<String>,
+    headers: HeaderMap,
+    Json(wrapped): Json<Wrapped>,
+) -> StatusCode {
+    if !from_daprd(&app, &headers) {
+        return not_from_daprd();
+    }
+    let payload = match (wrapped.data_base64, wrapped.data) {
+        (Some(text), _) => BASE64_STANDARD.decode(text).unwrap_or_default(),
+        (None, data) => data.unwrap_or_default().to_string().into_bytes(),
+    };
+    match insert(&app, &function, &payload).await {
+        Ok(true) => {
+            tracing::error!(
+                consumer = function,
+                "dead-letters: an event daprd could not deliver to {function} is stored"
+            );
+            StatusCode::OK
+        }
+        Ok(false) => StatusCode::OK,
+        Err(error) => {
+            tracing::warn!(error = %error, "dead-letters: a letter was not stored and will come again");
+            StatusCode::SERVICE_UNAVAILABLE
+        }
+    }
+}
+
+/// Stores a letter unless it is stored, or its event was handled; says whether it did.
+async fn insert(app: &App, function: &str, payload: &[u8]) -> sqlx::Result<bool> {
+    let event: Value = serde_json::from_slice(payload).unwrap_or_default();
+    let event_id: Option<Uuid> = event["id"].as_str().and_then(|id| id.parse().ok());
+    let kind = event["type"].as_str().and_then(EventType::parse);
+    let dedupe = event_id.unwrap_or_else(|| Uuid::new_v5(&Uuid::NAMESPACE_OID, payload));
+    let stored = sqlx::query!(
+        "insert into dead_letters (id, consumer, dedupe, event_id, type, topic, origin, reason, payload)
+         select $1, $2, $3, $4, $5, $6, 'daprd', $7, $8
+         where not exists (select from processed_events where consumer = $2 and event_id = $4)
+         on conflict on constraint dead_letters_once do nothing",
+        Uuid::now_v7(),
+        function,
+        dedupe.to_string(),
+        event_id,
+        kind.map(EventType::as_str),
+        kind.map(EventType::topic),
+        "daprd could not deliver it",
+        String::from_utf8_lossy(payload).replace('\0', "\u{fffd}"),
+    )
+    .execute(&app.db)
+    .await?;
+    Ok(stored.rows_affected() == 1)
+}

@@ -1,0 +1,124 @@
+//! What to do next with a delivery: pure decisions, so that every order of deaths and answers can be tried.
+//!
+//! A delivery is one reminder, version and channel. Before each attempt the row says `sending`; whoever finds it so, holding
+//! the delivery's lock, knows that the attempt before ended without a record. What that means depends on the provider:
+//!
+//! - It recognises our key (Resend, within 24 hours): attempt again, it sends once.
+//! - It does not (SMTP, Mailgun): `at_dot` tells whether the message had left. Not set: it had not, attempt again. Set: nobody knows;
+//!   that is repeated once, with the same Message-ID, and if it stays unknown the delivery ends `unknown`.
+
+use chrono::{DateTime, Duration, Utc};
+
+use crate::email::SendError;
+
+/// A provider with a key recognises it this long, and no attempt is made later than this after the first.
+pub const WINDOW: Duration = Duration::hours(24);
+
+/// Where a delivery stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// No attempt yet.
+    Pending,
+    /// An attempt was begun.
+    Sending,
+    /// Another attempt at `next_attempt_at`.
+    Retrying,
+    /// Ended: accepted, not to be sent, refused, or nobody knows.
+    Over,
+}
+
+impl State {
+    /// As stored in `notification_deliveries.state`.
+    #[must_use]
+    pub fn parse(text: &str) -> Self {
+        match text {
+            "pending" => Self::Pending,
+            "sending" => Self::Sending,
+            "retrying" => Self::Retrying,
+            _ => Self::Over,
+        }
+    }
+}
+
+/// What the row of a delivery says.
+#[derive(Clone, Copy, Debug)]
+pub struct Record {
+    /// Where it stands.
+    pub state: State,
+    /// Attempts begun.
+    pub attempts: i32,
+    /// When the first attempt could have been made.
+    pub created_at: DateTime<Utc>,
+    /// Whether the message of the last attempt had left when the attempt ended without a record.
+    pub at_dot: bool,
+    /// Whether an unknown outcome was repeated already.
+    pub repeated: bool,
+    /// When the next attempt is to be made.
+    pub next_attempt_at: DateTime<Utc>,
+}
+
+/// What is to be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Attempt it; `repeat` where the attempt before may have been accepted.
+    Attempt {
+        /// The one repeat of an unknown outcome.
+        repeat: bool,
+    },
+    /// Not before then.
+    Wait(DateTime<Utc>),
+    /// Nobody knows, and it was repeated: end it so.
+    GiveUp,
+    /// Nothing.
+    Nothing,
+}
+
+/// Decides what to do with a delivery whose lock is held.
+#[must_use]
+pub fn next(record: &Record, has_key: bool, now: DateTime<Utc>) -> Next {
+    match record.state {
+        State::Over => Next::Nothing,
+        State::Pending => Next::Attempt { repeat: false },
+        State::Retrying if record.next_attempt_at > now => Next::Wait(record.next_attempt_at),
+        State::Retrying => Next::Attempt { repeat: false },
+        State::Sending if has_key && now - record.created_at < WINDOW => Next::Attempt { repeat: false },
+        State::Sending if has_key => Next::GiveUp,
+        State::Sending if !record.at_dot => Next::Attempt { repeat: false },
+        State::Sending if !record.repeated => Next::Attempt { repeat: true },
+        State::Sending => Next::GiveUp,
+    }
+}
+
+/// How an attempt that was not accepted leaves the delivery.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum After {
+    /// Another attempt then; `repeat` where this one may have been accepted.
+    Retry {
+        /// When.
+        at: DateTime<Utc>,
+        /// The one repeat of an unknown outcome.
+        repeat: bool,
+    },
+    /// Refused, or tried for too long.
+    Failed,
+    /// Nobody knows, and it was repeated.
+    Unknown,
+}
+
+/// Decides what follows the attempt number `record.attempts`.
+#[must_use]
+pub fn after(record: &Record, error: &SendError, now: DateTime<Utc>) -> After {
+    let backoff = Duration::seconds(10 * (1_i64 << record.attempts.clamp(1, 7)) / 2).min(Duration::minutes(10));
+    let at = match error {
+        SendError::Permanent { .. } => return After::Failed,
+        SendError::Unknown { .. } if record.repeated => return After::Unknown,
+        SendError::Throttled { retry_after, .. } => {
+            now + Duration::from_std(*retry_after).unwrap_or(backoff).max(Duration::seconds(1))
+        }
+        SendError::Unknown { .. } | SendError::Transient { .. } => now + backoff,
+    };
+    if at - record.created_at >= WINDOW {
+        return if matches!(error, SendError::Unknown { .. }) { After::Unknown } else { After::Failed };
+    }
+    After::Retry { at, repeat: matches!(error, SendError::Unknown { .. }) }
+}

@@ -1,0 +1,90 @@
+//! The settings of e-mail: this struct is the manual.
+
+use std::{path::PathBuf, time::Duration};
+
+use anyhow::Context as _;
+use clap::{Parser, ValueEnum};
+use lettre::message::Mailbox;
+use reqwest::Url;
+use secrecy::{ExposeSecret as _, SecretString};
+
+/// What `EMAIL_PROVIDER` may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ProviderName {
+    /// The API of Resend; recognises a repeated attempt.
+    Resend,
+    /// The API of Mailgun.
+    Mailgun,
+    /// An SMTP server.
+    Smtp,
+    /// One `.eml` file per message: development.
+    Files,
+}
+
+/// How e-mail leaves. Keys and passwords are not here but in the secret store, under [`EmailConfig::secret_key`].
+#[derive(Parser, Clone, Debug)]
+#[command(about, long_about = None)]
+pub struct EmailConfig {
+    /// Who carries the mail. There is no default: a forgotten setting must not write reminders into a folder.
+    #[arg(long, env, value_enum)]
+    pub email_provider: ProviderName,
+    /// The sender: `reminders@example.com` or `Punctual <reminders@example.com>`.
+    #[arg(long, env)]
+    pub email_from: String,
+    /// With `smtp`: `smtp://[user@]host[:port]` or `smtps://…` (TLS from the first byte). `smtp://` uses STARTTLS where it is
+    /// offered and demands it where there is a user; `?tls=required` always demands it, `?tls=none` never uses it.
+    /// Port 465 for `smtps`, else 587 with a user and 25 without one. The user's password is in the secret store.
+    #[arg(long, env)]
+    pub smtp_url: Option<String>,
+    /// With `files`: the folder that messages appear in.
+    #[arg(long, env)]
+    pub mail_dir: Option<PathBuf>,
+    /// With `resend`: where its API is.
+    #[arg(long, env, default_value = "https://api.resend.com")]
+    pub resend_base_url: String,
+    /// With `mailgun`: where its API is; `https://api.eu.mailgun.net` for domains in the EU.
+    #[arg(long, env, default_value = "https://api.mailgun.net")]
+    pub mailgun_base_url: String,
+    /// With `mailgun`: the sending domain.
+    #[arg(long, env)]
+    pub mailgun_domain: Option<String>,
+    /// How long one attempt may take in all.
+    #[arg(skip = Duration::from_secs(10))]
+    pub deadline: Duration,
+}
+
+impl EmailConfig {
+    /// The key in the secret store that holds what the provider needs, or `None` where it needs nothing.
+    #[must_use]
+    pub fn secret_key(&self) -> Option<&'static str> {
+        match self.email_provider {
+            ProviderName::Resend => Some("resend-api-key"),
+            ProviderName::Mailgun => Some("mailgun-api-key"),
+            ProviderName::Smtp => {
+                let url = self.smtp_url.as_deref().and_then(|url| Url::parse(url).ok())?;
+                (!url.username().is_empty()).then_some("smtp-password")
+            }
+            ProviderName::Files => None,
+        }
+    }
+
+    pub(super) fn sender(&self) -> anyhow::Result<Mailbox> {
+        self.email_from.parse().context("EMAIL_FROM is neither an address nor `Name <address>`")
+    }
+}
+
+/// The secret without the line break that files of secrets tend to end with.
+pub(super) fn required(secret: Option<SecretString>, key: &str) -> anyhow::Result<SecretString> {
+    let secret = secret.with_context(|| format!("the secret store has no {key}"))?;
+    let trimmed = secret.expose_secret().trim();
+    anyhow::ensure!(!trimmed.is_empty(), "{key} in the secret store is empty");
+    Ok(SecretString::from(trimmed))
+}
+
+/// `base` with `path` after whatever path it has.
+pub(super) fn endpoint(base: &str, path: &[&str], variable: &str) -> anyhow::Result<Url> {
+    let mut url = Url::parse(base).with_context(|| format!("{variable} is not a URL"))?;
+    anyhow::ensure!(matches!(url.scheme(), "http" | "https"), "{variable} is not an http or https URL");
+    url.path_segments_mut().ok().with_context(|| format!("{variable} cannot have a path"))?.pop_if_empty().extend(path);
+    Ok(url)
+}

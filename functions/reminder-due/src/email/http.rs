@@ -1,0 +1,68 @@
+//! What the answers of HTTP providers mean, and the client that asks them.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use reqwest::{
+    Client, StatusCode,
+    header::{HeaderMap, RETRY_AFTER},
+    redirect,
+};
+
+use super::SendError;
+
+/// The wait where a provider says "slow down" and no more.
+const UNSTATED_WAIT: Duration = Duration::from_secs(30);
+
+/// A client that asks once: no redirects and no retries, either of which could send twice. Connecting has half of the
+/// deadline, so that a provider that cannot be reached is told from one that does not answer.
+pub(super) fn client(deadline: Duration) -> anyhow::Result<Client> {
+    Ok(Client::builder()
+        .connect_timeout(deadline / 2)
+        .redirect(redirect::Policy::none())
+        .retry(reqwest::retry::never())
+        .user_agent(concat!("punctual/", env!("CARGO_PKG_VERSION")))
+        .build()?)
+}
+
+/// What an answer that is not 2xx means for the message; `name` is the provider's name of the error, if it is a known one.
+pub(super) fn refusal(provider: &str, status: StatusCode, headers: &HeaderMap, name: Option<&str>) -> SendError {
+    let reason = match name {
+        Some(name) => format!("{provider} {} {name}", status.as_u16()),
+        None => format!("{provider} {}", status.as_u16()),
+    };
+    match (status.as_u16(), retry_after(headers)) {
+        (429, wait) => SendError::throttled(wait.unwrap_or(UNSTATED_WAIT), reason),
+        (503, Some(wait)) => SendError::throttled(wait, reason),
+        // These speak of our account, our address book of endpoints or the moment, not of the message: once an operator
+        // has mended it the mail goes out late, which is better than never.
+        (401 | 402 | 404 | 405 | 407 | 408 | 409 | 425, _) => SendError::transient(reason),
+        (400..=499, _) => SendError::permanent(reason),
+        _ => SendError::transient(reason),
+    }
+}
+
+/// `Retry-After`, in seconds or as a date.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = value.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let at = DateTime::parse_from_rfc2822(value).ok()?;
+    // A date that has passed means now.
+    Some((at.with_timezone(&Utc) - Utc::now()).to_std().unwrap_or_default())
+}
+
+/// A failure without an answer, in words that hold no address.
+pub(super) fn no_answer(provider: &str, error: &reqwest::Error) -> String {
+    let what = if error.is_connect() {
+        "could not be reached"
+    } else if error.is_timeout() {
+        "did not answer in time"
+    } else if error.is_builder() {
+        "could not be asked: the key or URL is not usable"
+    } else {
+        "closed the connection without an answer"
+    };
+    format!("{provider} {what}")
+}

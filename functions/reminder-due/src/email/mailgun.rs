@@ -1,0 +1,88 @@
+//! Mailgun, by its HTTP API. It has no idempotency key: once the request has left, an attempt without an answer stays
+//! unknown, and a repeat is told apart by nobody but the Message-ID.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use lettre::{Address, message::Mailbox};
+use reqwest::{Client, StatusCode, Url};
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::Deserialize;
+use tokio::time::{Instant, timeout_at};
+
+use super::{Email, EmailConfig, SendError, config, http, message, record};
+
+/// The API of Mailgun.
+#[derive(Clone)]
+pub struct Mailgun {
+    client: Client,
+    url: Url,
+    key: SecretString,
+    from: Mailbox,
+    deadline: Duration,
+}
+
+#[derive(Deserialize)]
+struct Accepted {
+    id: String,
+}
+
+impl Mailgun {
+    pub(super) fn new(config: &EmailConfig, secret: Option<SecretString>) -> anyhow::Result<Self> {
+        let domain = config.mailgun_domain.as_deref().context("EMAIL_PROVIDER=mailgun needs MAILGUN_DOMAIN")?;
+        Ok(Self {
+            client: http::client(config.deadline)?,
+            url: config::endpoint(&config.mailgun_base_url, &["v3", domain, "messages"], "MAILGUN_BASE_URL")?,
+            key: config::required(secret, "mailgun-api-key")?,
+            from: config.sender()?,
+            deadline: config.deadline,
+        })
+    }
+
+    pub(super) async fn send(
+        &self,
+        email: &Email,
+        to: &Address,
+        before_body: impl Future<Output = anyhow::Result<()>> + Send,
+    ) -> Result<String, SendError> {
+        let deadline = Instant::now() + self.deadline;
+        let message_id = message::id(email, &self.from);
+        let request = self.client.post(self.url.clone()).basic_auth("api", Some(self.key.expose_secret())).form(&[
+            ("from", self.from.to_string().as_str()),
+            ("to", to.as_ref()),
+            ("subject", &message::single_line(&email.subject)),
+            ("text", &email.text),
+            ("html", &email.html),
+            ("h:Message-Id", &message_id),
+            ("h:Auto-Submitted", "auto-generated"),
+            // Tracking would rewrite the message and load a picture from elsewhere.
+            ("o:tracking", "no"),
+        ]);
+
+        record(before_body, deadline).await?;
+        let Ok(answer) = timeout_at(deadline, request.send()).await else {
+            return Err(SendError::unknown("mailgun did not answer in time"));
+        };
+        let response = answer.map_err(|error| {
+            let reason = http::no_answer("mailgun", &error);
+            if error.is_connect() || error.is_builder() {
+                SendError::transient(reason)
+            } else {
+                SendError::unknown(reason)
+            }
+        })?;
+
+        let status = response.status();
+        if !status.is_success() {
+            let refusal = http::refusal("mailgun", status, response.headers(), None);
+            // A gateway that gave up waiting does not know either.
+            return Err(match status {
+                StatusCode::GATEWAY_TIMEOUT => SendError::unknown(refusal.reason()),
+                _ => refusal,
+            });
+        }
+        // The status is the acceptance; an answer that cannot be read costs no more than Mailgun's own id.
+        let accepted = timeout_at(deadline, response.json::<Accepted>()).await;
+        Ok(accepted.ok().and_then(Result::ok).map_or(message_id, |accepted| accepted.id))
+    }
+}

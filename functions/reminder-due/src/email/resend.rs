@@ -1,0 +1,90 @@
+//! Resend. An attempt whose answer is lost is repeated with the same idempotency key, and Resend sends once.
+//!
+//! Requests, answers and error names are the types of `resend-rs`. Its client is not used, for three reasons found in its
+//! source (0.35): it holds every request back by a limiter of its own, which after nine messages lets one through every
+//! 1.1 s and would use up our deadline before anything is sent; it drops the `Retry-After` of a 429; and it drops the
+//! name of that error, so that a spent daily quota looks like a busy second.
+
+use std::time::Duration;
+
+use lettre::Address;
+use reqwest::{Client, Response, StatusCode, Url};
+use resend_rs::types::{CreateEmailBaseOptions, CreateEmailResponse, ErrorKind, ErrorResponse};
+use secrecy::{ExposeSecret as _, SecretString};
+use tokio::time::timeout;
+
+use super::{Email, EmailConfig, SendError, config, http, message};
+
+/// The API of Resend.
+#[derive(Clone)]
+pub struct Resend {
+    client: Client,
+    url: Url,
+    key: SecretString,
+    from: String,
+    deadline: Duration,
+}
+
+impl Resend {
+    pub(super) fn new(config: &EmailConfig, secret: Option<SecretString>) -> anyhow::Result<Self> {
+        Ok(Self {
+            client: http::client(config.deadline)?,
+            url: config::endpoint(&config.resend_base_url, &["emails"], "RESEND_BASE_URL")?,
+            key: config::required(secret, "resend-api-key")?,
+            from: config.sender()?.to_string(),
+            deadline: config.deadline,
+        })
+    }
+
+    pub(super) async fn send(&self, email: &Email, to: &Address) -> Result<String, SendError> {
+        // One header at most: `resend-rs` keeps them in a `HashMap`, whose order changes from run to run, and Resend refuses
+        // a known key with another body.
+        let body = CreateEmailBaseOptions::new(&self.from, [to.to_string()], message::single_line(&email.subject))
+            .with_text(&email.text)
+            .with_html(&email.html)
+            .with_header("Auto-Submitted", "auto-generated");
+        let request = self
+            .client
+            .post(self.url.clone())
+            .bearer_auth(self.key.expose_secret())
+            .header("Idempotency-Key", email.id.to_string())
+            .json(&body);
+        timeout(self.deadline, async {
+            let response = request.send().await.map_err(|error| no_answer(&error))?;
+            if response.status().is_success() {
+                let accepted: CreateEmailResponse = response
+                    .json()
+                    .await
+                    .map_err(|_| SendError::transient("resend accepted, but its answer was not readable"))?;
+                Ok(accepted.id.to_string())
+            } else {
+                Err(refusal(response).await)
+            }
+        })
+        .await
+        .unwrap_or_else(|_| Err(SendError::transient("resend did not answer in time")))
+    }
+}
+
+fn no_answer(error: &reqwest::Error) -> SendError {
+    // Whether the request arrived does not matter: the key makes a repeat safe.
+    SendError::transient(http::no_answer("resend", error))
+}
+
+async fn refusal(response: Response) -> SendError {
+    let (status, headers) = (response.status(), response.headers().clone());
+    let error: Option<ErrorResponse> = response.json().await.ok();
+    let kind = error.as_ref().map_or(ErrorKind::Unrecognized, ErrorResponse::kind);
+    // Only a name from the catalogue goes into the reason; anything else is the server's own words.
+    let name = error.filter(|_| kind != ErrorKind::Unrecognized).map(|error| error.name);
+    let refusal = http::refusal("resend", status, &headers, name.as_deref());
+    match kind {
+        // An earlier attempt was taken with other words under this key; this one never will be.
+        ErrorKind::InvalidIdempotentRequest => SendError::permanent(refusal.reason()),
+        // The quota of a day or a month returns late, whatever the limiter's header says about the second.
+        ErrorKind::DailyQuotaExceeded | ErrorKind::MonthlyQuotaExceeded if status == StatusCode::TOO_MANY_REQUESTS => {
+            SendError::throttled(Duration::from_secs(3600), refusal.reason())
+        }
+        _ => refusal,
+    }
+}

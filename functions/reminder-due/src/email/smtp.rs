@@ -1,0 +1,205 @@
+//! SMTP, step by step, because the step decides what a failure means.
+//!
+//! Up to the 354 that answers DATA, and while the attempt is recorded, nothing has been sent, and a failure says so. From
+//! the first byte of the body to the reply to the final dot nobody can tell: such an attempt is unknown. The reply decides
+//! again. lettre's own `send` runs all of this in one go, so its connection is driven here, one connection per message.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use lettre::{
+    Address, Message,
+    message::Mailbox,
+    transport::smtp::{
+        Error,
+        authentication::{Credentials, Mechanism},
+        client::{AsyncSmtpConnection, Tls, TlsParameters},
+        commands::{Data, Mail, Rcpt},
+        extension::{ClientId, Extension, MailBodyParameter, MailParameter},
+        response::Severity,
+    },
+};
+use percent_encoding::percent_decode_str;
+use reqwest::Url;
+use secrecy::{ExposeSecret as _, SecretString};
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::{Email, EmailConfig, SendError, config, message, record};
+
+/// The wait after a 421: the server, not the message, is the matter.
+const CLOSING_WAIT: Duration = Duration::from_secs(30);
+
+/// An SMTP server.
+#[derive(Clone)]
+pub struct Smtp {
+    host: String,
+    port: u16,
+    tls: Tls,
+    credentials: Option<Credentials>,
+    from: Mailbox,
+    deadline: Duration,
+}
+
+impl Smtp {
+    pub(super) fn new(config: &EmailConfig, secret: Option<SecretString>) -> anyhow::Result<Self> {
+        let url = config.smtp_url.as_deref().context("EMAIL_PROVIDER=smtp needs SMTP_URL")?;
+        let url = Url::parse(url).context("SMTP_URL is not a URL")?;
+        anyhow::ensure!(url.password().is_none(), "SMTP_URL holds a password; it belongs in the secret store");
+        let host = url.host_str().context("SMTP_URL has no host")?;
+        // An IPv6 address has brackets in a URL and nowhere else.
+        let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+
+        let has_user = !url.username().is_empty();
+        let wish = url.query_pairs().find(|(name, _)| name == "tls").map(|(_, value)| value.into_owned());
+        let (tls, port) = match (url.scheme(), wish.as_deref()) {
+            ("smtps", None) => (Tls::Wrapper(TlsParameters::new(host.clone())?), 465),
+            ("smtp", Some("none")) => (Tls::None, 25),
+            ("smtp", Some("required")) => (Tls::Required(TlsParameters::new(host.clone())?), 587),
+            // Never a password in the clear, unless `tls=none` says so.
+            ("smtp", None) if has_user => (Tls::Required(TlsParameters::new(host.clone())?), 587),
+            ("smtp", None) => (Tls::Opportunistic(TlsParameters::new(host.clone())?), 25),
+            _ => anyhow::bail!("SMTP_URL is neither smtp://host[:port][?tls=required|none] nor smtps://host[:port]"),
+        };
+        let credentials = has_user
+            .then(|| {
+                let user =
+                    percent_decode_str(url.username()).decode_utf8().context("the user in SMTP_URL is not UTF-8")?;
+                let password = config::required(secret, "smtp-password")?;
+                anyhow::Ok(Credentials::new(user.into_owned(), password.expose_secret().to_owned()))
+            })
+            .transpose()?;
+        let port = url.port().unwrap_or(port);
+        Ok(Self { host, port, tls, credentials, from: config.sender()?, deadline: config.deadline })
+    }
+
+    pub(super) async fn send(
+        &self,
+        email: &Email,
+        to: &Address,
+        before_body: impl Future<Output = anyhow::Result<()>> + Send,
+    ) -> Result<String, SendError> {
+        let message = message::build(email, &self.from, to.clone())?;
+        let deadline = Instant::now() + self.deadline;
+
+        let Ok(opened) = timeout_at(deadline, self.open(&message)).await else {
+            return Err(SendError::transient("smtp: the server did not answer in time"));
+        };
+        let mut connection = opened?;
+        // After 354 everything we write is the body, a QUIT too: on failure the connection is dropped, which the server
+        // takes as no message.
+        if let Err(e) = record(before_body, deadline).await {
+            let _ = connection.quit().await;
+            return Err(e);
+        }
+
+        let Ok(reply) = timeout_at(deadline, connection.message(&message.formatted())).await else {
+            return Err(SendError::unknown("smtp body: no reply in time"));
+        };
+        let outcome = match reply {
+            Ok(reply) if reply.code().severity == Severity::PositiveCompletion => Ok(message::id(email, &self.from)),
+            Ok(reply) => Err(SendError::unknown(format!("smtp body: {}", reply.code()))),
+            Err(error) if error.status().is_some() => Err(refusal("body", &error)),
+            Err(_) => return Err(SendError::unknown("smtp body: the connection was lost before the reply")),
+        };
+        say_goodbye(connection);
+        outcome
+    }
+
+    /// Everything up to the 354.
+    async fn open(&self, message: &Message) -> Result<AsyncSmtpConnection, SendError> {
+        let mut connection = self.connect().await?;
+        match begin(&mut connection, message).await {
+            Ok(()) => Ok(connection),
+            Err(error) => {
+                say_goodbye(connection);
+                Err(error)
+            }
+        }
+    }
+
+    /// A connection that is encrypted and logged in as configured.
+    async fn connect(&self) -> Result<AsyncSmtpConnection, SendError> {
+        let hello = ClientId::default();
+        let implicit = match &self.tls {
+            Tls::Wrapper(parameters) => Some(parameters.clone()),
+            _ => None,
+        };
+        let server = (self.host.as_str(), self.port);
+        let mut connection =
+            AsyncSmtpConnection::connect_tokio1(server, Some(self.deadline / 2), &hello, implicit, None)
+                .await
+                .map_err(|error| refusal("connect", &error))?;
+        match &self.tls {
+            Tls::Required(parameters) => connection.starttls(parameters.clone(), &hello).await,
+            Tls::Opportunistic(parameters) if connection.can_starttls() => {
+                connection.starttls(parameters.clone(), &hello).await
+            }
+            _ => Ok(()),
+        }
+        .map_err(|error| refusal("STARTTLS", &error))?;
+        if let Some(credentials) = &self.credentials {
+            connection
+                .auth(&[Mechanism::Plain, Mechanism::Login], credentials)
+                .await
+                .map_err(|error| refusal("AUTH", &error))?;
+        }
+        Ok(connection)
+    }
+}
+
+/// MAIL, RCPT and DATA.
+async fn begin(connection: &mut AsyncSmtpConnection, message: &Message) -> Result<(), SendError> {
+    let envelope = message.envelope();
+    let addresses = || envelope.from().into_iter().chain(envelope.to());
+    let mut parameters = Vec::new();
+    // Text is encoded as ASCII; only an address can need more than that.
+    if addresses().any(|address| !AsRef::<str>::as_ref(address).is_ascii()) {
+        let server = connection.server_info();
+        if !server.supports_feature(Extension::SmtpUtfEight) || !server.supports_feature(Extension::EightBitMime) {
+            return Err(SendError::permanent("smtp: the server does not take addresses beyond ASCII"));
+        }
+        parameters.push(MailParameter::SmtpUtfEight);
+        parameters.push(MailParameter::Body(MailBodyParameter::EightBitMime));
+    }
+
+    let mail = Mail::new(envelope.from().cloned(), parameters);
+    connection.command(mail).await.map_err(|error| refusal("MAIL", &error))?;
+    for to in envelope.to() {
+        connection.command(Rcpt::new(to.clone(), Vec::new())).await.map_err(|error| refusal("RCPT", &error))?;
+    }
+    let reply = connection.command(Data).await.map_err(|error| refusal("DATA", &error))?;
+    if reply.has_code(354) {
+        Ok(())
+    } else {
+        Err(SendError::transient(format!("smtp DATA: {} where 354 was due", reply.code())))
+    }
+}
+
+/// What a failure before the body, or a reply to it, means. The text of the reply is left out: it quotes addresses.
+fn refusal(step: &str, error: &Error) -> SendError {
+    let Some(code) = error.status() else {
+        let what = if error.is_tls() {
+            "TLS failed"
+        } else if error.is_timeout() {
+            "the server could not be reached in time"
+        } else if error.is_client() {
+            "the server does not offer what is configured"
+        } else {
+            "the server could not be reached, or closed the connection"
+        };
+        return SendError::transient(format!("smtp {step}: {what}"));
+    };
+    let reason = format!("smtp {step}: {code}");
+    match (step, code.into()) {
+        (_, 421_u16) => SendError::throttled(CLOSING_WAIT, reason),
+        // A refused login (RFC 4954) says nothing about the message: it goes out when the password is right.
+        ("AUTH", _) | (_, 530 | 534 | 535 | 538) => SendError::transient(reason),
+        _ if error.is_permanent() => SendError::permanent(reason),
+        _ => SendError::transient(reason),
+    }
+}
+
+/// QUIT, as politeness: nobody waits for it.
+fn say_goodbye(mut connection: AsyncSmtpConnection) {
+    tokio::spawn(async move { timeout(Duration::from_secs(2), connection.quit()).await });
+}

@@ -1,0 +1,134 @@
+//! A job's callback becomes `reminder.due`, once per version of a reminder.
+//!
+//! The row decides, not the job: a version that was moved, cancelled, completed or fired meanwhile is not fired, and the clock
+//! that says whether it is time is the database's.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use serde_json::json;
+use shared::{
+    App,
+    audit::{self, ReminderRef},
+    event::Trace,
+    inbox::Failure,
+    outbox,
+    reminder::ReminderJob,
+    schema::{ReminderDue, TaskRef},
+};
+use uuid::Uuid;
+
+/// A callback that comes early by less than this waits; an earlier one has its job armed again.
+const WAIT: chrono::Duration = chrono::Duration::seconds(5);
+
+/// Fires a version of a reminder, where it is still to be fired.
+///
+/// # Errors
+/// When the database or the scheduler is away; the job is called again.
+pub async fn fire(app: &App, id: Uuid, version: i32) -> Result<(), Failure> {
+    loop {
+        let Some(row) = read(app, id).await? else {
+            tracing::info!(reminder.id = %id, "reminder-due: reminder {id} is not known, its job is forgotten");
+            return Ok(());
+        };
+        let of = ReminderRef { id, version, task_id: row.task_id, user_id: row.user_id };
+        if let Some(reason) = row.obstacle(version) {
+            return skip(app, of, reason).await;
+        }
+        let early = row.remind_at - row.now;
+        if early > WAIT {
+            let job = ReminderJob { reminder_id: id, version, due_at: row.remind_at };
+            return Ok(job.arm(&app.sidecar).await?);
+        }
+        if early > chrono::Duration::zero() {
+            tokio::time::sleep(early.to_std().unwrap_or_default() + Duration::from_millis(1)).await;
+            continue;
+        }
+        return emit(app, of, &row).await;
+    }
+}
+
+struct Row {
+    task_id: Uuid,
+    user_id: Uuid,
+    version: i32,
+    state: String,
+    cancel_reason: Option<String>,
+    fired_version: Option<i32>,
+    remind_at: DateTime<Utc>,
+    title: Option<String>,
+    task_version: Option<i64>,
+    completed: Option<bool>,
+    now: DateTime<Utc>,
+}
+
+async fn read(app: &App, id: Uuid) -> sqlx::Result<Option<Row>> {
+    sqlx::query_as!(
+        Row,
+        r#"select reminder.task_id, reminder.user_id, reminder.version, reminder.state, cancel_reason, fired_version,
+                  reminder.remind_at, title as "title?", task.version as "task_version?", completed as "completed?",
+                  clock_timestamp() as "now!"
+           from task_reminders reminder left join tasks task on task.id = reminder.task_id
+           where reminder.id = $1"#,
+        id
+    )
+    .fetch_optional(&app.db)
+    .await
+}
+
+impl Row {
+    /// Why this version is not to be fired, if it is not.
+    fn obstacle(&self, version: i32) -> Option<&str> {
+        match self {
+            _ if self.version != version => Some("moved"),
+            _ if self.fired_version >= Some(version) => Some("fired"),
+            Self { cancel_reason: Some(reason), .. } => Some(reason),
+            _ if self.state != "scheduled" => Some(&self.state),
+            Self { title: None, .. } => Some("deleted"),
+            Self { completed: Some(true), .. } => Some("completed"),
+            _ => None,
+        }
+    }
+}
+
+async fn skip(app: &App, of: ReminderRef, reason: &str) -> Result<(), Failure> {
+    tracing::info!(reminder.id = %of.id, reason, "reminder-due: reminder {} version {} is not fired: {reason}", of.id, of.version);
+    // A job that is called again after it has fired is no part of the story.
+    if reason != "fired" {
+        let mut conn = app.db.acquire().await?;
+        audit::reminder(&mut conn, of, "reminder.skipped", json!({"reason": reason})).await?;
+    }
+    Ok(())
+}
+
+async fn emit(app: &App, of: ReminderRef, row: &Row) -> Result<(), Failure> {
+    let mut tx = app.db.begin().await?;
+    // Guarded again: the row may have changed since it was read, and a concurrent callback waits here and finds it fired.
+    let fired = sqlx::query!(
+        r#"update task_reminders set fired_version = version, fired_at = clock_timestamp()
+           where id = $1 and version = $2 and state = 'scheduled'
+             and (fired_version is null or fired_version < version) and remind_at <= clock_timestamp()
+           returning remind_at, fired_at as "fired_at!""#,
+        of.id,
+        of.version
+    )
+    .fetch_optional(&mut *tx)
+    .await?;
+    let Some(fired) = fired else {
+        return Err(Failure::Outage(anyhow::anyhow!("the reminder changed while it was being fired")));
+    };
+    let task = TaskRef {
+        task_id: of.task_id,
+        user_id: of.user_id,
+        title: row.title.clone().unwrap_or_default(),
+        version: row.task_version.unwrap_or_default(),
+    };
+    let due = ReminderDue { task, reminder_id: of.id, remind_at: fired.remind_at, reminder_version: of.version };
+    outbox::emit(&mut tx, &due, &Trace::from_header(None)).await?;
+    let late = (fired.fired_at - fired.remind_at).num_milliseconds();
+    audit::reminder(&mut tx, of, "reminder.fired", json!({"planned_at": fired.remind_at, "late_ms": late})).await?;
+    tx.commit().await?;
+    app.outbox.wake();
+    tracing::info!(reminder.id = %of.id, late_ms = late, "reminder-due: reminder {} fired {late} ms after its time", of.id);
+    Ok(())
+}

@@ -1,0 +1,35 @@
+//! `task-completed`: when a task was completed, deletes its reminder jobs and makes the next occurrence of a recurring one.
+//!
+//! Triggered by `task.completed` on `task-events`. Writes the story of the task and tells connected clients (`task.changed`);
+//! a successor is a task of its own, with its own `task.created`.
+//!
+//! Runs twice without harm: jobs follow the rows as they are now, the rest happens in the transaction that claims the event.
+//! Occurrence n makes occurrence n+1 once, however often n is completed and reopened: `task_occurrences` knows it, also
+//! after the successor was deleted.
+
+mod successor;
+
+use axum::Router;
+use serde_json::json;
+use shared::{
+    App,
+    event::Event,
+    inbox::{self, Failure},
+    reminder,
+    schema::{Payload as _, TaskChanged, TaskCompleted},
+};
+
+/// `POST /events/task-completed`.
+pub fn router(app: App) -> Router {
+    inbox::router(app, handle)
+}
+
+async fn handle(app: App, event: Event<TaskCompleted>) -> Result<(), Failure> {
+    let jobs = reminder::align(&app, event.data.task.task_id).await?;
+    let Some(mut tx) = inbox::claim(&app, &event).await? else { return Ok(()) };
+    let successor = successor::make(&mut tx, &event.data.task).await?;
+    tx.audit(&event, json!({"completed_at": event.data.completed_at, "successor": successor})).await?;
+    jobs.record(tx.conn()).await?;
+    tx.emit(&TaskChanged { task: event.data.task, cause: TaskCompleted::TYPE }).await?;
+    tx.commit(&app).await
+}

@@ -1,0 +1,75 @@
+//! Retention: removes what nothing asks for any more, and makes the inbox partitions of the weeks ahead.
+//!
+//! An inbox partition is dropped only after the floor was raised past it and only while every event below is claimed, so no
+//! event can come back that the inbox has forgotten and be handled again. Deletes go in batches and skip locked rows.
+
+use shared::App;
+
+/// How long the inbox remembers and events are kept: more than the 30 days of Kafka and a week to replay.
+const DAYS: i32 = 45;
+/// Rows a statement deletes at most.
+const BATCH: i64 = 10_000;
+
+/// Runs once.
+///
+/// # Errors
+/// When the database is away; what was done stays done.
+pub async fn run(app: &App) -> sqlx::Result<()> {
+    let made = sqlx::query_scalar!(r#"select make_inbox_partitions(now(), now() + interval '6 weeks') as "made!""#)
+        .fetch_one(&app.db)
+        .await?;
+    let floor = sqlx::query_scalar!(
+        r#"update marks set event_id = greatest(marks.event_id, least(
+               uuid_v7_floor(date_trunc('week', now() - make_interval(days => $1))),
+               (select event_id from marks where name = 'handled')))
+           where name = 'inbox-floor' returning event_id"#,
+        DAYS
+    )
+    .fetch_one(&app.db)
+    .await?;
+    let dropped =
+        sqlx::query_scalar!(r#"select drop_inbox_partitions($1) as "dropped!""#, floor).fetch_one(&app.db).await?;
+    let mut deleted = 0;
+    loop {
+        // The last statements of a batch tell whether there is another one.
+        let some = sqlx::query_scalar!(
+            r#"with events as (
+                   delete from task_events where id in (
+                       select id from task_events where id < $1 and published_at is not null
+                       order by id limit $2 for update skip locked) returning 1
+               ), claims as (
+                   delete from processed_events_default where (consumer, event_id) in (
+                       select consumer, event_id from processed_events_default where event_id < $1
+                       limit $2 for update skip locked) returning 1
+               ), keys as (
+                   delete from idempotency_keys where (user_id, key) in (
+                       select user_id, key from idempotency_keys where created_at < now() - interval '24 hours'
+                       limit $2 for update skip locked) returning 1
+               ), fed as (
+                   delete from feed where (user_id, seq) in (
+                       select user_id, seq from feed where created_at < now() - interval '30 days'
+                       limit $2 for update skip locked) returning 1
+               ), failures as (
+                   delete from event_failures where failed_at < now() - make_interval(days => $3) returning 1
+               )
+               select (select count(*) from events) + (select count(*) from claims) + (select count(*) from keys)
+                    + (select count(*) from fed) + (select count(*) from failures) as "deleted!""#,
+            floor,
+            BATCH,
+            DAYS,
+        )
+        .fetch_one(&app.db)
+        .await?;
+        deleted += some;
+        if some == 0 {
+            break;
+        }
+    }
+    tracing::info!(
+        made,
+        dropped,
+        deleted,
+        "upkeep: retention made {made} partitions, dropped {dropped}, deleted {deleted} rows"
+    );
+    Ok(())
+}

@@ -1,0 +1,244 @@
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use axum::{Json, Router, extract::State, http::Request, routing::get};
+use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
+use serde_json::{Value, json};
+
+use super::*;
+
+const SECRET: &str = "an HS256 secret of 32 bytes or more";
+const EC_PRIVATE: &str = "-----BEGIN PRIVATE KEY-----
+MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgy+79w048tPtYI+28
++NtjCGKqDo2xhRZCZMw9tMzzDvOhRANCAATZD7qJ5t+ZmGTBAwWP2oeJhIH/bMxF
+ow5ZOK52XsZrxTWevR0HKSti85Ts9o7eHNY3avd8er2g/dGwjjaJqWIM
+-----END PRIVATE KEY-----";
+const EC_X: &str = "2Q-6iebfmZhkwQMFj9qHiYSB_2zMRaMOWTiudl7Ga8U";
+const EC_Y: &str = "NZ69HQcpK2LzlOz2jt4c1jdq93x6vaD90bCONompYgw";
+
+fn auth(arguments: &[&str]) -> Auth {
+    let arguments = std::iter::once(&"test").chain(arguments);
+    Auth::new(AuthConfig::try_parse_from(arguments).unwrap()).unwrap()
+}
+
+fn hs256() -> Auth {
+    auth(&["--jwt-secret", SECRET])
+}
+
+fn claims() -> Value {
+    json!({"sub": Uuid::from_u128(7), "email": "ada@example.org", "exp": in_seconds(600)})
+}
+
+fn in_seconds(seconds: i64) -> i64 {
+    chrono::Utc::now().timestamp() + seconds
+}
+
+fn with(change: impl FnOnce(&mut Value)) -> Value {
+    let mut claims = claims();
+    change(&mut claims);
+    claims
+}
+
+fn token(claims: &Value) -> String {
+    jsonwebtoken::encode(&Header::default(), claims, &EncodingKey::from_secret(SECRET.as_bytes())).unwrap()
+}
+
+fn ec_token(kid: &str, claims: &Value) -> String {
+    let header = Header { kid: Some(kid.to_owned()), ..Header::new(Algorithm::ES256) };
+    jsonwebtoken::encode(&header, claims, &EncodingKey::from_ec_pem(EC_PRIVATE.as_bytes()).unwrap()).unwrap()
+}
+
+/// Signs nothing: header and claims as given.
+fn unsigned(header: &Value, claims: &Value, signature: &str) -> String {
+    let part = |value: &Value| BASE64_URL_SAFE_NO_PAD.encode(value.to_string());
+    format!("{}.{}.{signature}", part(header), part(claims))
+}
+
+async fn refused(auth: &Auth, token: &str) -> &'static str {
+    match auth.check(token).await {
+        Err(Problem::BadToken(why)) => why,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_good_token_says_who_asks() {
+    let user = hs256().check(&token(&claims())).await.unwrap();
+    assert_eq!(user, User { id: Uuid::from_u128(7), email: "ada@example.org".to_owned(), operator: false });
+}
+
+#[tokio::test]
+async fn a_signed_token_comes_back_as_its_user() {
+    let user = User { id: Uuid::from_u128(9), email: "op@example.org".to_owned(), operator: true };
+    let token = sign(&SECRET.into(), &user, chrono::Utc::now() + chrono::TimeDelta::hours(1)).unwrap();
+    assert_eq!(hs256().check(&token).await.unwrap(), user);
+}
+
+#[tokio::test]
+async fn operator_is_a_whole_word_of_scope() {
+    for (scope, operator) in [("operator", true), ("tasks operator", true), ("operators", false), ("", false)] {
+        let token = token(&with(|claims| claims["scope"] = scope.into()));
+        assert_eq!(hs256().check(&token).await.unwrap().operator, operator, "{scope}");
+    }
+}
+
+#[tokio::test]
+async fn claims_that_do_not_hold_are_refused() {
+    let auth = hs256();
+    let remove = |name: &'static str| move |claims: &mut Value| drop(claims.as_object_mut().unwrap().remove(name));
+    for (claims, why) in [
+        (with(|claims| claims["exp"] = in_seconds(-31).into()), "the token has expired"),
+        (with(|claims| claims["nbf"] = in_seconds(60).into()), "the token is not valid yet"),
+        (with(remove("email")), "the token has no email"),
+        (with(|claims| claims["sub"] = "ada".into()), "the token's sub is not a UUID"),
+        (with(|claims| claims["email"] = "ada".into()), "the token's email is not an address"),
+        (with(|claims| claims["email"] = "a@b\r\nBcc: c@d".into()), "the token's email is not an address"),
+        (with(|claims| claims["email"] = "a\0@b".into()), "the token's email is not an address"),
+    ] {
+        assert_eq!(refused(&auth, &token(&claims)).await, why);
+    }
+    for name in ["exp", "sub"] {
+        refused(&auth, &token(&with(remove(name)))).await;
+    }
+    refused(&auth, &token(&with(|claims| claims["exp"] = "tomorrow".into()))).await;
+    refused(&auth, &token(&with(|claims| claims["exp"] = (-1).into()))).await;
+}
+
+#[tokio::test]
+async fn hostile_tokens_are_refused() {
+    let auth = hs256();
+    let none = unsigned(&json!({"alg": "none", "typ": "JWT"}), &claims(), "");
+    let good = token(&claims());
+    let (rest, _) = good.rsplit_once('.').unwrap();
+    let crit = Header { crit: Some(vec!["exp".to_owned()]), ..Header::default() };
+    let crit = jsonwebtoken::encode(&crit, &claims(), &EncodingKey::from_secret(SECRET.as_bytes())).unwrap();
+    let other = jsonwebtoken::encode(&Header::default(), &claims(), &EncodingKey::from_secret(b"another")).unwrap();
+    let longer =
+        jsonwebtoken::encode(&Header::new(Algorithm::HS512), &claims(), &EncodingKey::from_secret(SECRET.as_bytes()));
+    for hostile in
+        [none, format!("{rest}."), format!("{good}a"), crit, other, longer.unwrap(), "a.b.c".into(), "".into()]
+    {
+        refused(&auth, &hostile).await;
+    }
+    let large = token(&with(|claims| claims["padding"] = "x".repeat(1 << 20).into()));
+    assert_eq!(refused(&auth, &large).await, "the token is larger than 8 KB");
+}
+
+#[tokio::test]
+async fn issuer_and_audience_must_match_where_configured() {
+    let auth = auth(&["--jwt-secret", SECRET, "--jwt-issuer", "https://id.example", "--jwt-audience", "punctual"]);
+    let named = |issuer: &str, audience: Value| {
+        token(&with(|claims| {
+            claims["iss"] = issuer.into();
+            claims["aud"] = audience;
+        }))
+    };
+    auth.check(&named("https://id.example", json!("punctual"))).await.unwrap();
+    auth.check(&named("https://id.example", json!(["other", "punctual"]))).await.unwrap();
+    assert_eq!(
+        refused(&auth, &named("https://evil.example", json!("punctual"))).await,
+        "the token is from another issuer"
+    );
+    assert_eq!(refused(&auth, &named("https://id.example", json!("other"))).await, "the token is for another audience");
+    refused(&auth, &token(&claims())).await;
+    // Where none is configured, a token may name any.
+    hs256().check(&named("https://evil.example", json!("other"))).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_request_without_one_bearer_token_has_no_user() {
+    let auth = hs256();
+    let good = format!("Bearer {}", token(&claims()));
+    for headers in [vec![], vec!["Basic YTpi".to_owned()], vec!["Bearer".to_owned()], vec![good.clone(), good.clone()]]
+    {
+        let request =
+            headers.iter().fold(Request::builder(), |request, header| request.header("authorization", header));
+        let (mut parts, ()) = request.body(()).unwrap().into_parts();
+        let user = User::from_request_parts(&mut parts, &auth).await;
+        assert!(matches!(user, Err(Problem::NoToken)), "{headers:?}");
+    }
+    let (mut parts, ()) =
+        Request::builder().header("authorization", good.replacen("Bearer", "bearer", 1)).body(()).unwrap().into_parts();
+    User::from_request_parts(&mut parts, &auth).await.unwrap();
+}
+
+/// A provider that publishes `keys` and counts who asks.
+async fn provider(keys: Value) -> (String, Arc<AtomicUsize>) {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let answer = async |State((asked, keys)): State<(Arc<AtomicUsize>, Value)>| {
+        asked.fetch_add(1, Ordering::Relaxed);
+        Json(json!({ "keys": keys }))
+    };
+    let routes = Router::new().route("/jwks", get(answer)).with_state((asked.clone(), keys));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/jwks", listener.local_addr().unwrap());
+    tokio::spawn(async { axum::serve(listener, routes).await });
+    (url, asked)
+}
+
+fn ec_key(kid: &str) -> Value {
+    json!({"kty": "EC", "crv": "P-256", "kid": kid, "x": EC_X, "y": EC_Y, "use": "sig", "alg": "ES256"})
+}
+
+#[tokio::test]
+async fn published_keys_are_fetched_once_and_an_unknown_id_does_not_fetch_again_at_once() {
+    let (url, asked) = provider(json!([ec_key("one"), {"kty": "strange", "kid": "two"}])).await;
+    let auth = auth(&["--jwks-url", &url]);
+    assert_eq!(asked.load(Ordering::Relaxed), 0, "fetched before anybody needed it");
+    for _ in 0..3 {
+        auth.check(&ec_token("one", &claims())).await.unwrap();
+        assert_eq!(refused(&auth, &ec_token("three", &claims())).await, "the token names a key that is not known");
+        refused(&auth, &ec_token("two", &claims())).await;
+    }
+    assert_eq!(asked.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test]
+async fn a_published_key_is_never_a_secret() {
+    let shared = json!({"kty": "oct", "kid": "oct", "k": BASE64_URL_SAFE_NO_PAD.encode(SECRET)});
+    let (url, _) = provider(json!([ec_key("one"), shared])).await;
+    let auth = auth(&["--jwks-url", &url]);
+    let hs = |kid: &str, secret: &[u8]| {
+        let header = Header { kid: Some(kid.to_owned()), ..Header::default() };
+        jsonwebtoken::encode(&header, &claims(), &EncodingKey::from_secret(secret)).unwrap()
+    };
+    let point =
+        [&[4][..], &BASE64_URL_SAFE_NO_PAD.decode(EC_X).unwrap(), &BASE64_URL_SAFE_NO_PAD.decode(EC_Y).unwrap()];
+    for hostile in [
+        hs("one", &point.concat()),
+        hs("one", EC_X.as_bytes()),
+        hs("oct", SECRET.as_bytes()),
+        unsigned(&json!({"alg": "none", "kid": "one"}), &claims(), ""),
+    ] {
+        refused(&auth, &hostile).await;
+    }
+}
+
+#[tokio::test]
+async fn the_algorithm_of_a_published_key_is_honoured() {
+    let mut key = ec_key("one");
+    key["alg"] = "ES384".into();
+    let (url, _) = provider(json!([key])).await;
+    refused(&auth(&["--jwks-url", &url]), &ec_token("one", &claims())).await;
+    let mut key = ec_key("one");
+    key["use"] = "enc".into();
+    let (url, _) = provider(json!([key])).await;
+    refused(&auth(&["--jwks-url", &url]), &ec_token("one", &claims())).await;
+}
+
+#[tokio::test]
+async fn a_provider_that_is_away_is_not_the_callers_fault() {
+    let auth = auth(&["--jwks-url", "http://127.0.0.1:1/jwks"]);
+    assert!(matches!(auth.check(&ec_token("one", &claims())).await, Err(Problem::Unavailable(_))));
+}
+
+#[test]
+fn exactly_one_kind_of_key_is_configured() {
+    let parsed = |arguments: &[&str]| AuthConfig::try_parse_from(std::iter::once(&"test").chain(arguments));
+    assert!(parsed(&[]).is_err());
+    assert!(parsed(&["--jwt-secret", SECRET, "--jwks-url", "https://id.example"]).is_err());
+    assert!(Auth::new(parsed(&["--jwt-secret", "short"]).unwrap()).is_err());
+    assert!(Auth::new(parsed(&["--jwks-url", "file:///etc/passwd"]).unwrap()).is_err());
+}
