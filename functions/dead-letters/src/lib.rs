@@ -68,6 +68,8 @@ async fn insert(app: &App, function: &str, payload: &[u8]) -> sqlx::Result<bool>
     let event: Value = serde_json::from_slice(payload).unwrap_or_default();
     let event_id: Option<Uuid> = event["id"].as_str().and_then(|id| id.parse().ok());
     let kind = event["type"].as_str().and_then(EventType::parse);
+    // Where all functions share one daprd, only the event knows whose it was.
+    let function = kind.map_or(function, |kind| kind.consumer());
     let dedupe = event_id.unwrap_or_else(|| Uuid::new_v5(&Uuid::NAMESPACE_OID, payload));
     let stored = sqlx::query!(
         "insert into dead_letters (id, consumer, dedupe, event_id, type, topic, origin, reason, payload)
