@@ -38,7 +38,10 @@ pub async fn run(router: fn(App) -> Router) -> anyhow::Result<()> {
     }
     tokio::spawn(app.outbox.clone().relay());
     listen(routes, &app).await?;
-    app.outbox.flush(FLUSH).await.context("what is not published yet is published by the next process")
+    if let Err(error) = app.outbox.flush(FLUSH).await {
+        tracing::warn!(error = format!("{error:#}"), "outbox: the next process publishes what this one could not");
+    }
+    Ok(())
 }
 
 /// The state of this process, from its environment: also for one that serves nothing (`upkeep --repair`).

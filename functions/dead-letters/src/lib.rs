@@ -7,13 +7,13 @@
 //! stored.
 
 use axum::{
-    Json, Router,
-    extract::{Path, State},
+    Router,
+    body::Bytes,
+    extract::{DefaultBodyLimit, Path, State},
     http::{HeaderMap, StatusCode},
     routing::post,
 };
 use base64::{Engine as _, prelude::BASE64_STANDARD};
-use serde::Deserialize;
 use serde_json::Value;
 use shared::{
     App,
@@ -24,29 +24,22 @@ use uuid::Uuid;
 
 /// `POST /events/dead-letters/{function}`.
 pub fn router(app: App) -> Router {
-    Router::new().route("/events/dead-letters/{function}", post(store)).with_state(app)
+    Router::new()
+        .route("/events/dead-letters/{function}", post(store).layer(DefaultBodyLimit::max(32 << 20)))
+        .with_state(app)
 }
 
-/// A raw payload as daprd wraps it.
-#[derive(Deserialize)]
-struct Wrapped {
-    data_base64: Option<String>,
-    data: Option<Value>,
+/// The raw payload that daprd wraps into a CloudEvent of its own; the body itself where it is not wrapped.
+fn unwrap(body: &[u8]) -> Vec<u8> {
+    let wrapped: Value = serde_json::from_slice(body).unwrap_or_default();
+    wrapped["data_base64"].as_str().and_then(|text| BASE64_STANDARD.decode(text).ok()).unwrap_or_else(|| body.to_vec())
 }
 
-async fn store(
-    State(app): State<App>,
-    Path(function): Path<String>,
-    headers: HeaderMap,
-    Json(wrapped): Json<Wrapped>,
-) -> StatusCode {
+async fn store(State(app): State<App>, Path(function): Path<String>, headers: HeaderMap, body: Bytes) -> StatusCode {
     if !from_daprd(&app, &headers) {
         return not_from_daprd();
     }
-    let payload = match (wrapped.data_base64, wrapped.data) {
-        (Some(text), _) => BASE64_STANDARD.decode(text).unwrap_or_default(),
-        (None, data) => data.unwrap_or_default().to_string().into_bytes(),
-    };
+    let payload = unwrap(&body);
     match insert(&app, &function, &payload).await {
         Ok(true) => {
             tracing::error!(
