@@ -87,10 +87,7 @@ impl Smtp {
         let mut connection = opened?;
         // After 354 everything we write is the body, a QUIT too: on failure the connection is dropped, which the server
         // takes as no message.
-        if let Err(e) = record(before_body, deadline).await {
-            let _ = connection.quit().await;
-            return Err(e);
-        }
+        record(before_body, deadline).await?;
 
         let Ok(reply) = timeout_at(deadline, connection.message(&message.formatted())).await else {
             return Err(SendError::unknown("smtp body: no reply in time"));
