@@ -24,12 +24,14 @@ pub(super) fn single_line(text: &str) -> String {
 pub(super) fn build(email: &Email, from: &Mailbox, to: Address) -> Result<Message, SendError> {
     // Tells vacation responders not to answer (RFC 3834).
     let automatic = HeaderValue::new(HeaderName::new_from_ascii_str("Auto-Submitted"), "auto-generated".to_owned());
+    // lettre writes an ASCII `=?` as it is, which mail programs take for the beginning of an encoded word.
+    let subject = single_line(&email.subject).replace("=?", "= ?");
     Message::builder()
         .message_id(Some(id(email, from)))
         .date_now()
         .from(from.clone())
         .to(Mailbox::new(None, to))
-        .subject(single_line(&email.subject))
+        .subject(subject)
         .raw_header(automatic)
         .multipart(MultiPart::alternative_plain_html(lines(&email.text), lines(&email.html)))
         .map_err(|_| SendError::permanent("the message could not be built"))

@@ -232,7 +232,7 @@ proptest! {
 
     #[test]
     fn no_subject_adds_a_header_or_a_line(
-        subject in prop_oneof![".{0,300}", "[a-z\r\n\u{b}\u{85}\u{2028} :]{0,80}", Just("a\r\nBcc: eve@example.com\r\n\r\nhi".to_owned())]
+        subject in prop_oneof![".{0,300}", "[a-z\r\n\u{b}\u{85}\u{2028} :]{0,80}", Just("a\r\nBcc: eve@example.com\r\n\r\nhi =?utf-8?q?x?=".to_owned())]
     ) {
         let runtime = tokio::runtime::Runtime::new().unwrap();
         runtime.block_on(async {
@@ -243,7 +243,8 @@ proptest! {
             let (received, ..) = parse(&server.bodies()[0], &email);
             let words = |text: &str| text.split(|c: char| c.is_whitespace() || c.is_control())
                 .filter(|word| !word.is_empty()).map(str::to_owned).collect::<Vec<_>>();
-            assert_eq!(words(&received), words(&subject));
+            // `=?` would be the beginning of an encoded word.
+            assert_eq!(words(&received), words(&subject.replace("=?", "= ?")));
         });
     }
 }
