@@ -1,0 +1,45 @@
+//! Every function in one process, behind one daprd with the app-id `punctual`: what `cargo xtask up` runs.
+//!
+//! The routers are those of the functions, so nothing here is simulated except their being apart. Instead of a CronJob the
+//! process repairs by itself, at its start and then every `REPAIR_INTERVAL_SECONDS`: the in-memory broker forgets what it
+//! carried whenever daprd ends. Several of these at once do no harm, for what holds twice holds in each function.
+
+use std::time::Duration;
+
+use axum::Router;
+use shared::App;
+use upkeep::repair::{self, Settings};
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    shared::serve::run(router).await
+}
+
+fn router(app: App) -> Router {
+    tokio::spawn(repair(app.clone()));
+    [
+        tasks::router,
+        task_created::router,
+        task_updated::router,
+        task_completed::router,
+        task_deleted::router,
+        reminder_due::router,
+        reminder_sent::router,
+        task_changed::router,
+        dead_letters::router,
+        upkeep::router,
+    ]
+    .into_iter()
+    .fold(Router::new(), |routes, function| routes.merge(function(app.clone())))
+}
+
+async fn repair(app: App) {
+    let settings: Settings = shared::config::from_env();
+    let mut interval = tokio::time::interval(Duration::from_secs(settings.repair_interval_seconds.into()));
+    loop {
+        interval.tick().await;
+        if let Err(error) = repair::run(&app, &settings).await {
+            tracing::warn!(error = %error, "punctual: repair did not finish and will run again");
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! `cargo xtask test`, `prepare` and `manifests`: what a change must pass, and what it must regenerate.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    path::{Path, PathBuf},
+    process::Command,
+    time::SystemTime,
+};
+
+use anyhow::{bail, ensure};
+
+use crate::{
+    dapr, dev, kafka, mail,
+    postgres::{self, Postgres},
+    process::Run,
+    progress::say,
+    redis, root,
+    topology::target_dir,
+};
+
+pub(crate) const CARGO: &str = "cargo";
+
+/// Runs every test, or those whose names contain one of `filters`, on the real runtime.
+///
+/// # Errors
+/// When a part is missing or a test fails.
+pub fn test(filters: &[String]) -> anyhow::Result<()> {
+    // All of it now, with its progress shown: a test would install it unseen.
+    dapr::binaries()?;
+    kafka::binaries()?;
+    mail::python()?;
+    redis::binary()?;
+    let postgres = scratch("test")?;
+    let url = postgres.url("punctual");
+    say("building every binary");
+    cargo(Command::new(CARGO).args(["build", "--workspace", "--bins", "--locked"]))?;
+    say("running the tests");
+    cargo(
+        Command::new(CARGO).args(["test", "--workspace", "--locked", "--"]).args(filters).env("DATABASE_URL", url), // `#[sqlx::test]` makes a database on it for each test
+    )
+}
+
+/// Writes `.sqlx`, the descriptions of all checked statements, so that a build needs no database; with `check` it only
+/// says whether that would change anything.
+///
+/// sqlx's macros write them (sqlx-macros-core, `query/mod.rs`): with a database in `DATABASE_URL` and `SQLX_OFFLINE_DIR`
+/// set, each statement that is compiled leaves a file. So it is enough to compile every crate that has one.
+///
+/// # Errors
+/// When a statement does not fit the migrations, or `.sqlx` is not what it should be and `check` is set.
+pub fn prepare(check: bool) -> anyhow::Result<()> {
+    let fresh = dev().join("prepare/sqlx");
+    let _ = fs::remove_dir_all(&fresh);
+    fs::create_dir_all(&fresh)?;
+    let postgres = scratch("prepare")?;
+    cargo(Command::new(CARGO).args(["build", "--locked", "--package", "migrations", "--bins"]))?;
+    let url = postgres.url("punctual");
+    crate::progress::quietly(Command::new(target_dir().join("debug/migrate")).env("DATABASE_URL", &url))?;
+    touch_crates_with_statements(&root())?;
+    cargo(
+        Command::new(CARGO)
+            .args(["check", "--workspace", "--all-targets", "--locked"])
+            .env("DATABASE_URL", &url)
+            .env("SQLX_OFFLINE", "false")
+            .env("SQLX_OFFLINE_DIR", &fresh),
+    )?;
+    let kept = root().join(".sqlx");
+    let (is, should) = (contents(&kept)?, contents(&fresh)?);
+    if is == should {
+        say(format!(".sqlx is up to date: {} statements", should.len()));
+        return Ok(());
+    }
+    let names = is.keys().chain(should.keys()).filter(|name| is.get(*name) != should.get(*name));
+    let differing: std::collections::BTreeSet<&String> = names.collect();
+    if check {
+        bail!(".sqlx is out of date for {} statements: run `cargo xtask prepare` and commit it", differing.len());
+    }
+    let _ = fs::remove_dir_all(&kept);
+    fs::create_dir_all(&kept)?;
+    for (name, content) in &should {
+        fs::write(kept.join(name), content)?;
+    }
+    say(format!(".sqlx written: {} statements, {} of them changed", should.len(), differing.len()));
+    Ok(())
+}
+
+/// Writes the manifests that are generated from the code again.
+///
+/// # Errors
+/// When the generator fails.
+pub fn manifests() -> anyhow::Result<()> {
+    cargo(
+        Command::new(CARGO)
+            .args(["test", "--locked", "--package", "shared", "--test", "manifests"])
+            .env("UPDATE_MANIFESTS", "1"),
+    )
+}
+
+/// Runs cargo in the repository with its own progress shown; statements are checked against `.sqlx` unless told otherwise.
+pub(crate) fn cargo(command: &mut Command) -> anyhow::Result<()> {
+    let decided = command.get_envs().any(|(name, _)| name == "SQLX_OFFLINE");
+    if !decided && root().join(".sqlx").exists() {
+        command.env("SQLX_OFFLINE", "true");
+    }
+    let status = command.current_dir(root()).status()?;
+    ensure!(status.success(), "cargo {} failed", command.get_args().next().unwrap_or_default().display());
+    Ok(())
+}
+
+/// An empty PostgreSQL with a database `punctual`.
+fn scratch(name: &str) -> anyhow::Result<Postgres> {
+    let run = Run { dir: dev().join(name), detached: false };
+    fs::create_dir_all(&run.dir)?;
+    postgres::wipe(&run.dir)?;
+    let postgres = Postgres::launch(&run)?;
+    postgres.create_database("punctual")?;
+    Ok(postgres)
+}
+
+/// Makes cargo compile every crate that uses sqlx again, as sqlx's own tool does: by the time of its root files.
+fn touch_crates_with_statements(root: &Path) -> anyhow::Result<()> {
+    let functions = fs::read_dir(root.join("functions"))?.map(|entry| Ok(entry?.path()));
+    let functions = functions.collect::<std::io::Result<Vec<PathBuf>>>()?;
+    for member in functions.into_iter().chain([root.join("shared"), root.join("migrations"), root.join("xtask")]) {
+        for folder in ["src", "tests"] {
+            let Ok(entries) = fs::read_dir(member.join(folder)) else { continue };
+            for path in
+                entries.flatten().map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|e| e == "rs"))
+            {
+                File::options().append(true).open(path)?.set_modified(SystemTime::now())?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn contents(dir: &Path) -> anyhow::Result<BTreeMap<String, String>> {
+    let mut files = BTreeMap::new();
+    for entry in fs::read_dir(dir).into_iter().flatten() {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        files.insert(name, fs::read_to_string(&path)?);
+    }
+    Ok(files)
+}

@@ -1,0 +1,245 @@
+//! Dapr on this machine: the scheduler, and one daprd per app-id.
+//!
+//! The binaries are an installed pair that is new enough (1.17.7), else built from `dapr/runtime` by Go into `.dev/bin`.
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+use crate::{
+    dev, ports,
+    process::{Process, Program, Ready, Run},
+    progress::{self, quietly},
+    root, tools,
+};
+
+const VERSION: &str = "1.18.0";
+/// Older ones lose reminders: from here on the scheduler calls a job again whose daprd went away.
+const OLDEST: [u32; 3] = [1, 17, 7];
+/// What daprd gives its calls in flight when it is asked to end.
+const GRACE_SECONDS: u32 = 10;
+/// Calls into one function at a time: as many as it has database connections.
+const CONCURRENCY: u32 = 10;
+
+/// The two programs.
+#[derive(Clone, Debug)]
+pub struct Binaries {
+    /// The sidecar.
+    pub daprd: PathBuf,
+    /// What keeps and fires the jobs.
+    pub scheduler: PathBuf,
+}
+
+/// Finds or builds the programs.
+///
+/// # Errors
+/// When there are none and Go is missing or fails.
+pub fn binaries() -> anyhow::Result<Binaries> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let cli = env::var_os("HOME").map(|home| PathBuf::from(home).join(".dapr/bin"));
+    if let Some(installed) = env::split_paths(&path).chain(cli).find_map(|dir| installed(&dir)) {
+        return Ok(installed);
+    }
+    let bin = dev().join("bin");
+    let source = root().join("dapr/runtime");
+    let files = ["go.mod", "go.sum", "daprd/main.go", "daprd/components.go", "scheduler/main.go"];
+    let pin = tools::pin_of(&files.map(|file| source.join(file)))?;
+    tools::pinned(&bin, &pin, || {
+        let go = tools::require("go", "Go 1.26.4 or newer (https://go.dev/dl)")?;
+        tools::require("git", "git (Debian: apt-get install git)")?;
+        progress::say(format!(
+            "no Dapr on this machine: building {VERSION} from its Go module, 4 to 6 minutes the first time"
+        ));
+        progress::run(
+            "building daprd and scheduler",
+            Command::new(go)
+                .args(["build", "-v", "-mod=readonly", "-buildvcs=false", "-trimpath", "-ldflags"])
+                .arg(format!("-s -w -X github.com/dapr/dapr/pkg/buildinfo.version={VERSION}"))
+                .arg("-o")
+                .arg(&bin)
+                .args(["./daprd", "./scheduler"])
+                .env("CGO_ENABLED", "0")
+                .env("GOFLAGS", "")
+                .current_dir(source),
+        )
+    })?;
+    Ok(Binaries { daprd: bin.join("daprd"), scheduler: bin.join("scheduler") })
+}
+
+fn installed(dir: &Path) -> Option<Binaries> {
+    let pair = Binaries { daprd: dir.join("daprd"), scheduler: dir.join("scheduler") };
+    if !pair.daprd.is_file() || !pair.scheduler.is_file() {
+        return None;
+    }
+    let version = quietly(Command::new(&pair.daprd).arg("--version")).ok()?;
+    is_new_enough(&version).then_some(pair)
+}
+
+fn is_new_enough(version: &str) -> bool {
+    let mut parts = version.trim().trim_start_matches('v').split(['.', '-']).map(str::parse);
+    let mut next = || parts.next().and_then(Result::ok);
+    match (next(), next(), next()) {
+        (Some(major), Some(minor), Some(patch)) => [major, minor, patch] >= OLDEST,
+        _ => false,
+    }
+}
+
+/// A running scheduler; its jobs are kept in `<run>/scheduler`.
+#[derive(Debug)]
+pub struct Scheduler {
+    /// Its process.
+    pub process: Process,
+    /// Where the daprds find it.
+    pub port: u16,
+    data: PathBuf,
+}
+
+impl Scheduler {
+    /// Starts it.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn launch(run: &Run, binaries: &Binaries) -> anyhow::Result<Self> {
+        let data = run.dir.join("scheduler");
+        let port = ports::free();
+        let program = Program::new("scheduler", &binaries.scheduler)
+            .args(["--listen-address=127.0.0.1".to_owned(), format!("--port={port}")])
+            .args(["--healthz-listen-address=127.0.0.1".to_owned(), format!("--healthz-port={}", ports::free())])
+            .args(["--enable-metrics=false".to_owned(), format!("--etcd-data-dir={}", data.display())])
+            .args([format!("--etcd-client-port={}", ports::free())])
+            .args([format!("--etcd-initial-cluster=dapr-scheduler-server-0=http://localhost:{}", ports::free())])
+            .args([format!("--override-broadcast-host-port=127.0.0.1:{port}")])
+            .args(["--log-level=warn"])
+            // Its health check is green at once, but until this line it takes no job.
+            .ready(Ready::Says("api is ready"));
+        Ok(Self { process: Process::spawn(run, program)?, port, data })
+    }
+
+    /// Waits until it takes jobs. After a kill that is some 20 s: it waits for the lease of its former self to end.
+    ///
+    /// # Errors
+    /// When it does not within a minute.
+    pub fn wait_ready(&self) -> anyhow::Result<()> {
+        self.process.wait_ready(Duration::from_secs(60))
+    }
+
+    /// Loses every job: kills it, deletes its data and starts it again.
+    ///
+    /// # Errors
+    /// When the data cannot be deleted, or it does not start.
+    pub fn wipe(&self) -> anyhow::Result<()> {
+        self.process.kill9();
+        fs::remove_dir_all(&self.data)?;
+        self.process.start()?;
+        self.wait_ready()
+    }
+}
+
+/// What one daprd serves.
+#[derive(Clone, Debug)]
+pub struct Application {
+    /// Its app-id.
+    pub id: String,
+    /// Where it listens.
+    pub port: u16,
+}
+
+/// What all daprds of a run have in common.
+#[derive(Clone, Debug)]
+pub struct Plane {
+    /// The program.
+    pub daprd: PathBuf,
+    /// Folders of components and subscriptions, below `dapr/`.
+    pub resources: Vec<&'static str>,
+    /// The scheduler's port.
+    pub scheduler: u16,
+    /// Variables: the tokens, and what the components refer to.
+    pub env: Vec<(String, String)>,
+}
+
+/// A running daprd.
+#[derive(Debug)]
+pub struct Sidecar {
+    /// Its process.
+    pub process: Process,
+    /// Dapr's HTTP API.
+    pub http_port: u16,
+    /// Dapr's gRPC API.
+    pub grpc_port: u16,
+}
+
+/// The ports of a daprd that is to be started: its application must know them first.
+#[derive(Clone, Copy, Debug)]
+pub struct SidecarPorts {
+    /// Dapr's HTTP API.
+    pub http: u16,
+    /// Dapr's gRPC API.
+    pub grpc: u16,
+}
+
+impl SidecarPorts {
+    /// Two free ports.
+    #[must_use]
+    pub fn free() -> Self {
+        Self { http: ports::free(), grpc: ports::free() }
+    }
+
+    /// What the application is told.
+    #[must_use]
+    pub fn grpc_endpoint(self) -> String {
+        format!("http://127.0.0.1:{}", self.grpc)
+    }
+}
+
+impl Sidecar {
+    /// Starts the daprd of `application`.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn launch(run: &Run, plane: &Plane, application: &Application, ports: SidecarPorts) -> anyhow::Result<Self> {
+        let dapr = root().join("dapr");
+        let mut program = Program::new(format!("daprd-{}", application.id), &plane.daprd)
+            .args([format!("--app-id={}", application.id), format!("--app-port={}", application.port)])
+            .args([format!("--dapr-http-port={}", ports.http), format!("--dapr-grpc-port={}", ports.grpc)])
+            .args([format!("--dapr-internal-grpc-port={}", crate::ports::free())])
+            .args(["--dapr-listen-addresses=127.0.0.1", "--dapr-internal-grpc-listen-address=127.0.0.1"])
+            .args([format!("--scheduler-host-address=127.0.0.1:{}", plane.scheduler)])
+            .args(["--placement-host-address=", "--enable-metrics=false", "--log-level=warn"])
+            // Both would wake a function that sleeps, and neither is needed: subscriptions are files.
+            .args(["--disable-init-endpoints=config,subscribe"])
+            .args([format!("--app-max-concurrency={CONCURRENCY}")])
+            .args([format!("--dapr-graceful-shutdown-seconds={GRACE_SECONDS}")])
+            .args(
+                ["configuration.yaml", "local/name-resolution.yaml"]
+                    .map(|file| format!("--config={}", dapr.join(file).display())),
+            )
+            .args(
+                plane
+                    .resources
+                    .iter()
+                    .chain(&["resiliency"])
+                    .map(|folder| format!("--resources-path={}", dapr.join(folder).display())),
+            )
+            .env("DAPR_HOST_IP", "127.0.0.1")
+            .ready(Ready::Http(ports.http, "/v1.0/healthz"));
+        program.env.extend(plane.env.iter().cloned());
+        Ok(Self { process: Process::spawn(run, program)?, http_port: ports.http, grpc_port: ports.grpc })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_dapr_that_keeps_reminders_is_used() {
+        assert!(is_new_enough("1.18.0\n"));
+        assert!(is_new_enough("v1.17.7"));
+        assert!(is_new_enough("1.18.1-rc.1"));
+        assert!(!is_new_enough("1.17.6"));
+        assert!(!is_new_enough("edge"));
+    }
+}

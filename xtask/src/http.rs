@@ -1,0 +1,62 @@
+//! Just enough HTTP to ask a local process whether it is ready.
+
+use std::{
+    io::{self, Read as _, Write as _},
+    net::{Ipv4Addr, SocketAddr, TcpStream},
+    time::Duration,
+};
+
+const TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The status of `GET http://127.0.0.1:<port><path>`.
+///
+/// # Errors
+/// When nothing answers HTTP there within two seconds.
+pub fn status(port: u16, path: &str) -> io::Result<u16> {
+    let mut stream = connect(port)?;
+    stream.set_read_timeout(Some(TIMEOUT))?;
+    stream.set_write_timeout(Some(TIMEOUT))?;
+    write!(stream, "GET {path} HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\nconnection: close\r\n\r\n")?;
+    let mut head = [0; 12]; // "HTTP/1.1 200"
+    stream.read_exact(&mut head)?;
+    str::from_utf8(&head)
+        .ok()
+        .and_then(|head| head.strip_prefix("HTTP/1."))
+        .and_then(|rest| rest[2..].parse().ok())
+        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "not an HTTP answer"))
+}
+
+/// A connection to `port` on this machine.
+///
+/// # Errors
+/// When nothing listens there.
+pub fn connect(port: u16) -> io::Result<TcpStream> {
+    TcpStream::connect_timeout(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)), TIMEOUT)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+
+    fn answer(reply: &'static str) -> u16 {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let _ = stream.read(&mut [0; 512]);
+            stream.write_all(reply.as_bytes()).unwrap();
+        });
+        port
+    }
+
+    #[test]
+    fn the_status_is_read_from_the_answer() {
+        assert_eq!(status(answer("HTTP/1.1 204 No Content\r\n\r\n"), "/").unwrap(), 204);
+    }
+
+    #[test]
+    fn something_that_does_not_speak_http_is_an_error() {
+        assert!(status(answer("220 mail.example ESMTP\r\n"), "/").is_err());
+    }
+}

@@ -1,0 +1,35 @@
+//! Everything that runs Punctual on one machine: finds or installs the real parts (PostgreSQL, Dapr, Kafka, an SMTP
+//! server), starts them on free ports and stops them again. `cargo xtask` is the command line of it; the end-to-end tests
+//! use [`topology::Topology`] directly.
+//!
+//! Nothing here is part of the product: blocking code on the standard library, Linux only.
+
+pub mod checks;
+pub mod dapr;
+pub mod http;
+pub mod identity;
+pub mod kafka;
+pub mod mail;
+pub mod ports;
+pub mod postgres;
+pub mod process;
+pub mod progress;
+pub mod redis;
+pub mod secrets;
+pub mod tools;
+pub mod topology;
+pub mod up;
+
+use std::path::PathBuf;
+
+/// The repository.
+#[must_use]
+pub fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).parent().map(PathBuf::from).unwrap_or_default()
+}
+
+/// Where everything that is installed, written or left running lives; safe to delete while nothing runs.
+#[must_use]
+pub fn dev() -> PathBuf {
+    root().join(".dev")
+}

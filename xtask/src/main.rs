@@ -1,0 +1,78 @@
+//! `cargo xtask`: runs, tests and maintains Punctual on this machine.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use xtask::{checks, up};
+
+/// Runs, tests and maintains Punctual on this machine.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Start everything, print the address and a token, and show each mail as it arrives
+    Up {
+        /// As in production: a process and a daprd per function, Kafka, mail by SMTP
+        #[arg(long)]
+        distributed: bool,
+        /// Return once everything answers; .dev/up.json describes it, `down` stops it
+        #[arg(long)]
+        detach: bool,
+        /// The port of the HTTP API [default: a free one]
+        #[arg(long)]
+        port: Option<u16>,
+        /// Forget what earlier runs stored
+        #[arg(long)]
+        fresh: bool,
+    },
+    /// Stop what `up` started
+    Down,
+    /// Print a bearer token for the running instance
+    Token {
+        /// The user, a UUID
+        #[arg(long)]
+        user: String,
+        /// The user's e-mail address
+        #[arg(long)]
+        email: String,
+        /// With the operator's scope
+        #[arg(long)]
+        operator: bool,
+    },
+    /// Run the tests, on a real PostgreSQL, Kafka, Dapr and SMTP server
+    Test {
+        /// Only tests whose name contains one of these
+        filter: Vec<String>,
+    },
+    /// Write .sqlx again, which lets a build check its SQL without a database
+    Prepare {
+        /// Only say whether it is up to date
+        #[arg(long)]
+        check: bool,
+    },
+    /// Write the manifests that are generated from the code again
+    Manifests,
+}
+
+fn main() -> ExitCode {
+    let done = match Cli::parse().command {
+        Command::Up { distributed, detach, port, fresh } => up::up(distributed, detach, port, fresh),
+        Command::Down => up::down(),
+        Command::Token { user, email, operator } => up::token(&user, &email, operator).map(|token| println!("{token}")),
+        Command::Test { filter } => checks::test(&filter),
+        Command::Prepare { check } => checks::prepare(check),
+        Command::Manifests => checks::manifests(),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! A PostgreSQL server of our own: the binaries are Debian's or whatever is on PATH, the data directory is ours.
+//!
+//! PostgreSQL refuses to run as root, so as root it runs as the user `postgres` (Debian's package makes it), else
+//! `nobody`.
+
+use std::{
+    fs,
+    os::unix::fs::{PermissionsExt as _, chown},
+    os::unix::process::CommandExt as _,
+    path::{Path, PathBuf},
+    process::Command,
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, bail};
+
+use crate::{
+    ports,
+    process::{Process, Program, Ready, Run},
+    progress::{self, quietly},
+    tools,
+};
+
+/// A running server; trusts every connection from this machine.
+#[derive(Debug)]
+pub struct Postgres {
+    /// Its process. After a `kill9` start it by [`Postgres::start`].
+    pub process: Process,
+    /// Where it listens on 127.0.0.1.
+    pub port: u16,
+    bin: PathBuf,
+}
+
+impl Postgres {
+    /// Starts a server on a free port; its data is kept in `<run>/pg` and used again.
+    ///
+    /// # Errors
+    /// When there are no binaries and none can be installed, or it does not start.
+    pub fn launch(run: &Run) -> anyhow::Result<Self> {
+        let bin = binaries()?;
+        let port = ports::free();
+        let user = tools::is_root().then(unprivileged).transpose()?;
+        let data = data_dir(&run.dir)?;
+        if !data.join("PG_VERSION").exists() {
+            init(&bin, &data, user)?;
+        }
+        let mut program = Program::new("postgres", bin.join("postgres"))
+            .args(["-D".into(), data.display().to_string(), "-p".into(), port.to_string()])
+            .args(["-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories="])
+            .args(["-c", "max_connections=500", "-c", "fsync=on", "-c", "timezone=UTC", "-c", "log_timezone=UTC"])
+            .ready(Ready::Tcp(port));
+        program.user = user;
+        program.stop_signal = libc::SIGINT; // "fast": ends the sessions instead of waiting for them
+        let postgres = Self { process: Process::spawn(run, program)?, port, bin };
+        postgres.start()?;
+        Ok(postgres)
+    }
+
+    /// The URL of a database on it.
+    #[must_use]
+    pub fn url(&self, database: &str) -> String {
+        format!("postgres://postgres@127.0.0.1:{}/{database}", self.port)
+    }
+
+    /// Starts it again if it does not run, and waits until it takes statements.
+    ///
+    /// # Errors
+    /// When it does not within 60 seconds.
+    pub fn start(&self) -> anyhow::Result<()> {
+        let started = Instant::now();
+        loop {
+            // Right after a kill the orphaned backends still hold the data directory, and a start fails at once.
+            self.process.start()?;
+            let answer = self.sql("postgres", "select 1");
+            match answer {
+                Ok(_) => return Ok(()),
+                Err(error) if started.elapsed() > Duration::from_secs(60) => {
+                    return Err(
+                        error.context(format!("PostgreSQL does not start, see {}", self.process.log().display()))
+                    );
+                }
+                Err(_) => thread::sleep(Duration::from_millis(50)),
+            }
+        }
+    }
+
+    /// Creates a database unless it is there.
+    ///
+    /// # Errors
+    /// When PostgreSQL refuses.
+    pub fn create_database(&self, name: &str) -> anyhow::Result<()> {
+        let there = self.sql("postgres", &format!("select 1 from pg_database where datname = '{name}'"))?;
+        if there.trim().is_empty() {
+            self.sql("postgres", &format!("create database {name}"))?;
+        }
+        Ok(())
+    }
+
+    /// Runs a statement and gives back its rows, columns separated by `|`.
+    ///
+    /// # Errors
+    /// When the server cannot be reached or refuses the statement.
+    pub fn sql(&self, database: &str, statement: &str) -> anyhow::Result<String> {
+        quietly(
+            Command::new(self.bin.join("psql"))
+                .args(["-X", "-q", "-A", "-t", "-w", "-v", "ON_ERROR_STOP=1", "-h", "127.0.0.1", "-U", "postgres"])
+                .args(["-p", &self.port.to_string(), "-d", database, "-c", statement])
+                .env("PGCONNECT_TIMEOUT", "5"),
+        )
+    }
+}
+
+/// The newest directory with the server's binaries; installs Debian's package when there is none.
+///
+/// # Errors
+/// When there is none and none can be installed.
+pub fn binaries() -> anyhow::Result<PathBuf> {
+    if let Some(found) = installed() {
+        return Ok(found);
+    }
+    progress::say("PostgreSQL is not installed");
+    tools::apt(&["postgresql"])?;
+    installed().context(
+        "PostgreSQL is missing: install its server binaries (Debian: apt-get install postgresql) and try again",
+    )
+}
+
+fn installed() -> Option<PathBuf> {
+    let mut debian: Vec<(u32, PathBuf)> = fs::read_dir("/usr/lib/postgresql")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| Some((entry.file_name().to_str()?.parse().ok()?, entry.path().join("bin"))))
+        .filter(|(_, bin)| is_complete(bin))
+        .collect();
+    debian.sort();
+    let on_path = tools::on_path("initdb").and_then(|initdb| fs::canonicalize(initdb).ok());
+    let on_path = on_path.and_then(|initdb| Some(initdb.parent()?.to_path_buf())).filter(|bin| is_complete(bin));
+    debian.pop().map(|(_, bin)| bin).or(on_path)
+}
+
+fn is_complete(bin: &Path) -> bool {
+    ["initdb", "postgres", "psql"].iter().all(|name| bin.join(name).exists())
+}
+
+fn init(bin: &Path, data: &Path, user: Option<(u32, u32)>) -> anyhow::Result<()> {
+    let mut initdb = Command::new(bin.join("initdb"));
+    initdb.args(["--auth=trust", "--username=postgres", "--encoding=UTF8", "--locale=C", "--no-sync", "-D"]).arg(data);
+    if let Some((uid, gid)) = user {
+        chown(data, Some(uid), Some(gid))?;
+        initdb.uid(uid).gid(gid).current_dir("/");
+    }
+    quietly(&mut initdb)?;
+    Ok(())
+}
+
+/// `<run>/pg`, or a place under /var/tmp when another user cannot get there (a checkout in root's home).
+fn data_dir(run: &Path) -> anyhow::Result<PathBuf> {
+    let mut data = run.join("pg");
+    fs::create_dir_all(&data)?;
+    let open = |dir: &Path| fs::metadata(dir).is_ok_and(|meta| meta.permissions().mode() & 0o001 != 0);
+    if tools::is_root() && !run.ancestors().all(open) {
+        let name = run.display().to_string().replace('/', "-");
+        data = PathBuf::from(format!("/var/tmp/punctual{name}-pg"));
+        fs::create_dir_all(&data)?;
+    }
+    fs::set_permissions(&data, fs::Permissions::from_mode(0o700))?;
+    Ok(data)
+}
+
+/// Removes the data of a run.
+///
+/// # Errors
+/// When it is there and cannot be removed.
+pub fn wipe(run: &Path) -> anyhow::Result<()> {
+    let data = data_dir(run)?;
+    fs::remove_dir_all(&data).with_context(|| format!("cannot remove {}", data.display()))
+}
+
+/// User and group to drop to.
+fn unprivileged() -> anyhow::Result<(u32, u32)> {
+    let passwd = fs::read_to_string("/etc/passwd")?;
+    let find = |name: &str| {
+        let line = passwd.lines().find(|line| line.split(':').next() == Some(name))?;
+        let mut fields = line.split(':').skip(2);
+        Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
+    };
+    match find("postgres").or_else(|| find("nobody")) {
+        Some(ids) => Ok(ids),
+        None => {
+            bail!("PostgreSQL does not run as root, and there is no user postgres or nobody: run this as another user")
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! A Redis server, for the tests that show the product on a second broker.
+
+use std::{path::PathBuf, time::Duration};
+
+use crate::{
+    ports,
+    process::{Process, Program, Ready, Run},
+    tools,
+};
+
+/// A running server without persistence.
+#[derive(Debug)]
+pub struct Redis {
+    /// Its process.
+    pub process: Process,
+    /// Where it listens on 127.0.0.1.
+    pub port: u16,
+}
+
+impl Redis {
+    /// Starts it on a free port.
+    ///
+    /// # Errors
+    /// When it cannot be installed or started.
+    pub fn launch(run: &Run) -> anyhow::Result<Self> {
+        let path = binary()?;
+        let port = ports::free();
+        let program = Program::new("redis", path)
+            .args(["--bind", "127.0.0.1", "--port", &port.to_string(), "--save", "", "--appendonly", "no"])
+            .ready(Ready::Tcp(port));
+        let redis = Self { process: Process::spawn(run, program)?, port };
+        redis.process.wait_ready(Duration::from_secs(10))?;
+        Ok(redis)
+    }
+}
+
+/// The server's program; installs Debian's package when there is none.
+///
+/// # Errors
+/// When there is none and none can be installed.
+pub fn binary() -> anyhow::Result<PathBuf> {
+    if tools::on_path("redis-server").is_none() {
+        tools::apt(&["redis-server"])?;
+    }
+    tools::require("redis-server", "Redis (Debian: apt-get install redis-server)")
+}

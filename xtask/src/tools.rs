@@ -1,0 +1,137 @@
+//! Finds the parts a run needs on this machine, and installs what is missing by the ordinary package clients, pinned and
+//! into `.dev/` wherever the client allows it. Running it twice installs nothing again: a stamp beside each installation
+//! names what was pinned.
+//!
+//! What a package client cannot be asked for (Go, a JDK, Maven, Python) is one line that says what to install.
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::Mutex,
+};
+
+use anyhow::{Context as _, bail};
+use sha2::{Digest as _, Sha256};
+
+use crate::progress;
+
+/// The first executable `name` on PATH.
+#[must_use]
+pub fn on_path(name: &str) -> Option<PathBuf> {
+    env::split_paths(&env::var_os("PATH")?).map(|dir| dir.join(name)).find(|path| path.is_file())
+}
+
+/// `name` on PATH.
+///
+/// # Errors
+/// When it is not there; the message is the one line that says what to install.
+pub fn require(name: &str, what_to_install: &str) -> anyhow::Result<PathBuf> {
+    on_path(name).with_context(|| format!("{name} is missing: install {what_to_install} and try again"))
+}
+
+/// Installs `dir` by `install` unless its stamp says that exactly `pin` is there already.
+///
+/// # Errors
+/// Those of `install`; then nothing is stamped and the next run tries again.
+pub fn pinned(dir: &Path, pin: &str, install: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<()> {
+    // Two installations at once would step on each other: tests share `.dev/` with whatever else runs.
+    fs::create_dir_all(dir)?;
+    let lock = fs::File::create(dir.join(".lock"))?;
+    lock.lock()?;
+    let stamp = dir.join(".pin");
+    if fs::read_to_string(&stamp).is_ok_and(|found| found == pin) {
+        return Ok(());
+    }
+    install()?;
+    fs::write(stamp, pin)?;
+    Ok(())
+}
+
+/// A pin that changes with the content of `files`.
+///
+/// # Errors
+/// When one cannot be read.
+pub fn pin_of(files: &[PathBuf]) -> anyhow::Result<String> {
+    let mut hash = Sha256::new();
+    for file in files {
+        hash.update(fs::read(file).with_context(|| format!("cannot read {}", file.display()))?);
+    }
+    Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// Installs Debian packages, as root or by sudo.
+///
+/// # Errors
+/// When this is no Debian, there is no way to become root, or apt fails.
+pub fn apt(packages: &[&str]) -> anyhow::Result<()> {
+    static UPDATED: Mutex<bool> = Mutex::new(false);
+    let mut updated = UPDATED.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let wanted = packages.join(" ");
+    if on_path("apt-get").is_none() || !(is_root() || on_path("sudo").is_some()) {
+        bail!(
+            "{wanted} is missing: install it with this system's package manager (Debian: apt-get install {wanted}) and try again"
+        );
+    }
+    if !*updated {
+        progress::run("apt-get update", as_root("apt-get").args(["update", "-q"]))?;
+        *updated = true;
+    }
+    progress::run(
+        &format!("apt-get install {wanted}"),
+        as_root("apt-get")
+            .args(["install", "-y", "-q", "--no-install-recommends"])
+            .args(packages)
+            .env("DEBIAN_FRONTEND", "noninteractive"),
+    )
+}
+
+fn as_root(program: &str) -> Command {
+    if is_root() {
+        return Command::new(program);
+    }
+    let mut command = Command::new("sudo");
+    command.arg("--preserve-env=DEBIAN_FRONTEND").arg(program);
+    command
+}
+
+/// Whether this process is root.
+#[must_use]
+pub fn is_root() -> bool {
+    #[expect(unsafe_code, reason = "the standard library has no geteuid(2), which cannot fail")]
+    unsafe {
+        libc::geteuid() == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn something_is_installed_again_only_when_its_pin_changes() {
+        let dir = env::temp_dir().join(format!("punctual-tools-{}", std::process::id()));
+        let mut installed = 0;
+        for pin in ["1", "1", "2"] {
+            pinned(&dir, pin, || {
+                installed += 1;
+                Ok(())
+            })
+            .unwrap();
+        }
+        assert!(pinned(&dir, "3", || bail!("no network")).is_err());
+        pinned(&dir, "3", || {
+            installed += 1;
+            Ok(())
+        })
+        .unwrap();
+        fs::remove_dir_all(dir).unwrap();
+        assert_eq!(installed, 3);
+    }
+
+    #[test]
+    fn a_missing_prerequisite_is_one_line_that_says_what_to_install() {
+        let error = require("no-such-program", "Go 1.26 (https://go.dev/dl)").unwrap_err().to_string();
+        assert_eq!(error, "no-such-program is missing: install Go 1.26 (https://go.dev/dl) and try again");
+    }
+}

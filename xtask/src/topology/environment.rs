@@ -1,0 +1,86 @@
+//! What the daprds and the functions of a run are told.
+
+use std::{fs, path::Path};
+
+use serde_json::json;
+
+use super::{Broker, Mode, Topology};
+use crate::{
+    dapr::{Plane, SidecarPorts},
+    process::Run,
+};
+
+impl Topology {
+    pub(super) fn plane(&self, run: &Run, daprd: &Path) -> anyhow::Result<Plane> {
+        let mut stored = self.options.secrets.clone();
+        for (key, variable) in [
+            ("resend-api-key", "RESEND_API_KEY"),
+            ("mailgun-api-key", "MAILGUN_API_KEY"),
+            ("smtp-password", "SMTP_PASSWORD"),
+        ] {
+            if let Ok(value) = std::env::var(variable) {
+                stored.entry(key.to_owned()).or_insert(value);
+            }
+        }
+        let secrets_file = run.dir.join("secrets.json");
+        fs::write(&secrets_file, json!(stored).to_string())?;
+        let mut env = vec![
+            ("APP_API_TOKEN".to_owned(), self.app_api_token.clone()),
+            ("DAPR_API_TOKEN".to_owned(), self.dapr_api_token.clone()),
+            ("SECRETS_FILE".to_owned(), secrets_file.display().to_string()),
+            ("NAME_RESOLUTION_FILE".to_owned(), run.dir.join("name-resolution.db").display().to_string()),
+            ("STATE_DATABASE_URL".to_owned(), self.postgres.url("dapr_state")),
+        ];
+        if let Some(kafka) = &self.kafka {
+            env.push(("KAFKA_BROKERS".to_owned(), kafka.brokers()));
+        }
+        if let Some(redis) = &self.redis {
+            env.push(("REDIS_HOST".to_owned(), format!("127.0.0.1:{}", redis.port)));
+        }
+        let broker = match self.options.broker {
+            Broker::InMemory => "pubsub/in-memory",
+            Broker::Kafka => "pubsub/kafka",
+            Broker::Redis => "pubsub/redis",
+        };
+        let resources = match self.options.mode {
+            Mode::Embedded => vec![broker, "statestore/in-memory", "local", "subscriptions-embedded"],
+            Mode::Distributed => vec![broker, "statestore/postgresql", "local", "subscriptions"],
+        };
+        Ok(Plane { daprd: daprd.to_path_buf(), resources, scheduler: self.scheduler.port, env })
+    }
+
+    pub(super) fn env(
+        &self,
+        port: u16,
+        own: SidecarPorts,
+        reminders: SidecarPorts,
+        owner: &str,
+    ) -> Vec<(String, String)> {
+        let every = self.options.repair_every.map_or(30, |every| every.as_secs().max(1));
+        let mut env = vec![
+            ("DATABASE_URL", self.database_url.clone()),
+            ("PORT", port.to_string()),
+            ("DAPR_GRPC_ENDPOINT", own.grpc_endpoint()),
+            ("REMINDER_DUE_DAPR_ENDPOINT", reminders.grpc_endpoint()),
+            ("REMINDER_DUE_APP_ID", owner.to_owned()),
+            ("DAPR_API_TOKEN", self.dapr_api_token.clone()),
+            ("APP_API_TOKEN", self.app_api_token.clone()),
+            ("JWT_SECRET", self.jwt_secret.clone()),
+            ("EMAIL_FROM", "Punctual <reminders@punctual.test>".to_owned()),
+            ("REPAIR_INTERVAL_SECONDS", every.to_string()),
+            ("LOG_FORMAT", "text".to_owned()),
+        ];
+        match &self.smtp {
+            Some(smtp) => {
+                env.push(("EMAIL_PROVIDER", "smtp".to_owned()));
+                env.push(("SMTP_URL", format!("smtp://127.0.0.1:{}", smtp.port)));
+            }
+            None => {
+                env.push(("EMAIL_PROVIDER", "files".to_owned()));
+                env.push(("MAIL_DIR", self.mail_dir.display().to_string()));
+            }
+        }
+        let own = env.into_iter().map(|(name, value)| (name.to_owned(), value));
+        own.chain(self.options.env.iter().cloned()).collect()
+    }
+}

@@ -1,0 +1,321 @@
+//! The whole product on this machine, as one process behind one daprd or as production has it: a process and a daprd per
+//! function. Every part can be killed, paused and started again by name; that is what the end-to-end tests do.
+
+mod environment;
+mod options;
+
+pub use options::{Broker, FUNCTIONS, Mail, Mode, Options, target_dir};
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    thread,
+    time::Duration,
+};
+
+use anyhow::{Context as _, bail, ensure};
+
+use crate::{
+    dapr::{self, Application, Scheduler, Sidecar, SidecarPorts},
+    dev,
+    kafka::Kafka,
+    mail::Catcher,
+    ports,
+    postgres::{self, Postgres},
+    process::{Process, Program, Ready, Run},
+    progress::{self, quietly},
+    redis::Redis,
+    secrets,
+};
+use options::EMBEDDED;
+
+const READY: Duration = Duration::from_secs(60);
+
+/// A function's process and its daprd.
+#[derive(Debug)]
+pub struct Function {
+    /// Its app-id.
+    pub name: String,
+    /// Its process.
+    pub process: Process,
+    /// Its daprd.
+    pub daprd: Sidecar,
+    /// Where it listens on 127.0.0.1.
+    pub port: u16,
+}
+
+/// All of it, running. Dropping it kills everything, unless it was left running.
+#[derive(Debug)]
+pub struct Topology {
+    /// What was asked for.
+    pub options: Options,
+    /// The address of the HTTP API.
+    pub url: String,
+    /// The product's database.
+    pub database_url: String,
+    /// Where mail arrives, one `.eml` a message.
+    pub mail_dir: PathBuf,
+    /// Signs bearer tokens (HS256).
+    pub jwt_secret: String,
+    /// What daprd shows a function.
+    pub app_api_token: String,
+    /// What a function shows daprd.
+    pub dapr_api_token: String,
+    /// The functions; one in embedded mode.
+    pub functions: Vec<Function>,
+    /// Runs `upkeep --repair` again and again; the embedded process does that itself.
+    pub repair: Option<Process>,
+    /// The SMTP server.
+    pub smtp: Option<Catcher>,
+    /// The scheduler.
+    pub scheduler: Scheduler,
+    /// The broker, if it is Kafka.
+    pub kafka: Option<Kafka>,
+    /// The broker, if it is Redis.
+    pub redis: Option<Redis>,
+    /// The database server.
+    pub postgres: Postgres,
+    left: bool,
+}
+
+impl Topology {
+    /// Starts everything and returns when everything answers. The binaries must be built.
+    ///
+    /// # Errors
+    /// When a part is missing, cannot be installed, or does not start; what was started is killed then.
+    pub fn start(options: Options) -> anyhow::Result<Self> {
+        ensure!(
+            options.mode == Mode::Embedded || options.broker != Broker::InMemory,
+            "the in-memory broker lives in one daprd and cannot connect several"
+        );
+        if let Some(port) = options.port {
+            ensure!(
+                ports::is_free(port),
+                "port {port} is taken: choose another with --port, or leave it out for a free one"
+            );
+        }
+        let run = Run { dir: dev().join(&options.name), detached: options.detached };
+        if options.fresh {
+            wipe(&run.dir)?;
+            let _ = fs::remove_dir_all(&run.dir);
+        }
+        let mail_dir = run.dir.join("mail");
+        fs::create_dir_all(&mail_dir)?;
+
+        let binaries = dapr::binaries()?;
+        postgres::binaries()?;
+        progress::say("starting PostgreSQL, the scheduler and what else is needed");
+        let (postgres, kafka, redis, smtp, scheduler) = thread::scope(|scope| {
+            let postgres = scope.spawn(|| database(&run, &options.bin_dir));
+            let kafka =
+                scope.spawn(|| (options.broker == Broker::Kafka).then(|| Kafka::launch(&run, &topics())).transpose());
+            let redis = scope.spawn(|| (options.broker == Broker::Redis).then(|| Redis::launch(&run)).transpose());
+            let smtp =
+                scope.spawn(|| (options.mail == Mail::Smtp).then(|| Catcher::launch(&run, &mail_dir)).transpose());
+            let scheduler = scope.spawn(|| Scheduler::launch(&run, &binaries));
+            (join(postgres), join(kafka), join(redis), join(smtp), join(scheduler))
+        });
+        let (postgres, kafka, redis, smtp, scheduler) = (postgres?, kafka?, redis?, smtp?, scheduler?);
+        if let Some(smtp) = &smtp {
+            smtp.process.wait_ready(READY)?;
+        }
+        scheduler.wait_ready()?;
+
+        let port = options.port.unwrap_or_else(ports::free);
+        let mut topology = Self {
+            url: format!("http://127.0.0.1:{port}"),
+            database_url: postgres.url("punctual"),
+            mail_dir,
+            jwt_secret: secrets::random()?,
+            app_api_token: secrets::random()?,
+            dapr_api_token: secrets::random()?,
+            functions: Vec::new(),
+            repair: None,
+            options,
+            smtp,
+            scheduler,
+            kafka,
+            redis,
+            postgres,
+            left: false,
+        };
+        topology.start_functions(&run, &binaries.daprd, port)?;
+        Ok(topology)
+    }
+
+    fn start_functions(&mut self, run: &Run, daprd: &Path, port: u16) -> anyhow::Result<()> {
+        let plane = self.plane(run, daprd)?;
+        let names: Vec<&str> = match self.options.mode {
+            Mode::Embedded => vec![EMBEDDED],
+            Mode::Distributed => FUNCTIONS.iter().map(|(name, _)| *name).collect(),
+        };
+        progress::say(format!("starting {} with a daprd each", names.join(", ")));
+        let parts: Vec<(&str, u16, SidecarPorts)> = names
+            .into_iter()
+            .map(|name| {
+                let port = if name == "tasks" || name == EMBEDDED { port } else { ports::free() };
+                (name, port, SidecarPorts::free())
+            })
+            .collect();
+        let owner = if self.options.mode == Mode::Embedded { EMBEDDED } else { "reminder-due" };
+        let reminders = parts.iter().find(|(name, ..)| *name == owner).context("no owner of the reminder jobs")?.2;
+        for (name, port, sidecar) in &parts {
+            let env = self.env(*port, *sidecar, reminders, owner);
+            let binary = self.options.bin_dir.join(if *name == EMBEDDED { "embedded" } else { name });
+            ensure!(binary.exists(), "{} is not built: cargo build --workspace --bins", binary.display());
+            let mut program = Program::new(*name, binary).ready(Ready::Http(*port, "/readyz"));
+            program.env.clone_from(&env);
+            let process = Process::spawn(run, program)?;
+            let application = Application { id: (*name).to_owned(), port: *port };
+            let daprd = Sidecar::launch(run, &plane, &application, *sidecar)?;
+            self.functions.push(Function { name: (*name).to_owned(), process, daprd, port: *port });
+            if *name == "upkeep" {
+                self.repair = self.repair_loop(run, env)?;
+            }
+        }
+        for function in &self.functions {
+            function.process.wait_ready(READY)?;
+            function.daprd.process.wait_ready(READY)?;
+        }
+        Ok(())
+    }
+
+    /// What a Kubernetes CronJob does in production.
+    fn repair_loop(&self, run: &Run, env: Vec<(String, String)>) -> anyhow::Result<Option<Process>> {
+        let Some(every) = self.options.repair_every else { return Ok(None) };
+        let upkeep = self.options.bin_dir.join("upkeep");
+        let script = format!("while :; do '{}' --repair; sleep {}; done", upkeep.display(), every.as_secs_f32());
+        let mut program = Program::new("repair", "/bin/sh").args(["-c".to_owned(), script]);
+        program.env = env;
+        Process::spawn(run, program).map(Some)
+    }
+
+    /// The function of this name; the one process of embedded mode answers to every name.
+    ///
+    /// # Panics
+    /// When there is none.
+    #[must_use]
+    pub fn function(&self, name: &str) -> &Function {
+        let embedded = self.options.mode == Mode::Embedded;
+        let found = self.functions.iter().find(|function| embedded || function.name == name);
+        found.unwrap_or_else(|| panic!("there is no function {name}"))
+    }
+
+    /// The daprd of the function of this name.
+    ///
+    /// # Panics
+    /// When there is none.
+    #[must_use]
+    pub fn daprd(&self, name: &str) -> &Sidecar {
+        &self.function(name).daprd
+    }
+
+    /// A bearer token for `user`.
+    #[must_use]
+    pub fn token(&self, user: &str, email: &str, operator: bool) -> String {
+        secrets::token(&self.jwt_secret, user, email, operator)
+    }
+
+    /// What a Kafka client connects to.
+    #[must_use]
+    pub fn kafka_brokers(&self) -> Option<String> {
+        self.kafka.as_ref().map(Kafka::brokers)
+    }
+
+    /// Every process, those first that others do not depend on.
+    #[must_use]
+    pub fn processes(&self) -> Vec<&Process> {
+        let mut all: Vec<&Process> = self.repair.iter().collect();
+        all.extend(self.functions.iter().map(|function| &function.daprd.process));
+        all.extend(self.functions.iter().map(|function| &function.process));
+        all.extend(self.smtp.iter().map(|smtp| &smtp.process));
+        all.push(&self.scheduler.process);
+        all.extend(self.kafka.iter().map(|kafka| &kafka.process));
+        all.extend(self.redis.iter().map(|redis| &redis.process));
+        all.push(&self.postgres.process);
+        all
+    }
+
+    /// Lets everything outlive this process, if it was started detached.
+    pub fn leave_running(mut self) {
+        self.left = self.options.detached;
+        for process in self.processes().into_iter().filter(|_| self.left) {
+            process.leave_running();
+        }
+    }
+
+    /// Stops everything in order, the sidecars together and then the functions together.
+    pub fn stop(&self) {
+        let stop_all = |processes: &[&Process]| {
+            thread::scope(|scope| {
+                for process in processes {
+                    scope.spawn(|| process.stop(Duration::from_secs(15)));
+                }
+            });
+        };
+        let processes = self.processes();
+        let (daprds, others): (Vec<_>, Vec<_>) = processes
+            .into_iter()
+            .partition(|process| process.name().starts_with("daprd-") || process.name() == "repair");
+        stop_all(&daprds);
+        let (functions, servers): (Vec<_>, Vec<_>) = others
+            .into_iter()
+            .partition(|process| self.functions.iter().any(|function| function.name == process.name()));
+        stop_all(&functions);
+        stop_all(&servers);
+    }
+}
+
+impl Drop for Topology {
+    fn drop(&mut self) {
+        if self.left {
+            return;
+        }
+        for process in self.processes() {
+            process.kill9();
+        }
+        if self.options.fresh && !thread::panicking() {
+            let _ = wipe(&dev().join(&self.options.name));
+        }
+    }
+}
+
+/// Deletes the data of a run and keeps its logs and mail.
+fn wipe(run: &Path) -> anyhow::Result<()> {
+    if !run.exists() {
+        return Ok(());
+    }
+    postgres::wipe(run)?;
+    for part in ["kafka", "scheduler"] {
+        let _ = fs::remove_dir_all(run.join(part));
+    }
+    let _ = fs::remove_file(run.join("name-resolution.db"));
+    Ok(())
+}
+
+/// PostgreSQL with the product's schema, and an empty database for Dapr's state.
+fn database(run: &Run, bin_dir: &Path) -> anyhow::Result<Postgres> {
+    let postgres = Postgres::launch(run)?;
+    postgres.create_database("punctual")?;
+    postgres.create_database("dapr_state")?;
+    let migrate = bin_dir.join("migrate");
+    if !migrate.exists() {
+        bail!("{} is not built: cargo build --workspace --bins", migrate.display());
+    }
+    quietly(Command::new(migrate).env("DATABASE_URL", postgres.url("punctual")))?;
+    Ok(postgres)
+}
+
+/// The topics with their partitions, and a dead-letter topic per function.
+fn topics() -> Vec<(String, i32)> {
+    let mut topics = vec![("task-events".to_owned(), 6), ("reminders".to_owned(), 12), ("task-updates".to_owned(), 6)];
+    for (function, topic) in FUNCTIONS {
+        topics.extend(topic.map(|topic| (format!("{topic}.dlq.{function}"), 1)));
+    }
+    topics
+}
+
+fn join<T>(handle: thread::ScopedJoinHandle<'_, anyhow::Result<T>>) -> anyhow::Result<T> {
+    handle.join().unwrap_or_else(|_| bail!("a part panicked while it started"))
+}

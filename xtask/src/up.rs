@@ -1,0 +1,246 @@
+//! `cargo xtask up`, `down` and `token`: the product on this machine, for a person or a script.
+//!
+//! One instance at a time. `.dev/up.json` describes it while it runs, `.dev/up/` holds its data, which the next `up` finds
+//! again.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::PathBuf,
+    process::Command,
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::Duration,
+};
+
+use anyhow::{Context as _, bail, ensure};
+use serde_json::{Value, json};
+
+use crate::{
+    checks, dev,
+    identity::{self, Identity},
+    mail,
+    progress::say,
+    secrets,
+    topology::{Mode, Options, Topology},
+};
+
+const RUN: &str = "up";
+/// The user of the token that `up` prints: always the same, so that what was created yesterday is there today.
+const USER: &str = "0198c0de-0000-7000-8000-000000000001";
+const EMAIL: &str = "dev@punctual.test";
+
+/// Starts the product and follows its mail until Ctrl-C; with `detached` it returns once everything answers.
+///
+/// # Errors
+/// When an instance already runs, or a part is missing or does not start.
+pub fn up(distributed: bool, detached: bool, port: Option<u16>, fresh: bool) -> anyhow::Result<()> {
+    if let Some(url) = running() {
+        bail!("Punctual is already running{url}; `cargo xtask down` stops it");
+    }
+    let mut options = if distributed { Options::distributed(RUN) } else { Options::embedded(RUN) };
+    options.port = port;
+    options.detached = detached;
+    options.fresh = fresh;
+    build(options.mode)?;
+
+    stop_on_signals();
+    let topology = Topology::start(options)?;
+    let token = topology.token(USER, EMAIL, true);
+    let supervisor = (!detached).then(|| Identity::of(std::process::id())).flatten();
+    let state = json!({
+        "url": topology.url,
+        "token": token,
+        "database_url": topology.database_url,
+        "mail_dir": topology.mail_dir,
+        "kafka_brokers": topology.kafka_brokers(),
+        "jwt_secret": topology.jwt_secret,
+        "supervisor": supervisor.map(|identity| json!({ "pid": identity.pid, "started": identity.started })),
+    });
+    fs::write(state_file(), serde_json::to_vec_pretty(&state)?)?;
+    introduce(&topology, &token);
+    if detached {
+        println!("It runs on; `cargo xtask down` stops it.");
+        topology.leave_running();
+        return Ok(());
+    }
+    println!("Mail appears here as it arrives. Ctrl-C stops everything.\n");
+    follow(&topology);
+    say("stopping");
+    topology.stop();
+    fs::remove_file(state_file())?;
+    Ok(())
+}
+
+/// Stops what `up` started and nothing else.
+///
+/// # Errors
+/// When the description of the run cannot be removed.
+pub fn down() -> anyhow::Result<()> {
+    let supervisor = state().and_then(|state| {
+        let field = |name| state["supervisor"][name].as_u64();
+        Some(Identity { pid: field("pid")?.try_into().ok()?, started: field("started")? })
+    });
+    let mut stopped = 0;
+    if let Some(supervisor) = supervisor.filter(|supervisor| supervisor.is_alive()) {
+        supervisor.stop(libc::SIGTERM, Duration::from_secs(60)); // it stops the others in order
+        stopped += 1;
+    }
+    // Sidecars first, servers last: what is started first is needed longest.
+    let left = identity::running(&run_dir());
+    let (servers, others): (Vec<_>, Vec<_>) =
+        left.iter().partition(|(_, name)| ["postgres", "kafka", "redis", "scheduler", "smtp"].contains(&name.as_str()));
+    let (functions, daprds): (Vec<_>, Vec<_>) =
+        others.into_iter().partition(|(_, name)| !name.starts_with("daprd-") && name != "repair");
+    for group in [daprds, functions, servers] {
+        thread::scope(|scope| {
+            for (identity, name) in group {
+                let signal = if name == "postgres" { libc::SIGINT } else { libc::SIGTERM };
+                scope.spawn(move || identity.stop(signal, Duration::from_secs(15)));
+            }
+        });
+    }
+    stopped += left.len();
+    for file in [state_file(), run_dir().join("pids")] {
+        if file.exists() {
+            fs::remove_file(file)?;
+        }
+    }
+    say(if stopped == 0 { "Punctual was not running".to_owned() } else { "Punctual is stopped".to_owned() });
+    Ok(())
+}
+
+/// A bearer token for the running instance.
+///
+/// # Errors
+/// When none runs, or `user` is not a UUID.
+pub fn token(user: &str, email: &str, operator: bool) -> anyhow::Result<String> {
+    let state =
+        state().filter(|_| running().is_some()).context("Punctual is not running: start it by `cargo xtask up`")?;
+    ensure!(is_uuid(user), "{user} is not a UUID: the user of a token is one, like {USER}");
+    let secret = state["jwt_secret"].as_str().context(".dev/up.json is damaged: cargo xtask down, then up")?;
+    Ok(secrets::token(secret, user, email, operator))
+}
+
+/// ` at <url>` while an instance runs.
+fn running() -> Option<String> {
+    if identity::running(&run_dir()).is_empty() {
+        return None;
+    }
+    let url = state().and_then(|state| Some(state["url"].as_str()?.to_owned()));
+    Some(url.map_or_else(String::new, |url| format!(" at {url}")))
+}
+
+fn run_dir() -> PathBuf {
+    dev().join(RUN)
+}
+
+fn state_file() -> PathBuf {
+    dev().join("up.json")
+}
+
+fn state() -> Option<Value> {
+    serde_json::from_slice(&fs::read(state_file()).ok()?).ok()
+}
+
+fn build(mode: Mode) -> anyhow::Result<()> {
+    let what: &[&str] = match mode {
+        Mode::Embedded => &["--package", "embedded", "--package", "migrations"],
+        Mode::Distributed => &["--workspace", "--exclude", "xtask", "--exclude", "embedded"],
+    };
+    say("building Punctual");
+    checks::cargo(Command::new(checks::CARGO).args(["build", "--locked", "--bins"]).args(what))
+}
+
+fn introduce(topology: &Topology, token: &str) {
+    let url = &topology.url;
+    println!();
+    println!("Punctual  {url}   (API {url}/openapi.json)");
+    println!("Mail      {}", topology.mail_dir.display());
+    println!("Logs      {}", run_dir().join("log").display());
+    println!("Database  {}", topology.database_url);
+    if let Some(brokers) = topology.kafka_brokers() {
+        println!("Kafka     {brokers}");
+    }
+    println!("\nToken (user {USER}, {EMAIL}, operator, 30 days)\n{token}\n");
+    println!("A task with a reminder in five seconds:\n{}\n", curl(url, token));
+}
+
+/// One line to paste; the shell computes the instant when it runs.
+fn curl(url: &str, token: &str) -> String {
+    format!(
+        "curl -sS {url}/v1/tasks -H 'authorization: Bearer {token}' -H 'content-type: application/json' \
+         -d '{{\"title\": \"call the dentist\", \"remind_at\": \"'$(date -u -d '+5 seconds' +%FT%TZ)'\"}}'"
+    )
+}
+
+static STOPPING: AtomicBool = AtomicBool::new(false);
+
+/// From here on Ctrl-C, SIGTERM and a closed terminal set [`STOPPING`]; a second one ends this process at once, and what
+/// it started with it.
+fn stop_on_signals() {
+    extern "C" fn stop(_: libc::c_int) {
+        if STOPPING.swap(true, Ordering::Relaxed) {
+            #[expect(unsafe_code, reason = "_exit is safe in a signal handler")]
+            unsafe {
+                libc::_exit(130)
+            }
+        }
+    }
+    for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
+        #[expect(unsafe_code, reason = "the standard library has no signals; the handler only sets a flag")]
+        unsafe {
+            libc::signal(signal, stop as *const () as libc::sighandler_t);
+        }
+    }
+}
+
+/// Prints each message as it arrives, and says when a process ended by itself, until it is to stop.
+fn follow(topology: &Topology) {
+    let mut seen = BTreeSet::new();
+    let _ = mail::arrived(&topology.mail_dir, &mut seen); // what an earlier run received
+    let mut ended = BTreeSet::new();
+    while !STOPPING.load(Ordering::Relaxed) {
+        for message in mail::arrived(&topology.mail_dir, &mut seen) {
+            let header = |name| message.header(name).unwrap_or_default();
+            println!("── mail to {} ── {} ──", header("to"), header("subject"));
+            println!("{}\n", message.text().unwrap_or_default());
+        }
+        for process in topology.processes() {
+            if process.pid().is_none() && ended.insert(process.name().to_owned()) {
+                say(format!("{} ended by itself, see {}", process.name(), process.log().display()));
+            }
+        }
+        thread::sleep(Duration::from_millis(200));
+    }
+}
+
+fn is_uuid(text: &str) -> bool {
+    let groups: Vec<&str> = text.split('-').collect();
+    groups.iter().map(|group| group.len()).eq([8, 4, 4, 4, 12])
+        && groups.iter().all(|group| group.chars().all(|c| c.is_ascii_hexdigit()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_printed_line_is_one_line_whose_body_is_json_once_the_shell_has_filled_in_the_instant() {
+        let line = curl("http://127.0.0.1:1", "t");
+        assert!(!line.contains('\n'));
+        let body =
+            Command::new("sh").args(["-c", &line.replacen("curl", "printf '%s\\n'", 1)]).output().unwrap().stdout;
+        let body = String::from_utf8(body).unwrap();
+        let body: Value = serde_json::from_str(body.lines().last().unwrap()).unwrap();
+        assert_eq!(body["title"], "call the dentist");
+        assert_eq!(body["remind_at"].as_str().unwrap().len(), "2026-01-01T00:00:00Z".len());
+    }
+
+    #[test]
+    fn the_user_of_a_token_is_a_uuid() {
+        assert!(is_uuid(USER));
+        assert!(!is_uuid("me"));
+        assert!(!is_uuid("0198c0de-0000-7000-8000-00000000000g"));
+    }
+}
