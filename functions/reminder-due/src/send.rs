@@ -135,8 +135,7 @@ impl Sender {
         if let Some(reason) = row.obstacle() {
             return self.end(conn, &row, "skipped", reason).await;
         }
-        let answer = self.call(provider, &row).await?;
-        match answer {
+        match Self::call(conn, provider, &row).await? {
             Ok(message_id) => {
                 self.accepted.lock().unwrap_or_else(PoisonError::into_inner).insert(id, message_id.clone());
                 self.record_sent(conn, &row, provider, &message_id).await
@@ -194,12 +193,17 @@ impl Sender {
         Row::read(conn, row.id).await?.ok_or_else(|| Failure::Fault(anyhow::anyhow!("the delivery vanished")))
     }
 
-    async fn call(&self, provider: &Provider, row: &Row) -> Result<Result<String, SendError>, Failure> {
+    async fn call(
+        conn: &mut PgConnection,
+        provider: &Provider,
+        row: &Row,
+    ) -> Result<Result<String, SendError>, Failure> {
         let email = row.email()?;
-        let (db, id) = (self.app.db.clone(), row.id);
-        // Not on the connection of the lock: it is set aside for as long as the provider may take.
-        let before_body = async move {
-            sqlx::query!("update notification_deliveries set at_dot = now() where id = $1", id).execute(&db).await?;
+        // On the connection of the lock: a send that needed a second one could wait for other sends that do the same.
+        let before_body = async {
+            sqlx::query!("update notification_deliveries set at_dot = now() where id = $1", row.id)
+                .execute(&mut *conn)
+                .await?;
             Ok(())
         };
         Ok(provider.send(&email, before_body).await)
