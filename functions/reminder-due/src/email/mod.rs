@@ -71,7 +71,7 @@ pub enum SendError {
         /// What happened.
         reason: String,
     },
-    /// The message left, or part of it, and no answer came.
+    /// The message left, or part of it, and no answer came; or an earlier attempt with other words may have been accepted.
     #[error("unknown whether accepted: {reason}")]
     Unknown {
         /// What happened.

@@ -79,8 +79,8 @@ async fn refusal(response: Response) -> SendError {
     let name = error.filter(|_| kind != ErrorKind::Unrecognized).map(|error| error.name);
     let refusal = http::refusal("resend", status, &headers, name.as_deref());
     match kind {
-        // An earlier attempt was taken with other words under this key; this one never will be.
-        ErrorKind::InvalidIdempotentRequest => SendError::permanent(refusal.reason()),
+        // An earlier attempt came with other words under this key, and may have been accepted; this one never will be.
+        ErrorKind::InvalidIdempotentRequest => SendError::unknown(refusal.reason()),
         // The quota of a day or a month returns late, whatever the limiter's header says about the second.
         ErrorKind::DailyQuotaExceeded | ErrorKind::MonthlyQuotaExceeded if status == StatusCode::TOO_MANY_REQUESTS => {
             SendError::throttled(Duration::from_secs(3600), refusal.reason())

@@ -9,7 +9,10 @@ use std::{
 
 use reminder_due::email::{EmailConfig, ProviderName, SendError};
 use serde_json::json;
-use tokio::{io::AsyncReadExt as _, net::TcpListener};
+use tokio::{
+    io::AsyncReadExt as _,
+    net::{TcpListener, TcpSocket, TcpStream},
+};
 use wiremock::{
     Mock, MockServer, ResponseTemplate,
     matchers::{basic_auth, method, path},
@@ -157,4 +160,15 @@ async fn a_connection_lost_after_the_request_is_unknown_and_not_asked_again() {
 async fn an_unreachable_provider_is_tried_again() {
     let error = failure(provider(&config(ProviderName::Mailgun)).send(&email(), recorded()).await);
     assert_eq!(error, transient("mailgun could not be reached"));
+
+    // A host that swallows packets: a queue of one connection, which is full, and nobody accepts.
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let listener = socket.listen(1).unwrap();
+    let address = listener.local_addr().unwrap();
+    let waiting: Vec<_> = (0..4).map(|_| tokio::spawn(TcpStream::connect(address))).collect();
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let error = failure(provider(&at(format!("http://{address}"))).send(&email(), recorded()).await);
+    assert_eq!(error, transient("mailgun could not be reached"));
+    waiting.iter().for_each(tokio::task::JoinHandle::abort);
 }

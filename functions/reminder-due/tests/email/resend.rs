@@ -7,7 +7,7 @@ use wiremock::{
     matchers::{header, method, path},
 };
 
-use crate::{config, email, failure, http_date, never_asked, permanent, provider, throttled, transient};
+use crate::{config, email, failure, http_date, never_asked, permanent, provider, throttled, transient, unknown};
 
 async fn answering(answer: ResponseTemplate) -> (MockServer, EmailConfig) {
     let server = MockServer::start().await;
@@ -87,14 +87,14 @@ async fn twenty_messages_in_a_second_do_not_wait_for_each_other() {
 }
 
 #[tokio::test]
-async fn a_key_in_flight_is_tried_again_but_a_key_with_other_words_never() {
+async fn a_key_in_flight_is_tried_again_and_a_key_with_other_words_is_unknown() {
     assert_eq!(
         outcome_of(error(409, "concurrent_idempotent_requests")).await,
         transient("resend 409 concurrent_idempotent_requests")
     );
     assert_eq!(
         outcome_of(error(409, "invalid_idempotent_request")).await,
-        permanent("resend 409 invalid_idempotent_request")
+        unknown("resend 409 invalid_idempotent_request")
     );
 }
 
