@@ -99,9 +99,7 @@ impl Parts {
         let months = self.months.unwrap_or_default();
         let month_days = self.month_days.unwrap_or_default();
         let weekdays = self.weekdays.unwrap_or_default();
-        let mut positions = self.positions.unwrap_or_default();
-        positions.sort_unstable();
-        positions.dedup();
+        let positions = self.positions.unwrap_or_default();
 
         let ordinals_within_year = frequency == Frequency::Yearly && months.is_empty();
         let largest_ordinal = weekdays.iter().map(|(ordinal, _)| ordinal.unsigned_abs()).max().unwrap_or(0);

@@ -57,7 +57,7 @@ impl Series {
         let start = self.zone.wall(self.start)?;
         let from = match self.zone.wall(after) {
             // A clock may skip a whole day (Samoa, 2011), which moves an occurrence to the day after its own.
-            Some(wall) => wall.date().saturating_sub(2.days()),
+            Some(wall) => wall.date().saturating_sub(1.day()),
             None if after < self.start => start.date(),
             None => return None,
         };

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, TimeDelta, Utc};
 use shared::recurrence::{Kind, UPCOMING_LIMIT, carry};
 
-use super::{after_completion, at, clock, every, shown, zone};
+use super::{after_completion, at, clock, custom, every, shown, zone};
 
 #[test]
 fn nine_in_berlin_stays_nine_when_the_clocks_change() {
@@ -40,6 +40,15 @@ fn a_day_that_samoa_left_out_is_not_given_twice() {
         clock(&apia, 4),
         ["2011-12-28 09:00 -10:00", "2011-12-29 09:00 -10:00", "2011-12-31 09:00 +14:00", "2012-01-01 09:00 +14:00"]
     );
+}
+
+#[test]
+fn what_was_due_on_the_day_that_samoa_left_out_is_due_on_the_next() {
+    let thirtieth = custom("FREQ=DAILY;BYMONTHDAY=30", "2011-11-30T19:00:00Z", "Pacific/Apia");
+    let morning_after = at("2011-12-30T15:00:00Z");
+    assert_eq!(shown(&thirtieth.zone, morning_after), "2011-12-31 05:00 +14:00");
+    let next = thirtieth.next(thirtieth.start, morning_after).expect("an occurrence");
+    assert_eq!(shown(&thirtieth.zone, next), "2011-12-31 09:00 +14:00");
 }
 
 #[test]

@@ -52,21 +52,23 @@ prop_compose! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { max_global_rejects: 10_000, ..ProptestConfig::with_cases(1_000) })]
+    #![proptest_config(ProptestConfig { max_global_rejects: 10_000, ..ProptestConfig::with_cases(300) })]
 
     #[test]
     fn both_engines_give_the_same_dates(text in rule(), minute in -40_000_000..80_000_000_i64) {
         prop_assume!(text.parse::<shared::recurrence::Rule>().is_ok());
         let start = DateTime::<Utc>::from_timestamp(minute * 60, 0).expect("an instant of this age");
-        let mut ours = custom(&text, &start.to_rfc3339(), "UTC").upcoming(start - TimeDelta::nanoseconds(1), 25);
         // Where nothing comes for long, the other engine searches for seconds.
-        ours.retain(|at| *at - start < TimeDelta::days(366 * 60));
+        let horizon = start + TimeDelta::days(366 * 60);
+        let mut ours = custom(&text, &start.to_rfc3339(), "UTC").upcoming(start - TimeDelta::nanoseconds(1), 25);
+        ours.retain(|at| *at < horizon);
         prop_assume!(!ours.is_empty());
 
         let theirs: RRule<Unvalidated> = text.parse().expect(&text);
         let theirs = theirs.validate(start.with_timezone(&Tz::UTC)).expect(&text);
         let set = RRuleSet::new(start.with_timezone(&Tz::UTC)).rrule(theirs);
-        let theirs: Vec<_> = set.into_iter().take(ours.len()).map(|date| date.to_utc()).collect();
+        let theirs = set.into_iter().map(|date| date.to_utc()).take_while(|at| *at < horizon);
+        let theirs: Vec<_> = theirs.take(25).collect();
         prop_assert_eq!(ours, theirs);
     }
 }

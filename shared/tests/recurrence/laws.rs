@@ -150,7 +150,7 @@ proptest! {
 
     #[test]
     fn nothing_is_left_out_between_two_occurrences(series in a_simple_series(), after in an_instant()) {
-        prop_assume!(after >= series.start);
+        let after = after.max(series.start);
         let longest = match series.recurrence.kind() {
             Kind::Daily => 1,
             Kind::Weekly => 7,

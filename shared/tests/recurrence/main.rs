@@ -1,8 +1,10 @@
-//! Recurrence, held to real calendars (`dates`, `rules`), to its laws (`laws`) and to another engine (`engine`).
+//! Recurrence, held to real calendars (`dates`, `rules`), to its laws (`laws`) and to another engine (`engine`);
+//! `parsing` is what it takes and refuses.
 
 mod dates;
 mod engine;
 mod laws;
+mod parsing;
 mod rules;
 
 use chrono::{DateTime, Utc};
