@@ -215,7 +215,8 @@ pub(crate) fn to_json(row: &crate::outbox::Unpublished) -> anyhow::Result<Vec<u8
         .extension("partitionkey", row.task_id.to_string())
         .extension("sequence", format!("{:010}", row.sequence));
     if let Some(traceparent) = &row.traceparent {
-        builder = builder.extension("traceparent", traceparent.clone());
+        // Both: an event without `traceid` has its `traceparent` replaced by daprd (components-contrib pubsub/envelope.go).
+        builder = builder.extension("traceparent", traceparent.clone()).extension("traceid", traceparent.clone());
     }
     Ok(serde_json::to_vec(&builder.build()?)?)
 }

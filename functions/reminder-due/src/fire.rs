@@ -44,7 +44,10 @@ pub async fn fire(app: &App, id: Uuid, version: i32) -> Result<(), Failure> {
             tokio::time::sleep(early.to_std().unwrap_or_default() + Duration::from_millis(1)).await;
             continue;
         }
-        return emit(app, of, &row).await;
+        if emit(app, of, &row).await? {
+            return Ok(());
+        }
+        // It changed since it was read: read it again.
     }
 }
 
@@ -59,6 +62,7 @@ struct Row {
     title: Option<String>,
     task_version: Option<i64>,
     completed: Option<bool>,
+    traceparent: Option<String>,
     now: DateTime<Utc>,
 }
 
@@ -67,6 +71,8 @@ async fn read(app: &App, id: Uuid) -> sqlx::Result<Option<Row>> {
         Row,
         r#"select reminder.task_id, reminder.user_id, reminder.version, reminder.state, cancel_reason, fired_version,
                   reminder.remind_at, title as "title?", task.version as "task_version?", completed as "completed?",
+                  (select traceparent from task_events event where event.task_id = reminder.task_id
+                   order by id desc limit 1) as traceparent,
                   clock_timestamp() as "now!"
            from task_reminders reminder left join tasks task on task.id = reminder.task_id
            where reminder.id = $1"#,
@@ -80,9 +86,9 @@ impl Row {
     /// Why this version is not to be fired, if it is not.
     fn obstacle(&self, version: i32) -> Option<&str> {
         match self {
-            _ if self.version != version => Some("moved"),
-            _ if self.fired_version >= Some(version) => Some("fired"),
+            _ if self.fired_version == Some(version) => Some("fired"),
             Self { cancel_reason: Some(reason), .. } => Some(reason),
+            _ if self.version != version => Some("moved"),
             _ if self.state != "scheduled" => Some(&self.state),
             Self { title: None, .. } => Some("deleted"),
             Self { completed: Some(true), .. } => Some("completed"),
@@ -101,9 +107,9 @@ async fn skip(app: &App, of: ReminderRef, reason: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn emit(app: &App, of: ReminderRef, row: &Row) -> Result<(), Failure> {
+/// Fires it, or says that the row is not as it was read: a concurrent callback waits here and finds it fired.
+async fn emit(app: &App, of: ReminderRef, row: &Row) -> Result<bool, Failure> {
     let mut tx = app.db.begin().await?;
-    // Guarded again: the row may have changed since it was read, and a concurrent callback waits here and finds it fired.
     let fired = sqlx::query!(
         r#"update task_reminders set fired_version = version, fired_at = clock_timestamp()
            where id = $1 and version = $2 and state = 'scheduled'
@@ -114,9 +120,7 @@ async fn emit(app: &App, of: ReminderRef, row: &Row) -> Result<(), Failure> {
     )
     .fetch_optional(&mut *tx)
     .await?;
-    let Some(fired) = fired else {
-        return Err(Failure::Outage(anyhow::anyhow!("the reminder changed while it was being fired")));
-    };
+    let Some(fired) = fired else { return Ok(false) };
     let task = TaskRef {
         task_id: of.task_id,
         user_id: of.user_id,
@@ -124,11 +128,12 @@ async fn emit(app: &App, of: ReminderRef, row: &Row) -> Result<(), Failure> {
         version: row.task_version.unwrap_or_default(),
     };
     let due = ReminderDue { task, reminder_id: of.id, remind_at: fired.remind_at, reminder_version: of.version };
-    outbox::emit(&mut tx, &due, &Trace::from_header(None)).await?;
+    // In the trace of what last happened to the task: the request that set the reminder, as a rule.
+    outbox::emit(&mut tx, &due, &Trace::from_header(row.traceparent.as_deref())).await?;
     let late = (fired.fired_at - fired.remind_at).num_milliseconds();
     audit::reminder(&mut tx, of, "reminder.fired", json!({"planned_at": fired.remind_at, "late_ms": late})).await?;
     tx.commit().await?;
     app.outbox.wake();
     tracing::info!(reminder.id = %of.id, late_ms = late, "reminder-due: reminder {} fired {late} ms after its time", of.id);
-    Ok(())
+    Ok(true)
 }
