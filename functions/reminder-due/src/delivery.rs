@@ -11,7 +11,8 @@ use chrono::{DateTime, Duration, Utc};
 
 use crate::email::SendError;
 
-/// A provider with a key recognises it this long, and no attempt is made later than this after the first.
+/// A provider with a key recognises it this long. No attempt is planned for later than this; one that comes later all the same,
+/// because we were away, is made only where it cannot repeat a message unseen.
 pub const WINDOW: Duration = Duration::hours(24);
 
 /// Where a delivery stands.
@@ -67,7 +68,7 @@ pub enum Next {
     },
     /// Not before then.
     Wait(DateTime<Utc>),
-    /// Nobody knows, and it was repeated: end it so.
+    /// Nobody knows, and it was repeated, or the key is forgotten: end it so.
     GiveUp,
     /// Nothing.
     Nothing,
@@ -79,10 +80,11 @@ pub fn next(record: &Record, has_key: bool, now: DateTime<Utc>) -> Next {
     match record.state {
         State::Over => Next::Nothing,
         State::Pending => Next::Attempt { repeat: false },
+        // Also a refused one: a provider with a key need not tell a lost answer from a refusal.
+        State::Retrying | State::Sending if has_key && now - record.created_at >= WINDOW => Next::GiveUp,
         State::Retrying if record.next_attempt_at > now => Next::Wait(record.next_attempt_at),
         State::Retrying => Next::Attempt { repeat: false },
-        State::Sending if has_key && now - record.created_at < WINDOW => Next::Attempt { repeat: false },
-        State::Sending if has_key => Next::GiveUp,
+        State::Sending if has_key => Next::Attempt { repeat: false },
         State::Sending if !record.at_dot => Next::Attempt { repeat: false },
         State::Sending if !record.repeated => Next::Attempt { repeat: true },
         State::Sending => Next::GiveUp,
@@ -122,3 +124,6 @@ pub fn after(record: &Record, error: &SendError, now: DateTime<Utc>) -> After {
     }
     After::Retry { at, repeat: matches!(error, SendError::Unknown { .. }) }
 }
+
+#[cfg(test)]
+mod tests;

@@ -65,7 +65,8 @@ impl Sender {
                    insert into notification_deliveries
                        (id, reminder_id, reminder_version, channel, user_id, task_id, event_id)
                    select gen_random_uuid(), id, $2, unnest(channels), user_id, task_id, $3
-                   from task_reminders where id = $1 and version = $2
+                   from task_reminders
+                   where id = $1 and version = $2 and exists (select from task_events where id = $3)
                    on conflict on constraint notification_deliveries_once do nothing
                    returning id
                )
@@ -79,19 +80,38 @@ impl Sender {
         .fetch_all(&self.app.db)
         .await?;
         if deliveries.is_empty() {
-            let of = ReminderRef {
-                id: due.reminder_id,
-                version: due.reminder_version,
-                task_id: due.task.task_id,
-                user_id: due.task.user_id,
-            };
-            let mut conn = self.app.db.acquire().await?;
-            audit::reminder(&mut conn, of, "reminder.skipped", json!({"reason": "moved"})).await?;
+            self.nothing_to_send(event).await?;
         }
         for id in deliveries {
             self.attempt(id).await?;
         }
         Ok(())
+    }
+
+    /// Says why an event makes no delivery: the version has passed, or the event is none of ours (a database that was restored does
+    /// not know it, and fires the reminder again itself).
+    async fn nothing_to_send(&self, event: &Event<ReminderDue>) -> Result<(), Failure> {
+        let due = &event.data;
+        let row = sqlx::query!(
+            r#"select exists (select from task_events where id = $1) as "known!",
+                      (select cancel_reason from task_reminders where id = $2) as cancelled"#,
+            event.id,
+            due.reminder_id,
+        )
+        .fetch_one(&self.app.db)
+        .await?;
+        if !row.known {
+            return Err(Failure::Reject("the outbox does not have it".to_owned()));
+        }
+        let of = ReminderRef {
+            id: due.reminder_id,
+            version: due.reminder_version,
+            task_id: due.task.task_id,
+            user_id: due.task.user_id,
+        };
+        let mut conn = self.app.db.acquire().await?;
+        let detail = json!({"reason": row.cancelled.as_deref().unwrap_or("moved")});
+        Ok(audit::reminder(&mut conn, of, "reminder.skipped", detail).await?)
     }
 
     /// Makes the next attempt of a delivery where one is to be made now; else has it made when it is time.
@@ -124,11 +144,18 @@ impl Sender {
         let repeat = match delivery::next(&row.record(), provider.has_idempotency_key(), row.now) {
             Next::Nothing => return Ok(()),
             Next::Wait(until) => return self.arm(id, row.attempts, until).await,
-            Next::GiveUp => return self.end(conn, &row, "unknown", "no reply, and repeated once").await,
+            Next::GiveUp if row.repeated => {
+                return self.end(conn, &row, "unknown", "no reply, and repeated once").await;
+            }
+            Next::GiveUp => return self.end(conn, &row, "unknown", "the provider's memory of it has passed").await,
             Next::Attempt { repeat } => repeat,
         };
+        if row.remind_at > row.now && row.version == row.reminder_version {
+            // Fired by a database whose clock was ahead of this one's.
+            return Err(Failure::Outage(anyhow::anyhow!("delivery {id} is not due by the clock of the database")));
+        }
         if let Some(until) = self.throttled(provider, row.now).await {
-            self.postpone(conn, &row, until, false, "the provider asked all of us to wait").await?;
+            self.postpone(conn, &row, until, repeat, "the provider asked all of us to wait").await?;
             return self.arm(id, row.attempts, until).await;
         }
         let row = self.begin(conn, row, provider, repeat).await?;
@@ -199,11 +226,18 @@ impl Sender {
         row: &Row,
     ) -> Result<Result<String, SendError>, Failure> {
         let email = row.email()?;
-        // On the connection of the lock: a send that needed a second one could wait for other sends that do the same.
+        // On the connection of the lock: a send that needed a second one could wait for other sends that do the same, and one whose
+        // lock went with its connection ends here, before the message leaves.
         let before_body = async {
-            sqlx::query!("update notification_deliveries set at_dot = now() where id = $1", row.id)
-                .execute(&mut *conn)
-                .await?;
+            let begun = sqlx::query!(
+                "update notification_deliveries set at_dot = now() where id = $1 and state = 'sending' and attempts = $2",
+                row.id,
+                row.attempts
+            )
+            .execute(&mut *conn)
+            .await?
+            .rows_affected();
+            anyhow::ensure!(begun == 1, "another process is at it");
             Ok(())
         };
         Ok(provider.send(&email, before_body).await)
@@ -219,7 +253,7 @@ impl Sender {
         let mut tx = conn.begin().await?;
         let first = sqlx::query!(
             "update notification_deliveries set state = 'sent', sent_at = now(), provider_message_id = $2, reason = null
-             where id = $1 and state = 'sending'",
+             where id = $1 and state <> 'sent'",
             row.id,
             message_id,
         )
@@ -355,7 +389,7 @@ struct Row {
     due: Json<ReminderDue>,
     trace: Trace,
     version: i32,
-    reminder_state: String,
+    cancel_reason: Option<String>,
     remind_at: DateTime<Utc>,
     fired_at: Option<DateTime<Utc>>,
     completed: Option<bool>,
@@ -371,7 +405,7 @@ impl Row {
             r#"select delivery.id, reminder_id, reminder_version, channel, delivery.user_id, delivery.task_id,
                       delivery.state, attempts, delivery.created_at, at_dot, repeated, next_attempt_at,
                       event.data as "due: Json<ReminderDue>", event.traceparent,
-                      reminder.version, reminder.state as reminder_state, reminder.remind_at, reminder.fired_at,
+                      reminder.version, reminder.cancel_reason, reminder.remind_at, reminder.fired_at,
                       task.completed as "completed?", task.due_at, coalesce(task.time_zone, owner.time_zone) as zone,
                       owner.email as "address?", clock_timestamp() as "now!"
                from notification_deliveries delivery
@@ -400,7 +434,7 @@ impl Row {
             due: row.due,
             trace: Trace::from_header(row.traceparent.as_deref()),
             version: row.version,
-            reminder_state: row.reminder_state,
+            cancel_reason: row.cancel_reason,
             remind_at: row.remind_at,
             fired_at: row.fired_at,
             completed: row.completed,
@@ -432,14 +466,13 @@ impl Row {
     }
 
     /// Why the message is not to be sent after all, if it is not.
-    fn obstacle(&self) -> Option<&'static str> {
+    fn obstacle(&self) -> Option<&str> {
         match self {
-            _ if self.version != self.reminder_version => Some("moved or cancelled"),
-            _ if self.reminder_state == "cancelled" => Some("cancelled"),
+            Self { cancel_reason: Some(reason), .. } => Some(reason),
+            _ if self.version != self.reminder_version => Some("moved"),
             Self { completed: None, .. } => Some("deleted"),
             Self { completed: Some(true), .. } => Some("completed"),
             Self { address: None, .. } => Some("the user is gone"),
-            _ if self.remind_at > self.now => Some("not due"),
             _ => None,
         }
     }

@@ -1,0 +1,239 @@
+//! Every order of answers, deaths and waits, against a provider that counts what it takes.
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// How an attempt that was begun ends.
+#[derive(Clone, Copy, Debug)]
+enum Ends {
+    Accepted,
+    Transient,
+    Throttled(i64),
+    Permanent,
+    /// The message left and no answer came; whether it was taken only the provider knows.
+    NoAnswer {
+        taken: bool,
+    },
+    DiesBeforeDot,
+    DiesAfterDot {
+        taken: bool,
+    },
+    /// Accepted, and the process died before that was recorded.
+    DiesBeforeRecord,
+}
+
+fn ends() -> impl Strategy<Value = Ends> {
+    prop_oneof![
+        2 => Just(Ends::Accepted),
+        4 => Just(Ends::Transient),
+        2 => (1_i64..=3600).prop_map(Ends::Throttled),
+        1 => Just(Ends::Permanent),
+        4 => any::<bool>().prop_map(|taken| Ends::NoAnswer { taken }),
+        3 => Just(Ends::DiesBeforeDot),
+        4 => any::<bool>().prop_map(|taken| Ends::DiesAfterDot { taken }),
+        3 => Just(Ends::DiesBeforeRecord),
+    ]
+}
+
+/// Seconds: mostly such as between two attempts, now and then an outage of hours or of more than a day.
+fn passing() -> impl Strategy<Value = i64> {
+    prop_oneof![6 => 0_i64..700, 2 => 3_600_i64..40_000, 1 => 80_000_i64..200_000]
+}
+
+/// A delivery and its provider, as `send` and the database move them.
+struct World {
+    has_key: bool,
+    now: DateTime<Utc>,
+    record: Record,
+    /// Messages the user gets.
+    messages: u32,
+    first_taken_at: Option<DateTime<Utc>>,
+    /// Whether somewhere the message left and nobody heard what became of it.
+    nobody_knew: bool,
+}
+
+impl World {
+    fn new(has_key: bool) -> Self {
+        let now = "2027-03-01T12:00:00Z".parse().unwrap();
+        let record = Record {
+            state: State::Pending,
+            attempts: 0,
+            created_at: now,
+            at_dot: false,
+            repeated: false,
+            next_attempt_at: now,
+        };
+        Self { has_key, now, record, messages: 0, first_taken_at: None, nobody_knew: false }
+    }
+
+    fn is_over(&self) -> bool {
+        self.record.state == State::Over
+    }
+
+    fn age(&self) -> Duration {
+        self.now - self.record.created_at
+    }
+
+    /// The provider takes the message, unless it knows its key.
+    fn take(&mut self) {
+        let known = self.has_key && self.first_taken_at.is_some_and(|first| self.now - first < WINDOW);
+        if !known {
+            self.messages += 1;
+            self.first_taken_at.get_or_insert(self.now);
+        }
+    }
+
+    /// Whoever is called about the delivery does what is to be done; `ends` is what comes of an attempt.
+    fn turn(&mut self, ends: Ends) {
+        let repeat = match next(&self.record, self.has_key, self.now) {
+            Next::Nothing => return assert!(self.is_over()),
+            Next::Wait(until) => return assert!(until > self.now && until == self.record.next_attempt_at),
+            Next::GiveUp => {
+                assert!(self.record.repeated || self.age() >= WINDOW, "given up with a repeat to spare");
+                self.record.state = State::Over;
+                return;
+            }
+            Next::Attempt { repeat } => repeat,
+        };
+        assert!(!self.is_over(), "an attempt after the end");
+        assert!(
+            self.record.state != State::Retrying || self.record.next_attempt_at <= self.now,
+            "an attempt before its time"
+        );
+        assert!(
+            self.age() < WINDOW || self.record.state == State::Pending || !self.has_key,
+            "an attempt with a key that the provider has forgotten"
+        );
+        self.record.state = State::Sending;
+        self.record.attempts += 1;
+        self.record.repeated |= repeat;
+        self.record.at_dot = false;
+        self.attempt(ends);
+    }
+
+    fn attempt(&mut self, ends: Ends) {
+        match ends {
+            Ends::Accepted => {
+                self.take();
+                self.record.state = State::Over;
+            }
+            Ends::Transient => self.answered(&SendError::Transient { reason: String::new() }),
+            Ends::Throttled(seconds) => self.answered(&SendError::Throttled {
+                retry_after: std::time::Duration::from_secs(seconds.unsigned_abs()),
+                reason: String::new(),
+            }),
+            Ends::Permanent => self.answered(&SendError::Permanent { reason: String::new() }),
+            Ends::NoAnswer { taken } => {
+                self.leave(taken);
+                // A provider with a key does not tell a lost answer from a refusal: it need not.
+                let reason = String::new();
+                self.answered(&if self.has_key {
+                    SendError::Transient { reason }
+                } else {
+                    SendError::Unknown { reason }
+                });
+            }
+            Ends::DiesBeforeDot => {}
+            Ends::DiesAfterDot { taken } => self.leave(taken),
+            Ends::DiesBeforeRecord => self.leave(true),
+        }
+    }
+
+    fn leave(&mut self, taken: bool) {
+        self.record.at_dot = !self.has_key;
+        self.nobody_knew = true;
+        if taken {
+            self.take();
+        }
+    }
+
+    fn answered(&mut self, error: &SendError) {
+        match after(&self.record, error, self.now) {
+            After::Failed | After::Unknown => self.record.state = State::Over,
+            After::Retry { at, repeat } => {
+                assert!(at > self.now, "a busy loop");
+                assert!(at - self.record.created_at < WINDOW, "an attempt planned after the window");
+                self.record.state = State::Retrying;
+                self.record.next_attempt_at = at;
+                self.record.repeated |= repeat;
+            }
+        }
+    }
+
+    fn holds(&self) {
+        if self.has_key {
+            assert!(self.messages <= 1, "a provider with a key delivered {} messages", self.messages);
+        } else {
+            assert!(self.messages <= 2, "{} messages", self.messages);
+            assert!(
+                self.messages < 2 || (self.record.repeated && self.nobody_knew),
+                "a message repeated without need, or without a word about it"
+            );
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 4096, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_message_is_taken_once_or_repeated_once_where_nobody_knew(
+        has_key: bool,
+        turns in prop::collection::vec((ends(), passing()), 1..60),
+    ) {
+        let mut world = World::new(has_key);
+        for (ends, seconds) in turns {
+            world.turn(ends);
+            world.holds();
+            world.now += Duration::seconds(seconds);
+        }
+    }
+
+    #[test]
+    fn a_delivery_ends_once_its_attempts_are_answered(
+        has_key: bool,
+        turns in prop::collection::vec((ends(), passing()), 0..20),
+        answers in prop::collection::vec(any::<bool>(), 200),
+    ) {
+        let mut world = World::new(has_key);
+        for (ends, seconds) in turns {
+            world.turn(ends);
+            world.now += Duration::seconds(seconds);
+        }
+        for transient in answers {
+            world.turn(if transient { Ends::Transient } else { Ends::NoAnswer { taken: false } });
+            world.now = world.now.max(world.record.next_attempt_at);
+        }
+        prop_assert!(world.is_over(), "{:?}", world.record);
+        world.holds();
+    }
+}
+
+#[test]
+fn the_wait_between_attempts_doubles_up_to_ten_minutes() {
+    let world = World::new(false);
+    let waits: Vec<i64> = (1..=9)
+        .map(|attempts| {
+            let record = Record { attempts, state: State::Sending, ..world.record };
+            match after(&record, &SendError::Transient { reason: String::new() }, world.now) {
+                After::Retry { at, repeat: false } => (at - world.now).num_seconds(),
+                other => panic!("{other:?}"),
+            }
+        })
+        .collect();
+    assert_eq!(waits, [10, 20, 40, 80, 160, 320, 600, 600, 600]);
+}
+
+#[test]
+fn the_end_says_whether_anybody_knows() {
+    let world = World::new(false);
+    let last = Record { state: State::Sending, attempts: 9, ..world.record };
+    let late = world.now + WINDOW - Duration::minutes(1);
+    let reason = String::new;
+    assert_eq!(after(&last, &SendError::Permanent { reason: reason() }, world.now), After::Failed);
+    assert_eq!(after(&last, &SendError::Transient { reason: reason() }, late), After::Failed);
+    assert_eq!(after(&last, &SendError::Unknown { reason: reason() }, late), After::Unknown);
+    let repeated = Record { repeated: true, ..last };
+    assert_eq!(after(&repeated, &SendError::Unknown { reason: reason() }, world.now), After::Unknown);
+}
