@@ -307,27 +307,38 @@ async fn reject(db: &PgPool, letter: Letter, reason: String) -> StatusCode {
     let consumer = letter.consumer;
     let id = letter.event_id.unwrap_or_default();
     match store(db, letter, &reason).await {
-        Ok(()) => {
+        Ok(true) => {
             tracing::error!(event.id = %id, reason, "{consumer}: event {id} rejected into the dead letters");
+            StatusCode::OK
+        }
+        Ok(false) => {
+            tracing::info!(event.id = %id, "{consumer}: event {id} was handled or rejected meanwhile");
             StatusCode::OK
         }
         Err(error) => retry(consumer, id, &Failure::from(error)),
     }
 }
 
-async fn store(db: &PgPool, letter: Letter, reason: &str) -> sqlx::Result<()> {
+/// Claims and stores a letter, and says whether it did: an event claimed already was handled by a concurrent delivery, or has its
+/// letter.
+async fn store(db: &PgPool, letter: Letter, reason: &str) -> sqlx::Result<bool> {
     let mut tx = db.begin().await?;
     if let Some(id) = letter.event_id {
-        sqlx::query!(
+        let first = sqlx::query!(
             "insert into processed_events (consumer, event_id) values ($1, $2) on conflict do nothing",
             letter.consumer,
             id
         )
         .execute(&mut *tx)
-        .await?;
+        .await?
+        .rows_affected();
         sqlx::query!("delete from event_failures where consumer = $1 and event_id = $2", letter.consumer, id)
             .execute(&mut *tx)
             .await?;
+        if first == 0 {
+            tx.commit().await?;
+            return Ok(false);
+        }
     }
     // A letter that was replayed and is rejected again is open again.
     sqlx::query!(
@@ -345,7 +356,8 @@ async fn store(db: &PgPool, letter: Letter, reason: &str) -> sqlx::Result<()> {
     )
     .execute(&mut *tx)
     .await?;
-    tx.commit().await
+    tx.commit().await?;
+    Ok(true)
 }
 
 /// Counts a failure of this function on this event.
@@ -357,7 +369,8 @@ async fn count(db: &PgPool, consumer: &str, id: Uuid, failure: &Failure) -> sqlx
          returning failures",
         consumer,
         id,
-        chain(failure),
+        // PostgreSQL takes no NUL, and a failure that could not be counted would come for ever.
+        chain(failure).replace('\0', "\u{fffd}"),
     )
     .fetch_one(db)
     .await

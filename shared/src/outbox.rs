@@ -164,11 +164,14 @@ impl Outbox {
     }
 
     async fn pass(&self) -> anyhow::Result<Left> {
-        let shards =
-            sqlx::query_scalar!(r#"select distinct shard as "shard!" from task_events where published_at is null"#)
-                .fetch_all(&self.db)
-                .await?;
+        let shards = sqlx::query_scalar!(
+            r#"select distinct shard as "shard!" from task_events where published_at is null and type = any($1)"#,
+            &known() as _
+        )
+        .fetch_all(&self.db)
+        .await?;
         let mut left = Left::Nothing;
+        let mut failed = Ok(());
         for shard in shards {
             let mut tx = self.db.begin().await?;
             let ours = sqlx::query_scalar!(
@@ -178,14 +181,17 @@ impl Outbox {
             )
             .fetch_one(&mut *tx)
             .await?;
-            if ours {
-                self.publish_shard(&mut tx, shard).await?;
+            let done = if ours {
+                self.publish_shard(&mut tx, shard).await
             } else {
                 left = Left::Others;
-            }
+                Ok(())
+            };
+            // Also after a failure: what the broker acknowledged before it stays marked, and the other shards have their turn.
             tx.commit().await?;
+            failed = failed.and(done);
         }
-        Ok(left)
+        failed.map(|()| left)
     }
 
     async fn publish_shard(&self, conn: &mut PgConnection, shard: i16) -> anyhow::Result<()> {
@@ -193,9 +199,10 @@ impl Outbox {
             let rows = sqlx::query_as!(
                 Unpublished,
                 "select distinct on (task_id) id, type as kind, task_id, sequence, data, traceparent, occurred_at
-                 from task_events where published_at is null and shard = $1
-                 order by task_id, id limit $2",
+                 from task_events where published_at is null and shard = $1 and type = any($2)
+                 order by task_id, id limit $3",
                 shard,
+                &known() as _,
                 BATCH
             )
             .fetch_all(&mut *conn)
@@ -203,6 +210,7 @@ impl Outbox {
             if rows.is_empty() {
                 return Ok(());
             }
+            let mut refused = None;
             for topic in ["task-events", "reminders", "task-updates"] {
                 let batch: Vec<Publication> = rows
                     .iter()
@@ -218,10 +226,17 @@ impl Outbox {
                 sqlx::query!("update task_events set published_at = now() where id = any($1)", &published.ids)
                     .execute(&mut *conn)
                     .await?;
-                if let Some(reason) = published.refused {
-                    anyhow::bail!("the broker refused a part: {reason}");
-                }
+                refused = refused.or(published.refused);
+            }
+            if let Some(reason) = refused {
+                anyhow::bail!("the broker refused a part: {reason}");
             }
         }
     }
+}
+
+/// The types this process can publish. After a rollback, or while a newer version is rolled out, there may be rows of others: they
+/// wait for a process that knows them.
+fn known() -> [&'static str; EventType::ALL.len()] {
+    EventType::ALL.map(EventType::as_str)
 }
