@@ -21,16 +21,26 @@ use crate::{
 
 pub(crate) const CARGO: &str = "cargo";
 
+/// Installs every part that a run or a test needs and this machine lacks.
+///
+/// # Errors
+/// When something is missing that no package client can be asked for; the message says what to install.
+pub fn install() -> anyhow::Result<()> {
+    // The quick ones first, so that what is missing is said before Dapr is built.
+    postgres::binaries()?;
+    redis::binary()?;
+    kafka::binaries()?;
+    mail::python()?;
+    dapr::binaries()?;
+    Ok(())
+}
+
 /// Runs every test, or those whose names contain one of `filters`, on the real runtime.
 ///
 /// # Errors
 /// When a part is missing or a test fails.
 pub fn test(filters: &[String]) -> anyhow::Result<()> {
-    // All of it now, with its progress shown: a test would install it unseen.
-    dapr::binaries()?;
-    kafka::binaries()?;
-    mail::python()?;
-    redis::binary()?;
+    install()?; // all of it now, with its progress shown: a test would install it unseen
     let postgres = scratch("test")?;
     let url = postgres.url("punctual");
     say("building every binary");

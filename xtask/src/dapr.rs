@@ -10,7 +10,7 @@ use std::{
 };
 
 use crate::{
-    dev, ports,
+    dev, http, ports,
     process::{Process, Program, Ready, Run},
     progress::{self, quietly},
     root, tools,
@@ -227,6 +227,16 @@ impl Sidecar {
             .ready(Ready::Http(ports.http, "/v1.0/healthz"));
         program.env.extend(plane.env.iter().cloned());
         Ok(Self { process: Process::spawn(run, program)?, http_port: ports.http, grpc_port: ports.grpc })
+    }
+
+    /// Waits until it takes calls; it calls its application, and counts as ready, only when that listens.
+    ///
+    /// # Errors
+    /// When it does not within `limit`.
+    pub fn wait_callable(&self, limit: Duration) -> anyhow::Result<()> {
+        self.process.wait_until(limit, || {
+            http::status(self.http_port, "/v1.0/healthz/outbound").is_ok_and(|status| status == 204)
+        })
     }
 }
 

@@ -110,7 +110,7 @@ impl Message {
     }
 }
 
-/// The messages of a mail folder in the order of their names, without those in `seen`, which they join.
+/// The messages of a mail folder in the order they arrived, without those in `seen`, which they join.
 #[must_use]
 pub fn arrived(mail_dir: &Path, seen: &mut BTreeSet<PathBuf>) -> Vec<Message> {
     let mut paths: Vec<PathBuf> = fs::read_dir(mail_dir)
@@ -120,7 +120,7 @@ pub fn arrived(mail_dir: &Path, seen: &mut BTreeSet<PathBuf>) -> Vec<Message> {
         .map(|entry| entry.path())
         .filter(|path| path.extension().is_some_and(|extension| extension == "eml") && !seen.contains(path))
         .collect();
-    paths.sort();
+    paths.sort_by_cached_key(|path| fs::metadata(path).and_then(|meta| meta.modified()).ok());
     seen.extend(paths.iter().cloned());
     paths.into_iter().filter_map(|path| read(&path)).collect()
 }

@@ -44,6 +44,8 @@ enum Command {
         #[arg(long)]
         operator: bool,
     },
+    /// Install every part that runs and tests need and this machine lacks
+    Install,
     /// Run the tests, on a real PostgreSQL, Kafka, Dapr and SMTP server
     Test {
         /// Only tests whose name contains one of these
@@ -64,6 +66,7 @@ fn main() -> ExitCode {
         Command::Up { distributed, detach, port, fresh } => up::up(distributed, detach, port, fresh),
         Command::Down => up::down(),
         Command::Token { user, email, operator } => up::token(&user, &email, operator).map(|token| println!("{token}")),
+        Command::Install => checks::install(),
         Command::Test { filter } => checks::test(&filter),
         Command::Prepare { check } => checks::prepare(check),
         Command::Manifests => checks::manifests(),

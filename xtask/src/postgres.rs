@@ -66,7 +66,7 @@ impl Postgres {
     /// Starts it again if it does not run, and waits until it takes statements.
     ///
     /// # Errors
-    /// When it does not within 60 seconds.
+    /// When it does not within 30 seconds.
     pub fn start(&self) -> anyhow::Result<()> {
         let started = Instant::now();
         loop {
@@ -75,12 +75,12 @@ impl Postgres {
             let answer = self.sql("postgres", "select 1");
             match answer {
                 Ok(_) => return Ok(()),
-                Err(error) if started.elapsed() > Duration::from_secs(60) => {
+                Err(error) if started.elapsed() > Duration::from_secs(30) => {
                     return Err(
                         error.context(format!("PostgreSQL does not start, see {}", self.process.log().display()))
                     );
                 }
-                Err(_) => thread::sleep(Duration::from_millis(50)),
+                Err(_) => thread::sleep(Duration::from_millis(100)),
             }
         }
     }

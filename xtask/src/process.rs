@@ -175,18 +175,25 @@ impl Process {
     /// # Errors
     /// When it ended, or is not ready after `limit`; the message holds the end of its log.
     pub fn wait_ready(&self, limit: Duration) -> anyhow::Result<()> {
+        self.wait_until(limit, || match self.program.ready {
+            Ready::Running => true,
+            Ready::Tcp(port) => http::connect(port).is_ok(),
+            Ready::Http(port, path) => http::status(port, path).is_ok_and(|status| (200..300).contains(&status)),
+            Ready::Says(text) => self.log_since_start().contains(text),
+        })
+    }
+
+    /// Waits until `ready` says so.
+    ///
+    /// # Errors
+    /// When it ended, or `limit` passed; the message holds the end of its log.
+    pub fn wait_until(&self, limit: Duration, ready: impl Fn() -> bool) -> anyhow::Result<()> {
         let started = Instant::now();
         loop {
             if self.pid().is_none() {
                 bail!("{} ended at once; {}", self.name(), self.log_tail());
             }
-            let ready = match self.program.ready {
-                Ready::Running => true,
-                Ready::Tcp(port) => http::connect(port).is_ok(),
-                Ready::Http(port, path) => http::status(port, path).is_ok_and(|status| (200..300).contains(&status)),
-                Ready::Says(text) => self.log_since_start().contains(text),
-            };
-            if ready {
+            if ready() {
                 return Ok(());
             }
             if started.elapsed() > limit {

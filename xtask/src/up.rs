@@ -5,7 +5,7 @@
 
 use std::{
     collections::BTreeSet,
-    fs,
+    fs::{self, File},
     path::PathBuf,
     process::Command,
     sync::atomic::{AtomicBool, Ordering},
@@ -35,15 +35,20 @@ const EMAIL: &str = "dev@punctual.test";
 /// # Errors
 /// When an instance already runs, or a part is missing or does not start.
 pub fn up(distributed: bool, detached: bool, port: Option<u16>, fresh: bool) -> anyhow::Result<()> {
-    if let Some(url) = running() {
-        bail!("Punctual is already running{url}; `cargo xtask down` stops it");
-    }
+    refuse_a_second()?;
     let mut options = if distributed { Options::distributed(RUN) } else { Options::embedded(RUN) };
     options.port = port;
     options.detached = detached;
     options.fresh = fresh;
     build(options.mode)?;
 
+    // Held until everything runs: two that are started together would share a data directory.
+    let lock = File::create(dev().join("up.lock"))?;
+    ensure!(
+        lock.try_lock().is_ok(),
+        "Punctual is being started by another `cargo xtask up`; wait for it, or stop it first"
+    );
+    refuse_a_second()?;
     stop_on_signals();
     let topology = Topology::start(options)?;
     let token = topology.token(USER, EMAIL, true);
@@ -59,6 +64,7 @@ pub fn up(distributed: bool, detached: bool, port: Option<u16>, fresh: bool) -> 
     });
     fs::write(state_file(), serde_json::to_vec_pretty(&state)?)?;
     introduce(&topology, &token);
+    drop(lock);
     if detached {
         println!("It runs on; `cargo xtask down` stops it.");
         topology.leave_running();
@@ -120,6 +126,13 @@ pub fn token(user: &str, email: &str, operator: bool) -> anyhow::Result<String> 
     ensure!(is_uuid(user), "{user} is not a UUID: the user of a token is one, like {USER}");
     let secret = state["jwt_secret"].as_str().context(".dev/up.json is damaged: cargo xtask down, then up")?;
     Ok(secrets::token(secret, user, email, operator))
+}
+
+fn refuse_a_second() -> anyhow::Result<()> {
+    match running() {
+        Some(url) => bail!("Punctual is already running{url}; `cargo xtask down` stops it"),
+        None => Ok(()),
+    }
 }
 
 /// ` at <url>` while an instance runs.

@@ -16,7 +16,7 @@ async fn main() -> anyhow::Result<()> {
 }
 
 fn router(app: App) -> Router {
-    tokio::spawn(repair(app.clone()));
+    tokio::spawn(keep_repairing(app.clone()));
     [
         tasks::router,
         task_created::router,
@@ -33,7 +33,7 @@ fn router(app: App) -> Router {
     .fold(Router::new(), |routes, function| routes.merge(function(app.clone())))
 }
 
-async fn repair(app: App) {
+async fn keep_repairing(app: App) {
     let settings: Settings = shared::config::from_env();
     let mut interval = tokio::time::interval(Duration::from_secs(settings.repair_interval_seconds.into()));
     loop {

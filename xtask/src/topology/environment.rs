@@ -69,6 +69,7 @@ impl Topology {
             ("EMAIL_FROM", "Punctual <reminders@punctual.test>".to_owned()),
             ("REPAIR_INTERVAL_SECONDS", every.to_string()),
             ("LOG_FORMAT", "text".to_owned()),
+            ("NO_COLOR", "1".to_owned()),
         ];
         match &self.smtp {
             Some(smtp) => {

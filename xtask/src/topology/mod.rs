@@ -150,7 +150,10 @@ impl Topology {
             Mode::Embedded => vec![EMBEDDED],
             Mode::Distributed => FUNCTIONS.iter().map(|(name, _)| *name).collect(),
         };
-        progress::say(format!("starting {} with a daprd each", names.join(", ")));
+        match names.len() {
+            1 => progress::say("starting all functions in one process, and its daprd"),
+            count => progress::say(format!("starting {count} functions, each with its daprd")),
+        }
         let parts: Vec<(&str, u16, SidecarPorts)> = names
             .into_iter()
             .map(|name| {
@@ -160,23 +163,28 @@ impl Topology {
             .collect();
         let owner = if self.options.mode == Mode::Embedded { EMBEDDED } else { "reminder-due" };
         let reminders = parts.iter().find(|(name, ..)| *name == owner).context("no owner of the reminder jobs")?.2;
-        for (name, port, sidecar) in &parts {
-            let env = self.env(*port, *sidecar, reminders, owner);
+        let launch = |(name, port, sidecar): &(&str, u16, SidecarPorts)| {
+            let application = Application { id: (*name).to_owned(), port: *port };
+            Sidecar::launch(run, &plane, &application, *sidecar)
+        };
+        let daprds = parts.iter().map(launch).collect::<anyhow::Result<Vec<_>>>()?;
+        for daprd in &daprds {
+            daprd.wait_callable(READY)?; // so that a function's first call, repair at its start, finds it
+        }
+        for ((name, port, sidecar), daprd) in parts.iter().zip(daprds) {
             let binary = self.options.bin_dir.join(if *name == EMBEDDED { "embedded" } else { name });
             ensure!(binary.exists(), "{} is not built: cargo build --workspace --bins", binary.display());
             let mut program = Program::new(*name, binary).ready(Ready::Http(*port, "/readyz"));
-            program.env.clone_from(&env);
+            program.env = self.env(*port, *sidecar, reminders, owner);
             let process = Process::spawn(run, program)?;
-            let application = Application { id: (*name).to_owned(), port: *port };
-            let daprd = Sidecar::launch(run, &plane, &application, *sidecar)?;
             self.functions.push(Function { name: (*name).to_owned(), process, daprd, port: *port });
-            if *name == "upkeep" {
-                self.repair = self.repair_loop(run, env)?;
-            }
         }
         for function in &self.functions {
             function.process.wait_ready(READY)?;
             function.daprd.process.wait_ready(READY)?;
+        }
+        if let Some((_, port, sidecar)) = parts.iter().find(|(name, ..)| *name == "upkeep") {
+            self.repair = self.repair_loop(run, self.env(*port, *sidecar, reminders, owner))?;
         }
         Ok(())
     }
