@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::process::send;
+use crate::spawn::send;
 
 /// A process; the start time tells a recycled id apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -16,6 +16,7 @@ pub mod process;
 pub mod progress;
 pub mod redis;
 pub mod secrets;
+mod spawn;
 pub mod tools;
 pub mod topology;
 pub mod up;

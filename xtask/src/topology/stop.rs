@@ -1,0 +1,78 @@
+//! How a run ends.
+
+use std::{fs, path::Path, thread, time::Duration};
+
+use super::Topology;
+use crate::{dev, postgres, process::Process};
+
+impl Topology {
+    /// Every process, those first that others do not depend on.
+    #[must_use]
+    pub fn processes(&self) -> Vec<&Process> {
+        let mut all: Vec<&Process> = self.repair.iter().collect();
+        all.extend(self.functions.iter().map(|function| &function.daprd.process));
+        all.extend(self.functions.iter().map(|function| &function.process));
+        all.extend(self.smtp.iter().map(|smtp| &smtp.process));
+        all.push(&self.scheduler.process);
+        all.extend(self.kafka.iter().map(|kafka| &kafka.process));
+        all.extend(self.redis.iter().map(|redis| &redis.process));
+        all.push(&self.postgres.process);
+        all
+    }
+
+    /// Lets everything outlive this process, if it was started detached.
+    pub fn leave_running(mut self) {
+        self.left = self.options.detached;
+        for process in self.processes().into_iter().filter(|_| self.left) {
+            process.leave_running();
+        }
+    }
+
+    /// Stops everything in order, the sidecars together and then the functions together.
+    pub fn stop(&self) {
+        let stop_all = |processes: &[&Process]| {
+            thread::scope(|scope| {
+                for process in processes {
+                    scope.spawn(|| process.stop(Duration::from_secs(15)));
+                }
+            });
+        };
+        let processes = self.processes();
+        let (daprds, others): (Vec<_>, Vec<_>) = processes
+            .into_iter()
+            .partition(|process| process.name().starts_with("daprd-") || process.name() == "repair");
+        stop_all(&daprds);
+        let (functions, servers): (Vec<_>, Vec<_>) = others
+            .into_iter()
+            .partition(|process| self.functions.iter().any(|function| function.name == process.name()));
+        stop_all(&functions);
+        stop_all(&servers);
+    }
+}
+
+impl Drop for Topology {
+    fn drop(&mut self) {
+        if self.left {
+            return;
+        }
+        for process in self.processes() {
+            process.kill9();
+        }
+        if self.options.fresh && !thread::panicking() {
+            let _ = wipe(&dev().join(&self.options.name));
+        }
+    }
+}
+
+/// Deletes the data of a run and keeps its logs and mail.
+pub(super) fn wipe(run: &Path) -> anyhow::Result<()> {
+    if !run.exists() {
+        return Ok(());
+    }
+    postgres::wipe(run)?;
+    for part in ["kafka", "scheduler"] {
+        let _ = fs::remove_dir_all(run.join(part));
+    }
+    let _ = fs::remove_file(run.join("name-resolution.db"));
+    Ok(())
+}
