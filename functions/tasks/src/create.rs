@@ -1,0 +1,171 @@
+//! `POST /v1/tasks`.
+
+use axum::extract::State;
+use chrono::Utc;
+use shared::{
+    App,
+    auth::User,
+    outbox,
+    problem::Result,
+    recurrence::Zone,
+    schema::{TaskCreated, TaskRef},
+};
+use sqlx::{PgConnection, types::Json};
+use uuid::Uuid;
+
+use crate::{
+    bodies,
+    command::{Answer, Command},
+    docs::WriteProblems,
+    draft::{self, NewReminder, Wanted},
+    liveness::{Due, Row},
+    task::{Inner, Repeats, Task, next_occurrence},
+};
+
+/// Create a task
+///
+/// `remind_at` is short for one reminder. A reminder whose time has passed is accepted and fires at once; it says
+/// `overdue`. Without a `time_zone` the task gets the user's own.
+#[utoipa::path(
+    post, path = "/v1/tasks", operation_id = "create_task", tag = "tasks", request_body = bodies::NewTask,
+    params(bodies::IdempotencyKey),
+    responses(
+        (status = 201, description = "The task", body = Task,
+         headers(("etag" = String, description = "`\"<version>\"`"), ("location" = String, description = "Its address"))),
+        WriteProblems,
+    ),
+    security(("bearer" = [])),
+)]
+pub(crate) async fn create_task(State(app): State<App>, user: User, command: Command) -> Result<Answer> {
+    let (wanted, reminders) = draft::new_task(command.object()?)?;
+    let answer = if command.key.is_some() {
+        let mut tx = app.db.begin().await?;
+        if let Some(answer) = command.answered(&mut tx, user.id).await? {
+            return Ok(answer);
+        }
+        let task = insert(&mut tx, &user, wanted, &reminders, &command).await?;
+        let answer = Answer::created(&task);
+        command.keep(&mut tx, user.id, &answer).await?;
+        tx.commit().await?;
+        answer
+    } else {
+        let task = insert(&mut *app.db.acquire().await?, &user, wanted, &reminders, &command).await?;
+        Answer::created(&task)
+    };
+    app.outbox.wake();
+    Ok(answer)
+}
+
+/// Everything a new task is, in one statement: one round trip, one transaction. Every `user_id` is that of the token.
+async fn insert(
+    conn: &mut PgConnection,
+    user: &User,
+    wanted: Wanted,
+    reminders: &[NewReminder],
+    command: &Command,
+) -> Result<Task> {
+    // What is computed in a zone must know it before; anything else leaves it to the statement.
+    let computed = wanted.recurrence.is_some() || reminders.iter().any(|reminder| reminder.before_due().is_some());
+    let zone = match wanted.time_zone.clone() {
+        None if computed => Some(users_zone(conn, user.id).await?),
+        given => given,
+    };
+    let id = Uuid::now_v7();
+    let rows = Row::all(reminders, Due { at: wanted.due_at, zone: zone.as_ref().unwrap_or(&Zone::utc()) });
+    let repeats = wanted.recurrence.as_ref().map(Repeats::from);
+    let next = match (&wanted.recurrence, wanted.due_at, &zone) {
+        (Some(recurrence), Some(due), Some(zone)) => next_occurrence(recurrence, due, due, zone, None, Utc::now()),
+        _ => None,
+    };
+    let series_id = repeats.is_some().then(Uuid::now_v7);
+    let task = TaskRef { task_id: id, user_id: user.id, title: wanted.title.clone(), version: 1 };
+    let event = outbox::Row::new(&TaskCreated { task }, &command.trace);
+    let inserted = sqlx::query!(
+        r#"
+        with owner as (
+            insert into users (id, email) values ($2, $3) on conflict (id) do nothing
+        ), address as (
+            update users set email = $3 where id = $2 and email <> $3
+        ), task as (
+            insert into tasks (id, user_id, title, description, priority, due_at, remind_at, time_zone, version,
+                               recurrence_type, recurrence_interval, recurrence_rule, recurrence_anchor,
+                               recurrence_start, next_occurrence_at, series_id, occurrence)
+            values ($1, $2, $4, $5, $6, $7, $8,
+                    coalesce($9, (select time_zone from users where id = $2), 'UTC'), 1,
+                    $10, $11, $12, $13, case when $10::text is not null then $7::timestamptz end, $14, $15,
+                    case when $10::text is not null then 1 end)
+            returning time_zone, created_at, updated_at
+        ), occurrence as (
+            insert into task_occurrences (series_id, occurrence, task_id) select $15, 1, $1 where $15::uuid is not null
+        ), tag as (
+            insert into task_tags (id, user_id, name)
+            select id, $2, name from unnest($16::uuid[], $17::text[]) as tag (id, name) on conflict do nothing
+        ), tagged as (
+            insert into task_tag_associations (task_id, tag_id) select $1, unnest($16::uuid[])
+        ), reminder as (
+            insert into task_reminders (id, task_id, user_id, remind_at, before_due, channels)
+            select id, $1, $2, remind_at, before_due, channels
+            from jsonb_to_recordset($18) as reminder (id uuid, remind_at timestamptz, before_due text, channels text[])
+        ), event as (
+            insert into task_events (id, type, task_id, user_id, sequence, data, traceparent)
+            values ($19, $20, $1, $2, 1, $21, $22)
+        )
+        select time_zone as "time_zone!", created_at, updated_at, clock_timestamp() as "now!" from task
+        "#,
+        id,
+        user.id,
+        user.email,
+        wanted.title,
+        wanted.description,
+        wanted.priority.as_str(),
+        wanted.due_at,
+        rows.iter().map(|row| row.remind_at).min(),
+        zone.as_ref().map(Zone::as_str),
+        repeats.as_ref().map(|repeats| repeats.kind.as_str()),
+        repeats.as_ref().and_then(|repeats| i32::try_from(repeats.interval).ok()),
+        repeats.as_ref().and_then(|repeats| repeats.rule.as_deref()),
+        repeats.as_ref().map(|repeats| repeats.anchor.as_str()),
+        next,
+        series_id,
+        &tag_ids(user.id, &wanted.tags),
+        &wanted.tags,
+        Json(&rows) as _,
+        event.id,
+        event.kind,
+        event.data,
+        event.traceparent,
+    )
+    .fetch_one(conn)
+    .await?;
+    let mut reminders: Vec<_> = rows.iter().map(|row| row.shown(inserted.now)).collect();
+    reminders.sort_by_key(|reminder| (reminder.remind_at, reminder.id));
+    Ok(Task {
+        id,
+        title: wanted.title,
+        description: wanted.description,
+        completed: false,
+        completed_at: None,
+        priority: wanted.priority,
+        due_at: wanted.due_at,
+        time_zone: inserted.time_zone,
+        tags: wanted.tags,
+        reminders,
+        recurrence: repeats,
+        next_occurrence_at: next,
+        version: 1,
+        created_at: inserted.created_at,
+        updated_at: inserted.updated_at,
+        inner: Inner::default(),
+    })
+}
+
+/// The zone a user's tasks get without one of their own.
+pub(crate) async fn users_zone(conn: &mut PgConnection, user_id: Uuid) -> Result<Zone> {
+    let name = sqlx::query_scalar!("select time_zone from users where id = $1", user_id).fetch_optional(conn).await?;
+    Ok(name.flatten().and_then(|name| Zone::parse(&name).ok()).unwrap_or_else(Zone::utc))
+}
+
+/// A tag's id follows from its user and name, so that a statement can use it before it knows whether the tag is new.
+pub(crate) fn tag_ids(user_id: Uuid, names: &[String]) -> Vec<Uuid> {
+    names.iter().map(|name| Uuid::new_v5(&user_id, name.as_bytes())).collect()
+}

@@ -1,0 +1,185 @@
+//! `/v1/dead-letters`: events that were given up, for an operator to read and to replay.
+
+use axum::{
+    Json,
+    extract::{FromRef, FromRequestParts, Query, State},
+    http::{StatusCode, request::Parts},
+};
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use shared::{
+    App,
+    auth::{Auth, User},
+    problem::{Problem, Result},
+};
+use sqlx::PgConnection;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use crate::{
+    bodies,
+    command::{Answer, Command, Id},
+    docs::{OperatorProblems, WriteProblems},
+    params::Params,
+};
+
+/// A user whose token has the scope `operator`. Its handlers see every user's rows.
+pub(crate) struct Operator(User);
+
+impl<S: Send + Sync> FromRequestParts<S> for Operator
+where
+    Auth: FromRef<S>,
+{
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self> {
+        let user = User::from_request_parts(parts, state).await?;
+        if user.operator { Ok(Self(user)) } else { Err(Problem::Forbidden) }
+    }
+}
+
+/// An event that was given up.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct DeadLetter {
+    id: Uuid,
+    /// The function that could not handle it.
+    consumer: String,
+    event_id: Option<Uuid>,
+    #[serde(rename = "type")]
+    kind: Option<String>,
+    topic: Option<String>,
+    /// `function`: it rejected the event itself; `daprd`: the event could not be delivered to it.
+    origin: String,
+    reason: String,
+    /// The event as it came.
+    payload: String,
+    /// `open` or `replayed`.
+    state: String,
+    created_at: DateTime<Utc>,
+    replayed_at: Option<DateTime<Utc>>,
+}
+
+/// A page of dead letters, oldest first.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct DeadLetterPage {
+    items: Vec<DeadLetter>,
+    /// The `cursor` of the next page; null at the end.
+    next_cursor: Option<String>,
+}
+
+/// List the open dead letters
+#[utoipa::path(
+    get, path = "/v1/dead-letters", operation_id = "list_dead_letters", tag = "operator", params(bodies::PageParams),
+    responses((status = 200, description = "A page", body = DeadLetterPage), OperatorProblems),
+    security(("bearer" = ["operator"])),
+)]
+pub(crate) async fn list_dead_letters(
+    State(app): State<App>,
+    _: Operator,
+    Query(given): Query<Vec<(String, String)>>,
+) -> Result<Json<DeadLetterPage>> {
+    let mut params = Params::new(given)?;
+    let after = params.take("cursor", |text| {
+        let (at, id) = text.split_once('_').ok_or("is not a next_cursor of this list")?;
+        let at = at.parse().ok().and_then(DateTime::from_timestamp_micros);
+        at.zip(id.parse::<Uuid>().ok()).ok_or("is not a next_cursor of this list")
+    });
+    let limit = params.limit();
+    params.finish()?;
+    let (at, id) = after.unwrap_or_default();
+    let mut items = sqlx::query_as!(
+        DeadLetter,
+        "select id, consumer, event_id, type as kind, topic, origin, reason, payload, state, created_at, replayed_at
+         from dead_letters
+         where state = 'open' and (created_at, id) > ($1, $2)
+         order by created_at, id limit $3",
+        at,
+        id,
+        i64::try_from(limit + 1).unwrap_or(i64::MAX)
+    )
+    .fetch_all(&app.db)
+    .await?;
+    let more = items.len() > limit;
+    items.truncate(limit);
+    let last = items.last().filter(|_| more);
+    let next_cursor = last.map(|letter| format!("{}_{}", letter.created_at.timestamp_micros(), letter.id));
+    Ok(Json(DeadLetterPage { items, next_cursor }))
+}
+
+/// Replay a dead letter
+///
+/// Its function forgets that it had the event, which is published again. Replaying it twice changes nothing more.
+#[utoipa::path(
+    post, path = "/v1/dead-letters/{id}/replay", operation_id = "replay_dead_letter", tag = "operator",
+    params(("id" = Uuid, Path), bodies::IdempotencyKey),
+    responses(
+        (status = 200, description = "The letter as it now is", body = DeadLetter),
+        (status = 403, description = "The token's scope does not contain `operator`",
+         body = shared::problem::ProblemBody, content_type = "application/problem+json"),
+        WriteProblems,
+    ),
+    security(("bearer" = ["operator"])),
+)]
+pub(crate) async fn replay_dead_letter(
+    State(app): State<App>,
+    Operator(user): Operator,
+    Id(id): Id,
+    command: Command,
+) -> Result<Answer> {
+    command.nothing()?;
+    let mut tx = app.db.begin().await?;
+    if let Some(answer) = command.answered(&mut tx, user.id).await? {
+        return Ok(answer);
+    }
+    let letter = sqlx::query!("select consumer, event_id, state from dead_letters where id = $1 for update", id)
+        .fetch_one(&mut *tx)
+        .await?;
+    if letter.state == "open" {
+        replay(&mut tx, &letter.consumer, letter.event_id).await?;
+        sqlx::query!("update dead_letters set state = 'replayed', replayed_at = now() where id = $1", id)
+            .execute(&mut *tx)
+            .await?;
+    }
+    let letter = sqlx::query_as!(
+        DeadLetter,
+        "select id, consumer, event_id, type as kind, topic, origin, reason, payload, state, created_at, replayed_at
+         from dead_letters where id = $1",
+        id
+    )
+    .fetch_one(&mut *tx)
+    .await?;
+    let answer = Answer::json(StatusCode::OK, &letter);
+    command.keep(&mut tx, user.id, &answer).await?;
+    tx.commit().await?;
+    app.outbox.wake();
+    Ok(answer)
+}
+
+/// Makes an event as good as never handled by `consumer`, and publishes it again.
+async fn replay(conn: &mut PgConnection, consumer: &str, event_id: Option<Uuid>) -> Result<()> {
+    const FOREIGN: Problem =
+        Problem::Conflict("it is not an event of this system, so there is nothing to publish again");
+    let event_id = event_id.ok_or(FOREIGN)?;
+    let event = sqlx::query!(
+        r#"select id < (select event_id from marks where name = 'inbox-floor') as "too_old!" from task_events where id = $1"#,
+        event_id
+    )
+    .fetch_optional(&mut *conn)
+    .await?
+    .ok_or(FOREIGN)?;
+    if event.too_old {
+        return Err(Problem::Conflict("the event is older than what functions remember; they would reject it again"));
+    }
+    for statement in [
+        sqlx::query!("delete from processed_events where consumer = $1 and event_id = $2", consumer, event_id),
+        sqlx::query!("delete from event_failures where consumer = $1 and event_id = $2", consumer, event_id),
+    ] {
+        statement.execute(&mut *conn).await?;
+    }
+    sqlx::query!("update task_events set published_at = null where id = $1", event_id).execute(&mut *conn).await?;
+    // "Every event older than this was claimed" is no longer so; repair looks after this one again.
+    sqlx::query!("update marks set event_id = least(event_id, $1) where name = 'handled'", event_id)
+        .execute(conn)
+        .await?;
+    Ok(())
+}

@@ -1,0 +1,99 @@
+//! `GET /v1/tasks/{id}/history`: what happened to a task, also after it was deleted.
+
+use axum::{
+    Json,
+    extract::{Query, State},
+};
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use serde_json::Value;
+use shared::{
+    App,
+    auth::User,
+    problem::{Problem, Result},
+};
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use crate::{bodies, command::Id, docs::ReadProblems, params::Params, user_tx::UserTx};
+
+/// A page of a task's history, oldest first.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct History {
+    items: Vec<Happened>,
+    /// The `cursor` of the next page; null at the end.
+    next_cursor: Option<String>,
+}
+
+/// Something that happened to a task.
+#[derive(Serialize, ToSchema)]
+struct Happened {
+    at: DateTime<Utc>,
+    /// The type of the event that told of it, or what became of a reminder.
+    #[schema(example = "task.updated")]
+    action: String,
+    /// The event that told of it.
+    event_id: Option<Uuid>,
+    /// The reminder it was about.
+    reminder_id: Option<Uuid>,
+    reminder_version: Option<i32>,
+    /// What else is known.
+    #[schema(value_type = Object)]
+    detail: Value,
+}
+
+/// Tell a task's history
+///
+/// Every event of it that was handled, oldest first; also after it was deleted.
+#[utoipa::path(
+    get, path = "/v1/tasks/{id}/history", operation_id = "task_history", tag = "tasks",
+    params(("id" = Uuid, Path), bodies::PageParams),
+    responses((status = 200, description = "A page", body = History), ReadProblems),
+    security(("bearer" = [])),
+)]
+pub(crate) async fn task_history(
+    State(app): State<App>,
+    user: User,
+    Id(id): Id,
+    Query(given): Query<Vec<(String, String)>>,
+) -> Result<Json<History>> {
+    let mut params = Params::new(given)?;
+    let after = params.take("cursor", |text| text.parse::<i64>().map_err(|_| "is not a next_cursor of a history"));
+    let limit = params.limit();
+    params.finish()?;
+    let mut tx = UserTx::begin(&app.db, user.id).await?;
+    let known = sqlx::query_scalar!(
+        r#"select exists (select from tasks where id = $1 and user_id = $2)
+               or exists (select from audit_logs where task_id = $1 and user_id = $2) as "known!""#,
+        id,
+        user.id
+    )
+    .fetch_one(&mut *tx)
+    .await?;
+    if !known {
+        return Err(Problem::NotFound);
+    }
+    let mut rows = sqlx::query!(
+        "select id, created_at, action, event_id, reminder_id, reminder_version, detail
+         from audit_logs where task_id = $1 and user_id = $2 and id > $3
+         order by id limit $4",
+        id,
+        user.id,
+        after.unwrap_or_default(),
+        i64::try_from(limit + 1).unwrap_or(i64::MAX)
+    )
+    .fetch_all(&mut *tx)
+    .await?;
+    let more = rows.len() > limit;
+    rows.truncate(limit);
+    let next_cursor = rows.last().filter(|_| more).map(|row| row.id.to_string());
+    let items = rows.into_iter().map(|row| Happened {
+        at: row.created_at,
+        action: row.action,
+        event_id: row.event_id,
+        reminder_id: row.reminder_id,
+        reminder_version: row.reminder_version,
+        detail: row.detail,
+    });
+    Ok(Json(History { items: items.collect(), next_cursor }))
+}

@@ -1,0 +1,73 @@
+//! `Idempotency-Key`: the key is claimed, the work done and the answer kept in one transaction, so a request that came twice
+//! has one effect and one answer, whatever died in between.
+//!
+//! A racing twin waits in [`Command::answered`] for the first to commit (then it reads its answer) or to roll back (then
+//! it does the work itself), for as long as `lock_timeout` allows; then it is told to come again (409). A refusal keeps
+//! nothing, because it did nothing. `upkeep` forgets old keys.
+
+use axum::http::StatusCode;
+use serde_json::Value;
+use shared::problem::{Problem, Result};
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use crate::command::{Answer, Command};
+
+impl Command {
+    /// The answer this request got before, if it came before. Otherwise its key is now ours until the transaction ends.
+    pub(crate) async fn answered(&self, conn: &mut PgConnection, user_id: Uuid) -> Result<Option<Answer>> {
+        let Some(key) = &self.key else { return Ok(None) };
+        let claimed = sqlx::query!(
+            "insert into idempotency_keys (user_id, key, fingerprint) values ($1, $2, $3) on conflict do nothing",
+            user_id,
+            key,
+            self.fingerprint
+        )
+        .execute(&mut *conn)
+        .await?;
+        if claimed.rows_affected() == 1 {
+            return Ok(None);
+        }
+        let first = sqlx::query!(
+            r#"select fingerprint, status as "status!", headers as "headers!", body
+               from idempotency_keys where user_id = $1 and key = $2"#,
+            user_id,
+            key
+        )
+        .fetch_optional(conn)
+        .await?
+        // Retention took it between the two statements.
+        .ok_or(Problem::Conflict("this Idempotency-Key has just been forgotten; try again"))?;
+        if first.fingerprint != self.fingerprint {
+            return Err(Problem::KeyReused);
+        }
+        let unreadable = |error: Box<dyn std::error::Error + Send + Sync>| Problem::Internal(error);
+        let mut answer = Answer {
+            status: u16::try_from(first.status)
+                .ok()
+                .and_then(|status| StatusCode::from_u16(status).ok())
+                .ok_or_else(|| unreadable("a kept answer has no status".into()))?,
+            headers: serde_json::from_value(first.headers).map_err(|error| unreadable(error.into()))?,
+            body: first.body.and_then(|body| body.as_str().map(str::to_owned)),
+        };
+        answer.headers.insert("idempotency-replayed".to_owned(), "true".to_owned());
+        Ok(Some(answer))
+    }
+
+    /// Keeps the answer for a repetition, in the transaction of the work.
+    pub(crate) async fn keep(&self, conn: &mut PgConnection, user_id: Uuid, answer: &Answer) -> Result<()> {
+        let Some(key) = &self.key else { return Ok(()) };
+        let headers = serde_json::to_value(&answer.headers).expect("headers are plain data");
+        sqlx::query!(
+            "update idempotency_keys set status = $3, headers = $4, body = $5 where user_id = $1 and key = $2",
+            user_id,
+            key,
+            i16::try_from(answer.status.as_u16()).unwrap_or(i16::MAX),
+            headers,
+            answer.body.clone().map(Value::String)
+        )
+        .execute(conn)
+        .await?;
+        Ok(())
+    }
+}

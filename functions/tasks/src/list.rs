@@ -1,0 +1,283 @@
+//! `GET /v1/tasks` and `GET /v1/tasks/{id}`.
+
+use axum::{
+    Json,
+    extract::{Query, State},
+    http::StatusCode,
+};
+use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use shared::{App, auth::User, problem::Result};
+use sqlx::{Postgres, QueryBuilder};
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use crate::{
+    bodies,
+    command::{Answer, Id},
+    docs::ReadProblems,
+    input::instant_text,
+    params::Params,
+    task::{self, Priority, Task},
+    user_tx::UserTx,
+};
+
+/// Get a task
+#[utoipa::path(
+    get, path = "/v1/tasks/{id}", operation_id = "get_task", tag = "tasks", params(("id" = Uuid, Path)),
+    responses(
+        (status = 200, description = "The task", body = Task, headers(("etag" = String, description = "`\"<version>\"`"))),
+        ReadProblems,
+    ),
+    security(("bearer" = [])),
+)]
+pub(crate) async fn get_task(State(app): State<App>, user: User, Id(id): Id) -> Result<Answer> {
+    let mut tx = UserTx::begin(&app.db, user.id).await?;
+    let task = task::load(&mut tx, user.id, id).await?;
+    Ok(Answer::task(StatusCode::OK, &task))
+}
+
+/// A page of tasks.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct TaskPage {
+    items: Vec<Task>,
+    /// The `cursor` of the next page; null at the end.
+    next_cursor: Option<String>,
+}
+
+/// List tasks
+///
+/// Page by page: a task that is there the whole time is on exactly one page, whatever is created meanwhile.
+#[utoipa::path(
+    get, path = "/v1/tasks", operation_id = "list_tasks", tag = "tasks", params(bodies::ListParams),
+    responses((status = 200, description = "A page", body = TaskPage), ReadProblems),
+    security(("bearer" = [])),
+)]
+pub(crate) async fn list_tasks(
+    State(app): State<App>,
+    user: User,
+    Query(given): Query<Vec<(String, String)>>,
+) -> Result<Json<TaskPage>> {
+    let wanted = Wanted::read(Params::new(given)?)?;
+    let mut tx = UserTx::begin(&app.db, user.id).await?;
+    let mut rows: Vec<(Uuid, Option<i64>)> = wanted.query(user.id).build_query_as().fetch_all(&mut *tx).await?;
+    let more = rows.len() > wanted.limit;
+    rows.truncate(wanted.limit);
+    let next = rows.last().filter(|_| more).map(|(id, key)| Cursor { sort: wanted.sort, key: *key, id: *id });
+    let ids: Vec<Uuid> = rows.into_iter().map(|(id, _)| id).collect();
+    let items = task::load_all(&mut tx, user.id, &ids).await?;
+    Ok(Json(TaskPage { items, next_cursor: next.map(Cursor::encode) }))
+}
+
+/// A list as it is asked for.
+struct Wanted {
+    completed: Option<bool>,
+    priority: Option<Priority>,
+    tag: Option<String>,
+    due_before: Option<DateTime<Utc>>,
+    due_after: Option<DateTime<Utc>>,
+    words: Option<String>,
+    sort: Sort,
+    cursor: Option<Cursor>,
+    limit: usize,
+}
+
+impl Wanted {
+    fn read(mut params: Params) -> Result<Self> {
+        let completed = params.take("status", |text| match text {
+            "open" => Ok(Some(false)),
+            "completed" => Ok(Some(true)),
+            "all" => Ok(None),
+            _ => Err("must be open, completed or all"),
+        });
+        let sort = params
+            .take("sort", |text| {
+                Sort::parse(text).ok_or("must be created_at, due_at or priority, or one of them with a - before it")
+            })
+            .unwrap_or(Sort::parse("created_at").expect("it is one"));
+        let cursor = params.take("cursor", |text| {
+            Cursor::decode(text)
+                .filter(|cursor| cursor.sort == sort)
+                .ok_or("is not a next_cursor of a list with this sort")
+        });
+        let wanted = Self {
+            completed: completed.flatten(),
+            priority: params
+                .take("priority", |text| Priority::parse(text).ok_or("must be low, medium, high or urgent")),
+            tag: params.take("tag", |text| Ok::<_, &str>(text.to_owned())),
+            due_before: params.take("due_before", instant_text),
+            due_after: params.take("due_after", instant_text),
+            words: params.take("q", |text| match text.trim() {
+                "" => Err("must have a word"),
+                words => Ok(words.to_owned()),
+            }),
+            sort,
+            cursor,
+            limit: params.limit(),
+        };
+        params.finish()?;
+        Ok(wanted)
+    }
+
+    /// The ids of the page and one more, each with what it is sorted by.
+    fn query(&self, user_id: Uuid) -> QueryBuilder<Postgres> {
+        let Sort { by, descending } = self.sort;
+        let key = by.sql();
+        let mut query = QueryBuilder::new("select id, ");
+        query.push(by.as_number()).push(" from tasks where user_id = ").push_bind(user_id);
+        if let Some(completed) = self.completed {
+            query.push(" and completed = ").push_bind(completed);
+        }
+        if let Some(priority) = self.priority {
+            query.push(" and coalesce(priority, 'medium') = ").push_bind(priority.as_str());
+        }
+        if let Some(tag) = &self.tag {
+            query
+                .push(" and exists (select from task_tag_associations join task_tags on task_tags.id = tag_id where task_id = tasks.id and name = ")
+                .push_bind(tag)
+                .push(")");
+        }
+        if let Some(before) = self.due_before {
+            query.push(" and due_at < ").push_bind(before);
+        }
+        if let Some(after) = self.due_after {
+            query.push(" and due_at > ").push_bind(after);
+        }
+        if let Some(words) = &self.words {
+            query
+                .push(" and to_tsvector('simple', title || ' ' || coalesce(description, '')) @@ plainto_tsquery('simple', ")
+                .push_bind(words)
+                .push(")");
+        }
+        let (beyond, direction) = if descending { ("<", "desc") } else { (">", "asc") };
+        match &self.cursor {
+            Some(Cursor { key: Some(value), id, .. }) => {
+                query.push(format_args!(" and (({key}, id) {beyond} ("));
+                by.push_key(&mut query, *value);
+                query.push(", ").push_bind(*id).push(")");
+                // Those without come after all others, in either direction.
+                query.push(format_args!(" or {key} is null)"));
+            }
+            Some(Cursor { key: None, id, .. }) => {
+                query.push(format_args!(" and {key} is null and id {beyond} ")).push_bind(*id);
+            }
+            None => {}
+        }
+        query.push(format_args!(" order by {key} {direction} nulls last, id {direction} limit "));
+        query.push_bind(i64::try_from(self.limit + 1).unwrap_or(i64::MAX));
+        query
+    }
+}
+
+/// An order of tasks; equals are in the order of their ids.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Sort {
+    by: By,
+    descending: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum By {
+    Created,
+    Due,
+    Priority,
+}
+
+impl Sort {
+    fn parse(text: &str) -> Option<Self> {
+        let (descending, name) = text.strip_prefix('-').map_or((false, text), |name| (true, name));
+        let by = [By::Created, By::Due, By::Priority].into_iter().find(|by| by.name() == name)?;
+        Some(Self { by, descending })
+    }
+}
+
+impl By {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Created => "created_at",
+            Self::Due => "due_at",
+            Self::Priority => "priority",
+        }
+    }
+
+    const fn sql(self) -> &'static str {
+        match self {
+            Self::Created => "created_at",
+            Self::Due => "due_at",
+            Self::Priority => "array_position('{low,medium,high,urgent}'::text[], coalesce(priority, 'medium'))",
+        }
+    }
+
+    /// The same as a number: microseconds are what PostgreSQL keeps of a time.
+    const fn as_number(self) -> &'static str {
+        match self {
+            Self::Created => "(extract(epoch from created_at) * 1000000)::bigint",
+            Self::Due => "(extract(epoch from due_at) * 1000000)::bigint",
+            Self::Priority => {
+                "array_position('{low,medium,high,urgent}'::text[], coalesce(priority, 'medium'))::bigint"
+            }
+        }
+    }
+
+    fn push_key(self, query: &mut QueryBuilder<Postgres>, value: i64) {
+        match self {
+            Self::Created | Self::Due => query.push_bind(DateTime::from_timestamp_micros(value)),
+            Self::Priority => query.push_bind(value),
+        };
+    }
+}
+
+/// Where a page ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Cursor {
+    sort: Sort,
+    key: Option<i64>,
+    id: Uuid,
+}
+
+impl Cursor {
+    fn encode(self) -> String {
+        let sign = if self.sort.descending { "-" } else { "" };
+        let key = self.key.map(|key| key.to_string()).unwrap_or_default();
+        BASE64_URL_SAFE_NO_PAD.encode(format!("{sign}{} {key} {}", self.sort.by.name(), self.id.simple()))
+    }
+
+    fn decode(text: &str) -> Option<Self> {
+        let text = String::from_utf8(BASE64_URL_SAFE_NO_PAD.decode(text).ok()?).ok()?;
+        let mut parts = text.split(' ');
+        let (sort, key, id) = (parts.next()?, parts.next()?, parts.next()?);
+        let sort = Sort::parse(sort)?;
+        let key = if key.is_empty() { None } else { Some(key.parse().ok()?) };
+        // A time that PostgreSQL cannot hold was never in a cursor of ours.
+        let holds = |key: i64| {
+            DateTime::from_timestamp_micros(key).is_some_and(|at| (0..=9999).contains(&chrono::Datelike::year(&at)))
+        };
+        if key.is_some_and(|key| !holds(key)) || parts.next().is_some() {
+            return None;
+        }
+        Some(Self { sort, key, id: id.parse().ok()? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_cursor_comes_back_as_it_was(by in 0..3usize, descending: bool, key in prop::option::of(0..253_402_300_800_000_000i64), id: u128) {
+            let by = [By::Created, By::Due, By::Priority][by];
+            let cursor = Cursor { sort: Sort { by, descending }, key, id: Uuid::from_u128(id) };
+            prop_assert_eq!(Cursor::decode(&cursor.encode()), Some(cursor));
+        }
+
+        #[test]
+        fn no_text_makes_a_cursor_panic(text in ".*") {
+            let _ = Cursor::decode(&text);
+            let _ = Cursor::decode(&BASE64_URL_SAFE_NO_PAD.encode(text));
+        }
+    }
+}

@@ -1,0 +1,110 @@
+use chrono::TimeDelta;
+
+use super::*;
+
+fn now() -> DateTime<Utc> {
+    "2027-05-04T12:00:00Z".parse().unwrap()
+}
+
+fn hours(hours: i64) -> DateTime<Utc> {
+    now() + TimeDelta::hours(hours)
+}
+
+/// One hour before the due time.
+fn relative(remind_at: DateTime<Utc>, state: ReminderState, cancel_reason: Option<CancelReason>) -> Reminder {
+    Reminder {
+        id: Uuid::nil(),
+        remind_at,
+        before_due: Some("PT1H".to_owned()),
+        channels: vec!["email".to_owned()],
+        state,
+        cancel_reason,
+        overdue: false,
+        version: 1,
+        fired: false,
+    }
+}
+
+fn scheduled(remind_at: DateTime<Utc>) -> Reminder {
+    relative(remind_at, ReminderState::Scheduled, None)
+}
+
+fn moved(reminder: &Reminder, from: Option<i64>, to: Option<i64>, completed: bool) -> Option<Becomes> {
+    let zone = Zone::utc();
+    let due = |at: Option<i64>| Due { at: at.map(hours), zone: &zone };
+    reminder.on_move(due(from), due(to), completed, now())
+}
+
+#[test]
+fn a_relative_reminder_follows_the_due_time_and_an_absolute_one_does_not() {
+    let reminder = scheduled(hours(2));
+    assert_eq!(moved(&reminder, Some(3), Some(6), false), Some(reminder.scheduled(hours(5))));
+    let absolute = Reminder { before_due: None, ..reminder };
+    assert_eq!(moved(&absolute, Some(3), Some(6), false), None);
+    assert_eq!(moved(&absolute, Some(3), None, false), None);
+}
+
+#[test]
+fn a_due_time_moved_into_the_past_fires_what_has_not_fired_and_nothing_else() {
+    let live = scheduled(hours(2));
+    assert_eq!(moved(&live, Some(3), Some(-1), false), Some(live.scheduled(hours(-2))));
+    let fired = Reminder { fired: true, ..scheduled(hours(-1)) };
+    assert_eq!(moved(&fired, Some(0), Some(-1), false), None);
+    let sent = relative(hours(-1), ReminderState::Sent, None);
+    assert_eq!(moved(&sent, Some(0), Some(-1), false), None);
+}
+
+#[test]
+fn what_was_sent_is_live_again_when_its_new_time_is_ahead() {
+    for state in [ReminderState::Sent, ReminderState::Failed] {
+        let over = relative(hours(-1), state, None);
+        assert_eq!(moved(&over, Some(0), Some(5), false), Some(over.scheduled(hours(4))));
+    }
+    let fired = Reminder { fired: true, ..scheduled(hours(-1)) };
+    assert_eq!(moved(&fired, Some(0), Some(5), false), Some(fired.scheduled(hours(4))));
+}
+
+#[test]
+fn without_a_due_time_a_relative_reminder_rests_until_there_is_one() {
+    let live = scheduled(hours(2));
+    assert_eq!(moved(&live, Some(3), None, false), Some(live.cancelled(CancelReason::DueRemoved)));
+    let rests = relative(hours(2), ReminderState::Cancelled, Some(CancelReason::DueRemoved));
+    assert_eq!(moved(&rests, None, Some(9), false), Some(rests.scheduled(hours(8))));
+    assert_eq!(moved(&rests, None, Some(0), false), None);
+    let sent = relative(hours(-1), ReminderState::Sent, None);
+    assert_eq!(moved(&sent, Some(0), None, false), None);
+}
+
+#[test]
+fn a_completed_tasks_reminders_move_asleep() {
+    let asleep = relative(hours(2), ReminderState::Cancelled, Some(CancelReason::Completed));
+    let moved_asleep = Becomes { remind_at: hours(4), ..asleep.cancelled(CancelReason::Completed) };
+    assert_eq!(moved(&asleep, Some(3), Some(5), true), Some(moved_asleep));
+    assert_eq!(moved(&asleep, Some(3), None, true), Some(asleep.cancelled(CancelReason::DueRemoved)));
+}
+
+#[test]
+fn what_the_user_cancelled_stays_cancelled() {
+    let gone = relative(hours(2), ReminderState::Cancelled, Some(CancelReason::User));
+    assert_eq!(moved(&gone, Some(3), Some(5), false), None);
+    assert_eq!(gone.on_reopen(now()), None);
+}
+
+#[test]
+fn a_snoozed_reminder_stays_where_the_change_does_not_move_it() {
+    let berlin = Zone::parse("Europe/Berlin").unwrap();
+    let paris = Zone::parse("Europe/Paris").unwrap();
+    let snoozed = scheduled(hours(7));
+    let (from, to) = (Due { at: Some(hours(3)), zone: &berlin }, Due { at: Some(hours(3)), zone: &paris });
+    assert_eq!(snoozed.on_move(from, to, false, now()), None);
+}
+
+#[test]
+fn reopening_brings_back_only_what_completion_cancelled_and_is_still_ahead() {
+    let ahead = relative(hours(1), ReminderState::Cancelled, Some(CancelReason::Completed));
+    assert_eq!(ahead.on_reopen(now()), Some(ahead.scheduled(hours(1))));
+    let past = relative(hours(-1), ReminderState::Cancelled, Some(CancelReason::Completed));
+    assert_eq!(past.on_reopen(now()), None);
+    let due_removed = relative(hours(1), ReminderState::Cancelled, Some(CancelReason::DueRemoved));
+    assert_eq!(due_removed.on_reopen(now()), None);
+}

@@ -1,0 +1,45 @@
+//! `GET /v1/tags`.
+
+use axum::{Json, extract::State};
+use serde::Serialize;
+use shared::{App, auth::User, problem::Result};
+use utoipa::ToSchema;
+
+use crate::{docs::ReadProblems, user_tx::UserTx};
+
+/// The tags of a user's tasks.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Tags {
+    items: Vec<Tag>,
+}
+
+/// A tag.
+#[derive(Serialize, ToSchema)]
+struct Tag {
+    name: String,
+    /// How many tasks with it are open.
+    open_tasks: i64,
+}
+
+/// List the tags in use
+#[utoipa::path(
+    get, path = "/v1/tags", operation_id = "list_tags", tag = "tags",
+    responses((status = 200, description = "In alphabetical order", body = Tags), ReadProblems),
+    security(("bearer" = [])),
+)]
+pub(crate) async fn list_tags(State(app): State<App>, user: User) -> Result<Json<Tags>> {
+    let mut tx = UserTx::begin(&app.db, user.id).await?;
+    let items = sqlx::query_as!(
+        Tag,
+        r#"select name, count(*) filter (where not completed) as "open_tasks!"
+           from task_tags
+           join task_tag_associations on tag_id = task_tags.id
+           join tasks on tasks.id = task_id
+           where task_tags.user_id = $1
+           group by name order by name"#,
+        user.id
+    )
+    .fetch_all(&mut *tx)
+    .await?;
+    Ok(Json(Tags { items }))
+}

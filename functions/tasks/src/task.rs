@@ -1,0 +1,278 @@
+//! A task as the API shows it, and how it is read.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use shared::{
+    problem::{Problem, Result},
+    recurrence::{Anchor, Kind, Recurrence, RecurrenceError, Series, Zone},
+    schema::TaskRef,
+};
+use sqlx::{PgConnection, types::Json};
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+/// A task.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub(crate) struct Task {
+    pub(crate) id: Uuid,
+    #[schema(min_length = 1, max_length = 500)]
+    pub(crate) title: String,
+    #[schema(max_length = 10_000)]
+    pub(crate) description: Option<String>,
+    pub(crate) completed: bool,
+    pub(crate) completed_at: Option<DateTime<Utc>>,
+    pub(crate) priority: Priority,
+    pub(crate) due_at: Option<DateTime<Utc>>,
+    /// An IANA name. Recurrence and reminders of whole days follow its clock.
+    #[schema(example = "Europe/Berlin")]
+    pub(crate) time_zone: String,
+    /// In alphabetical order.
+    pub(crate) tags: Vec<String>,
+    /// Without those that the user cancelled; their timeline remains.
+    pub(crate) reminders: Vec<Reminder>,
+    pub(crate) recurrence: Option<Repeats>,
+    /// When it would be due again if it were completed on time.
+    pub(crate) next_occurrence_at: Option<DateTime<Utc>>,
+    /// Raised by every command that changes the task; also the `ETag`.
+    pub(crate) version: i64,
+    pub(crate) created_at: DateTime<Utc>,
+    pub(crate) updated_at: DateTime<Utc>,
+    /// What commands go by and answers do not show.
+    #[serde(skip)]
+    pub(crate) inner: Inner,
+}
+
+/// The part of a task that only commands look at.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Inner {
+    pub(crate) user_id: Uuid,
+    pub(crate) recurrence_start: Option<DateTime<Utc>>,
+    pub(crate) series_id: Option<Uuid>,
+    pub(crate) occurrence: Option<i32>,
+    /// The time by the database's clock when the task was read.
+    pub(crate) now: DateTime<Utc>,
+}
+
+/// How much a task matters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Priority {
+    Low,
+    #[default]
+    Medium,
+    High,
+    Urgent,
+}
+
+impl Priority {
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Low => "low",
+            Self::Medium => "medium",
+            Self::High => "high",
+            Self::Urgent => "urgent",
+        }
+    }
+
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        [Self::Low, Self::Medium, Self::High, Self::Urgent].into_iter().find(|priority| priority.as_str() == text)
+    }
+}
+
+/// A reminder of a task.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub(crate) struct Reminder {
+    pub(crate) id: Uuid,
+    /// When it fires. For a relative one: as it follows from the due time now.
+    pub(crate) remind_at: DateTime<Utc>,
+    /// ISO 8601: how long before the due time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "PT15M")]
+    pub(crate) before_due: Option<String>,
+    pub(crate) channels: Vec<String>,
+    pub(crate) state: ReminderState,
+    /// Why it is cancelled.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) cancel_reason: Option<CancelReason>,
+    /// Its time has passed and it has not fired yet: it fires at once.
+    pub(crate) overdue: bool,
+    /// Raised whenever its instant or its liveness changes.
+    pub(crate) version: i32,
+    #[serde(skip_serializing, default)]
+    #[schema(ignore)]
+    pub(crate) fired: bool,
+}
+
+/// What has become of a reminder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum ReminderState {
+    Scheduled,
+    Sent,
+    Failed,
+    Cancelled,
+}
+
+/// Why a reminder is cancelled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum CancelReason {
+    /// By its user.
+    User,
+    /// The task was completed. Reopened in time, the reminder is live again.
+    Completed,
+    /// The task was deleted.
+    Deleted,
+    /// It is relative to a due time that the task no longer has.
+    DueRemoved,
+}
+
+impl CancelReason {
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::Completed => "completed",
+            Self::Deleted => "deleted",
+            Self::DueRemoved => "due_removed",
+        }
+    }
+}
+
+/// How a task repeats.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = Recurrence)]
+pub(crate) struct Repeats {
+    #[serde(rename = "type")]
+    pub(crate) kind: Kind,
+    /// Every how many days, weeks, months or years; 1 beside a rule.
+    #[schema(minimum = 1, maximum = 999)]
+    pub(crate) interval: u32,
+    /// RFC 5545; with `custom` only.
+    #[schema(example = "FREQ=MONTHLY;BYDAY=-1FR")]
+    pub(crate) rule: Option<String>,
+    pub(crate) anchor: Anchor,
+}
+
+impl From<&Recurrence> for Repeats {
+    fn from(recurrence: &Recurrence) -> Self {
+        Self {
+            kind: recurrence.kind(),
+            interval: recurrence.interval(),
+            rule: recurrence.rule().map(ToString::to_string),
+            anchor: recurrence.anchor(),
+        }
+    }
+}
+
+impl Repeats {
+    pub(crate) fn parse(&self) -> Result<Recurrence, RecurrenceError> {
+        Recurrence::new(self.kind, self.interval, self.rule.as_deref(), self.anchor)
+    }
+}
+
+impl Task {
+    /// What an event says of it.
+    pub(crate) fn reference(&self) -> TaskRef {
+        TaskRef { task_id: self.id, user_id: self.inner.user_id, title: self.title.clone(), version: self.version }
+    }
+
+    /// The task's zone. A name that a newer time zone database gave and this one lacks counts as UTC.
+    pub(crate) fn zone(&self) -> Zone {
+        Zone::parse(&self.time_zone).unwrap_or_else(|_| Zone::utc())
+    }
+}
+
+/// When a task that repeats would be due again if it were completed at `completed_at`, or else on time or, once that has
+/// passed, now.
+pub(crate) fn next_occurrence(
+    recurrence: &Recurrence,
+    start: DateTime<Utc>,
+    due_at: DateTime<Utc>,
+    zone: &Zone,
+    completed_at: Option<DateTime<Utc>>,
+    now: DateTime<Utc>,
+) -> Option<DateTime<Utc>> {
+    let series = Series { recurrence: recurrence.clone(), start, zone: zone.clone() };
+    series.next(due_at, completed_at.unwrap_or_else(|| due_at.max(now)))
+}
+
+/// Locks a task until the transaction ends, then reads it: what it was before the lock is of no interest.
+pub(crate) async fn lock(conn: &mut PgConnection, user_id: Uuid, id: Uuid) -> Result<Task> {
+    sqlx::query!("select id from tasks where id = $1 and user_id = $2 for no key update", id, user_id)
+        .fetch_one(&mut *conn)
+        .await?;
+    load(conn, user_id, id).await
+}
+
+/// Reads one task.
+pub(crate) async fn load(conn: &mut PgConnection, user_id: Uuid, id: Uuid) -> Result<Task> {
+    load_all(conn, user_id, &[id]).await?.pop().ok_or(Problem::NotFound)
+}
+
+/// Reads tasks, in the order of their ids as given.
+pub(crate) async fn load_all(conn: &mut PgConnection, user_id: Uuid, ids: &[Uuid]) -> sqlx::Result<Vec<Task>> {
+    let rows = sqlx::query!(
+        r#"
+        select task.id, title, description, completed, completed_at, priority, due_at,
+               coalesce(time_zone, 'UTC') as "time_zone!", recurrence_type, recurrence_interval, recurrence_rule,
+               recurrence_anchor, recurrence_start, series_id, occurrence, next_occurrence_at,
+               coalesce(version, 1) as "version!", created_at, updated_at,
+               array(select name from task_tag_associations
+                     join task_tags on task_tags.id = tag_id
+                     where task_id = task.id order by name) as "tags!",
+               (select coalesce(jsonb_agg(jsonb_build_object(
+                           'id', id, 'remind_at', remind_at, 'before_due', before_due, 'channels', channels,
+                           'state', state, 'cancel_reason', cancel_reason, 'version', version,
+                           'fired', fired_version is not distinct from version,
+                           'overdue', state = 'scheduled' and fired_version is distinct from version
+                                      and remind_at <= clock_timestamp())
+                       order by remind_at, id), '[]')
+                from task_reminders
+                where task_id = task.id and cancel_reason is distinct from 'user') as "reminders!: Json<Vec<Reminder>>",
+               clock_timestamp() as "now!"
+        from unnest($1::uuid[]) with ordinality as wanted (id, place)
+        join tasks task on task.id = wanted.id
+        where user_id = $2
+        order by place
+        "#,
+        ids,
+        user_id
+    )
+    .fetch_all(conn)
+    .await?;
+    let tasks = rows.into_iter().map(|row| {
+        let recurrence = row.recurrence_type.and_then(|kind| {
+            Some(Repeats {
+                kind: kind.parse().ok()?,
+                interval: row.recurrence_interval.and_then(|interval| interval.try_into().ok()).unwrap_or(1),
+                rule: row.recurrence_rule,
+                anchor: row.recurrence_anchor.and_then(|anchor| anchor.parse().ok()).unwrap_or_default(),
+            })
+        });
+        Task {
+            id: row.id,
+            title: row.title,
+            description: row.description,
+            completed: row.completed,
+            completed_at: row.completed_at,
+            priority: row.priority.as_deref().and_then(Priority::parse).unwrap_or_default(),
+            due_at: row.due_at,
+            time_zone: row.time_zone,
+            tags: row.tags,
+            reminders: row.reminders.0,
+            recurrence,
+            next_occurrence_at: row.next_occurrence_at,
+            version: row.version,
+            created_at: row.created_at,
+            updated_at: row.updated_at,
+            inner: Inner {
+                user_id,
+                recurrence_start: row.recurrence_start,
+                series_id: row.series_id,
+                occurrence: row.occurrence,
+                now: row.now,
+            },
+        }
+    });
+    Ok(tasks.collect())
+}

@@ -1,0 +1,173 @@
+//! `GET /v1/reminders/{id}/timeline`: why did I get this reminder, or why not?
+//!
+//! Put together from what is kept anyway: the reminder itself, what the functions wrote down about it, and its deliveries.
+//! It outlives the task.
+
+use axum::{Json, extract::State};
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use shared::{App, auth::User, problem::Result};
+use sqlx::{PgConnection, types::Json as Jsonb};
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use crate::{
+    command::Id,
+    docs::ReadProblems,
+    task::{CancelReason, Reminder, ReminderState},
+    user_tx::UserTx,
+};
+
+/// What happened to a reminder, oldest first.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Timeline {
+    reminder: Told,
+    entries: Vec<Entry>,
+}
+
+/// The reminder as it now is.
+#[derive(Serialize, ToSchema)]
+struct Told {
+    task_id: Uuid,
+    #[serde(flatten)]
+    reminder: Reminder,
+    /// When its `reminder.due` was last emitted.
+    fired_at: Option<DateTime<Utc>>,
+    created_at: DateTime<Utc>,
+}
+
+/// One step.
+#[derive(Debug, Default, Serialize, ToSchema)]
+struct Entry {
+    at: DateTime<Utc>,
+    /// `created`, `moved`, `armed`, `fired`, `skipped`, `sending`, `retrying`, `unknown`, `sent`, `failed`, `cancelled`.
+    #[schema(example = "fired")]
+    what: String,
+    /// Of which version of the reminder.
+    version: Option<i32>,
+    #[serde(flatten)]
+    detail: Detail,
+}
+
+/// What is known of a step besides its time.
+#[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+struct Detail {
+    /// When it was to fire.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    planned_at: Option<DateTime<Utc>>,
+    /// How long after that it did, by the database's clock.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    late_ms: Option<i64>,
+    /// Why, or why not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    channel: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    delivery_id: Option<Uuid>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    attempt: Option<i32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_attempt_at: Option<DateTime<Utc>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    provider: Option<String>,
+}
+
+/// Explain a reminder
+///
+/// What happened to it, when, why, or why not; also after its task was deleted.
+#[utoipa::path(
+    get, path = "/v1/reminders/{id}/timeline", operation_id = "reminder_timeline", tag = "reminders",
+    params(("id" = Uuid, Path)),
+    responses((status = 200, description = "Its story, oldest first", body = Timeline), ReadProblems),
+    security(("bearer" = [])),
+)]
+pub(crate) async fn reminder_timeline(State(app): State<App>, user: User, Id(id): Id) -> Result<Json<Timeline>> {
+    let mut tx = UserTx::begin(&app.db, user.id).await?;
+    let row = sqlx::query!(
+        r#"select task_id, created_at, updated_at, fired_at,
+                  jsonb_build_object(
+                      'id', id, 'remind_at', remind_at, 'before_due', before_due, 'channels', channels,
+                      'state', state, 'cancel_reason', cancel_reason, 'version', version,
+                      'overdue', state = 'scheduled' and fired_version is distinct from version
+                                 and remind_at <= clock_timestamp()) as "reminder!: Jsonb<Reminder>"
+           from task_reminders where id = $1 and user_id = $2"#,
+        id,
+        user.id
+    )
+    .fetch_one(&mut *tx)
+    .await?;
+    let reminder = row.reminder.0;
+    let mut entries =
+        vec![Entry { at: row.created_at, what: "created".to_owned(), version: Some(1), ..Entry::default() }];
+    entries.extend(written_down(&mut tx, user.id, id).await?);
+    entries.extend(sent(&mut tx, user.id, id).await?);
+    entries.extend(last_command(&reminder, row.updated_at));
+    entries.sort_by_key(|entry| entry.at);
+    let reminder = Told { task_id: row.task_id, reminder, fired_at: row.fired_at, created_at: row.created_at };
+    Ok(Json(Timeline { reminder, entries }))
+}
+
+/// What the functions wrote down. That it was sent is told by its deliveries, which know the provider's own moment.
+async fn written_down(conn: &mut PgConnection, user_id: Uuid, id: Uuid) -> Result<Vec<Entry>> {
+    let rows = sqlx::query!(
+        r#"select created_at, substring(action from 10) as "what!", reminder_version, detail
+           from audit_logs
+           where reminder_id = $1 and user_id = $2 and action like 'reminder.%'
+             and action not in ('reminder.due', 'reminder.sent')
+           order by id"#,
+        id,
+        user_id
+    )
+    .fetch_all(conn)
+    .await?;
+    let entries = rows.into_iter().map(|row| Entry {
+        at: row.created_at,
+        what: row.what,
+        version: row.reminder_version,
+        // Whatever else a function wrote down must not hide the rest of the story.
+        detail: serde_json::from_value(row.detail).unwrap_or_default(),
+    });
+    Ok(entries.collect())
+}
+
+async fn sent(conn: &mut PgConnection, user_id: Uuid, id: Uuid) -> Result<Vec<Entry>> {
+    let rows = sqlx::query!(
+        r#"select id, reminder_version, channel, provider, sent_at as "sent_at!"
+           from notification_deliveries
+           where reminder_id = $1 and user_id = $2 and state = 'sent' and sent_at is not null
+           order by sent_at"#,
+        id,
+        user_id
+    )
+    .fetch_all(conn)
+    .await?;
+    let entries = rows.into_iter().map(|row| Entry {
+        at: row.sent_at,
+        what: "sent".to_owned(),
+        version: Some(row.reminder_version),
+        detail: Detail {
+            channel: Some(row.channel),
+            delivery_id: Some(row.id),
+            provider: row.provider,
+            ..Detail::default()
+        },
+    });
+    Ok(entries.collect())
+}
+
+/// What the last command did to it. Of the moves before, the jobs that were armed tell.
+fn last_command(reminder: &Reminder, at: DateTime<Utc>) -> Option<Entry> {
+    let (what, detail) = match reminder.state {
+        ReminderState::Cancelled => {
+            let reason = reminder.cancel_reason.map(CancelReason::as_str).map(str::to_owned);
+            ("cancelled", Detail { reason, ..Detail::default() })
+        }
+        ReminderState::Scheduled if reminder.version > 1 => {
+            ("moved", Detail { planned_at: Some(reminder.remind_at), ..Detail::default() })
+        }
+        _ => return None,
+    };
+    Some(Entry { at, what: what.to_owned(), version: Some(reminder.version), detail })
+}

@@ -1,0 +1,207 @@
+//! What cannot be used is refused with every part at fault named, and has no effect.
+
+use super::*;
+
+/// Bodies of create that are refused, and where.
+fn hopeless() -> Vec<(Value, Vec<&'static str>)> {
+    let title = |rest: Value| {
+        let mut body = rest;
+        body["title"] = json!("a");
+        body
+    };
+    let many = |n: usize, item: Value| Value::Array(vec![item; n]);
+    vec![
+        (json!({}), vec!["#/title"]),
+        (json!({"title": null}), vec!["#/title"]),
+        (json!({"title": 7}), vec!["#/title"]),
+        (json!({"title": ""}), vec!["#/title"]),
+        (json!({"title": " \t\n"}), vec!["#/title"]),
+        (json!({"title": "x".repeat(501)}), vec!["#/title"]),
+        (json!({"title": "a\u{0}b"}), vec!["#/title"]),
+        (title(json!({"description": "x".repeat(10_001)})), vec!["#/description"]),
+        (title(json!({"description": "\u{0}"})), vec!["#/description"]),
+        (title(json!({"priority": "highest"})), vec!["#/priority"]),
+        (title(json!({"priority": 1})), vec!["#/priority"]),
+        (title(json!({"due_at": "2031-01-31T09:00:00"})), vec!["#/due_at"]),
+        (title(json!({"due_at": "2031-02-30T09:00:00Z"})), vec!["#/due_at"]),
+        (title(json!({"due_at": "+12031-01-01T00:00:00Z"})), vec!["#/due_at"]),
+        (title(json!({"due_at": 1_700_000_000})), vec!["#/due_at"]),
+        (title(json!({"remind_at": "soon"})), vec!["#/remind_at"]),
+        (title(json!({"time_zone": "Europe/Atlantis"})), vec!["#/time_zone"]),
+        (title(json!({"time_zone": "+02:00"})), vec!["#/time_zone"]),
+        (title(json!({"tags": "x"})), vec!["#/tags"]),
+        (title(json!({"tags": ["x", 7]})), vec!["#/tags"]),
+        (title(json!({"tags": [" "]})), vec!["#/tags"]),
+        (title(json!({"tags": ["x".repeat(51)]})), vec!["#/tags"]),
+        (title(json!({"tags": ["a\u{0}"]})), vec!["#/tags"]),
+        (title(json!({"tags": many(21, json!("x"))})), vec!["#/tags"]),
+        (title(json!({"reminders": many(21, json!({"remind_at": "2031-01-01T00:00:00Z"}))})), vec!["#/reminders"]),
+        (title(json!({"reminders": [7, {}]})), vec!["#/reminders/0", "#/reminders/1/remind_at"]),
+        (title(json!({"reminders": [{"before_due": "PT15M"}]})), vec!["#/reminders/0/before_due"]),
+        (title(json!({"reminders": [{"before_due": "15 minutes"}]})), vec!["#/reminders/0/before_due"]),
+        (
+            title(
+                json!({"due_at": "2031-01-01T00:00:00Z", "reminders": [{"remind_at": "2031-01-01T00:00:00Z", "before_due": "PT1H"}]}),
+            ),
+            vec!["#/reminders/0/remind_at"],
+        ),
+        (
+            title(json!({"reminders": [{"remind_at": "2031-01-01T00:00:00Z", "channels": ["pigeon"], "id": "x"}]})),
+            vec!["#/reminders/0/channels", "#/reminders/0/id"],
+        ),
+        (
+            title(json!({"reminders": [{"remind_at": "2031-01-01T00:00:00Z", "channels": []}]})),
+            vec!["#/reminders/0/channels"],
+        ),
+        (title(json!({"recurrence": {"type": "daily"}})), vec!["#/due_at"]),
+        (title(json!({"due_at": "2031-01-01T00:00:00Z", "recurrence": "daily"})), vec!["#/recurrence"]),
+        (title(json!({"due_at": "2031-01-01T00:00:00Z", "recurrence": {}})), vec!["#/recurrence/type"]),
+        (
+            title(
+                json!({"due_at": "2031-01-01T00:00:00Z", "recurrence": {"type": "hourly", "interval": 0, "anchor": "x", "day": 1}}),
+            ),
+            vec!["#/recurrence/type", "#/recurrence/interval", "#/recurrence/anchor", "#/recurrence/day"],
+        ),
+        (
+            title(json!({"due_at": "2031-01-01T00:00:00Z", "recurrence": {"type": "daily", "interval": 1000}})),
+            vec!["#/recurrence/interval"],
+        ),
+        (title(json!({"due_at": "2031-01-01T00:00:00Z", "recurrence": {"type": "custom"}})), vec!["#/recurrence/rule"]),
+        (
+            title(json!({"due_at": "2031-01-01T00:00:00Z", "recurrence": {"type": "custom", "rule": "FREQ=OFTEN"}})),
+            vec!["#/recurrence/rule"],
+        ),
+        (
+            title(json!({"user_id": Uuid::nil(), "id": Uuid::nil(), "version": 9})),
+            vec!["#/id", "#/user_id", "#/version"],
+        ),
+        (title(json!({"completed": true, "completed_at": null})), vec!["#/completed", "#/completed_at"]),
+        (title(json!({"a/b~c": 1})), vec!["#/a~1b~0c"]),
+        (
+            json!({"title": "", "priority": 1, "due_at": "x", "time_zone": "x", "tags": 1, "reminders": 1, "recurrence": 1, "x": 1}),
+            vec!["#/title", "#/priority", "#/due_at", "#/time_zone", "#/tags", "#/reminders", "#/recurrence", "#/x"],
+        ),
+    ]
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn create_names_every_field_at_fault_and_does_nothing(db: PgPool) {
+    let ada = Client::new(&db);
+    let before = ada.footprint().await;
+    for (body, mut faults) in hopeless() {
+        let mut found = ada.with("idempotency-key", "k").post("/v1/tasks", body.clone()).await.faults();
+        found.sort();
+        faults.sort_unstable();
+        assert_eq!(found, faults, "{body}");
+    }
+    assert_eq!(ada.footprint().await, before);
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn put_and_patch_refuse_the_same_and_do_nothing(db: PgPool) {
+    let ada = Client::new(&db);
+    let task = ada.task(json!({"title": "a"})).await;
+    let before = ada.footprint().await;
+    for (mut body, faults) in hopeless() {
+        if faults.contains(&"#/remind_at") {
+            continue; // a field of create alone
+        }
+        let mut found = ada.put(&path(&task), body.clone()).await.faults();
+        found.sort();
+        let mut faults: Vec<_> = faults.iter().map(ToString::to_string).collect();
+        faults.sort();
+        assert_eq!(found, faults, "{body}");
+        if body.as_object_mut().unwrap().remove("reminders").is_none() && body.get("title").is_some() {
+            let mut found = ada.patch(&path(&task), body.clone()).await.faults();
+            found.sort();
+            assert_eq!(found, faults, "{body}");
+        }
+    }
+    let fault = ada.patch(&path(&task), json!({"reminders": []})).await.faults();
+    assert_eq!(fault, ["#/reminders"]);
+    assert_eq!(ada.put(&path(&task), json!({"title": "a", "remind_at": ahead(1)})).await.faults(), ["#/remind_at"]);
+    assert_eq!(ada.footprint().await, before);
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn a_body_that_is_not_json_is_told_so(db: PgPool) {
+    let ada = Client::new(&db);
+    let deep = format!("{{\"title\": {}{}}}", "[".repeat(100_000), "]".repeat(100_000));
+    for body in ["{", "", "{\"title\": \"a\",}", "{\"title\": \"\\ud800\"}", "\u{feff}{}", &*deep] {
+        ada.send(Method::POST, "/v1/tasks", body.to_owned()).await.expect(400);
+    }
+    ada.send(Method::POST, "/v1/tasks", vec![b'{', b'"', 0xff, b'"', b'}']).await.expect(400);
+    for body in ["[]", "7", "null", "\"title\""] {
+        assert_eq!(ada.send(Method::POST, "/v1/tasks", body).await.faults(), ["#"]);
+    }
+    for kind in ["text/plain", "application/x-www-form-urlencoded", "application/jsonp", ""] {
+        ada.with("content-type", kind).post("/v1/tasks", json!({"title": "a"})).await.expect(415);
+    }
+    assert_eq!(ada.footprint().await["tasks"], Value::Null);
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn a_body_over_a_megabyte_is_refused(db: PgPool) {
+    let ada = Client::new(&db);
+    let body = json!({"title": "a", "description": "x".repeat(10 << 20)}).to_string();
+    ada.send(Method::POST, "/v1/tasks", body).await.expect(413);
+    ada.with("content-length", "2000000").send(Method::POST, "/v1/tasks", "{}").await.expect(413);
+    let just = json!({"title": "a", "description": "x".repeat(10_000), "x": "y".repeat((1 << 20) - 20_000)});
+    assert_eq!(ada.post("/v1/tasks", just).await.faults(), ["#/x"]);
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn unknown_routes_and_methods_are_problems(db: PgPool) {
+    let ada = Client::new(&db);
+    for path in ["/", "/v1", "/v1/", "/v1/tasks/", "/v1/nothing", "/v2/tasks", "/v1/tasks/x/y/z"] {
+        ada.get(path).await.expect(404);
+    }
+    ada.patch("/v1/tasks", json!({})).await.expect(405);
+    ada.delete("/v1/me").await.expect(405);
+    ada.post("/v1/tasks/x", json!({})).await.expect(405);
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn a_command_without_a_body_takes_none(db: PgPool) {
+    let ada = Client::new(&db);
+    let task = ada.task(json!({"title": "a"})).await;
+    let complete = format!("{}/complete", path(&task));
+    assert_eq!(ada.post(&complete, json!({"completed_at": ahead(-1)})).await.faults(), ["#/completed_at"]);
+    ada.with("content-type", "text/plain").post(&complete, json!({})).await.expect(415);
+    ada.send(Method::POST, &complete, "{").await.expect(400);
+    assert_eq!(ada.get(&path(&task)).await.expect(200), task);
+    ada.with("content-type", "text/plain").post(&complete, json!(null)).await.expect(200);
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn a_bad_query_is_told_every_parameter_at_fault(db: PgPool) {
+    let ada = Client::new(&db);
+    for (query, faults) in [
+        ("limit=0", vec!["limit"]),
+        ("limit=101", vec!["limit"]),
+        ("limit=1000000000", vec!["limit"]),
+        ("limit=-1", vec!["limit"]),
+        ("limit=5&limit=6", vec!["limit"]),
+        ("cursor=AAAA", vec!["cursor"]),
+        ("cursor=%00", vec!["cursor"]),
+        ("cursor=Y3JlYXRlZF9hdCA5OTk5OTk5OTk5OTk5OTk5OTk5IDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAw", vec!["cursor"]),
+        (
+            "status=done&priority=x&due_before=x&due_after=2031&sort=title&q=%20&nothing=1",
+            vec!["status", "sort", "priority", "due_before", "due_after", "q", "nothing"],
+        ),
+        ("q=a%00b", vec!["q"]),
+    ] {
+        assert_eq!(ada.get(&format!("/v1/tasks?{query}")).await.faults(), faults, "{query}");
+    }
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn hostile_text_is_only_text(db: PgPool) {
+    let ada = Client::new(&db);
+    for text in ["'; drop table tasks; --", "%s%n{}", "\u{202e}\u{1f4a9}", "a & b | !c:* <-> d", "(((", "\\"] {
+        let task = ada.task(json!({"title": text, "tags": [text]})).await;
+        assert_eq!(task["title"], text);
+        let query: String = text.bytes().map(|byte| format!("%{byte:02x}")).collect();
+        ada.get(&format!("/v1/tasks?q={query}&tag={query}")).await.expect(200);
+    }
+}

@@ -1,0 +1,135 @@
+//! Dead letters: listed and replayed by an operator.
+
+use super::*;
+
+/// A task whose `task.created` was published and rejected by its function.
+async fn rejected(ada: &Client) -> (Uuid, Uuid) {
+    let task = ada.task(json!({"title": "a"})).await;
+    let event: Uuid = sqlx::query_scalar("update task_events set published_at = now() where task_id = $1 returning id")
+        .bind(id(&task))
+        .fetch_one(&ada.db)
+        .await
+        .unwrap();
+    let letter = Uuid::now_v7();
+    for statement in [
+        "insert into processed_events (consumer, event_id) select 'task-created', $1 where $2::uuid is not null",
+        "insert into event_failures (consumer, event_id, failures, reason) select 'task-created', $1, 5, 'no' where $2::uuid is not null",
+        "insert into dead_letters (id, consumer, dedupe, event_id, type, topic, origin, reason, payload)
+         values ($2, 'task-created', $1::uuid::text, $1, 'task.created', 'task-events', 'function', 'no', '{}')",
+    ] {
+        sqlx::query(statement).bind(event).bind(letter).execute(&ada.db).await.unwrap();
+    }
+    (letter, event)
+}
+
+/// Whether the event is unpublished, unclaimed, without failures, and after the mark of repair.
+async fn as_new(db: &PgPool, event: Uuid) -> (bool, bool, bool, bool) {
+    sqlx::query_as(
+        "select (select published_at is null from task_events where id = $1),
+                not exists (select from processed_events where event_id = $1),
+                not exists (select from event_failures where event_id = $1),
+                (select event_id <= $1 from marks where name = 'handled')",
+    )
+    .bind(event)
+    .fetch_one(db)
+    .await
+    .unwrap()
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn a_replay_makes_the_event_new_once(db: PgPool) {
+    let (ada, op) = (Client::new(&db), Client::operator(&db));
+    let (letter, event) = rejected(&ada).await;
+    sqlx::query("update marks set event_id = uuid_v7_floor(now() + interval '1 minute') where name = 'handled'")
+        .execute(&db)
+        .await
+        .unwrap();
+    assert_eq!(as_new(&db, event).await, (false, false, false, false));
+    let replay = format!("/v1/dead-letters/{letter}/replay");
+    let replayed = op.post(&replay, json!(null)).await.expect(200);
+    assert_eq!(replayed["state"], "replayed");
+    assert_eq!(as_new(&db, event).await, (true, true, true, true));
+
+    // Published and handled, and replayed a second time: nothing happens.
+    sqlx::query("update task_events set published_at = now()").execute(&db).await.unwrap();
+    sqlx::query("insert into processed_events (consumer, event_id) values ('task-created', $1)")
+        .bind(event)
+        .execute(&db)
+        .await
+        .unwrap();
+    assert_eq!(op.post(&replay, json!(null)).await.expect(200), replayed);
+    assert_eq!(as_new(&db, event).await, (false, false, true, true));
+    assert_eq!(op.get("/v1/dead-letters").await.expect(200)["items"], json!([]));
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn a_replay_concerns_its_letter_alone(db: PgPool) {
+    let (ada, op) = (Client::new(&db), Client::operator(&db));
+    let (letter, event) = rejected(&ada).await;
+    let (_, other) = rejected(&ada).await;
+    op.post(&format!("/v1/dead-letters/{letter}/replay"), json!(null)).await.expect(200);
+    assert!(as_new(&db, event).await.0);
+    let (unpublished, unclaimed, unfailed, _) = as_new(&db, other).await;
+    assert_eq!((unpublished, unclaimed, unfailed), (false, false, false));
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn only_an_operator_may(db: PgPool) {
+    let ada = Client::new(&db);
+    let (letter, event) = rejected(&ada).await;
+    ada.get("/v1/dead-letters").await.expect(403);
+    ada.post(&format!("/v1/dead-letters/{letter}/replay"), json!(null)).await.expect(403);
+    assert_eq!(as_new(&db, event).await.0, false);
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn letters_are_listed_page_by_page(db: PgPool) {
+    let (ada, op) = (Client::new(&db), Client::operator(&db));
+    let mut letters = Vec::new();
+    for _ in 0..5 {
+        letters.push(rejected(&ada).await.0);
+    }
+    let mut seen = Vec::new();
+    let mut cursor = String::new();
+    loop {
+        let page = op.get(&format!("/v1/dead-letters?limit=2{cursor}")).await.expect(200);
+        seen.extend(page["items"].as_array().unwrap().iter().map(id));
+        match page["next_cursor"].as_str() {
+            Some(next) => cursor = format!("&cursor={next}"),
+            None => break,
+        }
+    }
+    assert_eq!(seen, letters);
+    let first = &op.get("/v1/dead-letters?limit=1").await.expect(200)["items"][0];
+    assert_eq!(
+        (&first["consumer"], &first["reason"], &first["origin"]),
+        (&json!("task-created"), &json!("no"), &json!("function"))
+    );
+    assert_eq!(op.get("/v1/dead-letters?cursor=x").await.faults(), ["cursor"]);
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn what_cannot_be_replayed_is_refused_and_stays_open(db: PgPool) {
+    let (ada, op) = (Client::new(&db), Client::operator(&db));
+    let (letter, event) = rejected(&ada).await;
+    sqlx::query("update marks set event_id = uuid_v7_floor(now() + interval '1 minute') where name = 'inbox-floor'")
+        .execute(&db)
+        .await
+        .unwrap();
+    op.post(&format!("/v1/dead-letters/{letter}/replay"), json!(null)).await.expect(409);
+    for event_id in [None, Some(Uuid::now_v7())] {
+        let foreign = Uuid::now_v7();
+        sqlx::query(
+            "insert into dead_letters (id, consumer, dedupe, event_id, origin, reason, payload) values ($1, 'x', $1::uuid::text, $2, 'daprd', 'no', '?')",
+        )
+        .bind(foreign)
+        .bind(event_id)
+        .execute(&db)
+        .await
+        .unwrap();
+        op.post(&format!("/v1/dead-letters/{foreign}/replay"), json!(null)).await.expect(409);
+    }
+    op.post(&format!("/v1/dead-letters/{}/replay", Uuid::new_v4()), json!(null)).await.expect(404);
+    assert_eq!(op.get("/v1/dead-letters").await.expect(200)["items"].as_array().unwrap().len(), 3);
+    assert_eq!(as_new(&db, event).await.0, false);
+}

@@ -1,0 +1,154 @@
+//! Lists: filters, order, pages.
+
+use super::*;
+
+fn titles(page: &Value) -> Vec<&str> {
+    page["items"].as_array().unwrap().iter().map(|task| task["title"].as_str().unwrap()).collect()
+}
+
+async fn list(client: &Client, query: &str) -> Vec<String> {
+    let page = client.get(&format!("/v1/tasks?{query}")).await.expect(200);
+    titles(&page).into_iter().map(str::to_owned).collect()
+}
+
+async fn some_tasks(ada: &Client) {
+    let mut done = Vec::new();
+    for body in [
+        json!({"title": "buy milk", "priority": "low", "due_at": "2031-01-01T00:00:00Z", "tags": ["shop"]}),
+        json!({"title": "call Bob", "description": "about the milk", "priority": "urgent", "tags": ["phone", "shop"]}),
+        json!({"title": "rent", "due_at": "2031-02-01T00:00:00Z"}),
+        json!({"title": "taxes", "priority": "high", "due_at": "2030-05-01T00:00:00Z"}),
+    ] {
+        done.push(ada.task(body).await);
+    }
+    ada.post(&format!("{}/complete", path(&done[2])), json!(null)).await.expect(200);
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn filters_hold_together(db: PgPool) {
+    let ada = Client::new(&db);
+    some_tasks(&ada).await;
+    for (query, titles) in [
+        ("", vec!["buy milk", "call Bob", "rent", "taxes"]),
+        ("status=all", vec!["buy milk", "call Bob", "rent", "taxes"]),
+        ("status=open", vec!["buy milk", "call Bob", "taxes"]),
+        ("status=completed", vec!["rent"]),
+        ("priority=medium", vec!["rent"]),
+        ("tag=shop", vec!["buy milk", "call Bob"]),
+        ("tag=Shop", vec![]),
+        ("due_before=2031-01-01T00:00:00Z", vec!["taxes"]),
+        ("due_after=2031-01-01T00:00:00%2B01:00", vec!["buy milk", "rent"]),
+        ("q=MILK", vec!["buy milk", "call Bob"]),
+        ("q=milk+bob", vec!["call Bob"]),
+        ("q=milk+rent", vec![]),
+        ("q=%21%21", vec![]),
+        ("tag=shop&priority=urgent&q=call&status=open", vec!["call Bob"]),
+    ] {
+        assert_eq!(list(&ada, query).await, titles, "{query}");
+    }
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn sorts_go_both_ways_and_the_undated_come_last(db: PgPool) {
+    let ada = Client::new(&db);
+    some_tasks(&ada).await;
+    for (sort, titles) in [
+        ("created_at", vec!["buy milk", "call Bob", "rent", "taxes"]),
+        ("-created_at", vec!["taxes", "rent", "call Bob", "buy milk"]),
+        ("due_at", vec!["taxes", "buy milk", "rent", "call Bob"]),
+        ("-due_at", vec!["rent", "buy milk", "taxes", "call Bob"]),
+        ("priority", vec!["buy milk", "rent", "taxes", "call Bob"]),
+        ("-priority", vec!["call Bob", "taxes", "rent", "buy milk"]),
+    ] {
+        assert_eq!(list(&ada, &format!("sort={sort}")).await, titles, "{sort}");
+        let mut paged = Vec::new();
+        let mut cursor = String::new();
+        loop {
+            let page = ada.get(&format!("/v1/tasks?sort={sort}&limit=1{cursor}")).await.expect(200);
+            paged.extend(super::lists::titles(&page).into_iter().map(str::to_owned));
+            match page["next_cursor"].as_str() {
+                Some(next) => cursor = format!("&cursor={next}"),
+                None => break,
+            }
+        }
+        assert_eq!(paged, titles, "{sort} page by page");
+    }
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn every_task_is_on_one_page_while_others_are_created(db: PgPool) {
+    let ada = Client::new(&db);
+    // Many with equal keys, and without any.
+    for n in 0..23 {
+        let due = (n % 3 > 0).then(|| format!("2031-01-0{}T00:00:00Z", n % 3));
+        ada.task(
+            json!({"title": format!("old {n}"), "due_at": due, "priority": if n % 2 == 0 { "low" } else { "high" }}),
+        )
+        .await;
+    }
+    for sort in ["created_at", "-created_at", "due_at", "-due_at", "priority", "-priority"] {
+        let mut seen = Vec::new();
+        let mut cursor = String::new();
+        loop {
+            let page = ada.get(&format!("/v1/tasks?sort={sort}&limit=4{cursor}")).await.expect(200);
+            assert!(page["items"].as_array().unwrap().len() <= 4);
+            seen.extend(titles(&page).into_iter().filter(|title| title.starts_with("old")).map(str::to_owned));
+            ada.task(json!({"title": "new", "due_at": "2031-01-01T00:00:00Z"})).await;
+            ada.task(json!({"title": "new"})).await;
+            match page["next_cursor"].as_str() {
+                Some(next) if seen.len() < 60 => cursor = format!("&cursor={next}"),
+                _ => break,
+            }
+        }
+        let count = seen.len();
+        seen.sort();
+        seen.dedup();
+        assert_eq!((count, seen.len()), (23, 23), "{sort}");
+        sqlx::query("delete from tasks where title = 'new'").execute(&db).await.unwrap();
+    }
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn a_cursor_is_good_for_its_sort_alone(db: PgPool) {
+    let ada = Client::new(&db);
+    some_tasks(&ada).await;
+    let page = ada.get("/v1/tasks?limit=4").await.expect(200);
+    assert_eq!(page["next_cursor"], Value::Null, "the page is full and the last");
+    let page = ada.get("/v1/tasks?limit=3").await.expect(200);
+    let cursor = page["next_cursor"].as_str().unwrap();
+    assert_eq!(ada.get(&format!("/v1/tasks?sort=due_at&cursor={cursor}")).await.faults(), ["cursor"]);
+    assert_eq!(ada.get(&format!("/v1/tasks?cursor={cursor}x")).await.faults(), ["cursor"]);
+    assert_eq!(list(&ada, &format!("cursor={cursor}")).await, ["taxes"]);
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn a_page_item_is_the_whole_task(db: PgPool) {
+    let ada = Client::new(&db);
+    let task = ada
+        .task(json!({"title": "a", "tags": ["y", "x"], "due_at": ahead(3), "reminders": [{"before_due": "PT1H"}],
+                     "recurrence": {"type": "yearly", "interval": 2, "anchor": "completion"}}))
+        .await;
+    assert_eq!(ada.get("/v1/tasks").await.expect(200), json!({"items": [task], "next_cursor": null}));
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn words_are_looked_up_in_the_index(db: PgPool) {
+    let ada = Client::new(&db);
+    ada.task(json!({"title": "a needle"})).await;
+    sqlx::query("insert into tasks (user_id, title) select $1, 'hay ' || n from generate_series(1, 5000) n")
+        .bind(ada.user.id)
+        .execute(&db)
+        .await
+        .unwrap();
+    sqlx::query("analyze tasks").execute(&db).await.unwrap();
+    let plan: Vec<String> = sqlx::query_scalar(
+        "explain select id from tasks where user_id = $1
+         and to_tsvector('simple', title || ' ' || coalesce(description, '')) @@ plainto_tsquery('simple', 'needle')",
+    )
+    .bind(ada.user.id)
+    .fetch_all(&db)
+    .await
+    .unwrap();
+    assert!(plan.join("\n").contains("tasks_by_word"), "{plan:#?}");
+    assert_eq!(list(&ada, "q=needle").await, ["a needle"]);
+}

@@ -1,0 +1,82 @@
+//! The OpenAPI document is checked in; a difference is a decision.
+
+use super::*;
+
+const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/openapi.json");
+
+#[test]
+fn the_document_is_the_one_checked_in() {
+    let document = format!("{}\n", tasks::document().to_pretty_json().unwrap());
+    if std::env::var_os("UPDATE_OPENAPI").is_some() {
+        std::fs::write(FILE, &document).unwrap();
+    }
+    let checked_in = std::fs::read_to_string(FILE).unwrap_or_default();
+    assert!(
+        document == checked_in,
+        "openapi.json is not up to date: run the test with UPDATE_OPENAPI=1 and read the difference"
+    );
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn the_document_is_served_to_anybody(db: PgPool) {
+    let nobody = Client { token: None, ..Client::new(&db) };
+    let served = nobody.get("/openapi.json").await.expect(200);
+    assert_eq!(served, serde_json::to_value(tasks::document()).unwrap());
+    assert_eq!(served["openapi"], "3.1.0");
+}
+
+/// Every reference leads somewhere, every route says who may use it and what its problems are, every field is of a kind.
+#[test]
+fn the_document_is_whole() {
+    let document = serde_json::to_value(tasks::document()).unwrap();
+    let text = document.to_string();
+    for reference in text.split("\"$ref\":\"#").skip(1) {
+        let pointer = reference.split('"').next().unwrap();
+        assert!(document.pointer(pointer).is_some(), "{pointer} leads nowhere");
+    }
+    let mut operations = 0;
+    for (path, methods) in document["paths"].as_object().unwrap() {
+        for (method, operation) in methods.as_object().unwrap() {
+            operations += 1;
+            assert!(operation["security"][0].get("bearer").is_some(), "{method} {path}");
+            assert!(operation["summary"].is_string(), "{method} {path}");
+            for status in ["401", "500", "503"] {
+                let problem = &operation["responses"][status]["content"]["application/problem+json"]["schema"]["$ref"];
+                assert_eq!(problem, "#/components/schemas/Problem", "{method} {path} {status}");
+            }
+        }
+    }
+    assert_eq!(operations, 20);
+    for body in
+        ["NewTask", "WholeTask", "TaskPatch", "NewReminder", "Snooze", "MePatch", "RecurrenceInput", "RecurrencePatch"]
+    {
+        assert_eq!(document["components"]["schemas"][body]["additionalProperties"], false, "{body}");
+    }
+}
+
+/// The answers hold to the document: no field that it does not know, none missing that it requires.
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn answers_are_as_documented(db: PgPool) {
+    let ada = Client::new(&db);
+    let task = ada
+        .task(json!({"title": "a", "due_at": ahead(4), "tags": ["x"], "reminders": [{"before_due": "PT1H"}], "recurrence": {"type": "daily"}}))
+        .await;
+    let document = serde_json::to_value(tasks::document()).unwrap();
+    let timeline = ada.get(&format!("/v1/reminders/{}/timeline", id(&task["reminders"][0]))).await.expect(200);
+    let problem = ada.post("/v1/tasks", json!({})).await.expect(422);
+    for (schema, body) in [
+        ("Task", &task),
+        ("Task", &ada.task(json!({"title": "b"})).await),
+        ("TaskPage", &ada.get("/v1/tasks").await.expect(200)),
+        ("Timeline", &timeline),
+        ("Me", &ada.get("/v1/me").await.expect(200)),
+        ("Tags", &ada.get("/v1/tags").await.expect(200)),
+        ("Problem", &problem),
+    ] {
+        let mut schema = json!({"$ref": format!("#/components/schemas/{schema}")});
+        schema["components"] = document["components"].clone();
+        let validator = jsonschema::validator_for(&schema).unwrap();
+        let errors: Vec<_> = validator.iter_errors(body).map(|error| error.to_string()).collect();
+        assert!(errors.is_empty(), "{errors:?}\n{body:#}");
+    }
+}

@@ -1,0 +1,114 @@
+//! Recurring tasks, as far as commands go; the next occurrence is made by `task-completed`.
+
+use super::*;
+
+type Columns = (Option<DateTime<Utc>>, Option<Uuid>, Option<i32>, Option<DateTime<Utc>>);
+
+async fn columns(db: &PgPool) -> Columns {
+    sqlx::query_as("select recurrence_start, series_id, occurrence, next_occurrence_at from tasks")
+        .fetch_one(db)
+        .await
+        .unwrap()
+}
+
+async fn occurrences(db: &PgPool) -> Vec<(Uuid, i32, Uuid)> {
+    sqlx::query_as("select series_id, occurrence, task_id from task_occurrences order by created_at, series_id")
+        .fetch_all(db)
+        .await
+        .unwrap()
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn a_recurring_task_begins_a_series(db: PgPool) {
+    let ada = Client::new(&db);
+    let task = ada
+        .task(json!({"title": "a", "due_at": "2031-01-31T09:00:00Z", "recurrence": {"type": "monthly", "interval": 1}}))
+        .await;
+    let (start, series, occurrence, next) = columns(&db).await;
+    assert_eq!(start, Some(instant(&task["due_at"])));
+    assert_eq!(occurrence, Some(1));
+    assert_eq!(next, Some(instant(&json!("2031-02-28T09:00:00Z"))));
+    assert_eq!(occurrences(&db).await, [(series.unwrap(), 1, id(&task))]);
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn a_task_that_does_not_recur_begins_none(db: PgPool) {
+    let ada = Client::new(&db);
+    let task = ada.task(json!({"title": "a", "due_at": ahead(4)})).await;
+    assert_eq!(columns(&db).await, (None, None, None, None));
+    assert_eq!(occurrences(&db).await, []);
+    let patched = ada.patch(&path(&task), json!({"recurrence": {"type": "daily"}})).await.expect(200);
+    let (start, series, occurrence, _) = columns(&db).await;
+    assert_eq!((start, occurrence), (Some(instant(&patched["due_at"])), Some(1)));
+    assert_eq!(occurrences(&db).await, [(series.unwrap(), 1, id(&task))]);
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn nine_o_clock_stays_nine_o_clock_in_the_tasks_zone(db: PgPool) {
+    let ada = Client::new(&db);
+    ada.patch("/v1/me", json!({"time_zone": "Europe/Berlin"})).await.expect(200);
+    // The day before the clocks go forward.
+    let task =
+        ada.task(json!({"title": "a", "due_at": "2031-03-29T09:00:00+01:00", "recurrence": {"type": "daily"}})).await;
+    assert_eq!(task["time_zone"], "Europe/Berlin");
+    assert_eq!(task["next_occurrence_at"], "2031-03-30T07:00:00Z");
+    let moved = ada.patch(&path(&task), json!({"time_zone": "UTC"})).await.expect(200);
+    assert_eq!(moved["next_occurrence_at"], "2031-03-30T08:00:00Z");
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn another_rule_or_start_begins_another_series_and_anything_else_does_not(db: PgPool) {
+    let ada = Client::new(&db);
+    let task = ada.task(json!({"title": "a", "due_at": ahead(30), "recurrence": {"type": "daily"}})).await;
+    let (_, first, ..) = columns(&db).await;
+    ada.patch(&path(&task), json!({"title": "b", "time_zone": "Europe/Rome"})).await.expect(200);
+    let (_, same, occurrence, _) = columns(&db).await;
+    assert_eq!((same, occurrence), (first, Some(1)));
+    // As if it were the fourth of its series.
+    sqlx::query("update tasks set occurrence = 4, version = version").execute(&db).await.unwrap();
+
+    let patched = ada.patch(&path(&task), json!({"recurrence": {"interval": 2}})).await.expect(200);
+    assert_eq!(patched["recurrence"], json!({"type": "daily", "interval": 2, "rule": null, "anchor": "due"}));
+    let (_, second, occurrence, _) = columns(&db).await;
+    assert_ne!(second, first);
+    assert_eq!(occurrence, Some(1));
+
+    let later = ahead(50);
+    ada.patch(&path(&task), json!({"due_at": later})).await.expect(200);
+    let (start, third, ..) = columns(&db).await;
+    assert_ne!(third, second);
+    assert_eq!(start, Some(instant(&json!(later))));
+    assert_eq!(occurrences(&db).await.len(), 3);
+
+    ada.patch(&path(&task), json!({"recurrence": null})).await.expect(200);
+    assert_eq!(columns(&db).await, (None, None, None, None));
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn a_recurring_task_keeps_its_due_time(db: PgPool) {
+    let ada = Client::new(&db);
+    let task = ada.task(json!({"title": "a", "due_at": ahead(30), "recurrence": {"type": "daily"}})).await;
+    let before = ada.footprint().await;
+    assert_eq!(ada.patch(&path(&task), json!({"due_at": null})).await.faults(), ["#/due_at"]);
+    assert_eq!(ada.patch(&path(&task), json!({"recurrence": {"type": null}})).await.faults(), ["#/recurrence/type"]);
+    assert_eq!(
+        ada.patch(&path(&task), json!({"recurrence": {"rule": "FREQ=DAILY"}})).await.faults(),
+        ["#/recurrence/rule"]
+    );
+    assert_eq!(ada.footprint().await, before);
+    let custom = json!({"recurrence": {"type": "custom", "rule": "FREQ=DAILY;BYDAY=MO", "interval": null}});
+    let now = ada.patch(&path(&task), custom).await.expect(200);
+    assert_eq!(now["recurrence"]["rule"], "FREQ=DAILY;BYDAY=MO");
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn completion_says_when_it_comes_again(db: PgPool) {
+    let ada = Client::new(&db);
+    let task = ada
+        .task(json!({"title": "water the plants", "due_at": "2026-01-01T08:00:00Z", "recurrence": {"type": "daily", "interval": 3, "anchor": "completion"}}))
+        .await;
+    let done = ada.post(&format!("{}/complete", path(&task)), json!(null)).await.expect(200);
+    let next = instant(&done["next_occurrence_at"]);
+    let days = (next.date_naive() - instant(&done["completed_at"]).date_naive()).num_days();
+    assert_eq!((days, next.time().to_string()), (3, "08:00:00".to_owned()));
+}

@@ -1,0 +1,226 @@
+//! Reminders, as commands change them.
+
+use super::*;
+
+fn path_of(reminder: &Value) -> String {
+    format!("/v1/reminders/{}", id(reminder))
+}
+
+/// What the functions do when a reminder fires and is sent.
+async fn was_sent(db: &PgPool, reminder: &Value) {
+    sqlx::query("update task_reminders set state = 'sent', fired_version = version, fired_at = now() where id = $1")
+        .bind(id(reminder))
+        .execute(db)
+        .await
+        .unwrap();
+}
+
+async fn earliest(db: &PgPool) -> Option<DateTime<Utc>> {
+    sqlx::query_scalar("select remind_at from tasks").fetch_one(db).await.unwrap()
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn a_reminder_in_the_past_is_accepted_and_says_so(db: PgPool) {
+    let ada = Client::new(&db);
+    let task = ada.task(json!({"title": "a", "remind_at": ahead(-1)})).await;
+    assert_eq!(reminder(&task, 0), scheduled(1));
+    assert_eq!(task["reminders"][0]["overdue"], true);
+    assert_eq!(ada.get(&path(&task)).await.expect(200)["reminders"][0]["overdue"], true);
+    was_sent(&db, &task["reminders"][0]).await;
+    assert_eq!(ada.get(&path(&task)).await.expect(200)["reminders"][0]["overdue"], false);
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn reminders_are_added_and_listed(db: PgPool) {
+    let ada = Client::new(&db);
+    let task = ada.task(json!({"title": "a", "due_at": ahead(5)})).await;
+    let reminders = format!("{}/reminders", path(&task));
+    ada.post(&reminders, json!({"before_due": "PT30M"})).await.expect(201);
+    let reply = ada.post(&reminders, json!({"remind_at": ahead(1), "channels": ["email"]})).await;
+    assert_eq!(reply.headers["etag"], "\"3\"");
+    let task = reply.expect(201);
+    let list = ada.get(&reminders).await.expect(200);
+    assert_eq!(list["items"], task["reminders"]);
+    assert_eq!(list["items"].as_array().unwrap().len(), 2);
+    assert_eq!(earliest(&db).await, Some(instant(&list["items"][0]["remind_at"])));
+    let events = [event("task.created", 1), event("task.updated", 2), event("task.updated", 3)];
+    assert_eq!(ada.events(&task).await, events);
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn a_task_has_twenty_reminders_at_most(db: PgPool) {
+    let ada = Client::new(&db);
+    let twenty: Vec<_> = (1..=20).map(|hours| json!({"remind_at": ahead(hours)})).collect();
+    let more = json!({"title": "a", "reminders": twenty, "remind_at": ahead(30)});
+    assert_eq!(ada.post("/v1/tasks", more).await.faults(), ["#/remind_at"]);
+    let task = ada.task(json!({"title": "a", "reminders": twenty})).await;
+    let reminders = format!("{}/reminders", path(&task));
+    assert_eq!(ada.post(&reminders, json!({"remind_at": ahead(30)})).await.faults(), ["#"]);
+    ada.delete(&path_of(&task["reminders"][0])).await.expect(200);
+    ada.post(&reminders, json!({"remind_at": ahead(30)})).await.expect(201);
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn a_cancelled_reminder_leaves_the_list_and_cancelling_again_changes_nothing(db: PgPool) {
+    let ada = Client::new(&db);
+    let task = ada.task(json!({"title": "a", "remind_at": ahead(1)})).await;
+    let reminder = &task["reminders"][0];
+    let now = ada.delete(&path_of(reminder)).await.expect(200);
+    assert_eq!(now["reminders"], json!([]));
+    assert_eq!(now["version"], 2);
+    assert_eq!(earliest(&db).await, None);
+    let row: (String, String, i32) =
+        sqlx::query_as("select state, cancel_reason, version from task_reminders").fetch_one(&db).await.unwrap();
+    assert_eq!(row, ("cancelled".to_owned(), "user".to_owned(), 2));
+    let before = ada.footprint().await;
+    assert_eq!(ada.delete(&path_of(reminder)).await.expect(200), now);
+    ada.post(&format!("{}/snooze", path_of(reminder)), json!({"minutes": 5})).await.expect(409);
+    ada.post(&format!("{}/send-now", path_of(reminder)), json!(null)).await.expect(409);
+    assert_eq!(ada.footprint().await, before);
+    assert_eq!(ada.events(&task).await, [event("task.created", 1), event("task.updated", 2)]);
+    ada.delete(&path(&task)).await.expect(204);
+    ada.delete(&path_of(reminder)).await.expect(404);
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn a_sent_reminder_that_is_cancelled_keeps_its_version(db: PgPool) {
+    let ada = Client::new(&db);
+    let task = ada.task(json!({"title": "a", "remind_at": ahead(-1)})).await;
+    was_sent(&db, &task["reminders"][0]).await;
+    ada.delete(&path_of(&task["reminders"][0])).await.expect(200);
+    let version: i32 = sqlx::query_scalar("select version from task_reminders").fetch_one(&db).await.unwrap();
+    assert_eq!(version, 1, "it was not live, and is not");
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn snooze_moves_a_reminder_also_one_that_was_sent(db: PgPool) {
+    let ada = Client::new(&db);
+    let task = ada.task(json!({"title": "a", "remind_at": ahead(-1)})).await;
+    let snooze = format!("{}/snooze", path_of(&task["reminders"][0]));
+    let until = ahead(3);
+    let now = ada.post(&snooze, json!({"until": until})).await.expect(200);
+    assert_eq!(reminder(&now, 0), scheduled(2));
+    assert_eq!(instant(&now["reminders"][0]["remind_at"]), instant(&json!(until)));
+    assert_eq!(earliest(&db).await, Some(instant(&json!(until))));
+    was_sent(&db, &task["reminders"][0]).await;
+    let now = ada.post(&snooze, json!({"minutes": 10})).await.expect(200);
+    assert_eq!(reminder(&now, 0), scheduled(3));
+    let in_ten = instant(&now["reminders"][0]["remind_at"]) - Utc::now();
+    assert!((9..=10).contains(&in_ten.num_minutes()), "{in_ten}");
+    let events = [event("task.created", 1), event("task.updated", 2), event("task.updated", 3)];
+    assert_eq!(ada.events(&task).await, events);
+    // Snoozed to where it is.
+    let at = now["reminders"][0]["remind_at"].clone();
+    assert_eq!(ada.post(&snooze, json!({"until": at})).await.expect(200)["version"], 3);
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn a_snooze_that_makes_no_sense_is_refused(db: PgPool) {
+    let ada = Client::new(&db);
+    let task = ada.task(json!({"title": "a", "remind_at": ahead(1)})).await;
+    let snooze = format!("{}/snooze", path_of(&task["reminders"][0]));
+    let before = ada.footprint().await;
+    for (body, fault) in [
+        (json!({}), "#/until"),
+        (json!({"until": ahead(1), "minutes": 1}), "#/until"),
+        (json!({"until": ahead(-1)}), "#/until"),
+        (json!({"minutes": 0}), "#/minutes"),
+        (json!({"minutes": 600_000}), "#/minutes"),
+        (json!({"minutes": "5"}), "#/minutes"),
+        (json!({"minutes": 5, "version": 9}), "#/version"),
+    ] {
+        assert_eq!(ada.post(&snooze, body).await.faults(), [fault]);
+    }
+    assert_eq!(ada.footprint().await, before);
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn a_completed_task_takes_no_reminder(db: PgPool) {
+    let ada = Client::new(&db);
+    let task = ada.task(json!({"title": "a", "remind_at": ahead(1)})).await;
+    ada.post(&format!("{}/complete", path(&task)), json!(null)).await.expect(200);
+    let reminder = path_of(&task["reminders"][0]);
+    let before = ada.footprint().await;
+    ada.post(&format!("{reminder}/snooze"), json!({"minutes": 5})).await.expect(409);
+    ada.post(&format!("{reminder}/send-now"), json!(null)).await.expect(409);
+    ada.post(&format!("{}/reminders", path(&task)), json!({"remind_at": ahead(1)})).await.expect(409);
+    assert_eq!(ada.footprint().await, before);
+    // PUT may list one: it sleeps until the task is open again.
+    let put = ada.put(&path(&task), json!({"title": "a", "reminders": [{"remind_at": ahead(4)}]})).await.expect(200);
+    assert_eq!(super::reminder(&put, 0), cancelled(1, "completed"));
+    let open = ada.post(&format!("{}/reopen", path(&task)), json!(null)).await.expect(200);
+    assert_eq!(super::reminder(&open, 0), scheduled(2));
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn send_now_makes_it_due_now(db: PgPool) {
+    let ada = Client::new(&db);
+    let task = ada.task(json!({"title": "a", "remind_at": ahead(9)})).await;
+    let now = ada.post(&format!("{}/send-now", path_of(&task["reminders"][0])), json!(null)).await.expect(200);
+    assert_eq!(reminder(&now, 0), scheduled(2));
+    assert_eq!(now["reminders"][0]["overdue"], true);
+    let late: bool =
+        sqlx::query_scalar("select remind_at <= clock_timestamp() from task_reminders").fetch_one(&db).await.unwrap();
+    assert!(late);
+    assert_eq!(ada.events(&task).await, [event("task.created", 1), event("task.updated", 2)]);
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn relative_reminders_follow_the_due_time(db: PgPool) {
+    let ada = Client::new(&db);
+    let task = ada
+        .task(json!({"title": "a", "due_at": ahead(5), "reminders": [{"before_due": "PT1H"}, {"remind_at": ahead(4)}]}))
+        .await;
+    let absolute =
+        |task: &Value| task["reminders"].as_array().unwrap().iter().find(|r| r["before_due"].is_null()).cloned();
+    let relative =
+        |task: &Value| task["reminders"].as_array().unwrap().iter().find(|r| !r["before_due"].is_null()).cloned();
+    let moved = ada.patch(&path(&task), json!({"due_at": ahead(9)})).await.expect(200);
+    assert_eq!(absolute(&moved), absolute(&task));
+    let follows = relative(&moved).unwrap();
+    assert_eq!(follows["version"], 2);
+    assert_eq!(instant(&follows["remind_at"]), instant(&moved["due_at"]) - TimeDelta::hours(1));
+
+    let without = ada.patch(&path(&task), json!({"due_at": null})).await.expect(200);
+    let rests = relative(&without).unwrap();
+    assert_eq!(
+        (&rests["state"], &rests["cancel_reason"], &rests["version"]),
+        (&json!("cancelled"), &json!("due_removed"), &json!(3))
+    );
+    assert_eq!(absolute(&without), absolute(&task));
+
+    let again = ada.patch(&path(&task), json!({"due_at": ahead(7)})).await.expect(200);
+    let live = relative(&again).unwrap();
+    assert_eq!((&live["state"], &live["version"]), (&json!("scheduled"), &json!(4)));
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn a_zone_moves_only_reminders_of_whole_days_across_a_change_of_clocks(db: PgPool) {
+    let ada = Client::new(&db);
+    // The clocks go forward in Berlin in the night before; never in Tokyo.
+    let task = ada
+        .task(json!({"title": "a", "due_at": "2031-03-30T07:00:00Z", "time_zone": "Europe/Berlin",
+                     "reminders": [{"before_due": "P1D"}, {"before_due": "PT24H"}]}))
+        .await;
+    let instants = |task: &Value| -> Vec<Value> {
+        task["reminders"].as_array().unwrap().iter().map(|reminder| reminder["remind_at"].clone()).collect()
+    };
+    assert_eq!(instants(&task), [json!("2031-03-29T07:00:00Z"), json!("2031-03-29T08:00:00Z")]);
+    let moved = ada.patch(&path(&task), json!({"time_zone": "Asia/Tokyo"})).await.expect(200);
+    assert_eq!(instants(&moved), [json!("2031-03-29T07:00:00Z"), json!("2031-03-29T07:00:00Z")]);
+    let mut versions: Vec<_> =
+        moved["reminders"].as_array().unwrap().iter().map(|r| r["version"].as_i64().unwrap()).collect();
+    versions.sort_unstable();
+    assert_eq!(versions, [1, 2]);
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn a_sent_relative_reminder_is_live_again_when_the_due_time_moves_on(db: PgPool) {
+    let ada = Client::new(&db);
+    let task = ada.task(json!({"title": "a", "due_at": ahead(0), "reminders": [{"before_due": "PT1H"}]})).await;
+    was_sent(&db, &task["reminders"][0]).await;
+    let back = ada.patch(&path(&task), json!({"due_at": ahead(-5)})).await.expect(200);
+    assert_eq!(reminder(&back, 0), ("sent".to_owned(), 1, Value::Null));
+    let on = ada.patch(&path(&task), json!({"due_at": ahead(5)})).await.expect(200);
+    assert_eq!(reminder(&on, 0), scheduled(2));
+}

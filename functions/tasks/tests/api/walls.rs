@@ -1,0 +1,225 @@
+//! Two users see nothing of each other: through the API, and in the database behind it.
+
+use super::*;
+
+/// Every route about an object, with a body it takes.
+fn operations(task: &Value) -> Vec<(Method, String, Value)> {
+    let reminder = format!("/v1/reminders/{}", id(&task["reminders"][0]));
+    let task = path(task);
+    vec![
+        (Method::GET, task.clone(), json!(null)),
+        (Method::GET, format!("{task}/history"), json!(null)),
+        (Method::GET, format!("{task}/reminders"), json!(null)),
+        (Method::GET, format!("{reminder}/timeline"), json!(null)),
+        (Method::PUT, task.clone(), json!({"title": "mine now"})),
+        (Method::PATCH, task.clone(), json!({"title": "mine now"})),
+        (Method::POST, format!("{task}/complete"), json!({})),
+        (Method::POST, format!("{task}/reopen"), json!({})),
+        (Method::POST, format!("{task}/reminders"), json!({"remind_at": ahead(2)})),
+        (Method::POST, format!("{reminder}/snooze"), json!({"minutes": 5})),
+        (Method::POST, format!("{reminder}/send-now"), json!({})),
+        (Method::DELETE, reminder, json!({})),
+        (Method::DELETE, task, json!({})),
+    ]
+}
+
+/// Every route about the user alone.
+fn own() -> Vec<(Method, String, Value)> {
+    vec![
+        (Method::GET, "/v1/tasks".to_owned(), json!(null)),
+        (Method::POST, "/v1/tasks".to_owned(), json!({"title": "x"})),
+        (Method::GET, "/v1/tags".to_owned(), json!(null)),
+        (Method::GET, "/v1/me".to_owned(), json!(null)),
+        (Method::PATCH, "/v1/me".to_owned(), json!({"time_zone": null})),
+        (Method::GET, "/v1/dead-letters".to_owned(), json!(null)),
+        (Method::POST, format!("/v1/dead-letters/{}/replay", Uuid::new_v4()), json!({})),
+    ]
+}
+
+async fn canary(ada: &Client) -> Value {
+    ada.task(json!({"title": "canary", "description": "canary", "tags": ["canary"], "due_at": ahead(5), "remind_at": ahead(1)})).await
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn anothers_object_answers_exactly_as_a_missing_one(db: PgPool) {
+    let (ada, bob) = (Client::new(&db), Client::new(&db));
+    let task = canary(&ada).await;
+    let missing = json!({"id": Uuid::new_v4(), "reminders": [{"id": Uuid::new_v4()}]});
+    let before = ada.footprint().await;
+    for ((method, path, body), (_, nowhere, _)) in operations(&task).into_iter().zip(operations(&missing)) {
+        for key in [None, Some("once")] {
+            let bob = key.map_or(bob.clone(), |key| bob.with("idempotency-key", key));
+            let theirs = bob.send(method.clone(), &path, body.to_string()).await;
+            let none = bob.send(method.clone(), &nowhere, body.to_string()).await;
+            let no_uuid = bob
+                .send(method.clone(), &nowhere.replace('-', ":").replace("send:now", "send-now"), body.to_string())
+                .await;
+            assert_eq!(theirs.status, 404, "{method} {path}");
+            assert_eq!(theirs, none, "{method} {path}");
+            assert_eq!(theirs, no_uuid, "{method} {path}");
+        }
+    }
+    assert_eq!(ada.footprint().await, before);
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn without_a_good_token_nothing_is_answered_or_done(db: PgPool) {
+    let ada = Client::new(&db);
+    let task = canary(&ada).await;
+    let before = ada.footprint().await;
+    let tokens = [
+        None,
+        Some(token(&ada.user, TimeDelta::minutes(-5))),
+        Some("nonsense".to_owned()),
+        Some(
+            auth::sign(&"another secret of 32 bytes or more".into(), &ada.user, Utc::now() + TimeDelta::hours(1))
+                .unwrap(),
+        ),
+    ];
+    for token in tokens {
+        let nobody = Client { token, ..ada.clone() };
+        for (method, path, body) in operations(&task).into_iter().chain(own()) {
+            let reply = nobody.send(method.clone(), &path, body.to_string()).await;
+            assert!(reply.headers.contains_key("www-authenticate"));
+            let body = reply.expect(401);
+            assert!(!body.to_string().contains("canary"), "{method} {path}");
+        }
+        // A broken body is not looked at before the token.
+        nobody.send(Method::POST, "/v1/tasks", "{").await.expect(401);
+    }
+    assert_eq!(ada.footprint().await, before);
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn the_owner_may_do_all_of_it(db: PgPool) {
+    let ada = Client::new(&db);
+    for n in 0..operations(&json!({"id": Uuid::nil(), "reminders": [{"id": Uuid::nil()}]})).len() {
+        let task = canary(&ada).await;
+        let (method, path, body) = operations(&task).swap_remove(n);
+        let reply = ada.send(method.clone(), &path, body.to_string()).await;
+        assert!(reply.status.is_success(), "{method} {path} {}", reply.body);
+    }
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn a_canary_is_in_no_answer_of_another(db: PgPool) {
+    let (ada, bob, op) = (Client::new(&db), Client::new(&db), Client::operator(&db));
+    let task = canary(&ada).await;
+    canary(&ada).await;
+    for other in [&bob, &op] {
+        for path in ["/v1/tasks", "/v1/tasks?q=canary", "/v1/tasks?tag=canary", "/v1/tags", "/v1/me"] {
+            let body = other.get(path).await.expect(200);
+            assert!(
+                !body.to_string().contains("canary") && !body.to_string().contains(task["id"].as_str().unwrap()),
+                "{path} {body}"
+            );
+        }
+    }
+    assert_eq!(ada.get("/v1/tasks?q=canary&tag=canary").await.expect(200)["items"].as_array().unwrap().len(), 2);
+    // The same tag of two users is two tags.
+    bob.task(json!({"title": "b", "tags": ["canary"]})).await;
+    assert_eq!(bob.get("/v1/tags").await.expect(200)["items"], json!([{"name": "canary", "open_tasks": 1}]));
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn an_operator_is_no_other_user(db: PgPool) {
+    let (ada, op) = (Client::new(&db), Client::operator(&db));
+    let task = canary(&ada).await;
+    for (method, path, body) in operations(&task) {
+        op.send(method, &path, body.to_string()).await.expect(404);
+    }
+}
+
+/// A transaction as the API works in, without any of its `where user_id = …`.
+async fn as_user(db: &PgPool, user: Option<Uuid>) -> sqlx::Transaction<'static, sqlx::Postgres> {
+    let mut tx = db.begin().await.unwrap();
+    sqlx::query("select set_config('role', 'punctual_api', true), set_config('punctual.user_id', $1, true)")
+        .bind(user.map(|user| user.to_string()).unwrap_or_default())
+        .execute(&mut *tx)
+        .await
+        .unwrap();
+    tx
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn behind_the_api_stands_a_second_wall(db: PgPool) {
+    let (ada, bob) = (Client::new(&db), Client::new(&db));
+    let task = canary(&ada).await;
+    ada.with("idempotency-key", "k").task(json!({"title": "x"})).await;
+    bob.task(json!({"title": "bob's"})).await;
+    sqlx::query("insert into audit_logs (user_id, task_id, action) values ($1, $2, 'task.created')")
+        .bind(ada.user.id)
+        .bind(id(&task))
+        .execute(&db)
+        .await
+        .unwrap();
+    for user in [Some(bob.user.id), None] {
+        for table in [
+            "users",
+            "tasks",
+            "task_tags",
+            "task_tag_associations",
+            "task_reminders",
+            "task_events",
+            "idempotency_keys",
+            "audit_logs",
+            "notification_deliveries",
+            "feed",
+        ] {
+            let of_ada = if table == "users" { "id" } else { "user_id" };
+            let statement = match table {
+                "task_tag_associations" => "select count(*) from task_tag_associations".to_owned(),
+                table => format!("select count(*) from {table} where {of_ada} = '{}'", ada.user.id),
+            };
+            let mut tx = as_user(&db, user).await;
+            let seen: i64 = sqlx::query_scalar(sqlx::AssertSqlSafe(statement)).fetch_one(&mut *tx).await.unwrap();
+            assert_eq!(seen, 0, "{table}");
+        }
+        for statement in [
+            "update tasks set title = 'mine now' where title = 'canary'",
+            "delete from tasks where title = 'canary'",
+            "update task_reminders set state = 'sent' where state = 'scheduled'",
+            "delete from task_tag_associations",
+            "update users set email = 'mine@now' where email = 'ada@example.org' and id <> punctual_user()",
+        ] {
+            let mut tx = as_user(&db, user).await;
+            let touched = sqlx::query(statement).execute(&mut *tx).await.unwrap().rows_affected();
+            assert_eq!(touched, 0, "{statement}");
+        }
+    }
+    // A row cannot be given away or forged either.
+    for statement in [
+        "insert into tasks (user_id, title) values ($1, 'x')",
+        "update tasks set user_id = $1 where user_id = punctual_user()",
+        "insert into task_events (id, type, task_id, user_id, sequence, data) values (gen_random_uuid(), 't', gen_random_uuid(), $1, 1, '{}')",
+    ] {
+        let mut tx = as_user(&db, Some(bob.user.id)).await;
+        let refused = sqlx::query(statement).bind(ada.user.id).execute(&mut *tx).await.unwrap_err();
+        assert!(refused.to_string().contains("row-level security"), "{refused}");
+    }
+    // Nor are the tables of the functions its business.
+    for table in ["processed_events", "dead_letters", "marks", "event_failures", "push_subscriptions"] {
+        let mut tx = as_user(&db, Some(bob.user.id)).await;
+        let statement = sqlx::AssertSqlSafe(format!("select count(*) from {table}"));
+        assert!(sqlx::query(statement).execute(&mut *tx).await.is_err(), "{table}");
+    }
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn a_connection_goes_back_to_the_pool_without_its_user(db: PgPool) {
+    let one = db.connect_options().as_ref().clone();
+    let one = sqlx::postgres::PgPoolOptions::new().max_connections(1).connect_lazy_with(one);
+    let ada = Client::new(&one);
+    let task = canary(&ada).await;
+    ada.get(&path(&task)).await.expect(200);
+    ada.get(&format!("/v1/tasks/{}", Uuid::new_v4())).await.expect(404);
+    let (user, role): (Option<String>, String) =
+        sqlx::query_as("select nullif(current_setting('punctual.user_id', true), ''), current_user::text")
+            .fetch_one(&one)
+            .await
+            .unwrap();
+    assert_eq!(user, None);
+    assert_ne!(role, "punctual_api");
+    let bob = Client::new(&one);
+    bob.get(&path(&task)).await.expect(404);
+}
