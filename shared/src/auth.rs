@@ -129,16 +129,18 @@ impl Auth {
     }
 
     fn decode(&self, token: &str, key: &DecodingKey, algorithms: Vec<Algorithm>) -> Result<Claims, Problem> {
-        let mut validation = Validation::default();
-        validation.algorithms = algorithms;
-        validation.leeway = LEEWAY;
-        validation.validate_nbf = true;
+        let mut validation = Validation {
+            algorithms,
+            leeway: LEEWAY,
+            validate_nbf: true,
+            validate_aud: self.0.audience.is_some(),
+            ..Validation::default()
+        };
         let mut required = vec!["exp", "sub"];
         if let Some(issuer) = &self.0.issuer {
             validation.set_issuer(&[issuer]);
             required.push("iss");
         }
-        validation.validate_aud = self.0.audience.is_some();
         if let Some(audience) = &self.0.audience {
             validation.set_audience(&[audience]);
             required.push("aud");

@@ -1,6 +1,6 @@
 //! A write as it arrives, read whole before anything is done, and the answer it gets.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use axum::{
     body::{Bytes, to_bytes},
@@ -27,6 +27,8 @@ use crate::{
 };
 
 const BODY_LIMIT: usize = 1024 * 1024;
+/// A client that is slower than this for so little is none to wait for.
+const BODY_DEADLINE: Duration = Duration::from_secs(20);
 const KEY_LIMIT: usize = 255;
 pub(crate) const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
 
@@ -56,14 +58,16 @@ impl<S: Send + Sync> FromRequest<S> for Command {
         {
             return Err(Problem::TooLarge);
         }
-        let body = to_bytes(body, BODY_LIMIT).await.map_err(|error| {
-            let source = std::error::Error::source(&error);
-            if source.is_some_and(|source| source.is::<http_body_util::LengthLimitError>()) {
-                Problem::TooLarge
-            } else {
-                Problem::Malformed("the body did not arrive whole".into())
-            }
-        })?;
+        let body = tokio::time::timeout(BODY_DEADLINE, to_bytes(body, BODY_LIMIT));
+        let body =
+            body.await.map_err(|_| Problem::Malformed("the body did not arrive in 20 s".into()))?.map_err(|error| {
+                let source = std::error::Error::source(&error);
+                if source.is_some_and(|source| source.is::<http_body_util::LengthLimitError>()) {
+                    Problem::TooLarge
+                } else {
+                    Problem::Malformed("the body did not arrive whole".into())
+                }
+            })?;
         let kind = text(header::CONTENT_TYPE).unwrap_or_default();
         let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
         let mut hash = Sha256::new();

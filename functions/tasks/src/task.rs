@@ -15,9 +15,7 @@ use uuid::Uuid;
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub(crate) struct Task {
     pub(crate) id: Uuid,
-    #[schema(min_length = 1, max_length = 500)]
     pub(crate) title: String,
-    #[schema(max_length = 10_000)]
     pub(crate) description: Option<String>,
     pub(crate) completed: bool,
     pub(crate) completed_at: Option<DateTime<Utc>>,
@@ -196,11 +194,21 @@ pub(crate) fn next_occurrence(
     series.next(due_at, completed_at.unwrap_or_else(|| due_at.max(now)))
 }
 
-/// Locks a task until the transaction ends, then reads it: what it was before the lock is of no interest.
+/// Locks a task and its reminders until the transaction ends, then reads them: what they were before is of no interest. A
+/// function that marks a reminder sent meanwhile comes before or after the command, never in between.
 pub(crate) async fn lock(conn: &mut PgConnection, user_id: Uuid, id: Uuid) -> Result<Task> {
-    sqlx::query!("select id from tasks where id = $1 and user_id = $2 for no key update", id, user_id)
-        .fetch_one(&mut *conn)
-        .await?;
+    sqlx::query!(
+        "with task as (
+             select id from tasks where id = $1 and user_id = $2 for no key update
+         ), reminder as (
+             select id from task_reminders where task_id = (select id from task) order by id for no key update
+         )
+         select id, (select count(*) from reminder) as reminders from task",
+        id,
+        user_id
+    )
+    .fetch_one(&mut *conn)
+    .await?;
     load(conn, user_id, id).await
 }
 

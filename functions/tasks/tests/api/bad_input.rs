@@ -205,3 +205,14 @@ async fn hostile_text_is_only_text(db: PgPool) {
         ada.get(&format!("/v1/tasks?q={query}&tag={query}")).await.expect(200);
     }
 }
+
+#[tokio::test]
+async fn a_database_that_is_away_is_said_to_be_and_nothing_more() {
+    let nowhere = "postgres://secret:secret@127.0.0.1:1/secret".parse().unwrap();
+    let pool = sqlx::postgres::PgPoolOptions::new().acquire_timeout(std::time::Duration::from_millis(200));
+    let ada = Client::new(&pool.connect_lazy_with(nowhere));
+    for reply in [ada.get("/v1/tasks").await, ada.post("/v1/tasks", json!({"title": "a"})).await] {
+        assert_eq!(reply.headers["retry-after"], "2");
+        assert!(!reply.expect(503).to_string().contains("secret"));
+    }
+}

@@ -327,3 +327,19 @@ async fn a_task_of_the_older_application_can_be_read_and_changed(db: PgPool) {
     let now = ada.post(&format!("{}/reopen", path(&task)), json!(null)).await.expect(200);
     assert_eq!(now["completed"], false);
 }
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn a_reminder_that_is_being_marked_sent_is_sent_and_not_cancelled(db: PgPool) {
+    let ada = Client::new(&db);
+    let task = ada.task(json!({"title": "a", "remind_at": ahead(-1)})).await;
+    let mut marking = db.begin().await.unwrap();
+    sqlx::query("update task_reminders set state = 'sent'").execute(&mut *marking).await.unwrap();
+    let complete = {
+        let (ada, path) = (ada.clone(), format!("{}/complete", path(&task)));
+        tokio::spawn(async move { ada.post(&path, json!(null)).await.expect(200) })
+    };
+    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    assert!(!complete.is_finished());
+    marking.commit().await.unwrap();
+    assert_eq!(reminder(&complete.await.unwrap(), 0), ("sent".to_owned(), 1, Value::Null));
+}
