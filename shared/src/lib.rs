@@ -26,6 +26,8 @@ pub mod schema;
 pub mod serve;
 pub mod sidecar;
 pub mod telemetry;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 mod app;
 

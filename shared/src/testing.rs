@@ -1,0 +1,127 @@
+//! What the tests of the functions share: a state without a daprd, rows to begin with, and events as daprd hands them over.
+//! Behind the feature `testing`, which only dev-dependencies name.
+
+#![expect(clippy::missing_panics_doc, reason = "a test that cannot set up its rows has failed")]
+
+use axum::{
+    Router,
+    body::Body,
+    http::{Request, StatusCode, header},
+};
+use chrono::{DateTime, Utc};
+use clap::Parser as _;
+use serde_json::{Value, json};
+use sqlx::{PgPool, Row as _};
+use tower::ServiceExt as _;
+use uuid::Uuid;
+
+use crate::{
+    App, Config,
+    event::{self, EventType, Trace},
+    outbox,
+    schema::{Payload, TaskRef},
+};
+
+/// What daprd shows on every call.
+pub const TOKEN: &str = "token-of-the-application";
+
+/// The state of a function whose daprd is away.
+#[must_use]
+pub fn app(db: &PgPool) -> App {
+    let arguments = ["test", "--database-url", "postgres://unused", "--app-api-token", TOKEN];
+    let nobody = ["--dapr-grpc-endpoint", "http://127.0.0.1:9", "--reminder-due-dapr-endpoint", "http://127.0.0.1:9"];
+    let config = Config::try_parse_from(arguments.into_iter().chain(nobody)).unwrap();
+    App::new(config, db.clone()).unwrap()
+}
+
+/// A user.
+pub async fn user(db: &PgPool) -> Uuid {
+    let id = Uuid::now_v7();
+    sqlx::query("insert into users (id, email) values ($1, 'ada@example.com')").bind(id).execute(db).await.unwrap();
+    id
+}
+
+/// An open task of a user.
+pub async fn task(db: &PgPool, user_id: Uuid) -> TaskRef {
+    let task = TaskRef { task_id: Uuid::now_v7(), user_id, title: "call the dentist".to_owned(), version: 1 };
+    sqlx::query("insert into tasks (id, user_id, title) values ($1, $2, $3)")
+        .bind(task.task_id)
+        .bind(user_id)
+        .bind(&task.title)
+        .execute(db)
+        .await
+        .unwrap();
+    task
+}
+
+/// A live reminder of a task.
+pub async fn reminder(db: &PgPool, task: &TaskRef, at: DateTime<Utc>) -> Uuid {
+    let id = Uuid::now_v7();
+    sqlx::query("insert into task_reminders (id, task_id, user_id, remind_at) values ($1, $2, $3, $4)")
+        .bind(id)
+        .bind(task.task_id)
+        .bind(task.user_id)
+        .bind(at)
+        .execute(db)
+        .await
+        .unwrap();
+    id
+}
+
+/// An event that is in the outbox, as daprd hands it over: with what it adds.
+pub async fn emitted<T: Payload>(db: &PgPool, payload: &T) -> Value {
+    let mut conn = db.acquire().await.unwrap();
+    let id = outbox::emit(&mut conn, payload, &Trace::from_header(None)).await.unwrap();
+    handed_over(db, id).await
+}
+
+/// An event of the outbox, as daprd hands it over.
+pub async fn handed_over(db: &PgPool, id: Uuid) -> Value {
+    let row = sqlx::query("select * from task_events where id = $1").bind(id).fetch_one(db).await.unwrap();
+    let row = outbox::Unpublished {
+        id,
+        kind: row.get("type"),
+        task_id: row.get("task_id"),
+        sequence: row.get("sequence"),
+        data: row.get("data"),
+        traceparent: row.get("traceparent"),
+        occurred_at: row.get("occurred_at"),
+    };
+    let mut event: Value = serde_json::from_slice(&event::to_json(&row).unwrap()).unwrap();
+    let topic = EventType::parse(&row.kind).unwrap().topic();
+    for (name, value) in [("topic", topic), ("pubsubname", "pubsub"), ("tracestate", "")] {
+        event[name] = json!(value);
+    }
+    event
+}
+
+/// Delivers an event to the route of its type.
+pub async fn deliver(routes: &Router, event: &Value) -> StatusCode {
+    let kind = EventType::parse(event["type"].as_str().unwrap()).unwrap();
+    post(routes, &format!("/events/{}", kind.consumer()), event.to_string()).await
+}
+
+/// Posts a body with the token.
+pub async fn post(routes: &Router, path: &str, body: impl Into<Body>) -> StatusCode {
+    let request = Request::post(path)
+        .header("dapr-api-token", TOKEN)
+        .header(header::CONTENT_TYPE, "application/cloudevents+json")
+        .body(body.into())
+        .unwrap();
+    routes.clone().oneshot(request).await.unwrap().status()
+}
+
+/// Delivers an event `times` times at once, and says how often it was answered 200.
+pub async fn deliver_at_once(routes: &Router, event: &Value, times: usize) -> usize {
+    let mut deliveries = tokio::task::JoinSet::new();
+    for _ in 0..times {
+        let (routes, event) = (routes.clone(), event.clone());
+        deliveries.spawn(async move { deliver(&routes, &event).await });
+    }
+    deliveries.join_all().await.into_iter().filter(|status| *status == StatusCode::OK).count()
+}
+
+/// One number out of the database.
+pub async fn count(db: &PgPool, query: &'static str) -> i64 {
+    sqlx::query_scalar(query).fetch_one(db).await.unwrap()
+}
