@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     fs::{self, File},
-    path::{Path, PathBuf},
+    path::Path,
     process::Command,
     time::SystemTime,
 };
@@ -42,13 +42,13 @@ pub fn install() -> anyhow::Result<()> {
 pub fn test(filters: &[String]) -> anyhow::Result<()> {
     install()?; // all of it now, with its progress shown: a test would install it unseen
     let postgres = scratch("test")?;
-    let url = postgres.url("punctual");
-    say("building every binary");
+    say("building every binary and test");
     cargo(Command::new(CARGO).args(["build", "--workspace", "--bins", "--locked"]))?;
+    cargo(Command::new(CARGO).args(["test", "--workspace", "--locked", "--no-run"]))?;
     say("running the tests");
-    cargo(
-        Command::new(CARGO).args(["test", "--workspace", "--locked", "--"]).args(filters).env("DATABASE_URL", url), // `#[sqlx::test]` makes a database on it for each test
-    )
+    // Only now: `#[sqlx::test]` makes a database on it for each test, but no statement can be checked against an empty one.
+    let tests = ["test", "--workspace", "--locked", "--"];
+    cargo(Command::new(CARGO).args(tests).args(filters).env("DATABASE_URL", postgres.url("punctual")))
 }
 
 /// Writes `.sqlx`, the descriptions of all checked statements, so that a build needs no database; with `check` it only
@@ -67,7 +67,9 @@ pub fn prepare(check: bool) -> anyhow::Result<()> {
     cargo(Command::new(CARGO).args(["build", "--locked", "--package", "migrations", "--bins"]))?;
     let url = postgres.url("punctual");
     crate::progress::quietly(Command::new(target_dir().join("debug/migrate")).env("DATABASE_URL", &url))?;
-    touch_crates_with_statements(&root())?;
+    for members in ["functions", "migrations", "shared", "xtask"] {
+        touch_sources(&root().join(members))?;
+    }
     cargo(
         Command::new(CARGO)
             .args(["check", "--workspace", "--all-targets", "--locked"])
@@ -107,12 +109,8 @@ pub fn manifests() -> anyhow::Result<()> {
     )
 }
 
-/// Runs cargo in the repository with its own progress shown; statements are checked against `.sqlx` unless told otherwise.
+/// Runs cargo in the repository with its own progress shown.
 pub(crate) fn cargo(command: &mut Command) -> anyhow::Result<()> {
-    let decided = command.get_envs().any(|(name, _)| name == "SQLX_OFFLINE");
-    if !decided && root().join(".sqlx").exists() {
-        command.env("SQLX_OFFLINE", "true");
-    }
     let status = command.current_dir(root()).status()?;
     ensure!(status.success(), "cargo {} failed", command.get_args().next().unwrap_or_default().display());
     Ok(())
@@ -128,18 +126,14 @@ fn scratch(name: &str) -> anyhow::Result<Postgres> {
     Ok(postgres)
 }
 
-/// Makes cargo compile every crate that uses sqlx again, as sqlx's own tool does: by the time of its root files.
-fn touch_crates_with_statements(root: &Path) -> anyhow::Result<()> {
-    let functions = fs::read_dir(root.join("functions"))?.map(|entry| Ok(entry?.path()));
-    let functions = functions.collect::<std::io::Result<Vec<PathBuf>>>()?;
-    for member in functions.into_iter().chain([root.join("shared"), root.join("migrations"), root.join("xtask")]) {
-        for folder in ["src", "tests"] {
-            let Ok(entries) = fs::read_dir(member.join(folder)) else { continue };
-            for path in
-                entries.flatten().map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|e| e == "rs"))
-            {
-                File::options().append(true).open(path)?.set_modified(SystemTime::now())?;
-            }
+/// Makes cargo compile every member again, as sqlx's own tool does: by the time of their source files.
+fn touch_sources(dir: &Path) -> anyhow::Result<()> {
+    for entry in fs::read_dir(dir)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            touch_sources(&path)?;
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            File::options().append(true).open(path)?.set_modified(SystemTime::now())?;
         }
     }
     Ok(())

@@ -22,7 +22,7 @@ use crate::{
     mail,
     progress::say,
     secrets,
-    topology::{Mode, Options, Topology},
+    topology::{self, Mode, Options, Topology},
 };
 
 const RUN: &str = "up";
@@ -40,6 +40,7 @@ pub fn up(distributed: bool, detached: bool, port: Option<u16>, fresh: bool) -> 
     options.port = port;
     options.detached = detached;
     options.fresh = fresh;
+    topology::prerequisites(&options)?;
     build(options.mode)?;
 
     // Held until everything runs: two that are started together would share a data directory.

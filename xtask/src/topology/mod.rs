@@ -20,13 +20,13 @@ use anyhow::{Context as _, bail, ensure};
 use crate::{
     dapr::{self, Application, Scheduler, Sidecar, SidecarPorts},
     dev,
-    kafka::Kafka,
-    mail::Catcher,
+    kafka::{self, Kafka},
+    mail::{self, Catcher},
     ports,
     postgres::{self, Postgres},
     process::{Process, Program, Ready, Run},
     progress::{self, quietly},
-    redis::Redis,
+    redis::{self, Redis},
     secrets,
 };
 use options::EMBEDDED;
@@ -87,16 +87,7 @@ impl Topology {
     /// # Errors
     /// When a part is missing, cannot be installed, or does not start; what was started is killed then.
     pub fn start(options: Options) -> anyhow::Result<Self> {
-        ensure!(
-            options.mode == Mode::Embedded || options.broker != Broker::InMemory,
-            "the in-memory broker lives in one daprd and cannot connect several"
-        );
-        if let Some(port) = options.port {
-            ensure!(
-                ports::is_free(port),
-                "port {port} is taken: choose another with --port, or leave it out for a free one"
-            );
-        }
+        let binaries = prerequisites(&options)?;
         let run = Run { dir: dev().join(&options.name), detached: options.detached };
         if options.fresh {
             wipe(&run.dir)?;
@@ -105,8 +96,6 @@ impl Topology {
         let mail_dir = run.dir.join("mail");
         fs::create_dir_all(&mail_dir)?;
 
-        let binaries = dapr::binaries()?;
-        postgres::binaries()?;
         progress::say("starting PostgreSQL, the scheduler and what else is needed");
         let (postgres, kafka, redis, smtp, scheduler) = thread::scope(|scope| {
             let postgres = scope.spawn(|| database(&run, &options.bin_dir));
@@ -232,6 +221,33 @@ impl Topology {
     pub fn kafka_brokers(&self) -> Option<String> {
         self.kafka.as_ref().map(Kafka::brokers)
     }
+}
+
+/// Installs what `options` need and this machine lacks, so that what is missing is said before anything starts.
+///
+/// # Errors
+/// When something is missing and cannot be installed, the port is taken, or the options contradict each other.
+pub fn prerequisites(options: &Options) -> anyhow::Result<dapr::Binaries> {
+    ensure!(
+        options.mode == Mode::Embedded || options.broker != Broker::InMemory,
+        "the in-memory broker lives in one daprd and cannot connect several"
+    );
+    if let Some(port) = options.port {
+        ensure!(
+            ports::is_free(port),
+            "port {port} is taken: choose another with --port, or leave it out for a free one"
+        );
+    }
+    postgres::binaries()?;
+    match options.broker {
+        Broker::InMemory => {}
+        Broker::Kafka => kafka::binaries()?,
+        Broker::Redis => drop(redis::binary()?),
+    }
+    if options.mail == Mail::Smtp {
+        mail::python()?;
+    }
+    dapr::binaries()
 }
 
 /// PostgreSQL with the product's schema, and an empty database for Dapr's state.
