@@ -4,6 +4,7 @@ use std::{
     fs,
     io::{BufRead as _, BufReader, Write as _},
     net::TcpStream,
+    os::unix::fs::PermissionsExt as _,
     path::PathBuf,
     thread,
     time::{Duration, Instant},
@@ -43,6 +44,19 @@ fn postgres_keeps_what_it_committed_when_it_is_killed() {
     assert_eq!(postgres.sql("punctual", "show fsync").unwrap().trim(), "on");
     drop(postgres);
     postgres::wipe(&run.dir).unwrap();
+}
+
+/// As root PostgreSQL runs as another user, who cannot enter a checkout in root's home.
+#[test]
+fn postgres_starts_below_a_folder_that_is_closed_to_others() {
+    let run = run("closed/below");
+    fs::set_permissions(dev().join("test-parts-closed"), fs::Permissions::from_mode(0o700)).unwrap();
+    postgres::wipe(&run.dir).unwrap();
+    let postgres = Postgres::launch(&run).unwrap();
+    assert_eq!(postgres.sql("postgres", "select 1").unwrap().trim(), "1");
+    drop(postgres);
+    postgres::wipe(&run.dir).unwrap();
+    fs::remove_dir_all(dev().join("test-parts-closed")).unwrap();
 }
 
 /// Sends one message and gives back the answers to RCPT and to the final dot; an empty one is a closed connection.
