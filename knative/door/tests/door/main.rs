@@ -1,0 +1,198 @@
+//! The door between real sockets: daprd's side speaks plain HTTP/1.1, and behind it stands a route that does what it is told.
+
+mod process;
+mod route;
+
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+};
+
+use route::{Route, Step};
+
+/// A door to `target`, as daprd reaches it.
+async fn door_to(target: SocketAddr, patience: Duration) -> SocketAddr {
+    let routes = door::router(&format!("http://{target}").parse().unwrap(), patience).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async { axum::serve(listener, routes).await.unwrap() });
+    address
+}
+
+/// A route that takes the steps, one a call, and a door to it.
+async fn door_before(steps: &[Step]) -> (SocketAddr, Route) {
+    let route = Route::start(steps).await;
+    (door_to(route.address, door::PATIENCE).await, route)
+}
+
+/// Sends `request` to the door as it is and returns all that comes back.
+async fn call(door: SocketAddr, request: &str) -> String {
+    let mut connection = TcpStream::connect(door).await.unwrap();
+    connection.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    connection.read_to_end(&mut answer).await.unwrap();
+    String::from_utf8(answer).unwrap()
+}
+
+const EVENT: &str = "POST /events/task-created?a=%2Fb HTTP/1.1\r\nHost: 127.0.0.1:8080\r\nConnection: close\r\n\
+    Content-Type: application/cloudevents+json\r\ndapr-api-token: app-secret\r\n__topic: task-events\r\n\
+    Content-Length: 7\r\n\r\n{\"a\":1}";
+
+fn status(answer: &str) -> &str {
+    answer.get(9..12).unwrap_or_else(|| panic!("no answer: {answer:?}"))
+}
+
+#[tokio::test]
+async fn a_call_arrives_as_it_was_sent_but_for_the_host() {
+    let (door, route) = door_before(&[Step::Answer("200 OK", "", "")]).await;
+    assert_eq!(status(&call(door, EVENT).await), "200");
+    let seen = route.calls().remove(0);
+    let (head, body) = seen.split_once("\r\n\r\n").unwrap();
+    assert_eq!(head.lines().next().unwrap(), "POST /events/task-created?a=%2Fb HTTP/1.1");
+    let mut headers: Vec<&str> = head.lines().skip(1).collect();
+    headers.sort_unstable();
+    let host = format!("host: {}", route.address);
+    assert_eq!(
+        headers,
+        [
+            "__topic: task-events",
+            "content-length: 7",
+            "content-type: application/cloudevents+json",
+            "dapr-api-token: app-secret",
+            &host
+        ]
+    );
+    assert_eq!(body, r#"{"a":1}"#);
+}
+
+#[tokio::test]
+async fn an_answer_goes_back_as_it_is() {
+    let answer = Step::Answer("422 Unprocessable Entity", "content-type: application/problem+json\r\nx-two: 2", "{}");
+    let (door, _route) = door_before(&[answer]).await;
+    let answer = call(door, EVENT).await;
+    assert_eq!(status(&answer), "422");
+    assert!(answer.contains("\r\ncontent-type: application/problem+json\r\nx-two: 2\r\n"), "{answer}");
+    assert!(answer.contains("\r\ncontent-length: 2\r\n") && answer.ends_with("\r\n\r\n{}"), "{answer}");
+}
+
+#[tokio::test]
+async fn an_event_of_another_type_wakes_nobody() {
+    let (door, route) = door_before(&[Step::Answer("200 OK", "", "")]).await;
+    let ignored = EVENT.replace("/events/task-created?a=%2Fb", "/events/_ignore");
+    assert_eq!(status(&call(door, &ignored).await), "200");
+    assert_eq!(route.connections(), 0);
+}
+
+#[tokio::test]
+async fn daprd_never_sees_a_404() {
+    let own = Step::Answer("404 Not Found", "content-type: application/problem+json", "{}");
+    let (door, route) = door_before(&[own]).await;
+    assert_eq!(status(&call(door, EVENT).await), "503");
+    assert_eq!(route.calls().len(), 1);
+}
+
+#[tokio::test]
+async fn a_route_that_is_not_there_yet_is_waited_for() {
+    let gone = Step::Answer("404 Not Found", "", "");
+    let overloaded = Step::Answer("503 Service Unavailable", "content-type: text/plain", "no healthy upstream");
+    let torn = Step::Answer("502 Bad Gateway", "", "");
+    let (door, route) = door_before(&[gone, overloaded, torn, Step::Answer("200 OK", "", "done")]).await;
+    let answer = call(door, EVENT).await;
+    assert!(status(&answer) == "200" && answer.ends_with("done"), "{answer}");
+    let calls = route.calls();
+    assert_eq!(calls.len(), 4);
+    assert!(calls.iter().all(|seen| *seen == calls[0]), "each attempt is the whole call");
+}
+
+#[tokio::test]
+async fn a_refused_connection_is_waited_for() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    let door = door_to(address, door::PATIENCE).await;
+    let called = tokio::spawn(async move { call(door, EVENT).await });
+    tokio::time::sleep(Duration::from_millis(400)).await;
+    let route = Route::start_at(address, &[Step::Answer("200 OK", "", "")]).await;
+    assert_eq!(status(&called.await.unwrap()), "200");
+    assert_eq!(route.calls().len(), 1);
+}
+
+#[tokio::test]
+async fn a_connection_that_breaks_is_made_again() {
+    let (door, route) = door_before(&[Step::Reset, Step::Close, Step::Answer("200 OK", "", "")]).await;
+    assert_eq!(status(&call(door, EVENT).await), "200");
+    assert_eq!(route.calls().len(), 3);
+}
+
+#[tokio::test]
+async fn what_the_function_says_is_not_asked_twice() {
+    let own = "content-type: application/problem+json";
+    for step in [
+        Step::Answer("503 Service Unavailable", own, "{}"),
+        Step::Answer("500 Internal Server Error", "", ""),
+        Step::Answer("504 Gateway Timeout", "", "activator request timeout"),
+        Step::Answer("307 Temporary Redirect", "location: /elsewhere", ""),
+    ] {
+        let (door, route) = door_before(&[step]).await;
+        assert_eq!(Some(status(&call(door, EVENT).await)), step.status());
+        assert_eq!(route.calls().len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn patience_ends() {
+    for (step, limit) in [(Step::Answer("404 Not Found", "", ""), 300), (Step::Reset, 300)] {
+        let route = Route::start(&[step; 20]).await;
+        let door = door_to(route.address, Duration::from_millis(limit)).await;
+        let began = Instant::now();
+        assert_eq!(status(&call(door, EVENT).await), "503");
+        assert!(began.elapsed() < Duration::from_millis(limit + 200), "{:?}", began.elapsed());
+        // At 0, 100 and 300 ms.
+        assert!((2..=3).contains(&route.calls().len()), "{}", route.calls().len());
+    }
+}
+
+#[tokio::test]
+async fn an_answer_is_handed_on_while_it_comes() {
+    let (door, route) = door_before(&[Step::Halves("first half, ", "second half")]).await;
+    let mut connection = TcpStream::connect(door).await.unwrap();
+    connection.write_all(EVENT.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    let mut some = [0; 1024];
+    while !answer.contains("first half") {
+        let count = tokio::time::timeout(Duration::from_secs(5), connection.read(&mut some)).await.unwrap().unwrap();
+        assert!(count > 0, "{answer}");
+        answer += std::str::from_utf8(&some[..count]).unwrap();
+    }
+    assert!(!answer.contains("second"), "{answer}");
+    route.go_on();
+    connection.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.ends_with("first half, second half"), "{answer}");
+}
+
+#[tokio::test]
+async fn an_answer_that_breaks_off_is_not_taken_for_a_whole_one() {
+    let (door, _route) = door_before(&[Step::HalfOnly]).await;
+    let mut connection = TcpStream::connect(door).await.unwrap();
+    connection.write_all(EVENT.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    let _ = connection.read_to_end(&mut answer).await;
+    let answer = String::from_utf8(answer).unwrap();
+    let whole = answer.split_once("\r\n\r\n").is_some_and(|(_, body)| body.len() == 10);
+    assert!(answer.contains("content-length: 10") && !whole, "{answer}");
+}
+
+#[tokio::test]
+async fn a_call_that_daprd_gives_up_ends_at_the_route() {
+    let (door, route) = door_before(&[Step::Hang]).await;
+    let mut connection = TcpStream::connect(door).await.unwrap();
+    connection.write_all(EVENT.as_bytes()).await.unwrap();
+    route.until(|route| route.calls().len() == 1).await;
+    drop(connection);
+    route.until(|route| route.abandoned() == 1).await;
+}
