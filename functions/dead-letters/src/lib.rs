@@ -3,8 +3,8 @@
 //! Triggered by the dead-letter topics, `<topic>.dlq.<function>`, as raw payloads (a payload that is no CloudEvent would block
 //! its own dead-letter topic otherwise). What a function itself rejects never comes here: it writes its own row.
 //!
-//! Runs twice without harm: a letter is stored once, by function and event id; an event its function handled after all is not
-//! stored.
+//! Runs twice without harm: a letter is stored once, by function and event id, and open again where its replay ended here too; an
+//! event its function handled after all is not stored.
 
 use axum::{
     Router,
@@ -68,7 +68,8 @@ async fn insert(app: &App, function: &str, payload: &[u8]) -> sqlx::Result<bool>
         "insert into dead_letters (id, consumer, dedupe, event_id, type, topic, origin, reason, payload)
          select $1, $2, $3, $4, $5, $6, 'daprd', $7, $8
          where not exists (select from processed_events where consumer = $2 and event_id = $4)
-         on conflict on constraint dead_letters_once do nothing",
+         on conflict on constraint dead_letters_once do update set state = 'open', reason = excluded.reason
+         where dead_letters.state = 'replayed'",
         Uuid::now_v7(),
         function,
         dedupe.to_string(),

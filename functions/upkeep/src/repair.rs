@@ -71,6 +71,9 @@ async fn unpublish_unclaimed(app: &App, settings: &Settings) -> sqlx::Result<u64
     .execute(&app.db)
     .await?
     .rows_affected();
+    let mut tx = app.db.begin().await?;
+    // A replay lowers the mark: locked first, so that what is read next is as the last replay left it.
+    sqlx::query!("select from marks where name = 'handled' for update").execute(&mut *tx).await?;
     sqlx::query!(
         "update marks set event_id = next.event_id from (
              select least(uuid_v7_floor(now() - interval '10 minutes'), (
@@ -83,8 +86,9 @@ async fn unpublish_unclaimed(app: &App, settings: &Settings) -> sqlx::Result<u64
          ) next
          where name = 'handled' and marks.event_id < next.event_id"
     )
-    .execute(&app.db)
+    .execute(&mut *tx)
     .await?;
+    tx.commit().await?;
     Ok(lost)
 }
 

@@ -15,9 +15,7 @@ const BATCH: i64 = 10_000;
 /// # Errors
 /// When the database is away; what was done stays done.
 pub async fn run(app: &App) -> sqlx::Result<()> {
-    let made = sqlx::query_scalar!(r#"select make_inbox_partitions(now(), now() + interval '6 weeks') as "made!""#)
-        .fetch_one(&app.db)
-        .await?;
+    let made = make_partitions(app).await?;
     let floor = sqlx::query_scalar!(
         r#"update marks set event_id = greatest(marks.event_id, least(
                uuid_v7_floor(date_trunc('week', now() - make_interval(days => $1))),
@@ -72,4 +70,50 @@ pub async fn run(app: &App) -> sqlx::Result<()> {
         "upkeep: retention made {made} partitions, dropped {dropped}, deleted {deleted} rows"
     );
     Ok(())
+}
+
+/// Makes the partitions of the weeks ahead. Where they come late (nothing ran for weeks) the default partition holds events of
+/// their weeks, with which PostgreSQL refuses to make them; these step aside meanwhile.
+async fn make_partitions(app: &App) -> sqlx::Result<i32> {
+    let mut tx = app.db.begin().await?;
+    let late = sqlx::query_scalar!(
+        r#"select exists (select from processed_events_default
+                          where event_id >= uuid_v7_floor(date_trunc('week', now() at time zone 'UTC') at time zone 'UTC')
+                            and event_id < uuid_v7_floor(now() + interval '7 weeks')) as "late!""#
+    )
+    .fetch_one(&mut *tx)
+    .await?;
+    if late {
+        // Whoever claims now waits, and finds its partition.
+        sqlx::query!("lock table processed_events_default in access exclusive mode").execute(&mut *tx).await?;
+    }
+    let aside = sqlx::query!(
+        "delete from processed_events_default
+         where $1 and event_id >= uuid_v7_floor(date_trunc('week', now() at time zone 'UTC') at time zone 'UTC')
+           and event_id < uuid_v7_floor(now() + interval '7 weeks')
+         returning consumer, event_id, processed_at",
+        late
+    )
+    .fetch_all(&mut *tx)
+    .await?;
+    let made = sqlx::query_scalar!(r#"select make_inbox_partitions(now(), now() + interval '6 weeks') as "made!""#)
+        .fetch_one(&mut *tx)
+        .await?;
+    let (mut consumers, mut ids, mut times) = (Vec::new(), Vec::new(), Vec::new());
+    for row in aside {
+        consumers.push(row.consumer);
+        ids.push(row.event_id);
+        times.push(row.processed_at);
+    }
+    sqlx::query!(
+        "insert into processed_events (consumer, event_id, processed_at)
+         select * from unnest($1::text[], $2::uuid[], $3::timestamptz[])",
+        &consumers,
+        &ids,
+        &times
+    )
+    .execute(&mut *tx)
+    .await?;
+    tx.commit().await?;
+    Ok(made)
 }

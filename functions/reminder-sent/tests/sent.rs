@@ -1,0 +1,94 @@
+//! `reminder.sent` through the door: marks the version it speaks of, and tells the story.
+
+use axum::{Router, http::StatusCode};
+use chrono::Utc;
+use serde_json::Value;
+use shared::{
+    schema::{Channel, ReminderSent, TaskRef},
+    serve::complete,
+    testing::{app, count, deliver, deliver_at_once, emitted, reminder, task, user},
+};
+use sqlx::PgPool;
+use uuid::Uuid;
+
+fn routes(db: &PgPool) -> Router {
+    complete(reminder_sent::router(app(db)), app(db))
+}
+
+/// A reminder, and the event that says that its first version was sent.
+async fn sent(db: &PgPool) -> (Uuid, TaskRef, Value) {
+    let user = user(db).await;
+    let task = task(db, user).await;
+    let (remind_at, delivery_id) = (Utc::now(), Uuid::now_v7());
+    let reminder_id = reminder(db, &task, remind_at).await;
+    let (reminder_version, channel) = (1, Channel::Email);
+    let data = ReminderSent { task: task.clone(), reminder_id, remind_at, reminder_version, channel, delivery_id };
+    (reminder_id, task, emitted(db, &data).await)
+}
+
+async fn row(db: &PgPool, id: Uuid) -> (String, i32, Option<String>) {
+    sqlx::query_as("select state, version, cancel_reason from task_reminders where id = $1")
+        .bind(id)
+        .fetch_one(db)
+        .await
+        .unwrap()
+}
+
+async fn story(db: &PgPool) -> i64 {
+    count(db, "select count(*) from audit_logs where action = 'reminder.sent' and reminder_version = 1").await
+}
+
+async fn told(db: &PgPool) -> i64 {
+    count(db, "select count(*) from task_events where type = 'task.changed' and data->>'cause' = 'reminder.sent'").await
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn a_sent_reminder_is_marked_once_however_often_that_is_said(db: PgPool) {
+    let (id, task, event) = sent(&db).await;
+    assert_eq!(deliver_at_once(&routes(&db), &event, 20).await, 20);
+    assert_eq!(row(&db, id).await, ("sent".to_owned(), 1, None));
+    assert_eq!((story(&db).await, told(&db).await), (1, 1));
+    let detail: Value = sqlx::query_scalar("select detail from audit_logs").fetch_one(&db).await.unwrap();
+    assert_eq!((&detail["channel"], &detail["delivery_id"]), (&"email".into(), &event["data"]["delivery_id"]));
+    let changed: Value =
+        sqlx::query_scalar("select data from task_events where type = 'task.changed'").fetch_one(&db).await.unwrap();
+    assert_eq!(changed["task_id"], task.task_id.to_string());
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn one_that_was_given_up_and_went_out_after_all_is_sent(db: PgPool) {
+    let (id, _, event) = sent(&db).await;
+    sqlx::query("update task_reminders set state = 'failed'").execute(&db).await.unwrap();
+    assert_eq!(deliver(&routes(&db), &event).await, StatusCode::OK);
+    assert_eq!(row(&db, id).await.0, "sent");
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn word_that_comes_after_a_move_changes_nothing_but_the_story(db: PgPool) {
+    let (id, _, event) = sent(&db).await;
+    sqlx::query("update task_reminders set version = 2, remind_at = now() + interval '1 day'")
+        .execute(&db)
+        .await
+        .unwrap();
+    assert_eq!(deliver(&routes(&db), &event).await, StatusCode::OK);
+    assert_eq!(row(&db, id).await, ("scheduled".to_owned(), 2, None));
+    assert_eq!((story(&db).await, told(&db).await), (1, 1));
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn word_that_comes_after_a_cancel_leaves_it_cancelled(db: PgPool) {
+    let (id, _, event) = sent(&db).await;
+    let cancel = "update task_reminders set version = 2, state = 'cancelled', cancel_reason = 'user'";
+    sqlx::query(cancel).execute(&db).await.unwrap();
+    assert_eq!(deliver(&routes(&db), &event).await, StatusCode::OK);
+    assert_eq!(row(&db, id).await, ("cancelled".to_owned(), 2, Some("user".to_owned())));
+    assert_eq!(story(&db).await, 1);
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn it_marks_no_other_reminder(db: PgPool) {
+    let (id, task, event) = sent(&db).await;
+    let other = reminder(&db, &task, Utc::now()).await;
+    assert_eq!(deliver(&routes(&db), &event).await, StatusCode::OK);
+    assert_eq!((row(&db, id).await.0.as_str(), row(&db, other).await.0.as_str()), ("sent", "scheduled"));
+}

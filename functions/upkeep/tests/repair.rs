@@ -1,0 +1,159 @@
+//! Repair without a daprd: what it does in the database, and that it says what it could not do.
+
+use std::time::Duration;
+
+use serde_json::Value;
+use shared::{
+    schema::TaskCreated,
+    testing::{app, emitted, reminder, task, user},
+};
+use sqlx::PgPool;
+use upkeep::repair::{Settings, run};
+use uuid::Uuid;
+
+/// Repairs; what goes through daprd fails in these tests.
+async fn repair(db: &PgPool) -> String {
+    let settings = Settings { repair_interval_seconds: 300, repair_after_seconds: 120 };
+    format!("{:#}", run(&app(db), &settings).await.unwrap_err())
+}
+
+/// An event that was committed and published so many minutes ago.
+async fn event(db: &PgPool, minutes: i32) -> Uuid {
+    let user = user(db).await;
+    let task = task(db, user).await;
+    let id: Uuid = id(&emitted(db, &TaskCreated { task }).await);
+    sqlx::query_scalar(
+        "update task_events
+         set id = overlay(id::text placing left(uuid_v7_floor(now() - make_interval(mins => $2))::text, 13) from 1)::uuid,
+             published_at = now() - make_interval(mins => $2) + interval '1 second'
+         where id = $1 returning id",
+    )
+    .bind(id)
+    .bind(minutes)
+    .fetch_one(db)
+    .await
+    .unwrap()
+}
+
+fn id(event: &Value) -> Uuid {
+    event["id"].as_str().unwrap().parse().unwrap()
+}
+
+async fn claim(db: &PgPool, consumer: &str, id: Uuid) {
+    let claim = "insert into processed_events (consumer, event_id) values ($1, $2)";
+    sqlx::query(claim).bind(consumer).bind(id).execute(db).await.unwrap();
+}
+
+async fn unpublished(db: &PgPool) -> Vec<Uuid> {
+    sqlx::query_scalar("select id from task_events where published_at is null order by id").fetch_all(db).await.unwrap()
+}
+
+/// Before it everything is claimed.
+async fn mark(db: &PgPool) -> Uuid {
+    sqlx::query_scalar("select event_id from marks where name = 'handled'").fetch_one(db).await.unwrap()
+}
+
+async fn floor(db: &PgPool, minutes: i32) -> Uuid {
+    sqlx::query_scalar("select uuid_v7_floor(now() - make_interval(mins => $1))")
+        .bind(minutes)
+        .fetch_one(db)
+        .await
+        .unwrap()
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn what_its_function_never_claimed_is_published_again_and_nothing_else(db: PgPool) {
+    let (lost, handled, others, fresh) =
+        (event(&db, 20).await, event(&db, 19).await, event(&db, 18).await, event(&db, 1).await);
+    claim(&db, "task-created", handled).await;
+    claim(&db, "task-updated", others).await;
+    assert!(repair(&db).await.contains("publish"));
+    assert_eq!(unpublished(&db).await, [lost, others]);
+    assert!(fresh > others);
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn the_mark_stops_before_what_is_not_claimed_and_stays_ten_minutes_behind(db: PgPool) {
+    let (first, second, third) = (event(&db, 40).await, event(&db, 30).await, event(&db, 20).await);
+    let before = mark(&db).await;
+    claim(&db, "task-created", first).await;
+    claim(&db, "task-created", third).await;
+    repair(&db).await;
+    assert_eq!(mark(&db).await, second);
+    assert!(before < first);
+    // Its publication is still on its way: the mark waits for it.
+    assert_eq!(unpublished(&db).await, [second]);
+    repair(&db).await;
+    assert_eq!(mark(&db).await, second);
+    claim(&db, "task-created", second).await;
+    repair(&db).await;
+    let behind = mark(&db).await;
+    assert!(floor(&db, 11).await < behind && behind <= floor(&db, 10).await && third < behind);
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn the_mark_never_goes_back(db: PgPool) {
+    repair(&db).await;
+    let ahead = floor(&db, -60).await;
+    sqlx::query("update marks set event_id = $1 where name = 'handled'").bind(ahead).execute(&db).await.unwrap();
+    repair(&db).await;
+    assert_eq!(mark(&db).await, ahead);
+}
+
+/// As an operator's replay does it, but for the publication, which is lost.
+async fn replay(conn: &mut sqlx::PgConnection, id: Uuid) {
+    let forget = "delete from processed_events where event_id = $1";
+    sqlx::query(forget).bind(id).execute(&mut *conn).await.unwrap();
+    let lower = "update marks set event_id = least(event_id, $1) where name = 'handled'";
+    sqlx::query(lower).bind(id).execute(&mut *conn).await.unwrap();
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn a_replayed_event_below_the_mark_is_found_again(db: PgPool) {
+    let old = event(&db, 45).await;
+    claim(&db, "task-created", old).await;
+    repair(&db).await;
+    assert!(old < mark(&db).await);
+    replay(&mut db.acquire().await.unwrap(), old).await;
+    repair(&db).await;
+    assert_eq!((unpublished(&db).await, mark(&db).await), (vec![old], old));
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn a_replay_while_repair_runs_is_not_passed_by_the_mark(db: PgPool) {
+    let old = event(&db, 45).await;
+    claim(&db, "task-created", old).await;
+    let mut tx = db.begin().await.unwrap();
+    replay(&mut tx, old).await;
+    let repairing = tokio::spawn({
+        let db = db.clone();
+        async move { repair(&db).await }
+    });
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(!repairing.is_finished());
+    tx.commit().await.unwrap();
+    repairing.await.unwrap();
+    assert!(mark(&db).await <= old);
+    repair(&db).await;
+    assert_eq!(unpublished(&db).await, [old]);
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn the_first_thing_that_could_not_be_repaired_is_told(db: PgPool) {
+    let lost = event(&db, 20).await;
+    let user = user(&db).await;
+    let task = task(&db, user).await;
+    reminder(&db, &task, chrono::Utc::now()).await;
+    assert!(repair(&db).await.contains("publish"));
+    claim(&db, "task-created", lost).await;
+    sqlx::query("update task_events set published_at = now()").execute(&db).await.unwrap();
+    // With nothing lost there is still the reminder, and the job of retention.
+    assert!(repair(&db).await.contains("schedule job"));
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn two_repairs_at_once_do_no_harm(db: PgPool) {
+    let lost = event(&db, 20).await;
+    tokio::join!(repair(&db), repair(&db), repair(&db));
+    assert_eq!((unpublished(&db).await, mark(&db).await <= lost), (vec![lost], true));
+}
