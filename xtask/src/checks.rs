@@ -14,7 +14,7 @@ use crate::{
     dapr, dev, kafka, mail,
     postgres::{self, Postgres},
     process::Run,
-    progress::say,
+    progress::{quietly, say},
     redis, root,
     topology::target_dir,
 };
@@ -46,8 +46,10 @@ pub fn test(filters: &[String]) -> anyhow::Result<()> {
     cargo(Command::new(CARGO).args(["build", "--workspace", "--bins", "--locked"]))?;
     cargo(Command::new(CARGO).args(["test", "--workspace", "--locked", "--no-run"]))?;
     say("running the tests");
-    // Only now: `#[sqlx::test]` makes a database on it for each test, but no statement can be checked against an empty one.
-    let tests = ["test", "--workspace", "--locked", "--"];
+    // `#[sqlx::test]` makes a database on it for each test. It has the schema because rustdoc, which looks for examples to
+    // test, expands the statements once more and holds them against it.
+    migrate(&postgres)?;
+    let tests = ["test", "--workspace", "--locked", "--no-fail-fast", "--"];
     cargo(Command::new(CARGO).args(tests).args(filters).env("DATABASE_URL", postgres.url("punctual")))
 }
 
@@ -65,15 +67,14 @@ pub fn prepare(check: bool) -> anyhow::Result<()> {
     fs::create_dir_all(&fresh)?;
     let postgres = scratch("prepare")?;
     cargo(Command::new(CARGO).args(["build", "--locked", "--package", "migrations", "--bins"]))?;
-    let url = postgres.url("punctual");
-    crate::progress::quietly(Command::new(target_dir().join("debug/migrate")).env("DATABASE_URL", &url))?;
+    migrate(&postgres)?;
     for members in ["functions", "migrations", "shared", "xtask"] {
         touch_sources(&root().join(members))?;
     }
     cargo(
         Command::new(CARGO)
             .args(["check", "--workspace", "--all-targets", "--locked"])
-            .env("DATABASE_URL", &url)
+            .env("DATABASE_URL", postgres.url("punctual"))
             .env("SQLX_OFFLINE", "false")
             .env("SQLX_OFFLINE_DIR", &fresh),
     )?;
@@ -124,6 +125,11 @@ fn scratch(name: &str) -> anyhow::Result<Postgres> {
     let postgres = Postgres::launch(&run)?;
     postgres.create_database("punctual")?;
     Ok(postgres)
+}
+
+fn migrate(postgres: &Postgres) -> anyhow::Result<()> {
+    quietly(Command::new(target_dir().join("debug/migrate")).env("DATABASE_URL", postgres.url("punctual")))?;
+    Ok(())
 }
 
 /// Makes cargo compile every member again, as sqlx's own tool does: by the time of their source files.
