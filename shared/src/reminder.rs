@@ -75,7 +75,7 @@ pub async fn align(app: &App, task_id: Uuid) -> Result<Aligned, Failure> {
     let rows = sqlx::query!(
         r#"select id, user_id, version, remind_at, job_id,
                   state = 'scheduled' and (fired_version is null or fired_version < version) as "live!"
-           from task_reminders where task_id = $1"#,
+           from task_reminders where task_id = $1 order by id"#,
         task_id
     )
     .fetch_all(&app.db)
