@@ -15,8 +15,8 @@ use dapr::dapr::proto::{
         job_failure_policy::Policy,
     },
     runtime::v1::{
-        BulkPublishRequest, BulkPublishRequestEntry, DeleteJobRequest, GetSecretRequest, GetStateRequest,
-        InvokeServiceRequest, Job, SaveStateRequest, ScheduleJobRequest, dapr_client::DaprClient,
+        BulkPublishRequest, BulkPublishRequestEntry, DeleteJobRequest, GetJobRequest, GetSecretRequest,
+        GetStateRequest, InvokeServiceRequest, Job, SaveStateRequest, ScheduleJobRequest, dapr_client::DaprClient,
     },
 };
 use prost_types::Any;
@@ -162,11 +162,7 @@ impl Sidecar {
         due: DateTime<Utc>,
         data: &serde_json::Value,
     ) -> Result<bool, SidecarError> {
-        match self.schedule(&self.reminders, at(due, job(name, data)), false).await {
-            Ok(()) => Ok(true),
-            Err(error) if error.status.code() == Code::AlreadyExists => Ok(false),
-            Err(error) => Err(error),
-        }
+        self.schedule_if_missing(&self.reminders, at(due, job(name, data))).await
     }
 
     /// Has this function called at `/job/<name>` at the times of `schedule` (cron with seconds, UTC), unless it already is.
@@ -175,10 +171,7 @@ impl Sidecar {
     /// When it is not known to be scheduled.
     pub async fn repeat(&self, name: &str, schedule: &str) -> Result<(), SidecarError> {
         let job = Job { schedule: Some(schedule.to_owned()), ..job(name, &serde_json::json!({})) };
-        match self.schedule(&self.own, job, false).await {
-            Err(error) if error.status.code() == Code::AlreadyExists => Ok(()),
-            other => other,
-        }
+        self.schedule_if_missing(&self.own, job).await.map(drop)
     }
 
     /// Removes a reminder job; one that is not there is fine.
@@ -251,6 +244,19 @@ impl Sidecar {
         let request = InvokeServiceRequest { id: self.reminder_due.clone(), message: Some(message) };
         let mut client = self.own.clone();
         within(DEADLINE, "invoke", client.invoke_service(request)).await.map(drop)
+    }
+
+    /// Looks first, because daprd and the scheduler log a job that is there already as an error.
+    async fn schedule_if_missing(&self, client: &Client, job: Job) -> Result<bool, SidecarError> {
+        let request = GetJobRequest { name: job.name.clone() };
+        if within(JOB_DEADLINE, "get job", client.clone().get_job(request)).await.is_ok() {
+            return Ok(false);
+        }
+        match self.schedule(client, job, false).await {
+            Ok(()) => Ok(true),
+            Err(error) if error.status.code() == Code::AlreadyExists => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     async fn schedule(&self, client: &Client, job: Job, overwrite: bool) -> Result<(), SidecarError> {
