@@ -4,6 +4,7 @@
 //!
 //! Nothing here is part of the product: blocking code on the standard library, Linux only.
 
+pub mod bench;
 pub mod checks;
 pub mod dapr;
 pub mod http;

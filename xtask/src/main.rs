@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use xtask::{checks, up};
+use xtask::{bench, checks, up};
 
 /// Runs, tests and maintains Punctual on this machine.
 #[derive(Parser)]
@@ -51,6 +51,8 @@ enum Command {
         /// Only tests whose name contains one of these
         filter: Vec<String>,
     },
+    /// Measure reminders, events and a function, beside Dapr alone
+    Bench(bench::Arguments),
     /// Write .sqlx again, which lets a build check its SQL without a database
     Prepare {
         /// Only say whether it is up to date
@@ -68,6 +70,7 @@ fn main() -> ExitCode {
         Command::Token { user, email, operator } => up::token(&user, &email, operator).map(|token| println!("{token}")),
         Command::Install => checks::install(),
         Command::Test { filter } => checks::test(&filter),
+        Command::Bench(arguments) => bench::bench(&arguments),
         Command::Prepare { check } => checks::prepare(check),
         Command::Manifests => checks::manifests(),
     };

@@ -1,0 +1,116 @@
+//! The load: requests over HTTP at a steady rate, whatever the answers take.
+
+use std::{
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    sync::atomic::{AtomicUsize, Ordering},
+    thread,
+    time::{Duration, Instant, SystemTime},
+};
+
+use anyhow::{Context as _, bail, ensure};
+
+use crate::http;
+
+/// Requests in flight at most. More would be needed only where an answer takes longer than this many intervals.
+const WORKERS: usize = 16;
+
+/// What was answered.
+#[derive(Clone, Debug)]
+pub(super) struct Answer {
+    pub(super) sent: SystemTime,
+    /// When its first line was there.
+    pub(super) received: SystemTime,
+}
+
+/// Posts JSON to a port of this machine, on a connection of its own.
+pub(super) fn post(port: u16, path: &str, token: Option<&str>, body: &str) -> anyhow::Result<Answer> {
+    let mut stream = http::connect(port)?;
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(Duration::from_secs(30)))?;
+    let authorization = token.map(|token| format!("authorization: Bearer {token}\r\n")).unwrap_or_default();
+    let request = format!(
+        "POST {path} HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\nconnection: close\r\n{authorization}\
+         content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let sent = SystemTime::now();
+    stream.write_all(request.as_bytes())?;
+    let mut answer = BufReader::new(stream);
+    let mut line = String::new();
+    answer.read_line(&mut line)?;
+    let received = SystemTime::now();
+    let mut rest = String::new();
+    answer.read_to_string(&mut rest)?;
+    let status: u16 = line.split(' ').nth(1).and_then(|status| status.parse().ok()).context("not an HTTP answer")?;
+    ensure!((200..300).contains(&status), "POST {path} was answered {status}: {}", rest.trim_end());
+    Ok(Answer { sent, received })
+}
+
+/// Sends `count` requests, one each `every`, and gives back their results in order. A slow answer delays no other request;
+/// a rate that could not be kept is an error, because what was measured would be something else.
+pub(super) fn steadily<T: Send>(
+    count: usize,
+    every: Duration,
+    send: impl Fn(usize) -> anyhow::Result<T> + Sync,
+) -> anyhow::Result<Vec<T>> {
+    let next = AtomicUsize::new(0);
+    let began = Instant::now();
+    let work = || {
+        let mut done = Vec::new();
+        loop {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            if index >= count {
+                return Ok(done);
+            }
+            let slot = every * u32::try_from(index)?;
+            thread::sleep(slot.saturating_sub(began.elapsed()));
+            done.push((index, send(index)?));
+        }
+    };
+    let results: Vec<anyhow::Result<Vec<(usize, T)>>> = thread::scope(|scope| {
+        let workers: Vec<_> = (0..WORKERS).map(|_| scope.spawn(work)).collect();
+        let join =
+            |worker: thread::ScopedJoinHandle<'_, _>| worker.join().unwrap_or_else(|_| bail!("a sender panicked"));
+        workers.into_iter().map(join).collect()
+    });
+    let planned = every * u32::try_from(count)?;
+    ensure!(
+        began.elapsed() < planned.mul_f64(1.1) + Duration::from_secs(1),
+        "{count} requests took {:.1} s and not {:.1} s: this machine does not keep that rate",
+        began.elapsed().as_secs_f32(),
+        planned.as_secs_f32()
+    );
+    let mut all: Vec<(usize, T)> =
+        results.into_iter().collect::<anyhow::Result<Vec<_>>>()?.into_iter().flatten().collect();
+    all.sort_by_key(|(index, _)| *index);
+    Ok(all.into_iter().map(|(_, result)| result).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slow_answer_delays_no_other_request() {
+        let began = Instant::now();
+        let sent = steadily(20, Duration::from_millis(10), |index| {
+            let at = began.elapsed();
+            thread::sleep(Duration::from_millis(if index == 0 { 150 } else { 0 }));
+            Ok((index, at))
+        });
+        let sent = sent.unwrap();
+        assert_eq!(sent.iter().map(|(index, _)| *index).collect::<Vec<_>>(), (0..20).collect::<Vec<_>>());
+        assert!(sent.iter().all(|(index, at)| *at >= Duration::from_millis(10) * *index as u32));
+        assert!(sent[5].1 < Duration::from_millis(150), "request 5 waited for request 0: {:?}", sent[5].1);
+    }
+
+    #[test]
+    fn a_rate_that_was_not_kept_is_an_error() {
+        let slow = |_| {
+            thread::sleep(Duration::from_millis(100));
+            Ok(())
+        };
+        let error = steadily(16 * 15, Duration::from_micros(100), slow).unwrap_err().to_string();
+        assert!(error.contains("does not keep that rate"), "{error}");
+    }
+}

@@ -1,0 +1,111 @@
+//! How late reminders are, beside bare jobs due between them.
+
+use std::{thread, time::Duration};
+
+use anyhow::{Context as _, bail, ensure};
+
+use super::{
+    bare::Bare,
+    planned::Planned,
+    product::Product,
+    sample::{Sample, milliseconds, numbers},
+};
+use crate::mail::{self, Message};
+
+/// The pace at which tasks are created and bare jobs scheduled, well before the first is due.
+const PREPARE: Duration = Duration::from_millis(20);
+const LIMIT: Duration = Duration::from_secs(60);
+const TITLE: &str = "bench reminder";
+
+/// Milliseconds after the planned time.
+pub(super) struct Reminders {
+    /// The job's callback became `reminder.due` (`task_reminders.fired_at`).
+    pub(super) fired: Sample,
+    /// The mail server had accepted the message (`notification_deliveries.sent_at`).
+    pub(super) sent: Sample,
+    /// From the beginning of the attempt (`started_at`) to that.
+    pub(super) attempt: Sample,
+    /// Bare jobs, due halfway between two reminders.
+    pub(super) bare: Sample,
+    /// Bare jobs before that, on the otherwise idle run.
+    pub(super) bare_alone: Sample,
+    /// Messages that the mail server has from before their time, by its own clock.
+    pub(super) mailed_early: usize,
+}
+
+/// `count` reminders that become due over `spread`.
+pub(super) fn measure(product: &Product<'_>, bare: &Bare, count: usize, spread: Duration) -> anyhow::Result<Reminders> {
+    let postgres = &product.topology.postgres;
+    let every = spread / u32::try_from(count)?;
+    let preparation = PREPARE * u32::try_from(count)? + Duration::from_secs(3);
+    let bare_alone = bare.jobs("alone", &Planned::spread(postgres, count, preparation, every)?, PREPARE)?;
+
+    let lead = preparation + Duration::from_secs(7); // until the last one is armed
+    let all = Planned::spread(postgres, count * 2, lead, every / 2)?;
+    let ours: Vec<Planned> = all.iter().step_by(2).cloned().collect();
+    let theirs: Vec<Planned> = all.into_iter().skip(1).step_by(2).collect();
+    let bare = thread::scope(|scope| {
+        let bare = scope.spawn(|| bare.jobs("beside", &theirs, PREPARE));
+        client_side(product, &ours)?;
+        bare.join().unwrap_or_else(|_| bail!("the bare arm panicked"))
+    })?;
+
+    let lateness = product.sql(&format!(
+        "select extract(epoch from fired_at - reminder.remind_at) * 1000,
+                extract(epoch from sent_at - reminder.remind_at) * 1000,
+                extract(epoch from sent_at - started_at) * 1000
+         from task_reminders reminder
+         join notification_deliveries delivery on delivery.reminder_id = reminder.id
+         join tasks task on task.id = reminder.task_id where title like '{TITLE} %'"
+    ))?;
+    let lateness = numbers::<3>(&lateness)?;
+    Ok(Reminders {
+        fired: lateness.iter().map(|[fired, ..]| *fired).collect(),
+        sent: lateness.iter().map(|[_, sent, _]| *sent).collect(),
+        attempt: lateness.iter().map(|[.., attempt]| *attempt).collect(),
+        bare,
+        bare_alone,
+        mailed_early: mailed(product, &ours)?.early(),
+    })
+}
+
+fn client_side(product: &Product<'_>, planned: &[Planned]) -> anyhow::Result<()> {
+    let count = planned.len();
+    let (first, last) = planned.first().zip(planned.last()).context("no reminders to measure")?;
+    super::client::steadily(count, PREPARE, |index| product.create(TITLE, index, Some(&planned[index].text)))?;
+    let armed = format!(
+        "select count(*) from task_reminders reminder join tasks task on task.id = task_id
+         where title like '{TITLE} %' and job_id is not null"
+    );
+    product.wait_for("reminders armed", &armed, count, first.ahead())?;
+    ensure!(!first.ahead().is_zero(), "reminders were armed only when they were due: this machine is too busy");
+    let sent = format!(
+        "select count(*) from notification_deliveries delivery join tasks task on task.id = task_id
+         where title like '{TITLE} %' and delivery.state = 'sent'"
+    );
+    product.wait_for("reminders sent", &sent, count, last.ahead() + LIMIT)
+}
+
+/// When the mail server kept each message, after its planned time; each reminder has exactly one.
+fn mailed(product: &Product<'_>, planned: &[Planned]) -> anyhow::Result<Sample> {
+    let mut messages = vec![0; planned.len()];
+    let subject = format!("Reminder: {TITLE} ");
+    let mut lateness = Vec::new();
+    for message in mail::messages(&product.topology.mail_dir) {
+        let Some(index) = message.header("subject").and_then(|found| found.strip_prefix(&subject)?.parse().ok()) else {
+            continue;
+        };
+        let index: usize = index;
+        *messages.get_mut(index).context("a message of no reminder")? += 1;
+        lateness.push(milliseconds(planned[index].at, kept(&message).context("a message without a time")?));
+    }
+    let wrong = messages.iter().filter(|count| **count != 1).count();
+    ensure!(wrong == 0, "{wrong} of {} reminders have not exactly one message", planned.len());
+    Ok(lateness.into_iter().collect())
+}
+
+/// The SMTP catcher names a file by the nanosecond.
+fn kept(message: &Message) -> Option<std::time::SystemTime> {
+    let nanoseconds = message.path.file_name()?.to_str()?.split('-').next()?.parse().ok()?;
+    Some(std::time::SystemTime::UNIX_EPOCH + Duration::from_nanos(nanoseconds))
+}
