@@ -22,7 +22,10 @@ use lettre::{
 use percent_encoding::percent_decode_str;
 use reqwest::Url;
 use secrecy::{ExposeSecret as _, SecretString};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::{
+    net::TcpStream,
+    time::{Instant, timeout, timeout_at},
+};
 
 use super::{Email, EmailConfig, SendError, config, message, record};
 
@@ -122,10 +125,21 @@ impl Smtp {
             _ => None,
         };
         let server = (self.host.as_str(), self.port);
-        let mut connection =
-            AsyncSmtpConnection::connect_tokio1(server, Some(self.deadline / 2), &hello, implicit, None)
+        let mut connection = if implicit.is_some() {
+            AsyncSmtpConnection::connect_tokio1(server, Some(self.deadline / 2), &hello, implicit, None).await
+        } else {
+            // lettre writes the body and its final dot apart: with Nagle's algorithm the dot waits for the acknowledgement of the
+            // body, which the other side delays by 40 ms. It sets no option on a stream it opens.
+            let stream = timeout(self.deadline / 2, TcpStream::connect(server))
                 .await
-                .map_err(|error| refusal("connect", &error))?;
+                .map_err(|_| SendError::transient("smtp connect: the server could not be reached in time"))?
+                .and_then(|stream| stream.set_nodelay(true).map(|()| stream))
+                .map_err(|_| {
+                    SendError::transient("smtp connect: the server could not be reached, or closed the connection")
+                })?;
+            AsyncSmtpConnection::connect_with_transport(Box::new(stream), &hello).await
+        }
+        .map_err(|error| refusal("connect", &error))?;
         match &self.tls {
             Tls::Required(parameters) => connection.starttls(parameters.clone(), &hello).await,
             Tls::Opportunistic(parameters) if connection.can_starttls() => {
