@@ -65,7 +65,8 @@ fn the_embedded_process_subscribes_to_each_topic_once() {
         let kinds: Vec<EventType> = EventType::ALL.into_iter().filter(|kind| kind.topic() == topic).collect();
         let letters = format!("{topic}.dlq.punctual");
         yaml += &subscription(topic, "punctual", topic, &kinds, &letters);
-        yaml += &dead_letters("punctual", &letters, &format!("{topic}-punctual")).replace(&format!("/{topic}-punctual"), "/punctual");
+        yaml += &dead_letters("punctual", &letters, &format!("{topic}-punctual"))
+            .replace(&format!("/{topic}-punctual"), "/punctual");
     }
     hold("dapr/subscriptions-embedded/subscriptions.yaml", &yaml);
 }
