@@ -33,3 +33,6 @@ async fn handle(app: App, event: Event<TaskCompleted>) -> Result<(), Failure> {
     tx.emit(&TaskChanged { task: event.data.task, cause: TaskCompleted::TYPE }).await?;
     tx.commit(&app).await
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,164 @@
+//! Occurrence n makes occurrence n+1 once.
+
+use axum::{Router, http::StatusCode};
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+use shared::{
+    schema::TaskRef,
+    serve::complete,
+    testing::{app, count, deliver, deliver_at_once, handed_over, task, user},
+};
+use sqlx::PgPool;
+use uuid::Uuid;
+
+use super::{DAILY, Repeats, at, completed, event, set, successors};
+
+fn routes(db: &PgPool) -> Router {
+    complete(crate::router(app(db)), app(db))
+}
+
+/// Delivers a completion of the task.
+async fn complete_once(db: &PgPool, task: &TaskRef) {
+    assert_eq!(deliver(&routes(db), &event(db, task).await).await, StatusCode::OK);
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn a_completion_makes_one_successor_however_often_it_is_delivered(db: PgPool) {
+    let task = completed(&db, DAILY).await;
+    sqlx::raw_sql(
+        "insert into task_tags (id, user_id, name) select gen_random_uuid(), user_id, 'health' from tasks;
+         insert into task_tags (id, user_id, name) select gen_random_uuid(), user_id, 'other' from tasks;
+         insert into task_tag_associations select tasks.id, task_tags.id from tasks, task_tags where name = 'health'",
+    )
+    .execute(&db)
+    .await
+    .unwrap();
+    let event = event(&db, &task).await;
+    assert_eq!(deliver_at_once(&routes(&db), &event, 30).await, 30);
+
+    let [(2, successor, due)] = successors(&db).await[..] else { panic!("{:?}", successors(&db).await) };
+    // 09:00 again, in summer time.
+    assert_eq!(due, at("2099-03-29T07:00:00Z"));
+    let [done, next] = [task.task_id, successor].map(async |id| -> Value {
+        sqlx::query_scalar("select to_jsonb(tasks) from tasks where id = $1").bind(id).fetch_one(&db).await.unwrap()
+    });
+    let (done, next) = (done.await, next.await);
+    for same in ["user_id", "title", "description", "priority", "time_zone", "series_id", "recurrence_start"] {
+        assert_eq!(done[same], next[same], "{same}");
+    }
+    assert_eq!((&next["version"], &next["completed"], &next["completed_at"]), (&1.into(), &false.into(), &Value::Null));
+    assert_eq!(next["next_occurrence_at"], "2099-03-30T07:00:00+00:00");
+    let tags: Vec<String> =
+        sqlx::query_scalar("select name from task_tags join task_tag_associations on tag_id = id where task_id = $1")
+            .bind(successor)
+            .fetch_all(&db)
+            .await
+            .unwrap();
+    assert_eq!(tags, ["health"]);
+
+    let created: Uuid =
+        sqlx::query_scalar("select id from task_events where type = 'task.created'").fetch_one(&db).await.unwrap();
+    let created = handed_over(&db, created).await;
+    assert_eq!(created["subject"], successor.to_string());
+    assert_eq!(created["data"]["version"], 1);
+    assert_eq!(created["traceparent"], event["traceparent"]);
+    assert_eq!(count(&db, "select count(*) from task_events where type = 'task.changed'").await, 1);
+    let told: Value = sqlx::query_scalar("select detail->'successor' from audit_logs").fetch_one(&db).await.unwrap();
+    assert_eq!(told, successor.to_string());
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn two_events_of_one_completion_at_once_make_one_successor(db: PgPool) {
+    let task = completed(&db, DAILY).await;
+    let (first, second, routes) = (event(&db, &task).await, event(&db, &task).await, routes(&db));
+    let both = tokio::join!(deliver(&routes, &first), deliver(&routes, &second));
+    assert_eq!(both, (StatusCode::OK, StatusCode::OK));
+    assert_eq!(successors(&db).await.len(), 1);
+    assert_eq!(count(&db, "select count(*) from task_events where type = 'task.created'").await, 1);
+    assert_eq!(count(&db, "select count(*) from audit_logs where action = 'task.completed'").await, 2);
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn completed_reopened_and_completed_again_it_has_one_successor(db: PgPool) {
+    let task = completed(&db, DAILY).await;
+    complete_once(&db, &task).await;
+    set(&db, &task, "completed = false").await;
+    set(&db, &task, "completed = true").await;
+    complete_once(&db, &task).await;
+    assert_eq!(successors(&db).await.len(), 1);
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn a_task_reopened_meanwhile_has_its_successor_when_it_is_completed_for_good(db: PgPool) {
+    let task = completed(&db, DAILY).await;
+    set(&db, &task, "completed = false").await;
+    complete_once(&db, &task).await;
+    assert!(successors(&db).await.is_empty());
+    set(&db, &task, "completed = true, completed_at = '2099-03-28T07:00:00Z'").await;
+    complete_once(&db, &task).await;
+    assert_eq!(successors(&db).await.len(), 1);
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn a_task_deleted_meanwhile_has_no_successor(db: PgPool) {
+    let task = completed(&db, DAILY).await;
+    sqlx::query("delete from tasks").execute(&db).await.unwrap();
+    complete_once(&db, &task).await;
+    assert!(successors(&db).await.is_empty());
+    assert_eq!(count(&db, "select count(*) from audit_logs where action = 'task.completed'").await, 1);
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn a_deleted_successor_does_not_return(db: PgPool) {
+    let task = completed(&db, DAILY).await;
+    complete_once(&db, &task).await;
+    sqlx::query("delete from tasks where occurrence = 2").execute(&db).await.unwrap();
+    complete_once(&db, &task).await;
+    assert!(successors(&db).await.is_empty());
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn the_end_of_january_is_the_end_of_february_and_the_31st_of_march(db: PgPool) {
+    let (due, completed_at) = ("2099-01-31T08:00:00Z", "2099-01-30T08:00:00Z");
+    let mut task = completed(&db, Repeats { kind: "monthly", due, completed: completed_at, ..DAILY }).await;
+    for n in 0..2 {
+        complete_once(&db, &task).await;
+        task.task_id = successors(&db).await[n].1;
+        set(&db, &task, "completed = true, completed_at = due_at - interval '1 day'").await;
+    }
+    let dues: Vec<DateTime<Utc>> = successors(&db).await.into_iter().map(|(.., due)| due).collect();
+    assert_eq!(dues, [at("2099-02-28T08:00:00Z"), at("2099-03-31T07:00:00Z")]);
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn counted_from_the_completion_the_day_after_it_comes_next(db: PgPool) {
+    let task = completed(&db, Repeats { anchor: "completion", completed: "2099-03-30T20:00:00Z", ..DAILY }).await;
+    complete_once(&db, &task).await;
+    assert_eq!(successors(&db).await[0].2, at("2099-03-31T07:00:00Z"));
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn what_does_not_repeat_or_has_ended_has_no_successor(db: PgPool) {
+    let ended = completed(&db, Repeats { kind: "custom", rule: Some("FREQ=DAILY;COUNT=1"), ..DAILY }).await;
+    complete_once(&db, &ended).await;
+    let user = user(&db).await;
+    let once = task(&db, user).await;
+    set(&db, &once, "completed = true").await;
+    complete_once(&db, &once).await;
+    assert!(successors(&db).await.is_empty());
+    assert_eq!(count(&db, "select count(*) from task_events where type = 'task.created'").await, 0);
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn a_row_that_no_command_writes_is_a_fault_and_leaves_nothing(db: PgPool) {
+    let task = completed(&db, DAILY).await;
+    set(&db, &task, "time_zone = 'Mars/Olympus'").await;
+    let event = event(&db, &task).await;
+    for _ in 0..4 {
+        assert_eq!(deliver(&routes(&db), &event).await, StatusCode::SERVICE_UNAVAILABLE);
+    }
+    assert_eq!(deliver(&routes(&db), &event).await, StatusCode::OK);
+    assert!(successors(&db).await.is_empty());
+    assert_eq!(count(&db, "select count(*) from task_occurrences").await, 1);
+    assert_eq!(count(&db, "select count(*) from dead_letters where reason like '%unknown time zone%'").await, 1);
+}
