@@ -1,0 +1,161 @@
+//! A job's callback becomes `reminder.due`, once per version and never early.
+
+use std::time::Duration;
+
+use axum::{body::Body, http::Request, http::StatusCode};
+use chrono::{DateTime, Utc};
+use serde_json::{Value, json};
+use shared::testing::{count, handed_over, post};
+use sqlx::PgPool;
+use tower::ServiceExt as _;
+use uuid::Uuid;
+
+use super::{Folder, call, due, execute, step, story, with_files};
+
+async fn events(db: &PgPool) -> i64 {
+    count(db, "select count(*) from task_events where type = 'reminder.due'").await
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn a_hundred_callbacks_at_once_fire_once(db: PgPool) {
+    let routes = with_files(&db, &Folder::new());
+    let at = Utc::now() - chrono::Duration::seconds(3);
+    let (id, task) = due(&db, at).await;
+    let mut calls = tokio::task::JoinSet::new();
+    for _ in 0..100 {
+        let routes = routes.clone();
+        calls.spawn(async move { call(&routes, id, 1).await });
+    }
+    assert!(calls.join_all().await.into_iter().all(|status| status == StatusCode::OK));
+    assert_eq!(story(&db).await, [step("reminder.fired", None)]);
+    let event: Uuid = sqlx::query_scalar("select id from task_events").fetch_one(&db).await.unwrap();
+    let event = handed_over(&db, event).await;
+    assert_eq!((&event["type"], &event["subject"]), (&json!("reminder.due"), &json!(task.task_id)));
+    assert_eq!(event["data"]["reminder_id"], json!(id));
+    assert_eq!((&event["data"]["reminder_version"], &event["data"]["title"]), (&json!(1), &json!(task.title)));
+    let remind_at: DateTime<Utc> = event["data"]["remind_at"].as_str().unwrap().parse().unwrap();
+    assert_eq!(remind_at.timestamp_micros(), at.timestamp_micros());
+    let late: i64 =
+        sqlx::query_scalar("select (detail->>'late_ms')::bigint from audit_logs").fetch_one(&db).await.unwrap();
+    assert!((3_000..30_000).contains(&late), "{late}");
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn a_version_that_has_passed_fires_nothing_and_leaves_one_line_that_says_why(db: PgPool) {
+    let routes = with_files(&db, &Folder::new());
+    for (change, reason) in [
+        ("update task_reminders set version = 2, remind_at = now() + interval '1 day'", "moved"),
+        ("update task_reminders set version = 2, fired_version = 2", "moved"),
+        ("update task_reminders set version = 2, state = 'cancelled', cancel_reason = 'user'", "user"),
+        ("update task_reminders set version = 2, state = 'cancelled', cancel_reason = 'completed'", "completed"),
+        ("update task_reminders set version = 2, state = 'cancelled', cancel_reason = 'deleted'", "deleted"),
+        ("update task_reminders set state = 'failed'", "failed"),
+        // By an application that knows of no reminders.
+        ("update tasks set completed = true", "completed"),
+        ("delete from tasks", "deleted"),
+    ] {
+        execute(&db, "delete from audit_logs; delete from task_reminders; delete from task_events").await;
+        let (id, _) = due(&db, Utc::now()).await;
+        execute(&db, change).await;
+        for _ in 0..3 {
+            assert_eq!(call(&routes, id, 1).await, StatusCode::OK, "{change}");
+        }
+        assert_eq!(story(&db).await, [step("reminder.skipped", Some(reason))], "{change}");
+        assert_eq!(events(&db).await, 0, "{change}");
+    }
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn a_callback_that_comes_again_after_it_fired_is_no_part_of_the_story(db: PgPool) {
+    let routes = with_files(&db, &Folder::new());
+    let (id, _) = due(&db, Utc::now()).await;
+    for change in ["select", "update task_reminders set version = 2, remind_at = now() + interval '1 day'"] {
+        for _ in 0..2 {
+            assert_eq!(call(&routes, id, 1).await, StatusCode::OK);
+        }
+        assert_eq!((events(&db).await, story(&db).await), (1, vec![step("reminder.fired", None)]));
+        execute(&db, change).await;
+    }
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn each_version_fires_for_itself(db: PgPool) {
+    let routes = with_files(&db, &Folder::new());
+    let (id, _) = due(&db, Utc::now()).await;
+    call(&routes, id, 1).await;
+    execute(&db, "update task_reminders set version = 2, remind_at = now()").await;
+    for version in [1, 2, 3] {
+        assert_eq!(call(&routes, id, version).await, StatusCode::OK);
+    }
+    let versions: Vec<i32> = sqlx::query_scalar("select (data->>'reminder_version')::int from task_events order by id")
+        .fetch_all(&db)
+        .await
+        .unwrap();
+    assert_eq!(versions, [1, 2]);
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn a_callback_that_is_early_waits_for_the_clock_of_the_database(db: PgPool) {
+    let routes = with_files(&db, &Folder::new());
+    let (id, _) = due(&db, Utc::now() + chrono::Duration::milliseconds(900)).await;
+    assert_eq!(call(&routes, id, 1).await, StatusCode::OK);
+    assert_eq!(events(&db).await, 1);
+    assert_eq!(count(&db, "select count(*) from task_reminders where fired_at >= remind_at").await, 1);
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn what_is_cancelled_while_a_callback_waits_is_not_fired(db: PgPool) {
+    let routes = with_files(&db, &Folder::new());
+    let (id, _) = due(&db, Utc::now() + chrono::Duration::milliseconds(900)).await;
+    let waiting = tokio::spawn(async move { call(&routes, id, 1).await });
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    execute(&db, "update task_reminders set version = 2, state = 'cancelled', cancel_reason = 'user'").await;
+    assert_eq!(waiting.await.unwrap(), StatusCode::OK);
+    assert_eq!((events(&db).await, story(&db).await), (0, vec![step("reminder.skipped", Some("user"))]));
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn a_callback_that_is_far_too_early_is_armed_again_or_comes_again(db: PgPool) {
+    let routes = with_files(&db, &Folder::new());
+    let (id, _) = due(&db, Utc::now() + chrono::Duration::seconds(30)).await;
+    assert_eq!(call(&routes, id, 1).await, StatusCode::SERVICE_UNAVAILABLE); // no scheduler here
+    assert_eq!((events(&db).await, story(&db).await.len()), (0, 0));
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn send_now_fires_what_a_command_moved_to_now(db: PgPool) {
+    let routes = with_files(&db, &Folder::new());
+    let (id, _) = due(&db, Utc::now()).await;
+    for (version, fired) in [(2, 0), (1, 1), (1, 1)] {
+        let body = json!({"reminder_id": id, "version": version}).to_string();
+        assert_eq!(post(&routes, "/send-now", body).await, StatusCode::OK);
+        assert_eq!(events(&db).await, fired);
+    }
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn what_is_not_known_is_forgotten_and_what_is_not_ours_is_refused(db: PgPool) {
+    let routes = with_files(&db, &Folder::new());
+    let (id, _) = due(&db, Utc::now()).await;
+    assert_eq!(call(&routes, Uuid::now_v7(), 1).await, StatusCode::OK);
+    for (name, body) in [("reminder-1-1", "{}"), ("anything", "not JSON"), ("delivery-1-1", "null")] {
+        assert_eq!(post(&routes, &format!("/job/{name}"), body).await, StatusCode::OK, "{name}");
+    }
+    let unknown = format!("/job/delivery-{}-1", Uuid::new_v4());
+    assert_eq!(post(&routes, &unknown, "{}").await, StatusCode::OK);
+    let body: Value = json!({"reminder_id": id, "version": 1, "due_at": Utc::now()});
+    for path in [format!("/job/reminder-{id}-1"), "/send-now".to_owned()] {
+        let request = Request::post(path).header("content-type", "application/json");
+        let request = request.body(Body::from(body.to_string())).unwrap();
+        assert!(routes.clone().oneshot(request).await.unwrap().status().is_server_error());
+    }
+    assert_eq!((events(&db).await, story(&db).await.len()), (0, 0));
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn without_the_database_the_job_is_called_again(db: PgPool) {
+    let closed = sqlx::postgres::PgPoolOptions::new().connect_lazy_with(db.connect_options().as_ref().clone());
+    closed.close().await;
+    let (id, _) = due(&db, Utc::now()).await;
+    assert_eq!(call(&with_files(&closed, &Folder::new()), id, 1).await, StatusCode::SERVICE_UNAVAILABLE);
+}

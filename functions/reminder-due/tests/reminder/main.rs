@@ -1,0 +1,124 @@
+//! From the callback of a job to the message, on a real PostgreSQL and through the door. There is no daprd: what is armed, or kept in
+//! the state store, fails, which answers 503 and must lose nothing.
+
+mod deaths;
+mod fire;
+mod refusals;
+mod send;
+#[expect(dead_code, reason = "the tests of e-mail use all of it")]
+#[path = "../email/smtp_server.rs"]
+mod smtp_server;
+
+use std::{path::PathBuf, time::Duration};
+
+use axum::{Router, http::StatusCode};
+use chrono::{DateTime, Utc};
+use reminder_due::email::{EmailConfig, ProviderName};
+use serde_json::{Value, json};
+use shared::{
+    schema::TaskRef,
+    serve::complete,
+    testing::{app, handed_over, post, reminder, task, user},
+};
+use sqlx::PgPool;
+use uuid::Uuid;
+
+/// A folder of the test's own that goes with it.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Self {
+        Self(std::env::temp_dir().join(format!("punctual-reminder-{}", Uuid::new_v4())))
+    }
+
+    /// The messages in it.
+    fn messages(&self) -> Vec<String> {
+        let Ok(entries) = std::fs::read_dir(&self.0) else { return Vec::new() };
+        let paths =
+            entries.map(|entry| entry.unwrap().path()).filter(|path| path.extension().is_some_and(|e| e == "eml"));
+        paths.map(|path| std::fs::read_to_string(path).unwrap()).collect()
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn email(email_provider: ProviderName) -> EmailConfig {
+    EmailConfig {
+        email_provider,
+        email_from: "Punctual <reminders@punctual.example>".to_owned(),
+        smtp_url: None,
+        mail_dir: None,
+        resend_base_url: "http://127.0.0.1:9".to_owned(),
+        mailgun_base_url: "http://127.0.0.1:9".to_owned(),
+        mailgun_domain: None,
+        deadline: Duration::from_secs(2),
+    }
+}
+
+/// A process of the function that writes its mail into a folder: repeats overwrite, which is as good as a key.
+fn with_files(db: &PgPool, folder: &Folder) -> Router {
+    routes(db, EmailConfig { mail_dir: Some(folder.0.clone()), ..email(ProviderName::Files) })
+}
+
+/// A process of the function that sends its mail by SMTP, which knows no key.
+fn with_smtp(db: &PgPool, url: &str) -> Router {
+    routes(db, EmailConfig { smtp_url: Some(url.to_owned()), ..email(ProviderName::Smtp) })
+}
+
+fn routes(db: &PgPool, email: EmailConfig) -> Router {
+    complete(reminder_due::routes(app(db), email), app(db))
+}
+
+/// A reminder of an open task that is due at `at`.
+async fn due(db: &PgPool, at: DateTime<Utc>) -> (Uuid, TaskRef) {
+    let user = user(db).await;
+    let task = task(db, user).await;
+    (reminder(db, &task, at).await, task)
+}
+
+/// Calls the job of a version, as the scheduler does.
+async fn call(routes: &Router, id: Uuid, version: i32) -> StatusCode {
+    let job = json!({"reminder_id": id, "version": version, "due_at": Utc::now()});
+    post(routes, &format!("/job/reminder-{id}-{version}"), job.to_string()).await
+}
+
+/// A reminder that has just fired, and its `reminder.due` as daprd hands it over.
+async fn fired(db: &PgPool, routes: &Router) -> (Uuid, TaskRef, Value) {
+    let (id, task) = due(db, Utc::now()).await;
+    assert_eq!(call(routes, id, 1).await, StatusCode::OK);
+    let event =
+        sqlx::query_scalar("select id from task_events where type = 'reminder.due' and data->>'reminder_id' = $1");
+    let event: Uuid = event.bind(id.to_string()).fetch_one(db).await.unwrap();
+    (id, task, handed_over(db, event).await)
+}
+
+async fn execute(db: &PgPool, statement: &str) {
+    sqlx::raw_sql(sqlx::AssertSqlSafe(statement)).execute(db).await.unwrap();
+}
+
+/// The steps of the one reminder's story: action, and the reason where there is one.
+async fn story(db: &PgPool) -> Vec<(String, Option<String>)> {
+    sqlx::query_as("select action, detail->>'reason' from audit_logs order by id").fetch_all(db).await.unwrap()
+}
+
+fn step(action: &str, reason: Option<&str>) -> (String, Option<String>) {
+    (action.to_owned(), reason.map(str::to_owned))
+}
+
+/// The delivery: state, attempts, whether it was repeated, and why it is not sent.
+async fn delivery(db: &PgPool) -> (String, i32, bool, Option<String>) {
+    sqlx::query_as("select state, attempts, repeated, reason from notification_deliveries").fetch_one(db).await.unwrap()
+}
+
+async fn reminder_state(db: &PgPool) -> String {
+    sqlx::query_scalar("select state from task_reminders").fetch_one(db).await.unwrap()
+}
+
+/// How many times the world was told that it was sent.
+async fn sent_events(db: &PgPool) -> i64 {
+    shared::testing::count(db, "select count(*) from task_events where type = 'reminder.sent'").await
+}

@@ -1,0 +1,202 @@
+//! `reminder.due` becomes one message, if it is still wanted.
+
+use axum::http::StatusCode;
+use chrono::{DateTime, Utc};
+use serde_json::{Value, json};
+use shared::{
+    schema::{ReminderDue, TaskRef},
+    testing::{count, deliver, deliver_at_once, handed_over},
+};
+use sqlx::PgPool;
+use uuid::Uuid;
+
+use super::{
+    Folder, delivery, execute, fired, reminder_state, sent_events,
+    smtp_server::{SmtpServer, WILLING},
+    step, story, with_files, with_smtp,
+};
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn a_reminder_that_is_due_is_one_message_one_delivery_and_one_event(db: PgPool) {
+    let folder = Folder::new();
+    let routes = with_files(&db, &folder);
+    let (id, task, event) = fired(&db, &routes).await;
+    // The words are those of the moment it fired, whatever the attempt.
+    execute(&db, "update tasks set title = 'something else'").await;
+    for _ in 0..3 {
+        assert_eq!(deliver(&routes, &event).await, StatusCode::OK);
+    }
+    let messages = folder.messages();
+    assert_eq!(messages.len(), 1);
+    assert!(messages[0].contains("To: ada@example.com") && messages[0].contains("Subject: Reminder: call the dentist"));
+    assert_eq!(delivery(&db).await, ("sent".to_owned(), 1, false, None));
+    let (delivery_id, message_id): (Uuid, String) = sqlx::query_as(
+        "select id, provider_message_id from notification_deliveries where sent_at is not null and provider = 'files'",
+    )
+    .fetch_one(&db)
+    .await
+    .unwrap();
+    assert!(messages[0].contains(&message_id));
+    let sent: Uuid =
+        sqlx::query_scalar("select id from task_events where type = 'reminder.sent'").fetch_one(&db).await.unwrap();
+    let sent = handed_over(&db, sent).await;
+    assert_eq!(sent["traceparent"], event["traceparent"]);
+    let expected = json!({
+        "task_id": task.task_id, "user_id": task.user_id, "title": task.title, "version": task.version, "reminder_id": id,
+        "remind_at": event["data"]["remind_at"], "reminder_version": 1, "channel": "email", "delivery_id": delivery_id,
+    });
+    assert_eq!(sent["data"], expected);
+    let steps = ["reminder.fired", "reminder.sending", "reminder.due"].map(|action| step(action, None));
+    assert_eq!(story(&db).await, steps);
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn the_event_a_hundred_times_at_once_is_one_message(db: PgPool) {
+    let server = SmtpServer::start(WILLING).await;
+    let routes = with_smtp(&db, &server.url);
+    let (.., event) = fired(&db, &routes).await;
+    // Who comes while it is being sent is told to come again.
+    assert!(deliver_at_once(&routes, &event, 100).await >= 1);
+    assert_eq!(deliver(&routes, &event).await, StatusCode::OK);
+    assert_eq!((server.bodies().len(), sent_events(&db).await), (1, 1));
+    assert_eq!(delivery(&db).await, ("sent".to_owned(), 1, false, None));
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn more_reminders_at_once_than_connections_are_all_sent(db: PgPool) {
+    let server = SmtpServer::start(WILLING).await;
+    let routes = with_smtp(&db, &server.url);
+    let mut sends = tokio::task::JoinSet::new();
+    for _ in 0..20 {
+        let (.., event) = fired(&db, &routes).await;
+        let routes = routes.clone();
+        sends.spawn(async move { deliver(&routes, &event).await });
+    }
+    assert!(sends.join_all().await.into_iter().all(|status| status == StatusCode::OK));
+    assert_eq!((server.bodies().len(), sent_events(&db).await), (20, 20));
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn a_version_that_passed_between_firing_and_sending_is_not_sent(db: PgPool) {
+    for (change, reason) in [
+        ("update task_reminders set version = 2, remind_at = now() + interval '1 day'", "moved"),
+        ("update task_reminders set version = 2, state = 'cancelled', cancel_reason = 'user'", "user"),
+        ("update task_reminders set version = 2, state = 'cancelled', cancel_reason = 'completed'", "completed"),
+        (
+            "update task_reminders set version = 2, state = 'cancelled', cancel_reason = 'deleted'; delete from tasks",
+            "deleted",
+        ),
+    ] {
+        execute(&db, "delete from audit_logs; delete from task_reminders").await;
+        let folder = Folder::new();
+        let routes = with_files(&db, &folder);
+        let (.., event) = fired(&db, &routes).await;
+        execute(&db, change).await;
+        for _ in 0..2 {
+            assert_eq!(deliver(&routes, &event).await, StatusCode::OK, "{change}");
+        }
+        let expected =
+            [step("reminder.fired", None), step("reminder.skipped", Some(reason)), step("reminder.due", None)];
+        assert_eq!(story(&db).await, expected, "{change}");
+        assert_eq!((folder.messages().len(), sent_events(&db).await), (0, 0), "{change}");
+    }
+    assert_eq!(count(&db, "select count(*) from notification_deliveries").await, 0);
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn what_an_application_without_reminders_completed_or_deleted_is_not_sent(db: PgPool) {
+    for (change, reason) in [
+        ("update tasks set completed = true", "completed"),
+        ("delete from tasks", "deleted"),
+        ("delete from users", "deleted"),
+    ] {
+        execute(&db, "delete from notification_deliveries; delete from task_reminders").await;
+        let folder = Folder::new();
+        let routes = with_files(&db, &folder);
+        let (.., event) = fired(&db, &routes).await;
+        execute(&db, change).await;
+        for _ in 0..2 {
+            assert_eq!(deliver(&routes, &event).await, StatusCode::OK, "{change}");
+        }
+        assert_eq!(delivery(&db).await, ("skipped".to_owned(), 1, false, Some(reason.to_owned())), "{change}");
+        assert_eq!((folder.messages().len(), sent_events(&db).await), (0, 0), "{change}");
+        // Not failed: nobody wanted it.
+        assert_eq!(reminder_state(&db).await, "scheduled", "{change}");
+    }
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn what_was_cancelled_after_its_first_attempt_is_not_attempted_again(db: PgPool) {
+    let routes = with_smtp(&db, "smtp://127.0.0.1:9");
+    let (.., event) = fired(&db, &routes).await;
+    assert_eq!(deliver(&routes, &event).await, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(delivery(&db).await.0, "retrying");
+    execute(
+        &db,
+        "update notification_deliveries set next_attempt_at = now();
+                  update task_reminders set version = 2, state = 'cancelled', cancel_reason = 'completed'",
+    )
+    .await;
+    let server = SmtpServer::start(WILLING).await;
+    assert_eq!(deliver(&with_smtp(&db, &server.url), &event).await, StatusCode::OK);
+    assert_eq!(delivery(&db).await, ("skipped".to_owned(), 2, false, Some("completed".to_owned())));
+    assert!(server.bodies().is_empty());
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn a_reminder_that_another_database_fired_too_early_waits(db: PgPool) {
+    let folder = Folder::new();
+    let routes = with_files(&db, &folder);
+    let (.., event) = fired(&db, &routes).await;
+    // A standby took over whose clock is behind.
+    execute(&db, "update task_reminders set remind_at = now() + interval '1 second'").await;
+    assert_eq!(deliver(&routes, &event).await, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(folder.messages().is_empty());
+    tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+    assert_eq!(deliver(&routes, &event).await, StatusCode::OK);
+    assert_eq!((folder.messages().len(), delivery(&db).await.0.as_str()), (1, "sent"));
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn an_event_that_the_outbox_does_not_have_is_rejected_and_stands_in_nobodys_way(db: PgPool) {
+    let folder = Folder::new();
+    let routes = with_files(&db, &folder);
+    let (.., event) = fired(&db, &routes).await;
+    // On the topic, but not in a database that was restored to a moment before: there the reminder is still to fire.
+    execute(&db, "delete from task_events; update task_reminders set fired_version = null").await;
+    assert_eq!(deliver(&routes, &event).await, StatusCode::OK);
+    assert!(folder.messages().is_empty());
+    assert_eq!(count(&db, "select count(*) from dead_letters where reason like '%outbox does not have it'").await, 1);
+    let id: Uuid = event["data"]["reminder_id"].as_str().unwrap().parse().unwrap();
+    super::call(&routes, id, 1).await;
+    let again: Uuid = sqlx::query_scalar("select id from task_events").fetch_one(&db).await.unwrap();
+    assert_eq!(deliver(&routes, &handed_over(&db, again).await).await, StatusCode::OK);
+    assert_eq!((folder.messages().len(), delivery(&db).await.0.as_str()), (1, "sent"));
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn a_late_reminder_says_so_and_times_are_told_in_the_zone_of_the_task(db: PgPool) {
+    let folder = Folder::new();
+    let routes = with_files(&db, &folder);
+    let remind_at: DateTime<Utc> = "2026-01-05T08:00:00Z".parse().unwrap();
+    let (id, _) = super::due(&db, remind_at).await;
+    execute(&db, "update tasks set time_zone = 'Asia/Tokyo', due_at = '2026-01-05T09:00:00Z'").await;
+    super::call(&routes, id, 1).await;
+    let event: Uuid = sqlx::query_scalar("select id from task_events").fetch_one(&db).await.unwrap();
+    assert_eq!(deliver(&routes, &handed_over(&db, event).await).await, StatusCode::OK);
+    let message = folder.messages().pop().unwrap().replace("=\r\n", "");
+    for words in ["5 January 2026 at 17:00 (Asia/Tokyo)", "5 January 2026 at 18:00 (Asia/Tokyo)", " days"] {
+        assert!(message.contains(words), "{words}: {message}");
+    }
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn an_event_of_a_reminder_nobody_knows_is_handled_and_sends_nothing(db: PgPool) {
+    let folder = Folder::new();
+    let task = TaskRef { task_id: Uuid::now_v7(), user_id: Uuid::now_v7(), title: "x".to_owned(), version: 1 };
+    let data = ReminderDue { task, reminder_id: Uuid::now_v7(), remind_at: Utc::now(), reminder_version: 1 };
+    let event: Value = shared::testing::emitted(&db, &data).await;
+    assert_eq!(deliver(&with_files(&db, &folder), &event).await, StatusCode::OK);
+    assert!(folder.messages().is_empty());
+    assert_eq!(story(&db).await[0], step("reminder.skipped", Some("moved")));
+}
