@@ -1,0 +1,188 @@
+//! What can never be handled goes to the dead letters, once and with its reason, while its neighbours flow; what is replayed
+//! from there has one effect.
+
+use std::time::Duration;
+
+use chrono::Utc;
+use serde_json::{Value, json};
+use shared::schema::{Channel, Payload, ReminderSent, TaskChanged, TaskCreated, TaskRef, TaskUpdated};
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use crate::{
+    topics::{self, cloud_event, record},
+    user::{User, id},
+    wait,
+    world::{SOON, World, alone, beside_others},
+};
+
+#[test]
+fn poison_among_task_events_is_set_aside_and_its_neighbours_flow() {
+    beside_others(async |world| {
+        let functions = ["task-created", "task-updated", "task-completed", "task-deleted"];
+        set_aside(world, &functions, |task| TaskUpdated { task }).await;
+    });
+}
+
+#[test]
+fn poison_among_reminders_is_set_aside_and_its_neighbours_flow() {
+    beside_others(async |world| {
+        set_aside(world, &["reminder-due", "reminder-sent"], |task| ReminderSent {
+            task,
+            reminder_id: Uuid::now_v7(),
+            remind_at: Utc::now(),
+            reminder_version: 1,
+            channel: Channel::Email,
+            delivery_id: Uuid::now_v7(),
+        })
+        .await;
+    });
+}
+
+#[test]
+fn poison_among_task_updates_is_set_aside_and_its_neighbours_flow() {
+    beside_others(async |world| {
+        set_aside(world, &["task-changed"], |task| TaskChanged { task, cause: TaskCreated::TYPE }).await;
+    });
+}
+
+/// A row of `dead_letters`.
+#[derive(Debug, sqlx::FromRow)]
+struct Letter {
+    id: Uuid,
+    consumer: String,
+    origin: String,
+    reason: String,
+    state: String,
+}
+
+async fn letters(world: &World, payload_has: &str) -> Vec<Letter> {
+    sqlx::query_as(
+        "select id, consumer, origin, reason, state from dead_letters where strpos(payload, $1) > 0 order by consumer",
+    )
+    .bind(payload_has)
+    .fetch_all(&world.db)
+    .await
+    .expect("the database answers")
+}
+
+/// Puts poison between two good events of a partition. `functions` are those that get this topic.
+async fn set_aside<T: Payload>(world: &World, functions: &[&str], payload: impl Fn(TaskRef) -> T) {
+    let user = world.user();
+    let task = user.create(json!({"title": "neighbour"})).await;
+    let task_id = id(&task["id"]);
+    let event = || {
+        let task = TaskRef { task_id, user_id: user.id, title: "neighbour".to_owned(), version: 2 };
+        cloud_event(&payload(task))
+    };
+    let (first, last) = (event(), event());
+    let mut wrong_data = event();
+    wrong_data["data"] = json!({"task_id": 7});
+    let mut wrong_id = event();
+    wrong_id["id"] = json!(Uuid::new_v4());
+    let not_json = format!("{{\"id\": this is no JSON {}", Uuid::new_v4());
+
+    let partition = topics::partitions(&world.kafka().await, T::TYPE.topic()).await.swap_remove(0);
+    let bytes = |event: &Value| record(&task_id.to_string(), event.to_string().into_bytes());
+    let put = vec![
+        bytes(&first),
+        bytes(&wrong_data),
+        record("poison", not_json.clone().into_bytes()),
+        bytes(&wrong_id),
+        bytes(&last),
+    ];
+    let began = Instant::now();
+    topics::put(&partition, put.clone()).await;
+    world.claimed(&[id(&first["id"]), id(&last["id"])]).await;
+    assert!(began.elapsed() < Duration::from_secs(5), "its neighbour waited for {:?}", began.elapsed());
+
+    // Again: nothing more.
+    topics::put(&partition, put).await;
+    let end = event();
+    topics::put(&partition, vec![bytes(&end)]).await;
+    world.claimed(&[id(&end["id"])]).await;
+
+    for (poison, reason) in [(&wrong_data, "its data is not that of its type"), (&wrong_id, "its id is not a UUIDv7")] {
+        let letters = letters(world, poison["id"].as_str().unwrap_or_default()).await;
+        let [letter] = &letters[..] else { panic!("one letter for {poison}: {letters:?}") };
+        assert_eq!((letter.consumer.as_str(), letter.origin.as_str()), (T::TYPE.consumer(), "function"));
+        assert!(letter.reason.contains(reason) && letter.state == "open", "{letter:?}");
+    }
+    // daprd itself finds that this is no event, and so does each function's.
+    let mut wanted = functions.to_vec();
+    wanted.sort_unstable();
+    wait::until("each function's daprd sets it aside", SOON, async || {
+        let letters = letters(world, &not_json).await;
+        let of: Vec<&str> = letters.iter().map(|letter| letter.consumer.as_str()).collect();
+        let told = letters.iter().all(|letter| letter.origin == "daprd");
+        if of == wanted && told { Ok(()) } else { Err(format!("{letters:?}")) }
+    })
+    .await;
+    let claims = "select count(*) from audit_logs where task_id = $1 and action = 'task.updated'";
+    let audited = if T::TYPE.as_str() == "task.updated" { 3 } else { 0 };
+    assert_eq!(world.count(claims, task_id).await, audited);
+}
+
+/// Makes every statement fail that writes into a table for a user, for a reason that is no outage.
+async fn break_for(world: &World, user: &User) {
+    let broken = "create function broken_for_a_while() returns trigger language plpgsql as
+                  $$ begin raise exception 'broken for a while'; end $$";
+    let when = format!(
+        "create trigger broken before insert on audit_logs for each row when (new.user_id = '{}')
+         execute function broken_for_a_while()",
+        user.id
+    );
+    for statement in [broken, &when] {
+        world.topology.postgres.sql("punctual", statement).expect("the database answers");
+    }
+}
+
+#[test]
+fn an_event_its_function_fails_on_is_set_aside_and_replayed_with_one_effect() {
+    alone(async |world| {
+        let (user, operator) = (world.user(), world.operator());
+        user.create(json!({"title": "before"})).await;
+        user.settled().await;
+        break_for(world, &user).await;
+        let task = user.remind("replayed", user.in_ms(3_600_000).await).await;
+        let letter = wait::until("the fifth failure rejects it", SOON, async || {
+            let letters = letters(world, &id(&task["id"]).to_string()).await;
+            letters.into_iter().next().ok_or_else(|| "no letter".to_owned())
+        })
+        .await;
+        assert_eq!((letter.consumer.as_str(), letter.origin.as_str()), ("task-created", "function"), "{letter:?}");
+        assert!(
+            letter.reason.contains("it failed 5 times") && letter.reason.contains("broken for a while"),
+            "{letter:?}"
+        );
+        assert_eq!(user.events("task.changed").await, 1, "nothing of it took effect");
+
+        world.topology.postgres.sql("punctual", "drop function broken_for_a_while cascade").expect("an answer");
+        let path = format!("/v1/dead-letters/{}/replay", letter.id);
+        let refused = user.send(reqwest::Method::POST, &path, Some(&json!({}))).await;
+        assert_eq!(refused.status, 403, "{refused:?}");
+        assert!(open_letters(&operator).await.contains(&letter.id));
+        let twice = tokio::join!(operator.post(&path, json!({})), operator.post(&path, json!({})));
+        assert_eq!((&twice.0.body["state"], &twice.1.body["state"]), (&json!("replayed"), &json!("replayed")));
+        user.settled().await;
+        operator.post(&path, json!({})).await;
+        user.settled().await;
+
+        assert!(!open_letters(&operator).await.contains(&letter.id));
+        let history = user.history(&task).await;
+        assert_eq!(history, ["task.created", "reminder.armed"], "{history:?}");
+        assert_eq!(user.events("task.changed").await, 2);
+        assert_eq!(user.count("select count(*) from feed where user_id = $1").await, 2);
+    });
+}
+
+async fn open_letters(operator: &User) -> Vec<Uuid> {
+    let mut open = Vec::new();
+    let mut path = "/v1/dead-letters?limit=100".to_owned();
+    loop {
+        let page = operator.get(&path).await;
+        open.extend(page["items"].as_array().expect("a page").iter().map(|letter| id(&letter["id"])));
+        let Some(next) = page["next_cursor"].as_str() else { return open };
+        path = format!("/v1/dead-letters?limit=100&cursor={next}");
+    }
+}

@@ -1,0 +1,78 @@
+//! One user sees, changes and receives nothing of another's.
+
+use reqwest::Method;
+use serde_json::json;
+use uuid::Uuid;
+
+use crate::{
+    core::witness,
+    user::{id, text},
+    world::beside_others,
+};
+
+const CANARY: &str = "canary-7f3a";
+
+#[test]
+fn two_users_see_nothing_of_each_other() {
+    beside_others(async |world| {
+        let (owner, other) = (world.user(), world.user());
+        let (soon, far) = (owner.in_ms(1_500).await, owner.in_ms(3_600_000).await);
+        let task = owner
+            .create(json!({
+                "title": CANARY, "description": CANARY, "tags": [CANARY], "due_at": text(far),
+                "reminders": [{"remind_at": text(soon)}, {"before_due": "PT5M"}],
+            }))
+            .await;
+        let before = owner.task(&task).await;
+
+        let (task_id, reminder_id) = (id(&task["id"]), id(&task["reminders"][1]["id"]));
+        let of = |template: &str, id: Uuid| template.replace("{id}", &id.to_string());
+        for (method, path, body) in [
+            (Method::GET, "/v1/tasks/{id}", None),
+            (Method::PUT, "/v1/tasks/{id}", Some(json!({"title": "stolen"}))),
+            (Method::PATCH, "/v1/tasks/{id}", Some(json!({"title": "stolen"}))),
+            (Method::DELETE, "/v1/tasks/{id}", None),
+            (Method::POST, "/v1/tasks/{id}/complete", Some(json!({}))),
+            (Method::POST, "/v1/tasks/{id}/reopen", Some(json!({}))),
+            (Method::GET, "/v1/tasks/{id}/history", None),
+            (Method::GET, "/v1/tasks/{id}/reminders", None),
+            (Method::POST, "/v1/tasks/{id}/reminders", Some(json!({"remind_at": text(far)}))),
+            (Method::GET, "/v1/reminders/{id}/timeline", None),
+            (Method::POST, "/v1/reminders/{id}/snooze", Some(json!({"minutes": 5}))),
+            (Method::POST, "/v1/reminders/{id}/send-now", Some(json!({}))),
+            (Method::DELETE, "/v1/reminders/{id}", None),
+        ] {
+            let theirs = if path.starts_with("/v1/tasks") { task_id } else { reminder_id };
+            let real = other.send(method.clone(), &of(path, theirs), body.as_ref()).await;
+            let none = other.send(method.clone(), &of(path, Uuid::now_v7()), body.as_ref()).await;
+            assert_eq!(real.status, 404, "{method} {path}: {real:?}");
+            assert_eq!((none.status, &none.body), (real.status, &real.body), "{method} {path}");
+        }
+        assert_eq!(owner.task(&task).await, before, "nothing of it was changed");
+
+        let own = other.create(json!({"title": "my own", "tags": ["mine"]})).await;
+        witness(world, &other, 1_500).await;
+        world.mail_about(&owner, CANARY).await;
+        owner.settled().await;
+        other.settled().await;
+        for path in
+            ["/v1/tasks?status=all&limit=100", "/v1/tasks?q=canary", "/v1/tasks?tag=canary-7f3a", "/v1/tags", "/v1/me"]
+        {
+            let seen = other.get(path).await.to_string();
+            assert!(!seen.contains(CANARY) && !seen.contains(&owner.email), "{path}: {seen}");
+        }
+        for mail in world.mails(&other) {
+            assert!(!mail.message.raw.contains(CANARY), "{mail:?}");
+        }
+        let raw: Vec<String> = world.mails(&owner).into_iter().map(|mail| mail.message.raw).collect();
+        assert!(raw.iter().all(|mail| !mail.contains(&other.email)) && raw.len() == 1, "{raw:?}");
+        let feed = "select count(*) from feed where user_id = $1 and data::text like '%canary%'";
+        assert_eq!((other.count(feed).await, owner.count(feed).await > 0), (0, true));
+        // Only an operator sees what was given up, which may be anybody's.
+        assert_eq!(other.send(Method::GET, "/v1/dead-letters", None).await.status, 403);
+        assert_eq!(
+            id(&other.tasks().await.iter().find(|task| task["title"] == "my own").expect("mine")["id"]),
+            id(&own["id"])
+        );
+    });
+}

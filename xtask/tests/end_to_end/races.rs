@@ -1,0 +1,154 @@
+//! Commands that race with the reminders they are about.
+
+use std::time::Duration;
+
+use chrono::{TimeDelta, Utc};
+use serde_json::{Value, json};
+use shared::reminder::ReminderJob;
+
+use crate::{
+    core::witness,
+    user::{User, id, instant},
+    wait::{self, together},
+    world::{SOON, World, beside_others},
+};
+
+#[test]
+fn a_reminder_that_is_moved_while_its_job_is_being_armed_fires_only_at_its_last_time() {
+    beside_others(async |world| {
+        let user = world.user();
+        let (before, after) = (user.in_ms(8_000).await, user.in_ms(11_000).await);
+        let moves = (0..40_i64).map(|number| {
+            let user = user.clone();
+            async move {
+                let title = format!("moved {number:02}");
+                // Half from later to sooner, half from sooner to later; every third one there and back first.
+                let (from, to) = if number % 2 == 0 { (before, after) } else { (after + TimeDelta::hours(1), after) };
+                let task = user.remind(&title, from).await;
+                if number % 3 == 0 {
+                    user.snooze(&task["reminders"][0], before + TimeDelta::hours(2)).await;
+                }
+                let moved = user.snooze(&task["reminders"][0], to).await;
+                assert!(moved.at < before, "the machine is too slow for this test: the first time has passed");
+                (title, to)
+            }
+        });
+        let moved = together(moves).await;
+        for (title, _) in &moved {
+            world.mail_about(&user, title).await;
+        }
+        witness(world, &user, 500).await;
+        user.settled().await;
+        for (title, at) in &moved {
+            let mails = world.mails_about(&user, title);
+            assert_eq!(mails.len(), 1, "{title}: {mails:?}");
+            assert!(mails[0].accepted_at >= *at, "{title}: due {at}, accepted {}", mails[0].accepted_at);
+        }
+        assert_eq!(user.deliveries().await.len(), 41);
+    });
+}
+
+#[test]
+fn a_task_that_is_completed_while_its_reminder_is_due_sends_nothing_after_the_answer() {
+    beside_others(async |world| {
+        let user = world.user();
+        let due = user.in_ms(8_000).await;
+        let creations = (0..40).map(|number| {
+            let user = user.clone();
+            async move { user.remind(&format!("at its time {number:02}"), due).await }
+        });
+        let tasks = together(creations).await;
+        assert!(user.in_ms(0).await < due - TimeDelta::seconds(1), "the machine is too slow for this test");
+
+        let completions = tasks.iter().cloned().zip(0_i32..).map(|(task, number)| {
+            let user = user.clone();
+            async move {
+                // From a little before it is due until a busy machine has sent most of them.
+                let at = due + TimeDelta::milliseconds(i64::from(number) * 60 - 300);
+                tokio::time::sleep((at - Utc::now()).to_std().unwrap_or_default()).await;
+                let answer = user.complete(&task).await;
+                (task, answer.at)
+            }
+        });
+        let completed = together(completions).await;
+        witness(world, &user, 500).await;
+        user.settled().await;
+
+        let deliveries = user.deliveries().await;
+        let mut sent = 0;
+        for (task, answered_at) in &completed {
+            let title = task["title"].as_str().unwrap_or_default();
+            let mails = world.mails_about(&user, title);
+            assert!(mails.len() <= 1, "{title}: {mails:?}");
+            let reminder = id(&task["reminders"][0]["id"]);
+            let delivery = deliveries.iter().find(|found| found.reminder_id == reminder);
+            for mail in &mails {
+                sent += 1;
+                let begun = delivery.and_then(|delivery| delivery.started_at);
+                assert!(
+                    begun.is_some_and(|begun| begun < *answered_at),
+                    "{title}: answered {answered_at}, accepted {}, {delivery:?}",
+                    mail.accepted_at
+                );
+            }
+            let state = &user.task(task).await["reminders"][0]["state"];
+            let wanted = if mails.is_empty() { "cancelled" } else { "sent" };
+            // Sent and then completed before that was recorded: cancelled, with the delivery to tell of it.
+            assert!(state == wanted || state == "cancelled", "{title}: {state} with {} mails", mails.len());
+        }
+        assert!((1..40).contains(&sent), "{sent} of 40 were sent: there was no race");
+    });
+}
+
+/// Has the scheduler fire a job that some version of a reminder left behind, and waits for the word on it.
+async fn fire(world: &World, reminder: &Value, version: i32, why_not: &str) {
+    let job = ReminderJob { reminder_id: id(&reminder["id"]), version, due_at: Utc::now() };
+    world.sidecar("reminder-due").arm(&job.name(), job.due_at, &json!(job)).await.expect("Dapr takes it");
+    let said = format!("reminder {} version {version} is not fired: {why_not}", job.reminder_id);
+    wait::until(&said, SOON, async || {
+        let log = std::fs::read_to_string(world.function("reminder-due").process.log()).unwrap_or_default();
+        if log.contains(&said) { Ok(()) } else { Err("it was not said".to_owned()) }
+    })
+    .await;
+}
+
+async fn nothing_was_sent(user: &User) {
+    assert_eq!(user.events("reminder.due").await, 0);
+    assert_eq!(user.deliveries().await.len(), 0);
+}
+
+#[test]
+fn a_stale_job_version_sends_nothing_and_says_why() {
+    beside_others(async |world| {
+        let user = world.user();
+        let far = user.in_ms(3_600_000).await;
+        let moved = user.remind("stale", far).await;
+        let moved = user.snooze(&moved["reminders"][0], far + TimeDelta::minutes(1)).await.body;
+        let completed = user.remind("stale and completed", far).await;
+        user.complete(&completed).await;
+        let deleted = user.remind("stale and deleted", far).await;
+        user.delete(&deleted).await;
+        user.settled().await;
+
+        fire(world, &moved["reminders"][0], 1, "moved").await;
+        fire(world, &moved["reminders"][0], 3, "moved").await;
+        fire(world, &completed["reminders"][0], 1, "completed").await;
+        fire(world, &completed["reminders"][0], 2, "completed").await;
+        fire(world, &deleted["reminders"][0], 2, "deleted").await;
+        nothing_was_sent(&user).await;
+        let told = user.timeline(&moved["reminders"][0]).await;
+        let skipped = told.iter().find(|(what, _)| what == "skipped").unwrap_or_else(|| panic!("{told:?}"));
+        assert_eq!((&skipped.1["version"], &skipped.1["reason"]), (&json!(1), &json!("moved")));
+
+        // The right version, but an hour early: it is armed for its own time again.
+        let reminder = &moved["reminders"][0];
+        let job = ReminderJob { reminder_id: id(&reminder["id"]), version: 2, due_at: Utc::now() };
+        let sidecar = world.sidecar("reminder-due");
+        sidecar.arm(&job.name(), job.due_at, &json!(job)).await.expect("Dapr takes it");
+        tokio::time::sleep(Duration::from_secs(1)).await; // it is called within milliseconds
+        nothing_was_sent(&user).await;
+        let due_at = instant(&reminder["remind_at"]);
+        let missing = sidecar.arm_if_missing(&job.name(), due_at, &json!(job)).await.expect("Dapr answers");
+        assert!(!missing, "its job is gone");
+    });
+}
