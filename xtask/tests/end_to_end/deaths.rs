@@ -20,6 +20,7 @@ async fn tasks_answers(world: &World) {
 fn killing_tasks_right_after_its_answers_loses_nothing() {
     alone(async |world| {
         let user = world.user();
+        world.without_repair();
         let mut tasks = Vec::new();
         for number in 0..12 {
             let task = user.create(json!({"title": format!("kept {number}")})).await;
@@ -39,10 +40,9 @@ fn killing_tasks_right_after_its_answers_loses_nothing() {
 fn what_tasks_committed_and_could_not_publish_before_it_died_is_published_by_the_next_one_or_by_repair() {
     alone(async |world| {
         let user = world.user();
-        let repair = world.topology.repair.as_ref().expect("repair runs");
         let unpublished = "select count(*) from task_events where user_id = $1 and published_at is null";
 
-        repair.kill9(); // the next process must do it by itself
+        world.without_repair(); // the next process must do it by itself
         world.topology.daprd("tasks").process.kill9();
         let first = user.remind("the next one", user.in_ms(1_000).await).await;
         world.function("tasks").process.kill9();
@@ -56,7 +56,7 @@ fn what_tasks_committed_and_could_not_publish_before_it_died_is_published_by_the
         let second = user.remind("repair", user.in_ms(1_000).await).await;
         world.function("tasks").process.kill9(); // and stays away: repair has a daprd of its own
         assert_eq!(user.count(unpublished).await, 1);
-        repair.start().expect("it starts");
+        world.topology.repair.as_ref().expect("repair").start().expect("it starts");
         user.settled().await;
         world.mail_about(&user, "the next one").await;
         world.mail_about(&user, "repair").await;
@@ -75,6 +75,7 @@ fn what_tasks_committed_and_could_not_publish_before_it_died_is_published_by_the
 fn killing_reminder_due_while_reminders_fire_sends_each_once() {
     alone(async |world| {
         let user = world.user();
+        world.without_repair();
         let begin = user.in_ms(2_000).await;
         let mut tasks = Vec::new();
         for number in 0..20 {
@@ -118,6 +119,7 @@ fn killing_reminder_due_while_reminders_fire_sends_each_once() {
 fn a_function_that_is_asked_to_end_finishes_its_event_first() {
     alone(async |world| {
         let user = world.user();
+        world.without_repair();
         let task = user.create(json!({"title": "in the middle"})).await;
         user.settled().await;
         let function = &world.function("task-changed").process;

@@ -36,6 +36,7 @@ async fn dead_letters(world: &World) -> i64 {
 fn dapr_down_during_a_create_delays_it_and_loses_nothing() {
     alone(async |world| {
         let user = world.user();
+        world.without_repair();
         let letters = dead_letters(world).await;
         for function in &world.topology.functions {
             function.daprd.process.kill9();
@@ -61,6 +62,7 @@ fn dapr_down_during_a_create_delays_it_and_loses_nothing() {
 fn kafka_away_for_a_while_delays_and_loses_nothing() {
     alone(async |world| {
         let user = world.user();
+        world.without_repair();
         let letters = dead_letters(world).await;
         let kafka = &world.topology.kafka.as_ref().expect("Kafka").process;
         let mut tasks = vec![user.remind("before it died", user.in_ms(2_000).await).await];
@@ -82,6 +84,7 @@ fn postgresql_away_for_a_minute_dead_letters_nothing_and_everything_arrives() {
     alone(async |world| {
         const AWAY: Duration = Duration::from_secs(60);
         let user = world.user();
+        world.without_repair();
         let letters = dead_letters(world).await;
         let mut tasks = Vec::new();
         // Some fire while it is away, some after; the last ones' events are still on their way when it goes.

@@ -26,8 +26,7 @@ fn a_mail_server_that_is_away_holds_nothing_up_and_gets_its_mail_once_when_it_is
     alone(async |world| {
         let user = world.user();
         let smtp = &world.topology.smtp.as_ref().expect("an SMTP server").process;
-        // The delivery's own job must bring it back, not repair.
-        world.topology.repair.as_ref().expect("repair runs").kill9();
+        world.without_repair(); // the delivery's own job must bring it back
         smtp.kill9();
         let task = user.remind("later", user.in_ms(500).await).await;
         until_equal("the delivery waits", SOON, "retrying".to_owned(), async || state(world, &user, "later").await)
@@ -55,6 +54,7 @@ fn a_mail_server_that_is_away_holds_nothing_up_and_gets_its_mail_once_when_it_is
 fn a_refusal_for_now_is_tried_again_and_one_for_ever_is_told() {
     alone(async |world| {
         let user = world.user();
+        world.without_repair();
         let smtp = world.topology.smtp.as_ref().expect("an SMTP server");
         for (order, title) in [("rcpt 450 1", "refused for now"), ("data 451 1", "refused at its end")] {
             smtp.order(order).expect("it can be told");
@@ -142,5 +142,49 @@ fn send_now_sends_once_whichever_way_it_takes() {
         user.settled().await;
         assert_eq!(world.mails(&user).len(), 3, "{:?}", world.subjects(&user));
         assert_eq!(user.events("reminder.due").await, 3);
+    });
+}
+
+#[test]
+fn a_server_that_asks_to_wait_is_left_alone_and_forgetting_that_is_harmless() {
+    alone(async |world| {
+        let user = world.user();
+        let smtp = world.topology.smtp.as_ref().expect("an SMTP server");
+        smtp.order("rcpt 421 1").expect("it can be told");
+        let first = user.remind("asked to wait", user.in_ms(0).await).await;
+        let told = async |title: &str| state(world, &user, title).await;
+        until_equal("it is refused", SOON, "retrying".to_owned(), async || told("asked to wait").await).await;
+        // Another one is not even attempted, though the server would take it.
+        let second = user.remind("waits as well", user.in_ms(0).await).await;
+        until_equal("it waits", SOON, "retrying".to_owned(), async || told("waits as well").await).await;
+        let attempts: Vec<i32> = user.deliveries().await.iter().map(|delivery| delivery.attempts).collect();
+        assert_eq!(attempts, [1, 0]);
+        let why = user.timeline(&second["reminders"][0]).await;
+        let reason = &why.last().expect("a story").1["reason"];
+        assert_eq!(reason, "the provider asked all of us to wait", "{why:?}");
+
+        // The word is lost, and their time has come.
+        let forgotten =
+            world.topology.postgres.sql("dapr_state", "delete from state returning key").expect("an answer");
+        assert!(forgotten.contains("throttled-smtp"), "{forgotten:?}");
+        sqlx::query("update notification_deliveries set next_attempt_at = now() where user_id = $1")
+            .bind(user.id)
+            .execute(&world.db)
+            .await
+            .expect("the database answers");
+        let sidecar = world.sidecar("reminder-due");
+        for task in [&first, &second] {
+            let delivery: uuid::Uuid = sqlx::query_scalar("select id from notification_deliveries where task_id = $1")
+                .bind(id(&task["id"]))
+                .fetch_one(&world.db)
+                .await
+                .expect("a delivery");
+            let name = format!("delivery-{delivery}-again");
+            sidecar.arm(&name, user.in_ms(0).await, &json!({"delivery_id": delivery})).await.expect("Dapr takes it");
+        }
+        world.mail_about(&user, "asked to wait").await;
+        world.mail_about(&user, "waits as well").await;
+        user.settled().await;
+        assert_eq!(world.mails(&user).len(), 2, "{:?}", world.subjects(&user));
     });
 }

@@ -135,6 +135,11 @@ impl World {
         process.start().unwrap_or_else(|error| panic!("{name} does not start again: {error:#}"));
     }
 
+    /// Ends repair until the test does: what is to happen must happen without it.
+    pub(crate) fn without_repair(&self) {
+        self.topology.repair.as_ref().expect("repair runs in a process of its own").kill9();
+    }
+
     /// The time by the database's clock, the only one that counts.
     pub(crate) async fn now(&self) -> DateTime<Utc> {
         sqlx::query_scalar("select clock_timestamp()").fetch_one(&self.db).await.expect("the database answers")
