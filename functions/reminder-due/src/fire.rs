@@ -20,13 +20,15 @@ use uuid::Uuid;
 
 /// A callback that comes early by less than this waits; an earlier one has its job armed again.
 const WAIT: chrono::Duration = chrono::Duration::seconds(5);
+/// How often a row that changes, or a clock that is not there yet, is looked at before the job is called again.
+const LOOKS: usize = 10;
 
 /// Fires a version of a reminder, where it is still to be fired.
 ///
 /// # Errors
 /// When the database or the scheduler is away; the job is called again.
 pub async fn fire(app: &App, id: Uuid, version: i32) -> Result<(), Failure> {
-    loop {
+    for _ in 0..LOOKS {
         let Some(row) = read(app, id).await? else {
             tracing::info!(reminder.id = %id, "reminder-due: reminder {id} is not known, its job is forgotten");
             return Ok(());
@@ -49,6 +51,7 @@ pub async fn fire(app: &App, id: Uuid, version: i32) -> Result<(), Failure> {
         }
         // It changed since it was read: read it again.
     }
+    Err(Failure::Outage(anyhow::anyhow!("the reminder changed each time it was to be fired")))
 }
 
 struct Row {
