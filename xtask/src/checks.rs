@@ -11,7 +11,7 @@ use std::{
 use anyhow::{bail, ensure};
 
 use crate::{
-    dapr, dev, kafka, mail,
+    chart, dapr, dev, kafka, mail,
     postgres::{self, Postgres},
     process::Run,
     progress::{quietly, say},
@@ -32,6 +32,7 @@ pub fn install() -> anyhow::Result<()> {
     kafka::binaries()?;
     mail::python()?;
     dapr::binaries()?;
+    chart::tools()?;
     Ok(())
 }
 
@@ -108,6 +109,14 @@ pub fn manifests() -> anyhow::Result<()> {
             .args(["test", "--locked", "--package", "shared", "--test", "manifests"])
             .env("UPDATE_MANIFESTS", "1"),
     )
+}
+
+/// Checks the Helm chart alone; `test` does that too.
+///
+/// # Errors
+/// When a manifest is not what a cluster takes, or not what the code needs.
+pub fn chart() -> anyhow::Result<()> {
+    cargo(Command::new(CARGO).args(["test", "--locked", "--package", "door", "--test", "chart"]))
 }
 
 /// Runs cargo in the repository with its own progress shown.

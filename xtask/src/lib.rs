@@ -5,6 +5,7 @@
 //! Nothing here is part of the product: blocking code on the standard library, Linux only.
 
 pub mod bench;
+pub mod chart;
 pub mod checks;
 pub mod dapr;
 pub mod http;

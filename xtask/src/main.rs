@@ -61,6 +61,8 @@ enum Command {
     },
     /// Write the manifests that are generated from the code again
     Manifests,
+    /// Check the Helm chart: what it renders for every environment, against the schemas of the cluster and against the code
+    ChartCheck,
 }
 
 fn main() -> ExitCode {
@@ -73,6 +75,7 @@ fn main() -> ExitCode {
         Command::Bench(arguments) => bench::bench(&arguments),
         Command::Prepare { check } => checks::prepare(check),
         Command::Manifests => checks::manifests(),
+        Command::ChartCheck => checks::chart(),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,0 +1,145 @@
+{{/* A function's settings: its own over the defaults. Called with (dict "root" $ "name" $name). */}}
+{{- define "punctual.function" -}}
+{{- mergeOverwrite (deepCopy .root.Values.defaults) (deepCopy (index .root.Values.functions .name | default dict)) | toYaml -}}
+{{- end -}}
+
+{{- define "punctual.labels" -}}
+app.kubernetes.io/name: {{ .name }}
+app.kubernetes.io/part-of: punctual
+{{- end -}}
+
+{{- define "punctual.image" -}}
+{{ required "image.registry is not set" .root.Values.image.registry }}/{{ .name }}:{{ .root.Values.image.tag | default .root.Chart.AppVersion }}
+{{- end -}}
+
+{{/* The restricted Pod Security Standard, and nothing writable. */}}
+{{- define "punctual.securityContext" -}}
+allowPrivilegeEscalation: false
+capabilities: { drop: [ALL] }
+readOnlyRootFilesystem: true
+runAsNonRoot: true
+runAsUser: 65532
+seccompProfile: { type: RuntimeDefault }
+{{- end -}}
+
+{{/* What a pod that is not Knative's says for all its containers, the injected one as well. */}}
+{{- define "punctual.pod" -}}
+automountServiceAccountToken: false
+enableServiceLinks: false
+securityContext:
+  runAsNonRoot: true
+  seccompProfile: { type: RuntimeDefault }
+{{- with .Values.image.pullSecrets }}
+imagePullSecrets: {{- range . }}
+  - name: {{ . }}
+{{- end }}
+{{- end }}
+{{- end -}}
+
+{{- define "punctual.fromSecret" -}}
+valueFrom: { secretKeyRef: { name: {{ .name }}, key: {{ .key }} } }
+{{- end -}}
+
+{{- define "punctual.databaseUrl" -}}
+- name: DATABASE_URL
+  {{- include "punctual.fromSecret" .Values.secrets.database | nindent 2 }}
+{{- end -}}
+
+{{/* What a function reads from its environment: shared/src/config.rs, and the settings beside their only user. */}}
+{{- define "punctual.env" -}}
+{{- $root := .root -}}
+{{- $name := .name -}}
+{{- $values := $root.Values -}}
+{{- $function := include "punctual.function" . | fromYaml -}}
+{{- $sidecar := ternary (printf "%s-daprd" $name) "127.0.0.1" (or $values.knative.enabled (hasKey . "job")) -}}
+{{ include "punctual.databaseUrl" $root }}
+- name: DAPR_API_TOKEN
+  {{- include "punctual.fromSecret" (dict "name" $values.secrets.daprApiToken "key" "token") | nindent 2 }}
+- name: APP_API_TOKEN
+  {{- include "punctual.fromSecret" (dict "name" $values.secrets.appApiToken "key" "token") | nindent 2 }}
+{{- if and (eq $name "tasks") (not $values.auth.jwksUrl) }}
+- name: JWT_SECRET
+  {{- include "punctual.fromSecret" $values.secrets.jwt | nindent 2 }}
+{{- end }}
+{{- $env := dict
+  "DAPR_GRPC_ENDPOINT" (printf "http://%s:50001" $sidecar)
+  "REMINDER_DUE_DAPR_ENDPOINT" "http://reminder-due-daprd:50001"
+  "DATABASE_CONNECTIONS" (add $function.concurrency 1) -}}
+{{- if eq $name "tasks" -}}
+  {{- with $values.auth.jwksUrl }}{{ $_ := set $env "JWKS_URL" . }}{{ end -}}
+  {{- with $values.auth.issuer }}{{ $_ := set $env "JWT_ISSUER" . }}{{ end -}}
+  {{- with $values.auth.audience }}{{ $_ := set $env "JWT_AUDIENCE" . }}{{ end -}}
+{{- end -}}
+{{- if eq $name "reminder-due" -}}
+  {{- $_ := set $env "EMAIL_PROVIDER" $values.email.provider -}}
+  {{- $_ := set $env "EMAIL_FROM" (required "email.from is not set" $values.email.from) -}}
+  {{- with $values.email.smtpUrl }}{{ $_ := set $env "SMTP_URL" . }}{{ end -}}
+  {{- with $values.email.mailgunDomain }}{{ $_ := set $env "MAILGUN_DOMAIN" . }}{{ end -}}
+{{- end -}}
+{{- if eq $name "upkeep" -}}
+  {{- $_ := set $env "REPAIR_INTERVAL_SECONDS" (mul $values.repair.everyMinutes 60) -}}
+  {{- $_ := set $env "REPAIR_AFTER_SECONDS" $values.repair.afterSeconds -}}
+{{- end -}}
+{{- range $key, $value := mergeOverwrite $env (deepCopy $values.env) (deepCopy $function.env) }}
+- name: {{ $key }}
+  value: {{ $value | toString | quote }}
+{{- end }}
+{{- end -}}
+
+{{/* The annotations by which Dapr's injector adds a function's daprd to a pod. */}}
+{{- define "punctual.daprd" -}}
+{{- $values := .root.Values -}}
+{{- $function := include "punctual.function" . | fromYaml -}}
+{{- $env := list -}}
+{{- range $key, $value := $values.broker.env }}{{ $env = append $env (printf "%s=%s" $key $value) }}{{ end -}}
+{{- $secrets := list -}}
+{{- range $key, $value := $values.broker.envFromSecret }}{{ $secrets = append $secrets (printf "%s=%s" $key $value) }}{{ end -}}
+{{- if eq .name "reminder-due" -}}
+  {{- $secrets = append $secrets (printf "STATE_DATABASE_URL=%s:%s" $values.secrets.stateDatabase.name $values.secrets.stateDatabase.key) -}}
+{{- end -}}
+dapr.io/enabled: "true"
+dapr.io/app-id: {{ .name }}
+dapr.io/app-port: "8080"
+dapr.io/app-max-concurrency: {{ mul $function.concurrency (ternary $function.maxScale 1 $values.knative.enabled) | toString | quote }}
+dapr.io/config: punctual
+dapr.io/api-token-secret: {{ $values.secrets.daprApiToken }}
+dapr.io/app-token-secret: {{ $values.secrets.appApiToken }}
+# Subscriptions are resources: asking the application for them would wake it.
+dapr.io/disable-init-endpoints: config,subscribe
+# The function calls from its own pod, and every function calls reminder-due's; they show the API token.
+dapr.io/sidecar-listen-addresses: "0.0.0.0"
+# Else daprd wants the pod's token at its start.
+dapr.io/disable-builtin-k8s-secret-store: "true"
+# Stays whole until no Service leads here any more; then lets a handler end.
+dapr.io/block-shutdown-duration: 3s
+dapr.io/graceful-shutdown-seconds: "30"
+dapr.io/log-as-json: "true"
+dapr.io/log-level: {{ $values.dapr.logLevel }}
+dapr.io/sidecar-seccomp-profile-type: RuntimeDefault
+dapr.io/sidecar-cpu-request: {{ $values.dapr.resources.requests.cpu }}
+dapr.io/sidecar-memory-request: {{ $values.dapr.resources.requests.memory }}
+dapr.io/sidecar-memory-limit: {{ $values.dapr.resources.limits.memory }}
+{{- with $env }}
+dapr.io/env: {{ join "," . | quote }}
+{{- end }}
+{{- with $secrets }}
+dapr.io/env-from-secret: {{ join "," . | quote }}
+{{- end }}
+{{- if eq .name "reminder-due" }}
+dapr.io/volume-mounts: secret-reader:/var/run/secrets/kubernetes.io/serviceaccount
+{{- end }}
+# Hot reload is off: what Dapr reads at its start changes with a new pod.
+punctual/dapr: {{ include (print .root.Template.BasePath "/dapr.yaml") .root | sha256sum }}
+{{- end -}}
+
+{{/* The token with which reminder-due's daprd, and no other container, reads the secrets of the provider of e-mail. */}}
+{{- define "punctual.secretReader" -}}
+serviceAccountName: reminder-due-daprd
+volumes:
+  - name: secret-reader
+    projected:
+      sources:
+        - serviceAccountToken: { path: token, expirationSeconds: 3600 }
+        - configMap: { name: kube-root-ca.crt, items: [{ key: ca.crt, path: ca.crt }] }
+        - downwardAPI: { items: [{ path: namespace, fieldRef: { fieldPath: metadata.namespace } }] }
+{{- end -}}

@@ -1,0 +1,142 @@
+//! Who reaches whom, by the NetworkPolicies: the rules of Kubernetes for pods of one namespace, and for namespaces.
+
+use serde_json::{Value, json};
+
+use super::{PLAIN, name, of_kind, pods, render::render};
+
+/// An end of a connection.
+enum End<'a> {
+    Pod(&'a Value),
+    Namespace(&'static str),
+    Outside,
+}
+
+struct Network(Vec<Value>);
+
+impl Network {
+    /// The labels of the pods of an object.
+    fn labels(&self, kind: &str, called: &str) -> &Value {
+        let document =
+            of_kind(&self.0, kind).find(|document| name(document) == called && pods::pod(document).is_some());
+        &pods::pod(document.unwrap_or_else(|| panic!("no {kind} {called}"))).unwrap()["metadata"]["labels"]
+    }
+
+    fn allowed(&self, direction: &str, pod: &Value, other: &End<'_>, port: u64) -> bool {
+        let (rules, peers) = if direction == "Ingress" { ("ingress", "from") } else { ("egress", "to") };
+        let of_pod = of_kind(&self.0, "NetworkPolicy").map(|policy| &policy["spec"]).filter(|spec| {
+            spec["policyTypes"].as_array().unwrap().contains(&json!(direction)) && selects(&spec["podSelector"], pod)
+        });
+        let of_pod: Vec<&Value> = of_pod.collect();
+        assert!(!of_pod.is_empty(), "a pod without a policy is open: {pod}");
+        of_pod.iter().filter_map(|spec| spec[rules].as_array()).flatten().any(|rule| {
+            let ports = rule["ports"].as_array();
+            let port = ports.is_none_or(|ports| ports.iter().any(|listed| listed["port"] == port));
+            port && rule[peers].as_array().is_none_or(|listed| listed.iter().any(|peer| is(peer, other)))
+        })
+    }
+
+    /// Both ends are pods of the chart, and both must agree.
+    fn connects(&self, from: &Value, to: &Value, port: u64) -> bool {
+        self.allowed("Egress", from, &End::Pod(to), port) && self.allowed("Ingress", to, &End::Pod(from), port)
+    }
+}
+
+fn is(peer: &Value, end: &End<'_>) -> bool {
+    match end {
+        End::Pod(labels) => {
+            peer["namespaceSelector"].is_null()
+                && !peer["podSelector"].is_null()
+                && selects(&peer["podSelector"], labels)
+        }
+        End::Namespace(name) => {
+            !peer["namespaceSelector"].is_null()
+                && selects(&peer["namespaceSelector"], &json!({"kubernetes.io/metadata.name": name}))
+        }
+        End::Outside => false, // only a rule without peers reaches there
+    }
+}
+
+fn selects(selector: &Value, labels: &Value) -> bool {
+    let equal = selector["matchLabels"]
+        .as_object()
+        .is_none_or(|wanted| wanted.iter().all(|(key, value)| labels[key] == *value));
+    let listed = selector["matchExpressions"].as_array().into_iter().flatten().all(|expression| {
+        let label = &labels[expression["key"].as_str().unwrap()];
+        match expression["operator"].as_str().unwrap() {
+            "Exists" => !label.is_null(),
+            "In" => expression["values"].as_array().unwrap().contains(label),
+            other => panic!("{other} is not played here"),
+        }
+    });
+    equal && listed
+}
+
+#[test]
+fn each_pod_reaches_what_it_calls_and_nothing_else() {
+    let network = Network(render(&[]));
+    let function = |name: &str| network.labels("Service", name);
+    let daprd = |name: &str| network.labels("Deployment", &format!("{name}-daprd"));
+    let (repair, migrate) = (network.labels("CronJob", "repair"), network.labels("Job", "migrate"));
+
+    // A function calls its daprd and reminder-due's; nobody calls a function but Knative.
+    for name in ["tasks", "task-created", "reminder-due", "upkeep"] {
+        assert!(network.connects(function(name), daprd(name), 50001), "{name}");
+        assert!(network.connects(function(name), daprd("reminder-due"), 50001), "{name}");
+        assert!(!network.connects(function("tasks"), function(name), 8012));
+        assert!(!network.connects(daprd(name), function(name), 8012), "{name}: not past its route");
+        assert!(network.allowed("Ingress", function(name), &End::Namespace("knative-serving"), 8012));
+        assert!(network.allowed("Ingress", function(name), &End::Namespace("kourier-system"), 8012));
+        assert!(!network.allowed("Ingress", function(name), &End::Namespace("default"), 8012));
+        // A daprd calls through its door, the control plane, the broker and other daprds.
+        assert!(network.allowed("Egress", daprd(name), &End::Namespace("kourier-system"), 8081));
+        assert!(network.allowed("Egress", daprd(name), &End::Namespace("dapr-system"), 50001));
+        assert!(network.allowed("Egress", daprd(name), &End::Outside, 9092));
+        assert!(!network.allowed("Ingress", daprd(name), &End::Namespace("default"), 50001));
+        assert!(!network.allowed("Ingress", daprd(name), &End::Namespace("default"), 9090));
+        // The database is the functions', and of the daprds only the one with a state store.
+        assert!(network.allowed("Egress", function(name), &End::Outside, 5432));
+        assert_eq!(network.allowed("Egress", daprd(name), &End::Outside, 5432), name == "reminder-due");
+        assert_eq!(network.allowed("Egress", daprd(name), &End::Outside, 6443), name == "reminder-due");
+        // Mail leaves from one function, and no function speaks to the broker.
+        assert_eq!(network.allowed("Egress", function(name), &End::Outside, 587), name == "reminder-due");
+        assert!(!network.allowed("Egress", function(name), &End::Outside, 9092));
+    }
+    assert!(network.connects(daprd("tasks"), daprd("reminder-due"), 50002));
+    assert!(!network.connects(function("tasks"), daprd("reminder-due"), 50002));
+    assert!(network.connects(repair, daprd("upkeep"), 50001) && network.connects(repair, daprd("reminder-due"), 50001));
+    assert!(!network.connects(repair, daprd("tasks"), 50001));
+    for pod in [repair, migrate, function("tasks"), daprd("tasks")] {
+        assert!(network.allowed("Egress", pod, &End::Namespace("kube-system"), 53), "names");
+        assert!(!network.allowed("Egress", pod, &End::Outside, 80));
+    }
+    assert!(network.allowed("Egress", migrate, &End::Outside, 5432));
+    assert!(!network.allowed("Ingress", migrate, &End::Pod(function("tasks")), 8080));
+}
+
+#[test]
+fn only_the_identity_provider_that_is_configured_is_asked() {
+    for (arguments, port, asked) in [
+        (["--set", "auth.jwksUrl="], 443, false),
+        (["--set", "auth.jwksUrl=https://id.example.com/keys"], 443, true),
+        (["--set", "auth.jwksUrl=https://id.example.com:8443/keys"], 8443, true),
+    ] {
+        let network = Network(render(&arguments));
+        assert_eq!(network.allowed("Egress", network.labels("Service", "tasks"), &End::Outside, port), asked);
+        assert!(!network.allowed("Egress", network.labels("Service", "task-created"), &End::Outside, port));
+    }
+}
+
+#[test]
+fn without_knative_clients_come_through_the_ingress_controller_alone() {
+    let network = Network(render(PLAIN));
+    let pod = |name: &str| network.labels("Deployment", name);
+    assert!(network.allowed("Ingress", pod("tasks"), &End::Namespace("kourier-system"), 8080));
+    assert!(!network.allowed("Ingress", pod("tasks"), &End::Namespace("default"), 8080));
+    assert!(!network.allowed("Ingress", pod("task-created"), &End::Namespace("kourier-system"), 8080));
+    assert!(!network.connects(pod("tasks"), pod("task-created"), 8080));
+    assert!(network.connects(pod("tasks"), pod("reminder-due"), 50001));
+    assert!(network.connects(pod("tasks"), pod("reminder-due"), 50002));
+    assert!(network.connects(network.labels("CronJob", "repair"), pod("upkeep"), 50001));
+    assert!(network.allowed("Egress", pod("task-created"), &End::Namespace("dapr-system"), 50001));
+    assert!(network.allowed("Egress", pod("task-created"), &End::Outside, 9092));
+}
