@@ -85,7 +85,7 @@ pub fn router(target: &Uri, patience: Duration) -> anyhow::Result<Router> {
     Ok(Router::new().route("/events/_ignore", any(async || StatusCode::OK)).fallback(forward).with_state(door))
 }
 
-/// Serves until SIGTERM, then for [`LINGER`] more and until every call has its answer: the end is daprd's to choose, whose calls
+/// Serves until SIGTERM, then for `LINGER` more and until every call has its answer: the end is daprd's to choose, whose calls
 /// end with it.
 ///
 /// # Errors
