@@ -1,11 +1,17 @@
 //! What every pod may do, and how long it may take.
 
-use std::{collections::BTreeMap, fs};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+};
 
 use serde_json::{Value, json};
 use xtask::root;
 
-use super::{ENVIRONMENTS, PLAIN, api, name, of_kind, render::render};
+use super::{
+    ENVIRONMENTS, PLAIN, api, name, of_kind,
+    render::{of_dapr, render},
+};
 
 /// The pods of a document: its own, or those its jobs make.
 pub(crate) fn pod(document: &Value) -> Option<&Value> {
@@ -63,6 +69,22 @@ fn every_pod_is_restricted_and_has_no_token() {
             }
         }
         assert!(seen >= 11, "{seen}");
+    }
+}
+
+/// One with a mistake in its name would be passed over without a word.
+#[test]
+fn every_annotation_for_the_injector_is_one_it_knows() {
+    let known = of_dapr("pkg/injector/annotations/annotations.go");
+    for arguments in [&[], PLAIN] {
+        let documents = render(arguments);
+        let annotations = documents.iter().filter_map(pod).filter_map(|pod| pod["metadata"]["annotations"].as_object());
+        let names: BTreeSet<&String> = annotations.flat_map(|annotations| annotations.keys()).collect();
+        let names: Vec<_> = names.into_iter().filter(|name| name.starts_with("dapr.io/")).collect();
+        assert!(names.len() > 15);
+        for name in names {
+            assert!(known.contains(&format!("= \"{name}\"")), "{name}");
+        }
     }
 }
 

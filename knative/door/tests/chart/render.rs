@@ -30,6 +30,12 @@ pub(crate) fn folder() -> PathBuf {
     root().join("knative/chart")
 }
 
+/// A file of the Go module that Dapr is built from.
+pub(crate) fn of_dapr(path: &str) -> String {
+    let module = tools().crds.ancestors().nth(3).unwrap();
+    std::fs::read_to_string(module.join(path)).unwrap()
+}
+
 /// What `helm lint` or `helm template` says, or its complaint.
 pub(crate) fn helm(command: &str, arguments: &[&str]) -> Result<String, String> {
     let mut helm = Command::new(&tools().helm);
