@@ -17,6 +17,7 @@ pub mod postgres;
 pub mod process;
 pub mod progress;
 pub mod redis;
+pub mod release;
 pub mod secrets;
 mod spawn;
 pub mod tools;

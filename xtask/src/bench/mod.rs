@@ -17,18 +17,19 @@ mod sample;
 
 use std::{
     fs::{self, File},
-    process::Command,
+    path::PathBuf,
     time::Duration,
 };
 
 use anyhow::ensure;
-use clap::{Args, ValueEnum};
+use clap::Args;
 
 use crate::{
-    checks, dev,
+    dev,
     progress::say,
+    release::{self, Profile},
     root,
-    topology::{Options, Topology, target_dir},
+    topology::{Options, Topology},
 };
 use bare::Bare;
 use machine::Cpu;
@@ -61,12 +62,6 @@ pub struct Arguments {
     write: bool,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Profile {
-    Dev,
-    Release,
-}
-
 impl Arguments {
     fn command(&self) -> String {
         let Self { profile, reminders, spread, rate, seconds, .. } = self;
@@ -85,15 +80,7 @@ pub fn bench(arguments: &Arguments) -> anyhow::Result<()> {
     fs::create_dir_all(dev())?;
     let lock = File::create(dev().join("bench.lock"))?;
     ensure!(lock.try_lock().is_ok(), "another `cargo xtask bench` runs; wait for it");
-    say("building the functions");
-    let mut build = Command::new(checks::CARGO);
-    build.args(["build", "--locked", "--bins", "--workspace", "--exclude", "xtask", "--exclude", "embedded"]);
-    if arguments.profile == Profile::Release {
-        build.arg("--release");
-    }
-    checks::cargo(&mut build)?;
-
-    let report = measure(arguments)?;
+    let report = measure(arguments, release::build(arguments.profile)?)?;
     fs::remove_dir_all(dev().join(RUN))?;
     let markdown = report.markdown();
     println!("{markdown}");
@@ -105,11 +92,11 @@ pub fn bench(arguments: &Arguments) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn measure(arguments: &Arguments) -> anyhow::Result<Report> {
+fn measure(arguments: &Arguments, bin_dir: PathBuf) -> anyhow::Result<Report> {
     let before = Cpu::busy_now()?;
     let mut options = Options::distributed(RUN);
     options.repair_every = Some(Duration::from_secs(300)); // as in production
-    options.bin_dir = target_dir().join(if arguments.profile == Profile::Dev { "debug" } else { "release" });
+    options.bin_dir = bin_dir;
     let topology = Topology::start(options)?;
     let product = Product::new(&topology);
     events::note_commits(&product)?;

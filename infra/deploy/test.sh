@@ -1,0 +1,87 @@
+#!/usr/bin/env bash
+# What deploy.sh does when a version works and when it fails, here with commands that pretend to be Helm and a cluster. (On a real one:
+# deploy with a wrong SMOKE_TOKEN, which fails at the very end, after everything was rolled out.)
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")"
+
+fake=$(mktemp -d)
+trap 'rm -rf "$fake"' EXIT
+export STATE=$fake/state PATH=$fake:$PATH
+
+# The state: the tag that runs, and after it what Helm remembers, a line `revision status tag` each.
+cat >"$fake/helm" <<'FAKE'
+#!/usr/bin/env bash
+echo "helm $*" >>"$STATE.calls"
+releases=$STATE.releases
+case $1 in
+history)
+    [[ -s $releases ]] || exit 1
+    jq --raw-input --null-input '[inputs | split(" ") | {revision: .[0] | tonumber, status: .[1]}]' <"$releases" ;;
+upgrade)
+    all=$*
+    tag=${all##*image.tag=}
+    tag=${tag%% *}
+    next=$(($(wc -l <"$releases") + 1))
+    [[ $tag != bad-migration ]] || { echo "$next failed $tag" >>"$releases"; exit 1; }
+    sed -i 's/deployed/superseded/' "$releases"
+    echo "$next deployed $tag" >>"$releases"
+    echo "$tag" >"$STATE" ;;
+rollback) sed -n "${3}p" "$releases" | cut -d' ' -f3 >"$STATE" ;;
+esac
+FAKE
+cat >"$fake/kubectl" <<'FAKE'
+#!/usr/bin/env bash
+echo "kubectl $*" >>"$STATE.calls"
+tag=$(cat "$STATE")
+case $* in
+*port-forward*) echo "Forwarding from 127.0.0.1:1 -> 8081"; exec sleep 60 ;;
+*"--output name") printf 'service.serving.knative.dev/%s\n' tasks reminder-due ;;
+*"--output json")
+    ready=True created=1
+    [[ $tag != bad-start ]] || ready=False created=2
+    jq --null-input --arg tag "$tag" --arg ready "$ready" --arg created "$created" '{items: [{
+        metadata: {name: "tasks", generation: 2},
+        spec: {template: {spec: {containers: [{image: "registry/tasks:\($tag)"}]}}},
+        status: {observedGeneration: 2, latestReadyRevisionName: "1", latestCreatedRevisionName: $created,
+            conditions: [{type: "Ready", status: $ready}]}}]}' ;;
+esac
+FAKE
+cat >"$fake/curl" <<'FAKE'
+#!/usr/bin/env bash
+tag=$(cat "$STATE")
+case $* in
+*/readyz) [[ $tag != bad-health ]] ;;
+*/v1/tasks) echo '{"id": "t", "reminders": [{"id": "r"}]}' ;;
+*/timeline) [[ $tag == bad-reminder ]] && echo '{"entries": [{"what": "fired"}]}' || echo '{"entries": [{"what": "sent"}]}' ;;
+*DELETE*) ;;
+*) exit 9 ;;
+esac
+FAKE
+chmod +x "$fake"/*
+
+# Arguments: what runs before, the tag to deploy, the expected exit status, what runs afterwards.
+expect() {
+    local before=$1 tag=$2 status=$3 after=$4 found=0
+    : >"$STATE.releases"
+    : >"$STATE.calls"
+    : >"$STATE"
+    if [[ $before != nothing ]]; then
+        echo "1 deployed $before" >"$STATE.releases"
+        echo "$before" >"$STATE"
+    fi
+    IMAGE_REGISTRY=registry IMAGE_TAG=$tag SMOKE_TOKEN=token READY_SECONDS=1 SMOKE_SECONDS=-9 ./deploy.sh >"$fake/log" 2>&1 || found=$?
+    if [[ $found != "$status" || $(cat "$STATE") != "$after" ]]; then
+        printf '%s over %s: ended with %s and %s runs; expected %s and %s\n' "$tag" "$before" "$found" "$(cat "$STATE")" "$status" "$after"
+        cat "$fake/log"
+        exit 1
+    fi
+    printf '%s over %s: %s runs, status %s\n' "$tag" "$before" "$after" "$status"
+}
+
+expect nothing good 0 good
+expect old good 0 good
+expect old bad-migration 1 old
+expect old bad-start 1 old
+expect old bad-health 1 old
+expect old bad-reminder 1 old
+expect nothing bad-health 1 bad-health

@@ -1,0 +1,40 @@
+//! The binaries as images carry them: linked statically, so that they want nothing but a kernel.
+
+use std::{path::PathBuf, process::Command};
+
+use anyhow::Context as _;
+use clap::ValueEnum;
+
+use crate::{
+    checks,
+    progress::{quietly, say},
+    topology::target_dir,
+};
+
+/// How the functions are built.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Profile {
+    /// In a fraction of the time.
+    Dev,
+    /// As for production.
+    Release,
+}
+
+/// Builds every function, the door and `migrate`, and gives the folder they are in.
+///
+/// # Errors
+/// When something does not build.
+pub fn build(profile: Profile) -> anyhow::Result<PathBuf> {
+    let rustc = quietly(Command::new("rustc").arg("-vV"))?;
+    let host = rustc.lines().find_map(|line| line.strip_prefix("host: ")).context("rustc does not tell its host")?;
+    say("building the functions");
+    let mut build = Command::new(checks::CARGO);
+    build.args(["build", "--locked", "--bins", "--workspace", "--exclude", "xtask", "--exclude", "embedded"]);
+    // With a target named, what runs while building (macros, build scripts) is linked as ever.
+    build.args(["--target", host]).env("RUSTFLAGS", "-C target-feature=+crt-static");
+    if profile == Profile::Release {
+        build.arg("--release");
+    }
+    checks::cargo(&mut build)?;
+    Ok(target_dir().join(host).join(if profile == Profile::Dev { "debug" } else { "release" }))
+}
