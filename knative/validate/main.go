@@ -46,6 +46,7 @@ var kinds = map[string]func() any{
 	"serving.knative.dev/v1beta1/DomainMapping": func() any { return new(servingv1beta1.DomainMapping) },
 	"v1/ConfigMap":                              func() any { return new(corev1.ConfigMap) },
 	"v1/Namespace":                              func() any { return new(corev1.Namespace) },
+	"v1/PersistentVolumeClaim":                  func() any { return new(corev1.PersistentVolumeClaim) },
 	"v1/Secret":                                 func() any { return new(corev1.Secret) },
 	"v1/Service":                                func() any { return new(corev1.Service) },
 	"v1/ServiceAccount":                         func() any { return new(corev1.ServiceAccount) },

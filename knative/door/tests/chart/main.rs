@@ -8,7 +8,7 @@ mod render;
 
 use std::collections::BTreeSet;
 
-use render::{GIVEN, helm, render};
+use render::{GIVEN, helm, render, validate};
 use serde_json::Value;
 
 /// The environments, by their values beside those that must be given.
@@ -49,6 +49,13 @@ fn a_cluster_takes_it_in_every_environment() {
         let linted = helm("lint", &[&["--strict", "--quiet"], GIVEN, environment].concat());
         assert!(linted.is_ok(), "{environment:?}: {linted:?}");
     }
+}
+
+#[test]
+fn a_cluster_takes_the_servers_of_minikube() {
+    let read = |file: &str| std::fs::read_to_string(xtask::root().join("infra/minikube").join(file)).unwrap();
+    let servers = validate(&[read("postgres.yaml"), read("mailpit.yaml")].join("\n---\n"));
+    assert_eq!(names(&servers, "Service"), ["mailpit", "postgres"].map(str::to_owned).into());
 }
 
 #[test]

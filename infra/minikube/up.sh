@@ -1,0 +1,91 @@
+#!/usr/bin/env bash
+# The whole product in a Minikube of its own (profile and kubectl context `punctual`), each function an ordinary Deployment with an
+# injected daprd. Run it again after a change: what is unchanged stays as it is. `infra/minikube/down.sh` removes everything.
+#
+# Wants minikube, kubectl, Helm 3, Docker 25 with BuildKit, openssl; some 6 GB of memory and 4 cores. PROFILE=dev builds faster.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+
+PROFILE=${PROFILE:-release}
+DAPR_CHARTS=https://dapr.github.io/helm-charts/
+functions=(tasks task-created task-updated task-completed task-deleted reminder-due reminder-sent task-changed dead-letters upkeep)
+
+say() { printf '=== %s\n' "$*"; }
+kube() { kubectl --context punctual --namespace punctual "$@"; }
+chart() { helm --kube-context punctual upgrade --install --create-namespace --wait --timeout 10m "$@" >/dev/null; }
+
+missing=0
+want() {
+    command -v "$1" >/dev/null || {
+        echo "$1 is missing: $2"
+        missing=1
+    }
+}
+want minikube "https://minikube.sigs.k8s.io/docs/start"
+want kubectl "https://kubernetes.io/docs/tasks/tools"
+want helm "https://helm.sh/docs/intro/install (version 3)"
+want docker "https://docs.docker.com/engine/install (25 or newer)"
+want openssl "Debian: apt-get install openssl"
+((missing == 0)) || exit 1
+docker info >/dev/null 2>&1 || { echo "Docker does not answer: start it, or see what \`docker info\` says"; exit 1; }
+
+say "Minikube"
+minikube --profile punctual start --cpus 4 --memory 6g
+
+say "images (the first build takes a quarter of an hour)"
+ids=
+for image in migrate "${functions[@]}"; do
+    docker build --quiet --build-arg "PROFILE=$PROFILE" --build-arg "BINARY=$image" --tag "punctual/$image:dev" . >/dev/null
+    ids+=$(docker image inspect --format '{{.Id}}' "punctual/$image:dev")
+done
+# A tag that changes with the images: the same one would neither be loaded again nor rolled out.
+tag=dev-$(printf %s "$ids" | openssl dgst -sha256 -r | cut -c1-12)
+loaded=$(minikube --profile punctual image ls)
+for image in migrate "${functions[@]}"; do
+    [[ $loaded != *"punctual/$image:$tag"* ]] || continue
+    docker tag "punctual/$image:dev" "punctual/$image:$tag"
+    minikube --profile punctual image load "punctual/$image:$tag"
+done
+
+say "Dapr and its dashboard"
+chart dapr dapr --repo "$DAPR_CHARTS" --version 1.18.0 --namespace dapr-system \
+    --set dapr_sidecar_injector.sidecarDropALLCapabilities=true
+chart dapr-dashboard dapr-dashboard --repo "$DAPR_CHARTS" --version 0.15.0 --namespace dapr-system
+
+say "Redpanda and the topics"
+chart redpanda redpanda --repo https://charts.redpanda.com --version 26.2.2 --namespace redpanda \
+    --values infra/redpanda/values-local.yaml
+kubectl --context punctual --namespace redpanda delete job topics --ignore-not-found >/dev/null # a Job cannot be changed
+kubectl --context punctual apply --kustomize infra/redpanda/topics >/dev/null
+kubectl --context punctual --namespace redpanda wait --for=condition=complete job/topics --timeout=10m >/dev/null
+
+say "PostgreSQL and Mailpit"
+kubectl --context punctual create namespace punctual --dry-run=client --output yaml |
+    kubectl --context punctual apply --filename - >/dev/null
+kube apply --filename infra/minikube/postgres.yaml --filename infra/minikube/mailpit.yaml >/dev/null
+kube rollout status deployment postgres mailpit --timeout=10m >/dev/null
+
+# Once made they stay: a new token would lock out what runs.
+secret() { kube get secret "$1" >/dev/null 2>&1 || kube create secret generic "$1" --from-literal "$2=$3" >/dev/null; }
+secret punctual-database url 'postgres://punctual:punctual@postgres:5432/punctual?sslmode=disable'
+secret punctual-state-database url 'postgres://punctual:punctual@postgres:5432/dapr_state?sslmode=disable'
+secret punctual-jwt secret "$(openssl rand -hex 32)"
+secret punctual-dapr-api-token token "$(openssl rand -hex 32)"
+secret punctual-app-api-token token "$(openssl rand -hex 32)"
+
+say "Punctual $tag"
+chart punctual knative/chart --namespace punctual --values knative/chart/values-minikube.yaml --set-string "image.tag=$tag"
+
+JWT_SECRET=$(kube get secret punctual-jwt --output 'jsonpath={.data.secret}' | base64 --decode)
+cat <<TEXT
+
+It runs. In three terminals, or in the background:
+
+  kubectl --context punctual --namespace punctual port-forward service/tasks 8080:80              # http://localhost:8080
+  kubectl --context punctual --namespace punctual port-forward service/mailpit 8025:8025          # http://localhost:8025, mail
+  kubectl --context punctual --namespace dapr-system port-forward service/dapr-dashboard 9999:8080  # http://localhost:9999
+
+A token for a day:
+
+$(JWT_SECRET=$JWT_SECRET compose/token.sh)
+TEXT
