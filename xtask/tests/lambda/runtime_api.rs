@@ -14,7 +14,7 @@ use axum::{
     body::Bytes,
     extract::{Path, State},
     http::{HeaderMap, StatusCode},
-    response::IntoResponse,
+    response::{IntoResponse as _, Response},
     routing::{get, post},
 };
 use serde_json::Value;
@@ -84,9 +84,11 @@ impl RuntimeApi {
     }
 }
 
-async fn next_invocation(State(api): State<Arc<Api>>) -> impl IntoResponse {
+async fn next_invocation(State(api): State<Arc<Api>>) -> Response {
     api.asked.notify_one();
-    let (id, event) = api.next.lock().await.recv().await.expect("the test runs");
+    let Some((id, event)) = api.next.lock().await.recv().await else {
+        return StatusCode::GONE.into_response(); // the test is over
+    };
     let deadline = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("a clock") + TIMEOUT;
     let headers = [
         ("content-type", "application/json".to_owned()),
@@ -101,7 +103,7 @@ async fn next_invocation(State(api): State<Arc<Api>>) -> impl IntoResponse {
             "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1".to_owned(),
         ),
     ];
-    (headers, event.to_string())
+    (headers, event.to_string()).into_response()
 }
 
 async fn response(api: State<Arc<Api>>, id: Path<String>, body: Bytes) -> StatusCode {

@@ -48,12 +48,13 @@ pub(crate) fn load_balancer(method: &str, path: &str, headers: &[(&str, &str)], 
 pub(crate) fn msk(topic: &str, values: &[Vec<u8>]) -> Value {
     let record = |(offset, value): (usize, &Vec<u8>)| {
         json!({"topic": topic, "partition": 0, "offset": offset, "timestampType": "CREATE_TIME",
-               "timestamp": 1_795_531_503_000_u64, "key": BASE64_STANDARD.encode("key"), "value": BASE64_STANDARD.encode(value), "headers": []})
+               "timestamp": 1_795_531_503_000_u64, "key": BASE64_STANDARD.encode("key"), "headers": [],
+               "value": BASE64_STANDARD.encode(value)})
     };
     let records: Vec<Value> = values.iter().enumerate().map(record).collect();
     json!({
         "eventSource": "aws:kafka", "bootstrapServers": "b-1.punctual.abc.c1.kafka.eu-central-1.amazonaws.com:9092",
-        "eventSourceArn": "arn:aws:kafka:eu-central-1:123456789012:cluster/punctual/e9f754c6-d29a-4430-a7db-958a19fd2c54-4",
+        "eventSourceArn": "arn:aws:kafka:eu-central-1:123456789012:cluster/punctual/e9f754c6-4",
         "records": {format!("{topic}-0"): records},
     })
 }
@@ -61,7 +62,7 @@ pub(crate) fn msk(topic: &str, values: &[Vec<u8>]) -> Value {
 /// Messages of a queue.
 pub(crate) fn sqs(bodies: &[Vec<u8>]) -> Value {
     let record = |body: &Vec<u8>| {
-        json!({"messageId": Uuid::new_v4(), "receiptHandle": "AQEBwJnKyrHigUMZj6rYigCgxlaS3SLy0a", "messageAttributes": {},
+        json!({"messageId": Uuid::new_v4(), "receiptHandle": "AQEBwJnKyrHigUMZj6rY", "messageAttributes": {},
                "body": String::from_utf8_lossy(body), "md5OfBody": "7b270e59b47ff90a553787216d55d91d",
                "attributes": {"ApproximateReceiveCount": "1", "ApproximateFirstReceiveTimestamp": "1795531503000",
                               "SentTimestamp": "1795531503000", "SenderId": "AIDAIENQZJOLO23YVJ4VO"},
@@ -74,5 +75,6 @@ pub(crate) fn sqs(bodies: &[Vec<u8>]) -> Value {
 /// An event of a bus.
 pub(crate) fn event_bridge(detail: &Value) -> Value {
     json!({"version": "0", "id": Uuid::new_v4(), "detail-type": detail["type"], "source": "punctual",
-           "account": "123456789012", "time": "2026-11-24T14:45:03Z", "region": "eu-central-1", "resources": [], "detail": detail})
+           "account": "123456789012", "time": "2026-11-24T14:45:03Z", "region": "eu-central-1", "resources": [],
+           "detail": detail})
 }
