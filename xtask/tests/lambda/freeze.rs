@@ -8,6 +8,7 @@ use shared::event::EventType;
 use uuid::Uuid;
 
 use crate::{
+    forgetful::Forgetful,
     runtime_api::Outcome,
     sources::{http_api, msk},
     world::{Answer, Function, User, World, id, on_lambda, until_equal},
@@ -118,6 +119,22 @@ fn a_process_that_thaws_after_daprd_and_the_database_were_restarted_serves_and_p
         world.postgres.start().expect("it starts");
         world.daprd.process.start().expect("it starts");
         world.daprd.wait_callable(crate::world::SOON).expect("it answers");
+        tasks.process.resume();
+        let task = created(&tasks, &user, || tasks.process.kill9()).await;
+        assert_published_once(world, EventType::TaskCreated, task).await;
+    });
+}
+
+#[test]
+fn a_process_that_thaws_with_a_connection_to_daprd_that_was_forgotten_publishes_its_first_request() {
+    on_lambda(async |world| {
+        let user = world.user();
+        let way = Forgetful::in_front_of(world.daprd.grpc_port).await;
+        let program = world.program("tasks").env("DAPR_GRPC_ENDPOINT", format!("http://127.0.0.1:{}", way.port));
+        let tasks = world.function_of(program).await;
+        created(&tasks, &user, || {}).await;
+        tasks.process.pause();
+        way.forget();
         tasks.process.resume();
         let task = created(&tasks, &user, || tasks.process.kill9()).await;
         assert_published_once(world, EventType::TaskCreated, task).await;

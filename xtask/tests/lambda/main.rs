@@ -6,6 +6,7 @@
 //! `cargo xtask test` does that first.
 
 mod events;
+mod forgetful;
 mod freeze;
 mod requests;
 mod runtime_api;

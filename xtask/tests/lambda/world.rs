@@ -113,8 +113,12 @@ impl World {
 
     /// Starts a process of a function and waits until it asks for an invocation.
     pub(crate) async fn function(&self, name: &str) -> Function {
+        self.function_of(self.program(name)).await
+    }
+
+    pub(crate) async fn function_of(&self, program: Program) -> Function {
         let api = RuntimeApi::start().await;
-        let process = self.spawn(self.program(name).env("AWS_LAMBDA_RUNTIME_API", api.address.clone()));
+        let process = self.spawn(program.env("AWS_LAMBDA_RUNTIME_API", api.address.clone()));
         let function = Function { process: Arc::new(process), api };
         function.api.asked().await;
         function
