@@ -1,5 +1,5 @@
-//! A way to daprd that can forget its connections, as load balancers and NAT do with those that idle: nobody is told, and what is
-//! sent on one afterwards is answered by a reset.
+//! A way to a server that can forget its connections, as load balancers and NAT do with those that idle: nobody is told, and
+//! what is sent on one afterwards is answered by a reset.
 
 use tokio::{
     io::copy_bidirectional,
@@ -14,13 +14,13 @@ pub(crate) struct Forgetful {
 }
 
 impl Forgetful {
-    pub(crate) async fn in_front_of(daprd: u16) -> Self {
+    pub(crate) async fn in_front_of(server: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let port = listener.local_addr().expect("an address").port();
         let (forget, forgotten) = watch::channel(());
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                tokio::spawn(carry(client, daprd, forgotten.clone()));
+                tokio::spawn(carry(client, server, forgotten.clone()));
             }
         });
         Self { port, forget }
@@ -31,11 +31,11 @@ impl Forgetful {
     }
 }
 
-async fn carry(mut client: TcpStream, daprd: u16, mut forgotten: watch::Receiver<()>) {
+async fn carry(mut client: TcpStream, server: u16, mut forgotten: watch::Receiver<()>) {
     forgotten.mark_unchanged();
-    let mut daprd = TcpStream::connect(("127.0.0.1", daprd)).await.expect("daprd listens");
+    let mut server = TcpStream::connect(("127.0.0.1", server)).await.expect("it listens");
     tokio::select! {
-        _ = copy_bidirectional(&mut client, &mut daprd) => return,
+        _ = copy_bidirectional(&mut client, &mut server) => return,
         _ = forgotten.changed() => {}
     }
     client.readable().await.expect("the client sends something");

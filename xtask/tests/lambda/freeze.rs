@@ -126,15 +126,20 @@ fn a_process_that_thaws_after_daprd_and_the_database_were_restarted_serves_and_p
 }
 
 #[test]
-fn a_process_that_thaws_with_a_connection_to_daprd_that_was_forgotten_publishes_its_first_request() {
+fn a_process_that_thaws_with_connections_that_were_forgotten_serves_and_publishes_its_first_request() {
     on_lambda(async |world| {
         let user = world.user();
-        let way = Forgetful::in_front_of(world.daprd.grpc_port).await;
-        let program = world.program("tasks").env("DAPR_GRPC_ENDPOINT", format!("http://127.0.0.1:{}", way.port));
+        let daprd = Forgetful::in_front_of(world.daprd.grpc_port).await;
+        let database = Forgetful::in_front_of(world.postgres.port).await;
+        let program = world
+            .program("tasks")
+            .env("DAPR_GRPC_ENDPOINT", format!("http://127.0.0.1:{}", daprd.port))
+            .env("DATABASE_URL", format!("postgres://postgres@127.0.0.1:{}/punctual", database.port));
         let tasks = world.function_of(program).await;
         created(&tasks, &user, || {}).await;
         tasks.process.pause();
-        way.forget();
+        daprd.forget();
+        database.forget();
         tasks.process.resume();
         let task = created(&tasks, &user, || tasks.process.kill9()).await;
         assert_published_once(world, EventType::TaskCreated, task).await;

@@ -34,6 +34,7 @@ fn a_cold_start_under_lambda_takes_about_as_long_as_that_of_the_same_binary_as_a
         let (lambda, server) = (lambda[TIMES / 2], server[TIMES / 2]);
         let ratio = lambda.as_secs_f64() / server.as_secs_f64();
         println!("cold start of task-created: {lambda:?} under Lambda, {server:?} as a server, ratio {ratio:.2}");
-        assert!(ratio < 3.0, "{lambda:?} under Lambda, {server:?} as a server");
+        // Some milliseconds of it are the machine's mood.
+        assert!(lambda < server * 3 + Duration::from_millis(50), "{lambda:?} under Lambda, {server:?} as a server");
     });
 }
