@@ -34,3 +34,19 @@ if command -v kubectl >/dev/null; then
 else
     echo "infra/redpanda/topics*: NOT CHECKED, kubectl is not here"
 fi
+
+# The SAM template: transformed as AWS does it, and the outcome read by AWS's linter.
+LINTERS=(cfn-lint==1.58.0 aws-sam-translator==1.115.0)
+lint=.dev/venv-cfn-lint
+if ! python3 -c 'import ensurepip' 2>/dev/null; then
+    echo "infra/lambda/template.yaml: NOT CHECKED, Python's venv is not here (Debian: apt-get install python3-venv)"
+else
+    if [ "$(cat "$lint/.pin" 2>/dev/null)" != "${LINTERS[*]}" ]; then
+        python3 -m venv "$lint"
+        "$lint/bin/pip" install -q --disable-pip-version-check "${LINTERS[@]}"
+        echo "${LINTERS[*]}" >"$lint/.pin"
+    fi
+    "$lint/bin/python" infra/lambda/check.py infra/lambda/template.yaml >"$lint/transformed.json"
+    "$lint/bin/cfn-lint" infra/lambda/template.yaml "$lint/transformed.json"
+    echo "infra/lambda/template.yaml: nothing found by cfn-lint"
+fi

@@ -155,10 +155,17 @@ impl Outbox {
     /// When something stayed unpublished; the row is still there, and the next process at its start publishes it.
     pub async fn flush(&self, limit: Duration) -> anyhow::Result<()> {
         tokio::time::timeout(limit, async {
-            while self.pass().await? == Left::Others {
+            let mut again = true;
+            loop {
+                match self.pass().await {
+                    Ok(Left::Nothing) => return Ok(()),
+                    Ok(Left::Others) => {}
+                    // A connection to daprd that was lost while this process was frozen fails one call; the next makes another.
+                    Err(_) if again => again = false,
+                    Err(error) => return Err(error),
+                }
                 tokio::time::sleep(Duration::from_millis(25)).await;
             }
-            Ok(())
         })
         .await?
     }

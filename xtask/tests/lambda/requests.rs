@@ -1,0 +1,103 @@
+//! Requests: what API Gateway and a load balancer bring reaches the router as it was sent, and its answer reaches them whole.
+
+use serde_json::{Value, json};
+use shared::event::EventType;
+
+use crate::{
+    sources::{http_api, load_balancer},
+    world::{id, on_lambda},
+};
+
+#[test]
+fn a_task_is_created_read_changed_and_deleted_through_an_http_api() {
+    on_lambda(async |world| {
+        let (tasks, user) = (world.function("tasks").await, world.user());
+        let created = tasks.request(&user, "POST", "/v1/tasks", Some(json!({"title": "Üben – „täglich“"}))).await;
+        assert_eq!((created.status, &created.headers["etag"]), (201, &json!("\"1\"")), "{created:?}");
+        assert_eq!(created.headers["content-type"], "application/json");
+        let path = format!("/v1/tasks/{}", id(&created.body["id"]));
+
+        let read = tasks.request(&user, "GET", &path, None).await;
+        assert_eq!((read.status, &read.body), (200, &created.body));
+        assert_eq!(read.body["title"], "Üben – „täglich“");
+
+        let change = |etag: &str| {
+            let headers = [("authorization", user.bearer.as_str()), ("if-match", etag)];
+            http_api("PATCH", &path, "", &headers, Some(&json!({"priority": "high"})))
+        };
+        let changed = tasks.answer(change("\"1\"")).await;
+        assert_eq!((changed.status, &changed.headers["etag"]), (200, &json!("\"2\"")), "{changed:?}");
+        let stale = tasks.answer(change("\"1\"")).await;
+        assert_eq!(
+            (stale.status, &stale.headers["content-type"]),
+            (412, &json!("application/problem+json")),
+            "{stale:?}"
+        );
+        assert_eq!(stale.body["type"], "urn:punctual:problem:changed-since");
+
+        let deleted = tasks.request(&user, "DELETE", &path, None).await;
+        assert_eq!((deleted.status, deleted.text.as_str()), (204, ""), "{deleted:?}");
+        assert_eq!(tasks.request(&user, "GET", &path, None).await.status, 404);
+    });
+}
+
+#[test]
+fn what_is_refused_is_answered_as_a_problem_and_is_no_error_of_the_function() {
+    on_lambda(async |world| {
+        let (tasks, user) = (world.function("tasks").await, world.user());
+        let nobody = tasks.answer(http_api("GET", "/v1/tasks", "", &[], None)).await;
+        assert_eq!((nobody.status, &nobody.headers["www-authenticate"]), (401, &json!("Bearer")), "{nobody:?}");
+        let nowhere = tasks.request(&user, "GET", "/v1/nowhere", None).await;
+        assert_eq!((nowhere.status, &nowhere.body["status"]), (404, &json!(404)), "{nowhere:?}");
+        let wrong = tasks.request(&user, "POST", "/v1/tasks", Some(json!({"title": ""}))).await;
+        assert_eq!((wrong.status, &wrong.body["errors"][0]["pointer"]), (422, &json!("#/title")), "{wrong:?}");
+        for problem in [nobody, nowhere, wrong] {
+            assert_eq!(problem.headers["content-type"], "application/problem+json", "{problem:?}");
+        }
+    });
+}
+
+#[test]
+fn a_query_arrives_with_every_value_as_it_was_written() {
+    on_lambda(async |world| {
+        let (tasks, user) = (world.function("tasks").await, world.user());
+        tasks.create(&user, json!({"title": "at home", "tags": ["a+b & c"]})).await;
+        tasks.create(&user, json!({"title": "elsewhere", "tags": ["b"]})).await;
+        let list = async |query: &str| {
+            tasks.answer(http_api("GET", "/v1/tasks", query, &[("authorization", &user.bearer)], None)).await
+        };
+        let titles = |page: &Value| -> Vec<Value> {
+            page["items"].as_array().into_iter().flatten().map(|task| task["title"].clone()).collect()
+        };
+        assert_eq!(titles(&list("status=open&tag=a%2Bb%20%26+c").await.body), ["at home"]);
+        assert_eq!(titles(&list("").await.body).len(), 2);
+        let twice = list("tag=b&limit=1&tag=a").await;
+        assert_eq!(
+            (twice.status, &twice.body["errors"][0]["detail"]),
+            (422, &json!("must be given once")),
+            "{twice:?}"
+        );
+    });
+}
+
+/// How reminders come to their time on Lambda: daprd calls `reminder-due` through a load balancer.
+#[test]
+fn a_job_through_a_load_balancer_fires_its_reminder_once() {
+    on_lambda(async |world| {
+        let (tasks, due, user) = (world.function("tasks").await, world.function("reminder-due").await, world.user());
+        let task = tasks.create(&user, json!({"title": "now", "remind_at": "2026-01-01T00:00:00Z"})).await;
+        let reminder = id(&task["reminders"][0]["id"]);
+        let data = json!({"reminder_id": reminder, "version": 1, "due_at": task["reminders"][0]["remind_at"]});
+        let job = |token: &str| {
+            let headers = [("content-type", "application/json"), ("dapr-api-token", token), ("host", "internal")];
+            load_balancer("POST", &format!("/job/reminder-{reminder}-1"), &headers, &data)
+        };
+        let (_, refused) = due.invoke(job("another")).await;
+        assert_eq!(refused["statusCode"], 503, "{refused}");
+        for _ in 0..2 {
+            let (acknowledged, answer) = due.invoke(job(&world.app_api_token)).await;
+            assert!(acknowledged && answer["statusCode"] == 200, "{answer}");
+        }
+        assert_eq!(world.on_topic(EventType::ReminderDue, id(&task["id"])).await.len(), 1);
+    });
+}
