@@ -50,3 +50,9 @@ else
     "$lint/bin/cfn-lint" infra/lambda/template.yaml "$lint/transformed.json"
     echo "infra/lambda/template.yaml: nothing found by cfn-lint"
 fi
+
+if command -v jq >/dev/null; then
+    infra/deploy/test.sh
+else
+    echo "infra/deploy/test.sh: NOT RUN, jq is not here (Debian: apt-get install jq)"
+fi
