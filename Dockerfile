@@ -10,6 +10,11 @@
 #   docker build --target binaries --output binaries .
 #   docker build --build-context binaries=binaries --build-arg BINARY=tasks --tag punctual/tasks .
 #
+# So neither an engine nor a registry is needed where the binaries are linked statically already (`<arch>/<binary>` and
+# `ca-certificates.crt` in a folder):
+#
+#   buildah build --build-context binaries=FOLDER --build-arg BASE=scratch --build-arg TARGETARCH=amd64 --build-arg BINARY=tasks .
+#
 # BASE may be anything that runs a static binary: `scratch` will do, and `gcr.io/distroless/static-debian12:debug-nonroot` has a shell.
 ARG BASE=gcr.io/distroless/static-debian12:nonroot
 
