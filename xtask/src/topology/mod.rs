@@ -3,6 +3,7 @@
 
 mod environment;
 mod options;
+mod second;
 mod stop;
 
 pub use options::{Broker, FUNCTIONS, Mail, Mode, Options, target_dir};

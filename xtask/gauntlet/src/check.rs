@@ -1,0 +1,140 @@
+//! Whether the promises held: linear passes over what was asked for, what went wrong, and what there is at the end.
+
+mod commands;
+mod reminders;
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use uuid::Uuid;
+
+use crate::{
+    facts::Facts,
+    faults::{Fault, Poison},
+    history::{Command, Leak},
+};
+
+/// A promise that did not hold, and the object at fault.
+#[derive(Clone, Debug)]
+pub(crate) struct Finding {
+    /// The invariant's name: see `docs/gauntlet.md`.
+    pub(crate) invariant: &'static str,
+    pub(crate) what: String,
+    pub(crate) task: Option<Uuid>,
+    pub(crate) marker: Option<String>,
+}
+
+/// Everything the checker goes by.
+#[derive(Debug)]
+pub(crate) struct Evidence {
+    pub(crate) commands: Vec<Command>,
+    pub(crate) leaks: Vec<Leak>,
+    pub(crate) faults: Vec<Fault>,
+    pub(crate) poison: Vec<Poison>,
+    pub(crate) facts: Facts,
+    /// What had not come to rest when the time for that was over.
+    pub(crate) unsettled: Vec<String>,
+    /// Jobs of reminders that need none.
+    pub(crate) orphans: Vec<String>,
+    pub(crate) canaries: Vec<String>,
+    pub(crate) checked_at: DateTime<Utc>,
+}
+
+/// What a run showed.
+#[derive(Debug, Default)]
+pub(crate) struct Verdict {
+    pub(crate) findings: Vec<Finding>,
+    pub(crate) figures: BTreeMap<&'static str, i64>,
+}
+
+impl Verdict {
+    fn find(&mut self, invariant: &'static str, task: Option<Uuid>, marker: Option<&str>, what: impl Into<String>) {
+        self.findings.push(Finding { invariant, what: what.into(), task, marker: marker.map(str::to_owned) });
+    }
+
+    fn count(&mut self, figure: &'static str, by: usize) {
+        *self.figures.entry(figure).or_default() += i64::try_from(by).unwrap_or(i64::MAX);
+    }
+}
+
+/// Checks all of it.
+pub(crate) fn check(evidence: &Evidence) -> Verdict {
+    let mut verdict = Verdict::default();
+    commands::check(evidence, &mut verdict);
+    reminders::check(evidence, &mut verdict);
+    walls(evidence, &mut verdict);
+    dead_letters(evidence, &mut verdict);
+    rest(evidence, &mut verdict);
+    success(evidence, &mut verdict);
+    verdict
+}
+
+/// I9: no user's word in what another sees.
+fn walls(evidence: &Evidence, verdict: &mut Verdict) {
+    verdict.count("cross-user", evidence.leaks.len());
+    for leak in &evidence.leaks {
+        verdict.find("I9", None, None, format!("at {}: {}", leak.at, leak.what));
+    }
+    for accept in &evidence.facts.accepts {
+        let others = evidence.canaries.iter().filter(|canary| !accept.to.contains(canary.as_str()));
+        for canary in others.filter(|canary| accept.subject.contains(canary.as_str())) {
+            verdict.count("cross-user", 1);
+            verdict.find("I9", None, Some(canary), format!("{} got mail about it: {}", accept.to, accept.subject));
+        }
+    }
+}
+
+/// I11: what no function can handle is in the dead letters once, and nothing else is.
+fn dead_letters(evidence: &Evidence, verdict: &mut Verdict) {
+    let mut letters: BTreeMap<(&str, Uuid), usize> = BTreeMap::new();
+    for (consumer, event) in &evidence.facts.letters {
+        if let Some(event) = event {
+            *letters.entry((consumer, *event)).or_default() += 1;
+        }
+    }
+    verdict.count("poison", evidence.poison.len());
+    for Poison { id, consumer } in &evidence.poison {
+        let found = letters.remove(&(*consumer, *id)).unwrap_or_default();
+        if found != 1 {
+            verdict.find("I11", None, None, format!("poison {id} of {consumer} is in the dead letters {found} times"));
+        }
+    }
+    for ((consumer, event), _) in letters {
+        if let Some(known) = evidence.facts.events.iter().find(|known| known.id == event) {
+            verdict.find("I11", Some(known.task_id), None, format!("{consumer} rejected {} {event}", known.kind));
+        }
+    }
+}
+
+/// I12: nothing is left to be done.
+fn rest(evidence: &Evidence, verdict: &mut Verdict) {
+    for left in &evidence.unsettled {
+        verdict.find("I12", None, None, format!("still to be done: {left}"));
+    }
+    for orphan in &evidence.orphans {
+        verdict.find("I12", None, None, format!("a job without a reminder: {orphan}"));
+    }
+}
+
+/// I13: a run must not pass by failing. Without a fault, and some seconds after the last one ended, commands succeed.
+fn success(evidence: &Evidence, verdict: &mut Verdict) {
+    let calm = |at: DateTime<Utc>| {
+        let near = |fault: &Fault| {
+            !fault.what.starts_with("repeated")
+                && fault.started - TimeDelta::seconds(1) < at
+                && at < fault.ended + TimeDelta::seconds(2)
+        };
+        !evidence.faults.iter().any(near)
+    };
+    let valid = evidence.commands.iter().filter(|command| command.kind != crate::history::Kind::Refused);
+    let tried: Vec<&Command> = valid.filter(|command| calm(command.started) && calm(command.ended)).collect();
+    let open = |command: &&&Command| command.statuses.iter().all(|status| *status == 0 || *status >= 500);
+    let failed = tried.iter().filter(open).count();
+    verdict.count("commands without a fault near", tried.len());
+    verdict.count("of them failed", failed);
+    if tried.len() < 20 {
+        verdict.find("I13", None, None, format!("only {} commands had no fault near", tried.len()));
+    } else if failed * 20 > tried.len() {
+        verdict.find("I13", None, None, format!("{failed} of {} commands failed without a fault near", tried.len()));
+    }
+}

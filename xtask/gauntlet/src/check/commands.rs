@@ -1,0 +1,204 @@
+//! Commands and their effects: each acknowledged one has exactly one, everywhere; a refused one none; and nothing happens that
+//! nobody asked for.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use uuid::Uuid;
+
+use super::{Evidence, Verdict};
+use crate::{
+    facts::Event,
+    history::{Command, Kind, Outcome},
+};
+
+const BY_COMMAND: [&str; 4] = ["task.created", "task.updated", "task.completed", "task.deleted"];
+
+pub(crate) fn check(evidence: &Evidence, verdict: &mut Verdict) {
+    let outcomes = |wanted| evidence.commands.iter().filter(|command| command.outcome() == wanted).count();
+    verdict.count("commands acknowledged", outcomes(Outcome::Done));
+    verdict.count("commands refused", outcomes(Outcome::Refused));
+    verdict.count("commands without a clear answer", outcomes(Outcome::Unknown));
+    creations(evidence, verdict);
+    events(evidence, verdict);
+    tasks(evidence, verdict);
+    occurrences(evidence, verdict);
+}
+
+/// I1 to I4 of creation: a title's word is in as many tasks as its command has effects.
+fn creations(evidence: &Evidence, verdict: &mut Verdict) {
+    let mut made: BTreeMap<&str, BTreeSet<Uuid>> = BTreeMap::new();
+    for task in evidence.facts.tasks.values() {
+        // A successor has its predecessor's title; the first of a series has its number.
+        if task.occurrence.is_none_or(|number| number == 1) {
+            made.entry(marker(&task.title)).or_default().insert(task.id);
+        }
+    }
+    for command in &evidence.commands {
+        let there = made.get(command.marker.as_str()).map_or(0, BTreeSet::len);
+        let answers: BTreeSet<Uuid> = command.tasks.iter().copied().collect();
+        match (command.kind, command.outcome()) {
+            (Kind::Create, _) if there > 1 || answers.len() > 1 => {
+                verdict.count("duplicate", 1);
+                let what = format!("{there} tasks and {} answers for one Idempotency-Key", answers.len());
+                verdict.find("I4", answers.first().copied(), Some(&command.marker), what);
+            }
+            (Kind::Refused, outcome) if there > 0 || outcome == Outcome::Done => {
+                verdict.find(
+                    "I2",
+                    None,
+                    Some(&command.marker),
+                    format!("not valid, and has an effect: {}", command.request),
+                );
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The word of a title.
+fn marker(title: &str) -> &str {
+    title.split(' ').next().unwrap_or_default()
+}
+
+/// I1, I2, I3: each acknowledged version has its event, each event its command, its claim and its effect.
+fn events(evidence: &Evidence, verdict: &mut Verdict) {
+    let mut by_task: BTreeMap<Uuid, Vec<&Event>> = BTreeMap::new();
+    for event in &evidence.facts.events {
+        by_task.entry(event.task_id).or_default().push(event);
+        let task = Some(event.task_id);
+        if (event.claims, event.effects) != (1, 1) {
+            let what = format!("{} {}: {} claims, {} effects", event.kind, event.id, event.claims, event.effects);
+            let figure = if event.effects > 1 { "duplicate" } else { "lost" };
+            verdict.count(figure, 1);
+            verdict.find(if event.claims == 1 { "I1" } else { "I3" }, task, None, what);
+        }
+        if !event.published {
+            verdict.find("I12", task, None, format!("{} {} is not published", event.kind, event.id));
+        }
+    }
+    let mut asked: BTreeMap<Uuid, Vec<&Command>> = BTreeMap::new();
+    let mut by_marker: BTreeMap<&str, Uuid> = BTreeMap::new();
+    for command in &evidence.commands {
+        if let (Kind::Create, Some(id)) = (command.kind, command.tasks.first()) {
+            by_marker.insert(&command.marker, *id);
+        }
+    }
+    for command in &evidence.commands {
+        if let Some(id) = by_marker.get(command.marker.as_str()) {
+            asked.entry(*id).or_default().push(command);
+        }
+    }
+    for (task, commands) in asked {
+        let events = by_task.get(&task).map(Vec::as_slice).unwrap_or_default();
+        task_events(task, &commands, events, verdict);
+    }
+}
+
+fn task_events(task: Uuid, commands: &[&Command], events: &[&Event], verdict: &mut Verdict) {
+    let marker = commands.first().map(|command| command.marker.as_str());
+    let told: Vec<&&Event> = events.iter().filter(|event| BY_COMMAND.contains(&event.kind.as_str())).collect();
+    let mut explained = BTreeSet::new();
+    let mut before = 0;
+    for command in commands.iter().filter(|command| command.outcome() == Outcome::Done) {
+        let wanted: Vec<_> = told
+            .iter()
+            .filter(|event| match command.version {
+                Some(version) => event.sequence == version,
+                None => event.kind == "task.deleted",
+            })
+            .collect();
+        let changed = command.version.is_none_or(|version| version > before);
+        before = command.version.unwrap_or(before);
+        explained.extend(wanted.iter().map(|event| event.id));
+        match wanted[..] {
+            [_] => {}
+            // It changed nothing: completed already.
+            [] if !changed => {}
+            [] => {
+                verdict.count("lost", 1);
+                verdict.find("I1", Some(task), marker, format!("acknowledged, and no event: {}", command.request));
+            }
+            _ => {
+                verdict.count("duplicate", 1);
+                verdict.find("I1", Some(task), marker, format!("{} events: {}", wanted.len(), command.request));
+            }
+        }
+    }
+    let open = commands.iter().filter(|command| command.outcome() == Outcome::Unknown).count();
+    let unexplained: Vec<_> = told.iter().filter(|event| !explained.contains(&event.id)).collect();
+    if unexplained.len() > open {
+        let what = format!("{} events that no command explains, {open} commands are open", unexplained.len());
+        verdict.find("I3", Some(task), marker, what);
+    }
+}
+
+/// I5: the newest version everybody has heard of is the row's. I10: what was deleted stays so.
+fn tasks(evidence: &Evidence, verdict: &mut Verdict) {
+    let mut newest: BTreeMap<Uuid, (i64, i64)> = BTreeMap::new();
+    for event in &evidence.facts.events {
+        let (own, heard) = newest.entry(event.task_id).or_default();
+        if BY_COMMAND.contains(&event.kind.as_str()) {
+            *own = (*own).max(event.sequence);
+        }
+        if event.kind == "task.changed" && event.effects > 0 {
+            *heard = (*heard).max(event.sequence);
+        }
+    }
+    for task in evidence.facts.tasks.values() {
+        let version = task.version.unwrap_or_default();
+        let (own, heard) = newest.get(&task.id).copied().unwrap_or_default();
+        if (own, heard) != (version, version) {
+            let what = format!("the row has version {version}, its events {own}, what clients heard {heard}");
+            verdict.find("I5", Some(task.id), Some(marker(&task.title)), what);
+        }
+    }
+    for command in &evidence.commands {
+        if let (Kind::Delete, Outcome::Done, Some(id)) = (command.kind, command.outcome(), path_id(&command.request))
+            && evidence.facts.tasks.contains_key(&id)
+            && !command.statuses.contains(&404)
+        {
+            verdict.count("lost", 1);
+            verdict.find("I10", Some(id), Some(&command.marker), "deleted, and there");
+        }
+    }
+    for reminder in evidence.facts.reminders.iter().filter(|reminder| !reminder.task_there) {
+        if reminder.state == "scheduled" {
+            verdict.find("I10", Some(reminder.task_id), None, format!("reminder {} outlives its task", reminder.id));
+        }
+    }
+}
+
+fn path_id(request: &str) -> Option<Uuid> {
+    request.split(['/', ' ']).find_map(|part| part.parse().ok())
+}
+
+/// I15: each occurrence once, and the next one where a recurring task is completed.
+fn occurrences(evidence: &Evidence, verdict: &mut Verdict) {
+    let mut rows: BTreeMap<(Uuid, i32), Vec<Uuid>> = BTreeMap::new();
+    for task in evidence.facts.tasks.values() {
+        if let (Some(series), Some(number)) = (task.series_id, task.occurrence) {
+            rows.entry((series, number)).or_default().push(task.id);
+        }
+    }
+    for ((series, number), tasks) in &rows {
+        if tasks.len() > 1 {
+            verdict.count("duplicate", 1);
+            verdict.find("I15", tasks.first().copied(), None, format!("{} of {series} number {number}", tasks.len()));
+        }
+    }
+    let made: BTreeSet<(Uuid, i32)> = evidence.facts.occurrences.iter().copied().collect();
+    for task in evidence.facts.tasks.values().filter(|task| task.completed && task.recurs) {
+        if let (Some(series), Some(number)) = (task.series_id, task.occurrence) {
+            verdict.count("occurrences completed", 1);
+            if !made.contains(&(series, number + 1)) {
+                verdict.count("lost", 1);
+                verdict.find(
+                    "I15",
+                    Some(task.id),
+                    Some(marker(&task.title)),
+                    format!("no successor of number {number}"),
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,295 @@
+//! What goes wrong, by the seed: every 5 to 10 seconds something more, for a while, overlapping; and who puts it right again.
+
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use chrono::{DateTime, Utc};
+use fastrand::Rng;
+use tokio::runtime::Handle;
+use uuid::Uuid;
+use xtask::{process::Process, topology::Topology};
+
+use crate::{doubles::Doubles, messages};
+
+/// What was wrong, from when to when.
+#[derive(Clone, Debug)]
+pub(crate) struct Fault {
+    pub(crate) what: String,
+    pub(crate) target: String,
+    pub(crate) started: DateTime<Utc>,
+    /// When everything it touched answered again.
+    pub(crate) ended: DateTime<Utc>,
+}
+
+/// An event that no function can handle, put straight onto its topic.
+#[derive(Clone, Debug)]
+pub(crate) struct Poison {
+    pub(crate) id: Uuid,
+    pub(crate) consumer: &'static str,
+}
+
+/// The run, and everything that was done to it.
+#[derive(Debug)]
+pub(crate) struct Faults {
+    pub(crate) topology: Topology,
+    /// The second process of `tasks`.
+    pub(crate) second: Process,
+    pub(crate) doubles: Doubles,
+    longest_pause: Duration,
+    log: Mutex<Vec<Fault>>,
+    poison: Mutex<Vec<Poison>>,
+    /// Processes that a fault is at: nobody else touches them.
+    held: Mutex<BTreeSet<String>>,
+    over: AtomicBool,
+    runtime: Handle,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Faults {
+    pub(crate) fn new(topology: Topology, second: Process, doubles: Doubles, longest_pause: Duration) -> Arc<Self> {
+        Arc::new(Self {
+            topology,
+            second,
+            doubles,
+            longest_pause,
+            log: Mutex::default(),
+            poison: Mutex::default(),
+            held: Mutex::default(),
+            over: AtomicBool::new(false),
+            runtime: Handle::current(),
+        })
+    }
+
+    pub(crate) fn log(&self) -> Vec<Fault> {
+        lock(&self.log).clone()
+    }
+
+    pub(crate) fn poison(&self) -> Vec<Poison> {
+        lock(&self.poison).clone()
+    }
+
+    pub(crate) fn processes(&self) -> Vec<&Process> {
+        let mut all = self.topology.processes();
+        all.push(&self.second);
+        all
+    }
+
+    /// Starts again what ended by itself (or by a crash point), as a kubelet does, until all is over.
+    pub(crate) fn supervise(&self) {
+        while !self.over.load(Ordering::Relaxed) {
+            for process in self.processes() {
+                let name = process.name();
+                if process.pid().is_none() && !lock(&self.held).contains(name) {
+                    let started = Utc::now();
+                    thread::sleep(Duration::from_millis(300));
+                    self.hold(name, || {
+                        let _ = self.start(process);
+                    });
+                    self.note("ended by itself", name, started);
+                }
+            }
+            thread::sleep(Duration::from_millis(300));
+        }
+    }
+
+    /// Does one thing after another until then; returns when the last has ended.
+    pub(crate) fn rage(self: &Arc<Self>, seed: u64, until: Instant) {
+        let mut rng = Rng::with_seed(seed);
+        let mut at_work = Vec::new();
+        thread::sleep(Duration::from_secs(10)); // a while without a fault, to compare
+        while Instant::now() < until {
+            let (faults, own) = (self.clone(), rng.fork());
+            at_work.push(thread::spawn(move || faults.strike(own)));
+            thread::sleep(Duration::from_millis(rng.u64(5_000..10_000)));
+        }
+        for one in at_work {
+            let _ = one.join();
+        }
+    }
+
+    fn strike(&self, mut rng: Rng) {
+        match rng.u32(..100) {
+            0..32 => self.kill(rng),
+            32..52 => self.pause(rng),
+            52..58 => self.end_backend(),
+            58..68 => self.mail(rng),
+            68..76 => self.repeat_messages(rng),
+            76..82 => self.poison_topic(rng),
+            82..84 => self.wipe_scheduler(),
+            _ => self.crash(&mut rng),
+        }
+    }
+
+    /// One that no fault is at; servers that everything needs less often than functions and daprds.
+    fn victim(&self, rng: &mut Rng) -> Option<&Process> {
+        let servers = ["kafka", "postgres", "scheduler", "smtp", "repair"];
+        let all = self.processes();
+        let (few, many): (Vec<&Process>, Vec<&Process>) =
+            all.into_iter().partition(|process| servers.contains(&process.name()));
+        let of = if rng.u32(..100) < 35 { few } else { many };
+        let one = of[rng.usize(..of.len())];
+        lock(&self.held).insert(one.name().to_owned()).then_some(one)
+    }
+
+    fn kill(&self, mut rng: Rng) {
+        let Some(process) = self.victim(&mut rng) else { return };
+        let started = Utc::now();
+        process.kill9();
+        thread::sleep(Duration::from_millis(rng.u64(..8_000)));
+        let _ = self.start(process);
+        lock(&self.held).remove(process.name());
+        self.note("kill -9", process.name(), started);
+    }
+
+    fn pause(&self, mut rng: Rng) {
+        let Some(process) = self.victim(&mut rng) else { return };
+        let started = Utc::now();
+        process.pause();
+        let longest = u64::try_from(self.longest_pause.as_millis()).unwrap_or(u64::MAX);
+        thread::sleep(Duration::from_millis(rng.u64(1_000..longest)));
+        process.resume();
+        lock(&self.held).remove(process.name());
+        self.note("SIGSTOP", process.name(), started);
+    }
+
+    fn end_backend(&self) {
+        let started = Utc::now();
+        let one = "select pg_terminate_backend(pid) from pg_stat_activity
+            where datname = 'punctual' and pid <> pg_backend_pid() order by random() limit 1";
+        let _ = self.topology.postgres.sql("punctual", one);
+        self.note("backend ended", "postgres", started);
+    }
+
+    /// The provider refuses, or accepts without saying so.
+    fn mail(&self, mut rng: Rng) {
+        let started = Utc::now();
+        let times = rng.u32(1..6);
+        match &self.topology.smtp {
+            Some(smtp) => {
+                let orders = ["rcpt 450", "rcpt 421", "data 451", "drop", "accept-drop", "silent"];
+                let order = orders[rng.usize(..orders.len())];
+                let _ = smtp.order(&format!("{order} {times}"));
+                thread::sleep(Duration::from_secs(10));
+                let _ = smtp.order("accept");
+                self.note(&format!("mail: {order}"), "smtp", started);
+            }
+            None => {
+                let order = self.doubles.misbehave(&mut rng, times);
+                thread::sleep(Duration::from_secs(10));
+                self.doubles.behave();
+                self.note(&format!("mail: {order}"), "provider", started);
+            }
+        }
+    }
+
+    fn repeat_messages(&self, rng: Rng) {
+        let started = Utc::now();
+        let brokers = self.topology.kafka_brokers().unwrap_or_default();
+        let done = self.runtime.block_on(messages::repeat(&brokers, &self.topology.database_url, rng));
+        let what = done.map_or_else(|_| "none, a server was away".to_owned(), |count| format!("{count} messages"));
+        self.note(&format!("repeated: {what}"), "kafka", started);
+    }
+
+    fn poison_topic(&self, rng: Rng) {
+        let started = Utc::now();
+        let brokers = self.topology.kafka_brokers().unwrap_or_default();
+        if let Ok(poison) = self.runtime.block_on(messages::poison(&brokers, rng)) {
+            lock(&self.poison).extend(poison);
+            self.note("poison", "kafka", started);
+        }
+    }
+
+    fn wipe_scheduler(&self) {
+        if !lock(&self.held).insert("scheduler".to_owned()) {
+            return;
+        }
+        let started = Utc::now();
+        let _ = self.topology.scheduler.wipe();
+        lock(&self.held).remove("scheduler");
+        self.note("jobs lost", "scheduler", started);
+    }
+
+    /// A process dies at a point of its code that was armed; the one that supervises starts it again.
+    fn crash(&self, rng: &mut Rng) {
+        let points = crate::POINTS;
+        let folder = self.topology.mail_dir.with_file_name("crash");
+        if points.is_empty() || !folder.exists() {
+            return self.kill(rng.fork());
+        }
+        let started = Utc::now();
+        let armed: Vec<&str> = (0..rng.usize(1..4)).map(|_| points[rng.usize(..points.len())]).collect();
+        for point in &armed {
+            let _ = std::fs::write(folder.join(point), "");
+        }
+        thread::sleep(Duration::from_secs(8));
+        let mut met = Vec::new();
+        for point in &armed {
+            // Still there: nobody came by.
+            if std::fs::remove_file(folder.join(point)).is_err() {
+                met.push(*point);
+            }
+        }
+        if !met.is_empty() {
+            self.note("crash point", &met.join(", "), started);
+        }
+    }
+
+    fn hold(&self, name: &str, work: impl FnOnce()) {
+        if lock(&self.held).insert(name.to_owned()) {
+            work();
+            lock(&self.held).remove(name);
+        }
+    }
+
+    fn start(&self, process: &Process) -> anyhow::Result<()> {
+        if process.name() == "postgres" {
+            self.topology.postgres.start()?
+        } else {
+            process.start()?
+        }
+        process.wait_ready(Duration::from_secs(30))
+    }
+
+    fn note(&self, what: &str, target: &str, started: DateTime<Utc>) {
+        let fault = Fault { what: what.to_owned(), target: target.to_owned(), started, ended: Utc::now() };
+        lock(&self.log).push(fault);
+    }
+
+    /// Everything runs, and nothing is wrong any more.
+    ///
+    /// # Errors
+    /// When a process does not become ready again.
+    pub(crate) fn heal(&self) -> anyhow::Result<()> {
+        let started = Instant::now();
+        let mut all = self.processes();
+        all.sort_by_key(|process| !["postgres", "kafka", "scheduler", "smtp"].contains(&process.name()));
+        for process in all {
+            process.resume();
+            // One that ends while it is waited for (a daprd whose broker was away) is started again.
+            while let Err(error) = self.start(process) {
+                anyhow::ensure!(
+                    started.elapsed() < Duration::from_secs(120),
+                    "{} stays down: {error:#}",
+                    process.name()
+                );
+                thread::sleep(Duration::from_millis(500));
+            }
+        }
+        self.note("the last", "all", Utc::now());
+        Ok(())
+    }
+
+    pub(crate) fn over(&self) {
+        self.over.store(true, Ordering::Relaxed);
+    }
+}

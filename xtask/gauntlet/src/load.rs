@@ -1,0 +1,288 @@
+//! What the users do, by the seed: tasks are created, changed, completed, reopened and deleted, reminders set and moved, some
+//! requests sent twice at once, some not valid, and now and then somebody asks for what is another's.
+//!
+//! A task is worked on by one client in sequence, so what must become of it follows from the answers.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use chrono::Utc;
+use fastrand::Rng;
+use reqwest::Method;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::{
+    history::{Command, History, Kind, Shown},
+    user::{Answer, Users, in_ms, text},
+};
+
+/// Tasks a user works on at a time.
+const HELD: usize = 12;
+
+/// What all share.
+#[derive(Debug)]
+pub(crate) struct Load {
+    pub(crate) users: Users,
+    pub(crate) history: Arc<History>,
+    /// Whose task is whose.
+    tasks: Mutex<Vec<(usize, Uuid)>>,
+}
+
+#[derive(Clone, Debug)]
+struct Held {
+    id: Uuid,
+    marker: String,
+    due: bool,
+    completed: bool,
+    reminders: Vec<Shown>,
+}
+
+/// One user at work.
+struct Worker {
+    load: Arc<Load>,
+    user: usize,
+    rng: Rng,
+    made: u32,
+    held: Vec<Held>,
+}
+
+impl Load {
+    pub(crate) fn new(users: Users, history: Arc<History>) -> Arc<Self> {
+        Arc::new(Self { users, history, tasks: Mutex::default() })
+    }
+
+    /// Works as one user until then.
+    pub(crate) async fn work(self: Arc<Self>, user: usize, seed: u64, until: Instant) {
+        let rng = Rng::with_seed(seed.wrapping_mul(1_000_003).wrapping_add(user as u64));
+        let mut worker = Worker { load: self, user, rng, made: 0, held: Vec::new() };
+        while Instant::now() < until {
+            worker.act().await;
+            let pause = worker.rng.u64(200..1_000);
+            tokio::time::sleep(Duration::from_millis(pause)).await;
+        }
+    }
+}
+
+impl Worker {
+    async fn act(&mut self) {
+        let choice = self.rng.u32(..100);
+        let Some(at) = (!self.held.is_empty()).then(|| self.rng.usize(..self.held.len())) else {
+            return self.create().await;
+        };
+        match choice {
+            0..34 => self.create().await,
+            34..44 => self.change(at, "title").await,
+            44..52 => self.change(at, "due").await,
+            52..64 => self.snooze(at).await,
+            64..69 => self.add_reminder(at).await,
+            69..72 => self.cancel_reminder(at).await,
+            72..80 => self.complete(at).await,
+            80..84 => self.reopen(at).await,
+            84..89 => self.delete(at).await,
+            89..93 => self.refused(at).await,
+            93..97 => self.read(at).await,
+            _ => self.another_s().await,
+        }
+    }
+
+    /// An instant for a reminder: soon as a rule, sometimes past, sometimes at the end of the calendar.
+    fn instant(&mut self) -> String {
+        match self.rng.u32(..100) {
+            0..4 => text(in_ms(-60_000)),
+            4..6 => "9999-12-31T23:59:59Z".to_owned(),
+            _ => text(in_ms(self.rng.i64(500..25_000))),
+        }
+    }
+
+    async fn create(&mut self) {
+        self.made += 1;
+        let marker = format!("{}n{:05}", self.load.users.canaries[self.user], self.made);
+        let mut body = json!({"title": format!("{marker} first")});
+        let due = self.rng.u32(..100) < 40;
+        if due {
+            let ahead = self.rng.i64(3_000..30_000);
+            body["due_at"] = text(in_ms(ahead + 60_000)).into();
+            body["time_zone"] =
+                ["Europe/Berlin", "America/New_York", "UTC", "Pacific/Apia"][self.rng.usize(..4)].into();
+            if self.rng.bool() {
+                let kind = ["daily", "weekly", "monthly", "yearly"][self.rng.usize(..4)];
+                body["recurrence"] = json!({"type": kind});
+            }
+        }
+        let mut reminders: Vec<Value> =
+            (0..self.rng.usize(..3)).map(|_| json!({"remind_at": self.instant()})).collect();
+        if due && self.rng.bool() {
+            reminders.push(json!({"before_due": "PT1M"}));
+        }
+        body["reminders"] = reminders.into();
+        let racers = if self.rng.u32(..100) < 12 { self.rng.usize(2..5) } else { 1 };
+        let done = self.command(Kind::Create, &marker, Method::POST, "/v1/tasks", Some(body), racers).await;
+        if let Some(id) = done.tasks.first() {
+            self.held.push(Held { id: *id, marker, due, completed: false, reminders: done.reminders });
+            self.load.tasks.lock().unwrap_or_else(PoisonError::into_inner).push((self.user, *id));
+            if self.held.len() > HELD {
+                self.held.remove(0);
+            }
+        }
+    }
+
+    async fn change(&mut self, at: usize, what: &str) {
+        let Held { id, marker, due, .. } = self.held[at].clone();
+        let body = match what {
+            "due" if due => json!({"due_at": text(in_ms(60_000 + self.rng.i64(1_000..25_000)))}),
+            _ => json!({"title": format!("{marker} {}", self.rng.u32(..))}),
+        };
+        self.on(at, Kind::Change, Method::PATCH, &format!("/v1/tasks/{id}"), Some(body)).await;
+    }
+
+    async fn snooze(&mut self, at: usize) {
+        let until = text(in_ms(self.rng.i64(1_000..25_000)));
+        let Some(reminder) = self.a_reminder(at) else { return };
+        let path = format!("/v1/reminders/{reminder}/snooze");
+        self.on(at, Kind::Change, Method::POST, &path, Some(json!({"until": until}))).await;
+    }
+
+    async fn add_reminder(&mut self, at: usize) {
+        let path = format!("/v1/tasks/{}/reminders", self.held[at].id);
+        let body = json!({"remind_at": self.instant()});
+        self.on(at, Kind::Change, Method::POST, &path, Some(body)).await;
+    }
+
+    async fn cancel_reminder(&mut self, at: usize) {
+        let Some(reminder) = self.a_reminder(at) else { return };
+        self.on(at, Kind::Change, Method::DELETE, &format!("/v1/reminders/{reminder}"), None).await;
+    }
+
+    fn a_reminder(&mut self, at: usize) -> Option<Uuid> {
+        let reminders = &self.held[at].reminders;
+        (!reminders.is_empty()).then(|| reminders[self.rng.usize(..reminders.len())].id)
+    }
+
+    async fn complete(&mut self, at: usize) {
+        let path = format!("/v1/tasks/{}/complete", self.held[at].id);
+        self.on(at, Kind::Complete, Method::POST, &path, Some(json!({}))).await;
+        self.held[at].completed = true;
+    }
+
+    async fn reopen(&mut self, at: usize) {
+        let path = format!("/v1/tasks/{}/reopen", self.held[at].id);
+        self.on(at, Kind::Reopen, Method::POST, &path, Some(json!({}))).await;
+        self.held[at].completed = false;
+    }
+
+    async fn delete(&mut self, at: usize) {
+        let path = format!("/v1/tasks/{}", self.held[at].id);
+        self.on(at, Kind::Delete, Method::DELETE, &path, None).await;
+        self.held.remove(at);
+    }
+
+    async fn on(&mut self, at: usize, kind: Kind, method: Method, path: &str, body: Option<Value>) {
+        let marker = self.held[at].marker.clone();
+        let done = self.command(kind, &marker, method, path, body, 1).await;
+        if !done.tasks.is_empty() {
+            self.held[at].reminders = done.reminders;
+        }
+    }
+
+    /// A command that is not valid: a title too long, an instant that is none, a version that is not the task's.
+    async fn refused(&mut self, at: usize) {
+        let marker = format!("{}n{:05}", self.load.users.canaries[self.user], 90_000 + self.made);
+        let path = format!("/v1/tasks/{}", self.held[at].id);
+        let bodies = [
+            (Method::POST, "/v1/tasks".to_owned(), json!({"title": format!("{marker}{}", "x".repeat(600))})),
+            (Method::POST, "/v1/tasks".to_owned(), json!({"title": marker, "remind_at": "tomorrow"})),
+            (Method::PATCH, path, json!({"title": marker, "version": 1, "user_id": Uuid::nil()})),
+        ];
+        let (method, path, body) = bodies[self.rng.usize(..3)].clone();
+        self.command(Kind::Refused, &marker, method, &path, Some(body), 1).await;
+    }
+
+    /// Reads: what is another's in it is found by [`Users::ask`].
+    async fn read(&mut self, at: usize) {
+        let id = self.held[at].id;
+        let paths = ["/v1/tasks?status=all&limit=100", "/v1/tasks?q=first", "/v1/tags"].map(str::to_owned);
+        let path = match self.rng.usize(..5) {
+            0 => format!("/v1/tasks/{id}"),
+            1 => format!("/v1/tasks/{id}/history?limit=100"),
+            other => paths[other - 2].clone(),
+        };
+        self.ask(Method::GET, &path, None).await;
+    }
+
+    /// Another's task is as one that is not there, whatever is asked of it.
+    async fn another_s(&mut self) {
+        let other = {
+            let tasks = self.load.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+            let others: Vec<_> = tasks.iter().rev().take(200).filter(|(user, _)| *user != self.user).collect();
+            (!others.is_empty()).then(|| others[self.rng.usize(..others.len())].1)
+        };
+        let Some(id) = other else { return };
+        let (method, path, body) = match self.rng.u32(..5) {
+            0 => (Method::PATCH, format!("/v1/tasks/{id}"), Some(json!({"title": "mine now"}))),
+            1 => (Method::POST, format!("/v1/tasks/{id}/complete"), Some(json!({}))),
+            2 => (Method::DELETE, format!("/v1/tasks/{id}"), None),
+            3 => (Method::GET, format!("/v1/tasks/{id}/history"), None),
+            _ => (Method::GET, format!("/v1/tasks/{id}"), None),
+        };
+        let answer = self.ask(method.clone(), &path, body.as_ref()).await;
+        if (200..300).contains(&answer.status) {
+            self.load.history.leak(format!("user {} was let in: {method} {path}", self.user));
+        }
+    }
+
+    async fn ask(&self, method: Method, path: &str, body: Option<&Value>) -> Answer {
+        self.load.users.ask(self.user, method, path, body, None).await
+    }
+
+    /// Makes a command, at once as often as `racers` says; half of those without a clear answer are repeated.
+    async fn command(
+        &mut self,
+        kind: Kind,
+        marker: &str,
+        method: Method,
+        path: &str,
+        body: Option<Value>,
+        racers: usize,
+    ) -> Command {
+        let mut command = Command {
+            user: self.user,
+            marker: marker.to_owned(),
+            kind,
+            request: format!("{method} {path} {}", body.as_ref().map(Value::to_string).unwrap_or_default()),
+            started: Utc::now(),
+            ended: Utc::now(),
+            statuses: Vec::new(),
+            tasks: Vec::new(),
+            version: None,
+            reminders: Vec::new(),
+        };
+        let key = format!("key-{:016x}", self.rng.u64(..));
+        let patience = if racers > 1 || self.rng.bool() { 5 } else { 1 };
+        for attempt in 0..patience {
+            if attempt > 0 {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+            let mut racing = tokio::task::JoinSet::new();
+            for _ in 0..if attempt == 0 { racers } else { 1 } {
+                let (load, method, path, body, key) =
+                    (self.load.clone(), method.clone(), path.to_owned(), body.clone(), key.clone());
+                let user = self.user;
+                racing.spawn(async move { load.users.ask(user, method, &path, body.as_ref(), Some(&key)).await });
+            }
+            while let Some(answer) = racing.join_next().await {
+                let answer = answer.unwrap_or(Answer { status: 0, body: Value::Null });
+                command.answered(answer.status, &answer.body);
+            }
+            command.ended = Utc::now();
+            let clear = command.statuses.iter().any(|status| matches!(status, 200..=299 | 400..=408 | 410..=428));
+            if clear {
+                break;
+            }
+        }
+        self.load.history.record(command.clone());
+        command
+    }
+}

@@ -1,0 +1,78 @@
+//! The gauntlet: the whole product as production has it, twenty users, and something going wrong every few seconds; then
+//! everything is healed, and what was promised is held against what happened. `docs/gauntlet.md` names the promises.
+//!
+//! Run by `cargo xtask gauntlet`, which builds what it needs. The same seed makes the same users do the same things and the
+//! same faults happen in the same order; the moments at which they meet are the machine's.
+
+mod check;
+mod doubles;
+mod facts;
+mod faults;
+mod history;
+mod load;
+mod messages;
+mod report;
+mod run;
+mod user;
+
+use std::{path::PathBuf, process::ExitCode, time::Duration};
+
+use clap::{Parser, ValueEnum};
+
+/// Points in the product at which a process can be made to die: empty in a build without them.
+pub(crate) const POINTS: &[&str] = &[];
+
+/// Who carries the mail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Provider {
+    /// A server that keeps what it accepts.
+    Smtp,
+    /// Its API.
+    Resend,
+    /// Its API.
+    Mailgun,
+}
+
+/// Runs the product under faults and checks its promises.
+#[derive(Parser, Clone, Debug)]
+pub(crate) struct Arguments {
+    /// How long things go wrong
+    #[arg(long, default_value_t = 5.0)]
+    pub(crate) minutes: f64,
+    /// What the users do and what goes wrong [default: a new one]
+    #[arg(long)]
+    pub(crate) seed: Option<u64>,
+    /// Who carries the mail
+    #[arg(long, value_enum, default_value = "smtp")]
+    pub(crate) provider: Provider,
+    /// The longest pause of a process, in seconds
+    #[arg(long, default_value_t = 25)]
+    pub(crate) longest_pause: u64,
+    /// A variant of the product that breaks a promise (`docs/gauntlet.md`): the run must find it
+    #[arg(long)]
+    pub(crate) broken: Option<String>,
+    /// Users at work
+    #[arg(long, default_value_t = 20)]
+    pub(crate) users: usize,
+    /// Where the functions' binaries are, built with the feature `faults`
+    #[arg(long)]
+    pub(crate) bin_dir: PathBuf,
+}
+
+impl Arguments {
+    fn length(&self) -> Duration {
+        Duration::from_secs_f64(self.minutes * 60.0)
+    }
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run::run(Arguments::parse()).await {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
