@@ -32,7 +32,7 @@ pub use self::before_due::{BeforeDue, NotADuration};
 use self::frequency::Frequency;
 pub use self::rule::{Rule, RuleError};
 pub use self::series::{Series, UPCOMING_LIMIT};
-pub use self::zone::{UnknownZone, Zone, carry};
+pub use self::zone::{UnknownZone, Zone, carry, end_of_calendar};
 
 /// The largest interval: every 999 days, weeks, months or years.
 pub const INTERVAL_LIMIT: u32 = 999;

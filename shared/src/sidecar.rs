@@ -29,7 +29,7 @@ use tonic::{
 };
 use uuid::Uuid;
 
-use crate::Config;
+use crate::{Config, recurrence::end_of_calendar};
 
 /// A job call that takes longer failed.
 const JOB_DEADLINE: Duration = Duration::from_secs(2);
@@ -281,8 +281,11 @@ fn job(name: &str, data: &serde_json::Value) -> Job {
     }
 }
 
-/// Absolute: a relative time would be relative to the scheduler's clock.
+/// Absolute: a relative time would be relative to the scheduler's clock. The scheduler reads no year after 9999 (go-etcd-cron
+/// `internal/scheduler/builder.go`) and refuses it each time, which would hold up every event behind this one; a job that comes
+/// early is armed again by its function.
 fn at(due: DateTime<Utc>, job: Job) -> Job {
+    let due = due.min(end_of_calendar());
     Job { due_time: Some(due.to_rfc3339_opts(SecondsFormat::Micros, true)), ..job }
 }
 
@@ -295,5 +298,17 @@ async fn within<T>(
         Ok(Ok(answer)) => Ok(answer.into_inner()),
         Ok(Err(status)) => Err(SidecarError { call, status }),
         Err(_) => Err(SidecarError { call, status: Status::deadline_exceeded(format!("no answer in {limit:?}")) }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_job_is_due_in_a_year_that_the_scheduler_cannot_read() {
+        let due = |at: DateTime<Utc>| super::at(at, Job::default()).due_time;
+        assert_eq!(due(DateTime::<Utc>::MAX_UTC).as_deref(), Some("9999-12-31T23:59:59.000000Z"));
+        assert_eq!(due(DateTime::UNIX_EPOCH).as_deref(), Some("1970-01-01T00:00:00.000000Z"));
     }
 }

@@ -8,6 +8,7 @@ pub mod bench;
 pub mod chart;
 pub mod checks;
 pub mod dapr;
+pub mod gauntlet;
 pub mod http;
 pub mod identity;
 pub mod kafka;

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use xtask::{bench, checks, up};
+use xtask::{bench, checks, gauntlet, up};
 
 /// Runs, tests and maintains Punctual on this machine.
 #[derive(Parser)]
@@ -53,6 +53,12 @@ enum Command {
     },
     /// Measure reminders, events and a function, beside Dapr alone
     Bench(bench::Arguments),
+    /// Run the product under faults for some minutes and check what it promises; `-- --help` tells the options
+    Gauntlet {
+        /// `--minutes N --seed S`, and others
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Write .sqlx again, which lets a build check its SQL without a database
     Prepare {
         /// Only say whether it is up to date
@@ -73,6 +79,7 @@ fn main() -> ExitCode {
         Command::Install => checks::install(),
         Command::Test { filter } => checks::test(&filter),
         Command::Bench(arguments) => bench::bench(&arguments),
+        Command::Gauntlet { arguments } => gauntlet::gauntlet(&arguments),
         Command::Prepare { check } => checks::prepare(check),
         Command::Manifests => checks::manifests(),
         Command::ChartCheck => checks::chart(),

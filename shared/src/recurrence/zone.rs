@@ -72,6 +72,13 @@ impl Zone {
     }
 }
 
+/// The last second that a date of four digits can name, which is the last one we promise anything for: RFC 3339 knows no later
+/// year, and neither does Dapr's scheduler.
+#[must_use]
+pub fn end_of_calendar() -> DateTime<Utc> {
+    DateTime::from_timestamp(253_402_300_799, 0).unwrap_or(DateTime::<Utc>::MAX_UTC)
+}
+
 /// Moves an absolute reminder of one occurrence to the next: `instant` keeps its distance on the clock to the due
 /// time, so "the evening before at 18:00" stays at 18:00 when the clocks change in between.
 pub fn carry(zone: &Zone, from_due: DateTime<Utc>, to_due: DateTime<Utc>, instant: DateTime<Utc>) -> DateTime<Utc> {
@@ -79,8 +86,8 @@ pub fn carry(zone: &Zone, from_due: DateTime<Utc>, to_due: DateTime<Utc>, instan
         let distance = zone.wall(from_due)?.duration_until(zone.wall(instant)?);
         zone.instant(zone.wall(to_due)?.checked_add(distance).ok()?)
     };
-    // Beyond the calendar only the elapsed time is left to keep, and at the end of time nothing.
-    by_the_clock().or_else(|| to_due.checked_add_signed(instant - from_due)).unwrap_or(to_due)
+    // Where the clock has no such time only the elapsed time is left to keep, and at the end of time nothing.
+    by_the_clock().or_else(|| to_due.checked_add_signed(instant - from_due)).unwrap_or(to_due).min(end_of_calendar())
 }
 
 impl PartialEq for Zone {

@@ -196,7 +196,7 @@ impl Faults {
         let started = Utc::now();
         let brokers = self.topology.kafka_brokers().unwrap_or_default();
         let done = self.runtime.block_on(messages::repeat(&brokers, &self.topology.database_url, rng));
-        let what = done.map_or_else(|_| "none, a server was away".to_owned(), |count| format!("{count} messages"));
+        let what = done.map_or_else(|error| format!("none: {error:#}"), |count| format!("{count} messages"));
         self.note(&format!("repeated: {what}"), "kafka", started);
     }
 

@@ -130,9 +130,10 @@ impl Worker {
     }
 
     async fn change(&mut self, at: usize, what: &str) {
-        let Held { id, marker, due, .. } = self.held[at].clone();
+        let Held { id, marker, due, completed, .. } = self.held[at].clone();
         let body = match what {
-            "due" if due => json!({"due_at": text(in_ms(60_000 + self.rng.i64(1_000..25_000)))}),
+            // Of a completed one it would begin a series of its own, whose next occurrence only the next completion makes.
+            "due" if due && !completed => json!({"due_at": text(in_ms(60_000 + self.rng.i64(1_000..25_000)))}),
             _ => json!({"title": format!("{marker} {}", self.rng.u32(..))}),
         };
         self.on(at, Kind::Change, Method::PATCH, &format!("/v1/tasks/{id}"), Some(body)).await;

@@ -30,6 +30,20 @@ fn a_deleted_task_is_silent_and_absorbs_what_comes_late() {
     beside_others(absorbs_what_comes_late);
 }
 
+#[test]
+fn a_reminder_at_the_end_of_the_calendar_holds_nobody_up() {
+    beside_others(async |world| {
+        let user = world.user();
+        let body = json!({
+            "title": "the heat death", "due_at": text(user.in_ms(3_600_000).await), "recurrence": {"type": "weekly"},
+            "reminders": [{"remind_at": "9999-12-31T23:59:59Z"}],
+        });
+        let task = user.create(body).await;
+        user.complete(&task).await;
+        user.settled().await; // its successor's reminder a week later would be in a year that the scheduler cannot read
+    });
+}
+
 /// One reminder that comes after all others: when it is there, what should not have come did not.
 pub(crate) async fn witness(world: &World, user: &User, after_ms: i64) {
     let at = user.in_ms(after_ms).await;

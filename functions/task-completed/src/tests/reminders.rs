@@ -132,3 +132,11 @@ async fn a_reminder_whose_time_has_passed_rests_until_the_occurrence_after(db: P
     assert!(reminders(&db, next).await.iter().all(|(_, _, state, _)| state == "scheduled"));
     assert_eq!(reminders(&db, next).await.len(), 2);
 }
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn a_reminder_at_the_end_of_the_calendar_stays_there(db: PgPool) {
+    let task = completed(&db, DAILY).await;
+    remind(&db, &task, "9999-12-31T23:59:59Z", None, "scheduled", None).await;
+    let successor = make(&db, &task).await.unwrap();
+    assert_eq!(reminders(&db, successor).await, [row("9999-12-31T23:59:59Z", None, None)]);
+}

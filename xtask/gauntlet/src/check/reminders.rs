@@ -40,7 +40,6 @@ pub(crate) fn check(evidence: &Evidence, verdict: &mut Verdict) {
     titles(evidence, verdict);
     fired_once(evidence, verdict);
     overdue(evidence, verdict);
-    lateness(evidence, verdict);
 }
 
 /// What was promised, from the answers to each task's commands in order.
@@ -156,11 +155,13 @@ fn kept(
     accepts: &BTreeMap<Version, Vec<&Accept>>,
     verdict: &mut Verdict,
 ) {
+    let mut late: Vec<i64> = Vec::new();
     for ((id, version), promise) in promises {
         let (task, marker) = (Some(promise.task), Some(promise.marker.as_str()));
         let due = promise.due.max(promise.known);
         let stood = promise.maybe_over.is_none_or(|over| over > due + BOUND);
         let first = accepts.get(&(*id, *version)).and_then(|all| all.first());
+        late.extend(first.map(|accept| (accept.at - due).num_milliseconds()));
         match first {
             None if stood && due + BOUND < evidence.checked_at => {
                 verdict.count("lost", 1);
@@ -173,6 +174,12 @@ fn kept(
             }
             _ => {}
         }
+    }
+    late.sort_unstable();
+    if let Some(most) = late.last() {
+        verdict.figures.insert("ms late, median", late[late.len() / 2]);
+        verdict.figures.insert("ms late, 99th percentile", late[late.len() * 99 / 100]);
+        verdict.figures.insert("ms late, most", *most);
     }
 }
 
@@ -259,22 +266,5 @@ fn overdue(evidence: &Evidence, verdict: &mut Verdict) {
             let what = format!("reminder {} due {} has not fired", reminder.id, reminder.remind_at);
             verdict.find("I6", Some(reminder.task_id), None, what);
         }
-    }
-}
-
-/// How late messages were, for the report.
-fn lateness(evidence: &Evidence, verdict: &mut Verdict) {
-    let mut late: Vec<i64> = Vec::new();
-    for accept in &evidence.facts.accepts {
-        let delivery = accept.delivery.and_then(|id| evidence.facts.deliveries.get(&id));
-        late.extend(
-            delivery.map(|delivery| (accept.at - delivery.due).num_milliseconds()).filter(|ms| *ms < 60_000 * 60),
-        );
-    }
-    late.sort_unstable();
-    if let Some(last) = late.last() {
-        verdict.figures.insert("late, median, ms", late[late.len() / 2]);
-        verdict.figures.insert("late, 99th percentile, ms", late[late.len() * 99 / 100]);
-        verdict.figures.insert("late, most, ms", *last);
     }
 }
