@@ -31,6 +31,7 @@ use uuid::Uuid;
 use crate::{
     App, audit,
     event::{self, Event, Trace},
+    faults::{broken, crash},
     outbox,
     schema::Payload,
     sidecar::SidecarError,
@@ -142,18 +143,21 @@ where
     let (id, trace) = (event.id, event.trace.clone());
     let span = tracing::info_span!("event", event.id = %id, trace.id = trace.id());
     match standing(&app.db, consumer, id).await {
-        Ok(Standing::Claimed) => {
+        Ok(Standing::Claimed) if !broken("no-claim") => {
             tracing::info!(event.id = %id, "{consumer}: event {id} was handled before");
             return StatusCode::OK;
         }
         Ok(Standing::TooOld) => {
             return reject(&app.db, letter, "it is older than what the inbox remembers".to_owned()).await;
         }
-        Ok(Standing::New) => {}
+        Ok(Standing::New | Standing::Claimed) => {}
         Err(error) => return retry(consumer, id, &Failure::from(error)),
     }
     // In a task of its own: daprd giving up on the request must not cut the handler off in the middle, and a panic is a fault.
     let work = tokio::spawn(tracing::Instrument::instrument(handle(app.clone(), event), span));
+    if broken("ack-before-commit") {
+        return StatusCode::OK;
+    }
     let outcome = match tokio::time::timeout(HANDLER_LIMIT, work).await {
         Ok(Ok(outcome)) => outcome,
         Ok(Err(panic)) => Err(Failure::Fault(anyhow::anyhow!("the handler panicked: {panic}"))),
@@ -224,6 +228,7 @@ pub struct Claimed {
 /// # Errors
 /// When the database is away, or the first one takes longer than the lock timeout.
 pub async fn claim<T: Payload>(app: &App, event: &Event<T>) -> Result<Option<Claimed>, Failure> {
+    crash("event-before-claim");
     let mut tx = app.db.begin().await?;
     let first = sqlx::query!(
         "insert into processed_events (consumer, event_id) values ($1, $2) on conflict do nothing",
@@ -233,7 +238,12 @@ pub async fn claim<T: Payload>(app: &App, event: &Event<T>) -> Result<Option<Cla
     .execute(&mut *tx)
     .await?
     .rows_affected();
-    Ok((first == 1).then(|| Claimed { tx, trace: event.trace.clone() }))
+    if broken("claim-in-another-transaction") {
+        tx.commit().await?;
+        tx = app.db.begin().await?;
+    }
+    crash("event-claimed");
+    Ok((first == 1 || broken("no-claim")).then(|| Claimed { tx, trace: event.trace.clone() }))
 }
 
 impl Claimed {
@@ -264,6 +274,7 @@ impl Claimed {
     /// When the database is away: then nothing of it holds, or all of it, and the next delivery finds out.
     pub async fn commit(self, app: &App) -> Result<(), Failure> {
         self.tx.commit().await?;
+        crash("event-committed");
         app.outbox.wake();
         Ok(())
     }
@@ -356,7 +367,9 @@ async fn store(db: &PgPool, letter: Letter, reason: &str) -> sqlx::Result<bool> 
     )
     .execute(&mut *tx)
     .await?;
+    crash("letter-before-commit");
     tx.commit().await?;
+    crash("letter-stored");
     Ok(true)
 }
 

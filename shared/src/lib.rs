@@ -11,12 +11,14 @@
 //! - [`sidecar`]: the Dapr API, through the generated client of the `dapr` crate
 //! - [`audit`]: the story of a task and of a reminder
 //! - [`auth`], [`problem`]: who asks, and what went wrong (HTTP)
+//! - [`faults`]: what tests break on purpose
 //! - [`serve`], [`config`], [`telemetry`]: one process, under axum or AWS Lambda
 
 pub mod audit;
 pub mod auth;
 pub mod config;
 pub mod event;
+pub mod faults;
 pub mod inbox;
 pub mod outbox;
 pub mod problem;

@@ -21,6 +21,7 @@ use uuid::Uuid;
 
 use crate::{
     event::{self, EventType, Trace},
+    faults::{self, broken, crash},
     schema::Payload,
     sidecar::{Publication, Sidecar},
 };
@@ -171,6 +172,9 @@ impl Outbox {
     }
 
     async fn pass(&self) -> anyhow::Result<Left> {
+        if broken("relay-after-the-last") {
+            faults::forget_what_came_late(&self.db).await?;
+        }
         let shards = sqlx::query_scalar!(
             r#"select distinct shard as "shard!" from task_events where published_at is null and type = any($1)"#,
             &known() as _
@@ -229,10 +233,16 @@ impl Outbox {
                 if batch.is_empty() {
                     continue;
                 }
+                crash("outbox-before-publish");
+                if broken("mark-before-the-ack") {
+                    faults::mark_published(conn, batch.iter().map(|event| event.id).collect()).await?;
+                }
                 let published = self.sidecar.publish(topic, batch).await?;
+                crash("outbox-published");
                 sqlx::query!("update task_events set published_at = now() where id = any($1)", &published.ids)
                     .execute(&mut *conn)
                     .await?;
+                crash("outbox-marked");
                 refused = refused.or(published.refused);
             }
             if let Some(reason) = refused {

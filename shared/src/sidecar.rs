@@ -29,7 +29,11 @@ use tonic::{
 };
 use uuid::Uuid;
 
-use crate::{Config, recurrence::end_of_calendar};
+use crate::{
+    Config,
+    faults::{broken, crash},
+    recurrence::end_of_calendar,
+};
 
 /// A job call that takes longer failed.
 const JOB_DEADLINE: Duration = Duration::from_secs(2);
@@ -149,7 +153,9 @@ impl Sidecar {
     /// # Errors
     /// When it is not known to be armed.
     pub async fn arm(&self, name: &str, due: DateTime<Utc>, data: &serde_json::Value) -> Result<(), SidecarError> {
-        self.schedule(&self.reminders, at(due, job(name, data)), true).await
+        self.schedule(&self.reminders, at(due, job(name, data)), true).await?;
+        crash("job-armed");
+        Ok(())
     }
 
     /// Arms a reminder job unless one of that name is there, and says whether it was missing.
@@ -179,6 +185,7 @@ impl Sidecar {
     /// # Errors
     /// When it is not known to be gone.
     pub async fn disarm(&self, name: &str) -> Result<(), SidecarError> {
+        crash("job-disarmed");
         let mut client = self.reminders.clone();
         match within(JOB_DEADLINE, "delete job", client.delete_job(DeleteJobRequest { name: name.to_owned() })).await {
             Err(error) if error.status.code() == Code::NotFound => Ok(()),
@@ -271,7 +278,7 @@ fn job(name: &str, data: &serde_json::Value) -> Job {
         name: name.to_owned(),
         // Any type but google.protobuf.Value reaches the application as the bytes it is (dapr pkg/channel/http).
         data: Some(Any { type_url: "application/json".to_owned(), value: data.to_string().into_bytes() }),
-        failure_policy: Some(JobFailurePolicy {
+        failure_policy: (!broken("default-failure-policy")).then_some(JobFailurePolicy {
             policy: Some(Policy::Constant(JobFailurePolicyConstant {
                 interval: Some(prost_types::Duration { seconds: JOB_RETRY.as_secs().cast_signed(), nanos: 0 }),
                 max_retries: None,

@@ -27,6 +27,7 @@ use serde::Deserialize;
 use shared::{
     App,
     event::Event,
+    faults::broken,
     inbox::{self, Failure, from_daprd, not_from_daprd},
     reminder::ReminderJob,
     schema::ReminderDue,
@@ -106,7 +107,7 @@ fn answer(name: &str, done: Result<(), Failure>) -> StatusCode {
                 error = format!("{:#}", anyhow::Error::new(failure)),
                 "reminder-due: {name} failed and will come again"
             );
-            StatusCode::SERVICE_UNAVAILABLE
+            if broken("job-answers-404") { StatusCode::NOT_FOUND } else { StatusCode::SERVICE_UNAVAILABLE }
         }
     }
 }

@@ -18,6 +18,7 @@ use shared::{
     App,
     audit::{self, ReminderRef},
     event::{Event, Trace},
+    faults::{broken, crash},
     inbox::Failure,
     outbox,
     recurrence::Zone,
@@ -159,11 +160,13 @@ impl Sender {
             return self.arm(id, row.attempts, until).await;
         }
         let row = self.begin(conn, row, provider, repeat).await?;
-        if let Some(reason) = row.obstacle() {
+        crash("delivery-begun");
+        if let Some(reason) = row.obstacle().filter(|_| !broken("no-second-look")) {
             return self.end(conn, &row, "skipped", reason).await;
         }
         match Self::call(conn, provider, &row).await? {
             Ok(message_id) => {
+                crash("delivery-accepted");
                 self.accepted.lock().unwrap_or_else(PoisonError::into_inner).insert(id, message_id.clone());
                 self.record_sent(conn, &row, provider, &message_id).await
             }
@@ -238,6 +241,7 @@ impl Sender {
             .await?
             .rows_affected();
             anyhow::ensure!(begun == 1, "another process is at it");
+            crash("delivery-at-the-dot");
             Ok(())
         };
         Ok(provider.send(&email, before_body).await)
@@ -272,6 +276,7 @@ impl Sender {
             outbox::emit(&mut tx, &sent, &row.trace).await?;
         }
         tx.commit().await?;
+        crash("delivery-recorded");
         self.accepted.lock().unwrap_or_else(PoisonError::into_inner).remove(&row.id);
         self.app.outbox.wake();
         tracing::info!(delivery.id = %row.id, reminder.id = %row.reminder_id, provider = provider.name(), "reminder-due: delivery {} accepted", row.id);

@@ -5,6 +5,7 @@
 
 use chrono::{DateTime, Utc};
 use shared::{
+    faults::crash,
     inbox::{Claimed, Failure},
     recurrence::{Recurrence, Series, Zone, carry},
     reminder::BeforeDue,
@@ -74,6 +75,7 @@ pub(crate) async fn make(tx: &mut Claimed, task: &TaskRef) -> Result<Option<Uuid
     }
     let created = TaskCreated { task: TaskRef { task_id: done.successor, version: 1, ..done.task } };
     tx.emit(&created).await?;
+    crash("successor-made");
     Ok(Some(done.successor))
 }
 

@@ -14,6 +14,7 @@ use sha2::{Digest as _, Sha256};
 use shared::{
     App,
     event::Trace,
+    faults::{self, broken, crash},
     outbox,
     problem::{Fault, Problem, Result},
     schema::TaskUpdated,
@@ -136,12 +137,17 @@ impl Command {
     /// It found nothing to change.
     pub(crate) async fn unchanged(&self, mut tx: UserTx, user_id: Uuid, answer: Answer) -> Result<Answer> {
         self.keep(&mut tx, user_id, &answer).await?;
+        crash("command-before-commit");
         tx.commit().await?;
+        crash("command-committed");
         Ok(answer)
     }
 
     /// It changed something, and has written its event.
-    pub(crate) async fn done(&self, app: &App, tx: UserTx, user_id: Uuid, answer: Answer) -> Result<Answer> {
+    pub(crate) async fn done(&self, app: &App, mut tx: UserTx, user_id: Uuid, answer: Answer) -> Result<Answer> {
+        if broken("publish-before-commit") {
+            faults::publish_uncommitted(&app.sidecar, &mut tx).await;
+        }
         let answer = self.unchanged(tx, user_id, answer).await?;
         app.outbox.wake();
         Ok(answer)

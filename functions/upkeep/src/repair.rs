@@ -8,7 +8,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use clap::Parser;
 use serde_json::json;
-use shared::{App, reminder::ReminderJob};
+use shared::{App, faults::crash, reminder::ReminderJob};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
@@ -36,6 +36,7 @@ pub struct Settings {
 /// The first thing that could not be repaired; the next run tries again.
 pub async fn run(app: &App, settings: &Settings) -> anyhow::Result<()> {
     let unpublished = unpublish_unclaimed(app, settings).await;
+    crash("repair-midway");
     let published = app.outbox.flush(PUBLISH).await;
     let reminders = arm_reminders(app, settings).await;
     let deliveries = send_overdue(app).await;

@@ -77,6 +77,8 @@ pub(crate) struct Facts {
     pub(crate) occurrences: Vec<(Uuid, i32)>,
     /// Keys that a provider saw with other words.
     pub(crate) conflicts: Vec<String>,
+    /// Events that a function handled and the outbox does not have.
+    pub(crate) unknown: Vec<(String, Uuid)>,
 }
 
 impl Facts {
@@ -111,6 +113,14 @@ impl Facts {
         .fetch_all(db)
         .await?;
         let letters = sqlx::query_as("select consumer, event_id from dead_letters").fetch_all(db).await?;
+        let unknown = sqlx::query_as(
+            "select consumer, event_id from processed_events claim
+             where not exists (select from task_events where id = event_id)
+               and not exists (select from dead_letters letter
+                               where letter.event_id = claim.event_id and letter.consumer = claim.consumer)",
+        )
+        .fetch_all(db)
+        .await?;
         let occurrences = sqlx::query_as("select series_id, occurrence from task_occurrences").fetch_all(db).await?;
         let accepts = if topology.smtp.is_some() { mails(topology) } else { doubles.accepts() };
         Ok(Self {
@@ -122,6 +132,7 @@ impl Facts {
             letters,
             occurrences,
             conflicts: doubles.conflicts(),
+            unknown,
         })
     }
 }

@@ -16,7 +16,7 @@ use tokio::runtime::Handle;
 use uuid::Uuid;
 use xtask::{process::Process, topology::Topology};
 
-use crate::{doubles::Doubles, messages};
+use crate::{Arguments, doubles::Doubles, messages};
 
 /// What was wrong, from when to when.
 #[derive(Clone, Debug)]
@@ -43,6 +43,8 @@ pub(crate) struct Faults {
     pub(crate) second: Process,
     pub(crate) doubles: Doubles,
     longest_pause: Duration,
+    /// Whether jobs may be lost: only repair brings them back.
+    may_wipe: bool,
     log: Mutex<Vec<Fault>>,
     poison: Mutex<Vec<Poison>>,
     /// Processes that a fault is at: nobody else touches them.
@@ -56,12 +58,13 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 impl Faults {
-    pub(crate) fn new(topology: Topology, second: Process, doubles: Doubles, longest_pause: Duration) -> Arc<Self> {
+    pub(crate) fn new(topology: Topology, second: Process, doubles: Doubles, arguments: &Arguments) -> Arc<Self> {
         Arc::new(Self {
             topology,
             second,
             doubles,
-            longest_pause,
+            longest_pause: Duration::from_secs(arguments.longest_pause),
+            may_wipe: !arguments.no_repair,
             log: Mutex::default(),
             poison: Mutex::default(),
             held: Mutex::default(),
@@ -125,7 +128,7 @@ impl Faults {
             58..68 => self.mail(rng),
             68..76 => self.repeat_messages(rng),
             76..82 => self.poison_topic(rng),
-            82..84 => self.wipe_scheduler(),
+            82..85 if self.may_wipe => self.wipe_scheduler(),
             _ => self.crash(&mut rng),
         }
     }
@@ -221,7 +224,7 @@ impl Faults {
 
     /// A process dies at a point of its code that was armed; the one that supervises starts it again.
     fn crash(&self, rng: &mut Rng) {
-        let points = crate::POINTS;
+        let points = shared::faults::POINTS;
         let folder = self.topology.mail_dir.with_file_name("crash");
         if points.is_empty() || !folder.exists() {
             return self.kill(rng.fork());

@@ -19,8 +19,8 @@ use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{Parser, ValueEnum};
 
-/// Points in the product at which a process can be made to die: empty in a build without them.
-pub(crate) const POINTS: &[&str] = &[];
+/// The variant that is not in the code of a function: what wakes upkeep is part of the run.
+pub(crate) const UPKEEP: &str = "upkeep-never-woken";
 
 /// Who carries the mail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -51,6 +51,9 @@ pub(crate) struct Arguments {
     /// A variant of the product that breaks a promise (`docs/gauntlet.md`): the run must find it
     #[arg(long)]
     pub(crate) broken: Option<String>,
+    /// Without repair, and without what only repair puts right: everything else must not need it
+    #[arg(long)]
+    pub(crate) no_repair: bool,
     /// Users at work
     #[arg(long, default_value_t = 20)]
     pub(crate) users: usize,
@@ -60,6 +63,15 @@ pub(crate) struct Arguments {
 }
 
 impl Arguments {
+    /// How often repair runs.
+    fn repair_every(&self) -> Option<Duration> {
+        (!self.no_repair && !self.is_broken(UPKEEP)).then_some(Duration::from_secs(20))
+    }
+
+    fn is_broken(&self, variant: &str) -> bool {
+        self.broken.as_deref() == Some(variant)
+    }
+
     fn length(&self) -> Duration {
         Duration::from_secs_f64(self.minutes * 60.0)
     }

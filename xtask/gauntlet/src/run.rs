@@ -16,7 +16,7 @@ use xtask::{
 };
 
 use crate::{
-    Arguments, Provider,
+    Arguments, Provider, UPKEEP,
     check::{self, Evidence},
     doubles::Doubles,
     facts::Facts,
@@ -28,6 +28,7 @@ use crate::{
 };
 
 const RUN: &str = "gauntlet";
+/// How often repair runs, and how long after its publication an unclaimed event is published again.
 const REPAIR: Duration = Duration::from_secs(20);
 /// What a fault delayed has its effect within this of the last one's end, and one repair.
 const HEALED: Duration = Duration::from_secs(60);
@@ -65,7 +66,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<bool> {
     let history = Arc::new(History::default());
     let urls = vec![topology.url.clone(), second_url];
     let load = Load::new(Users::new(&topology, urls, arguments.users, history.clone())?, history.clone());
-    let faults = Faults::new(topology, second, doubles, Duration::from_secs(arguments.longest_pause));
+    let faults = Faults::new(topology, second, doubles, &arguments);
     anyhow::ensure!(load.users.ready(Duration::from_secs(30)).await, "the API does not answer");
 
     let started = Instant::now();
@@ -119,11 +120,14 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<bool> {
 fn options(arguments: &Arguments, doubles: &Doubles) -> anyhow::Result<Options> {
     let dir = dev().join(RUN);
     let crash = dir.join("crash");
-    let mut options =
-        Options { repair_every: Some(REPAIR), bin_dir: arguments.bin_dir.clone(), ..Options::distributed(RUN) };
+    let mut options = Options {
+        repair_every: arguments.repair_every(),
+        bin_dir: arguments.bin_dir.clone(),
+        ..Options::distributed(RUN)
+    };
     options = options.env("REPAIR_AFTER_SECONDS", REPAIR.as_secs().to_string());
     options = options.env("CRASH_POINTS", crash.display().to_string());
-    if let Some(broken) = &arguments.broken {
+    if let Some(broken) = arguments.broken.as_ref().filter(|broken| *broken != UPKEEP) {
         options = options.env("BROKEN", broken);
     }
     options = match arguments.provider {

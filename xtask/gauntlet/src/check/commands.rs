@@ -76,6 +76,9 @@ fn events(evidence: &Evidence, verdict: &mut Verdict) {
             verdict.find("I12", task, None, format!("{} {} is not published", event.kind, event.id));
         }
     }
+    for (consumer, id) in &evidence.facts.unknown {
+        verdict.find("I2", None, None, format!("{consumer} handled {id}, which was never committed"));
+    }
     let mut asked: BTreeMap<Uuid, Vec<&Command>> = BTreeMap::new();
     let mut by_marker: BTreeMap<&str, Uuid> = BTreeMap::new();
     for command in &evidence.commands {
