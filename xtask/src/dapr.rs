@@ -10,7 +10,9 @@ use std::{
 };
 
 use crate::{
-    dev, http, ports,
+    dev, http,
+    links::Links,
+    ports,
     process::{Process, Program, Ready, Run},
     progress::{self, quietly},
     root, tools,
@@ -102,20 +104,21 @@ impl Scheduler {
     ///
     /// # Errors
     /// When it cannot be started.
-    pub fn launch(run: &Run, binaries: &Binaries) -> anyhow::Result<Self> {
+    pub fn launch(run: &Run, binaries: &Binaries, links: Option<&Links>) -> anyhow::Result<Self> {
         let data = run.dir.join("scheduler");
         let port = ports::free();
+        let shown = links.map_or(Ok(port), |links| links.to("scheduler", port))?;
         let program = Program::new("scheduler", &binaries.scheduler)
             .args(["--listen-address=127.0.0.1".to_owned(), format!("--port={port}")])
             .args(["--healthz-listen-address=127.0.0.1".to_owned(), format!("--healthz-port={}", ports::free())])
             .args(["--enable-metrics=false".to_owned(), format!("--etcd-data-dir={}", data.display())])
             .args([format!("--etcd-client-port={}", ports::free())])
             .args([format!("--etcd-initial-cluster=dapr-scheduler-server-0=http://localhost:{}", ports::free())])
-            .args([format!("--override-broadcast-host-port=127.0.0.1:{port}")])
+            .args([format!("--override-broadcast-host-port=127.0.0.1:{shown}")])
             .args(["--log-level=warn"])
             // Its health check is green at once, but until this line it takes no job.
             .ready(Ready::Says("api is ready"));
-        Ok(Self { process: Process::spawn(run, program)?, port, data })
+        Ok(Self { process: Process::spawn(run, program)?, port: shown, data })
     }
 
     /// Waits until it takes jobs. After a kill that is some 20 s: it waits for the lease of its former self to end.
@@ -185,12 +188,6 @@ impl SidecarPorts {
     #[must_use]
     pub fn free() -> Self {
         Self { http: ports::free(), grpc: ports::free() }
-    }
-
-    /// What the application is told.
-    #[must_use]
-    pub fn grpc_endpoint(self) -> String {
-        format!("http://127.0.0.1:{}", self.grpc)
     }
 }
 

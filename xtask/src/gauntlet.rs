@@ -6,7 +6,7 @@ use anyhow::{bail, ensure};
 
 use crate::{
     checks::{CARGO, cargo},
-    dapr, dev, kafka, mail, postgres,
+    dapr, dev, kafka, links, mail, postgres,
     progress::say,
     topology::{FUNCTIONS, target_dir},
 };
@@ -20,6 +20,7 @@ pub fn gauntlet(arguments: &[String]) -> anyhow::Result<()> {
     kafka::binaries()?;
     mail::python()?;
     dapr::binaries()?;
+    links::binary()?;
     let bin_dir = build()?;
     let status = Command::new(target_dir().join("debug/gauntlet"))
         .args(["--bin-dir".into(), bin_dir.into_os_string()])
@@ -35,7 +36,7 @@ fn build() -> anyhow::Result<PathBuf> {
     cargo(Command::new(CARGO).args(["build", "--locked", "--workspace", "--bins", "--features", "shared/faults"]))?;
     let folder = dev().join("faults");
     fs::create_dir_all(&folder)?;
-    for name in FUNCTIONS.iter().map(|(name, _)| *name).chain(["migrate"]) {
+    for name in FUNCTIONS.iter().map(|(name, _)| *name).chain(["migrate", "door"]) {
         let built = target_dir().join("debug").join(name);
         if !built.exists() {
             bail!("{} was not built", built.display());

@@ -1,4 +1,4 @@
-//! Just enough HTTP to ask a local process whether it is ready.
+//! Just enough HTTP to ask a local process whether it is ready, or to tell it something.
 
 use std::{
     io::{self, Read as _, Write as _},
@@ -13,10 +13,23 @@ const TIMEOUT: Duration = Duration::from_secs(2);
 /// # Errors
 /// When nothing answers HTTP there within two seconds.
 pub fn status(port: u16, path: &str) -> io::Result<u16> {
+    send(port, "GET", path, "")
+}
+
+/// The status of a request with a JSON body to 127.0.0.1.
+///
+/// # Errors
+/// When nothing answers HTTP there within two seconds.
+pub fn send(port: u16, method: &str, path: &str, body: &str) -> io::Result<u16> {
     let mut stream = connect(port)?;
     stream.set_read_timeout(Some(TIMEOUT))?;
     stream.set_write_timeout(Some(TIMEOUT))?;
-    write!(stream, "GET {path} HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\nconnection: close\r\n\r\n")?;
+    write!(
+        stream,
+        "{method} {path} HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\nconnection: close\r\n\
+         content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    )?;
     let mut head = [0; 12]; // "HTTP/1.1 200"
     stream.read_exact(&mut head)?;
     str::from_utf8(&head)

@@ -12,6 +12,7 @@ pub mod gauntlet;
 pub mod http;
 pub mod identity;
 pub mod kafka;
+pub mod links;
 pub mod mail;
 pub mod ports;
 pub mod postgres;

@@ -60,7 +60,13 @@ impl Postgres {
     /// The URL of a database on it.
     #[must_use]
     pub fn url(&self, database: &str) -> String {
-        format!("postgres://postgres@127.0.0.1:{}/{database}", self.port)
+        self.url_at(self.port, database)
+    }
+
+    /// The same over another port.
+    #[must_use]
+    pub fn url_at(&self, port: u16, database: &str) -> String {
+        format!("postgres://postgres@127.0.0.1:{port}/{database}")
     }
 
     /// Starts it again if it does not run, and waits until it takes statements.

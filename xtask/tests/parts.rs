@@ -117,7 +117,7 @@ fn the_smtp_server_keeps_refuses_and_drops_as_it_is_told() {
 #[test]
 fn kafka_has_its_topics_and_one_can_be_deleted() {
     let run = run("kafka");
-    let kafka = Kafka::launch(&run, &[("task-events".into(), 6), ("reminders".into(), 12)]).unwrap();
+    let kafka = Kafka::launch(&run, &[("task-events".into(), 6), ("reminders".into(), 12)], None).unwrap();
     let partitions = || {
         let entries = fs::read_dir(run.dir.join("kafka/log")).unwrap();
         let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
@@ -158,7 +158,7 @@ fn redis_answers() {
 fn a_daprd_becomes_ready_with_every_component_of_the_embedded_run_and_again_after_the_scheduler_lost_its_jobs() {
     let run = run("dapr");
     let binaries = dapr::binaries().unwrap();
-    let scheduler = Scheduler::launch(&run, &binaries).unwrap();
+    let scheduler = Scheduler::launch(&run, &binaries, None).unwrap();
     scheduler.wait_ready().unwrap();
     let application = Application { id: "punctual".into(), port: ports::free() };
     let listens = Program::new("application", "python3")

@@ -12,11 +12,12 @@ use std::{
 
 use chrono::{DateTime, Utc};
 use fastrand::Rng;
+use serde_json::json;
 use tokio::runtime::Handle;
 use uuid::Uuid;
 use xtask::{process::Process, topology::Topology};
 
-use crate::{Arguments, doubles::Doubles, messages};
+use crate::{Arguments, doubles::Doubles, messages, routes::Routes};
 
 /// What was wrong, from when to when.
 #[derive(Clone, Debug)]
@@ -42,6 +43,7 @@ pub(crate) struct Faults {
     /// The second process of `tasks`.
     pub(crate) second: Process,
     pub(crate) doubles: Doubles,
+    routes: Routes,
     longest_pause: Duration,
     /// Whether jobs may be lost: only repair brings them back.
     may_wipe: bool,
@@ -58,11 +60,18 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 impl Faults {
-    pub(crate) fn new(topology: Topology, second: Process, doubles: Doubles, arguments: &Arguments) -> Arc<Self> {
+    pub(crate) fn new(
+        topology: Topology,
+        second: Process,
+        doubles: Doubles,
+        routes: Routes,
+        arguments: &Arguments,
+    ) -> Arc<Self> {
         Arc::new(Self {
             topology,
             second,
             doubles,
+            routes,
             longest_pause: Duration::from_secs(arguments.longest_pause),
             may_wipe: !arguments.no_repair,
             log: Mutex::default(),
@@ -122,13 +131,17 @@ impl Faults {
 
     fn strike(&self, mut rng: Rng) {
         match rng.u32(..100) {
-            0..32 => self.kill(rng),
-            32..52 => self.pause(rng),
-            52..58 => self.end_backend(),
-            58..68 => self.mail(rng),
-            68..76 => self.repeat_messages(rng),
-            76..82 => self.poison_topic(rng),
-            82..85 if self.may_wipe => self.wipe_scheduler(),
+            0..24 => self.kill(rng),
+            24..38 => self.pause(rng),
+            38..53 => self.link(rng),
+            53..57 => self.end_backend(),
+            57..65 => self.mail(rng),
+            65..71 => self.repeat_messages(rng),
+            71..73 => self.replay(rng),
+            73..78 => self.poison_topic(rng),
+            78..83 => self.route(rng),
+            83..86 if self.topology.options.small_disks.is_some() => self.fill_disk(rng),
+            86..89 if self.may_wipe => self.wipe_scheduler(),
             _ => self.crash(&mut rng),
         }
     }
@@ -171,6 +184,69 @@ impl Faults {
             where datname = 'punctual' and pid <> pg_backend_pid() order by random() limit 1";
         let _ = self.topology.postgres.sql("punctual", one);
         self.note("backend ended", "postgres", started);
+    }
+
+    /// A connection between two parts is cut, reset, slow, or one-way.
+    fn link(&self, mut rng: Rng) {
+        let Some(links) = &self.topology.links else { return self.kill(rng) };
+        let names = links.names();
+        let name = &names[rng.usize(..names.len())];
+        let stream = ["upstream", "downstream"][rng.usize(..2)];
+        let slow = rng.u64(200..2_000);
+        let started = Utc::now();
+        self.hold(&format!("link {name}"), || {
+            let (what, done) = match rng.u32(..6) {
+                0 | 1 => ("link cut", links.cut(name)),
+                2 => ("link reset", links.spoil(name, "reset_peer", stream, &json!({"timeout": 0}))),
+                3 => ("link slow", links.spoil(name, "latency", stream, &json!({"latency": slow, "jitter": slow / 2}))),
+                4 => ("link narrow", links.spoil(name, "bandwidth", stream, &json!({"rate": 4}))),
+                _ => ("link one-way", links.spoil(name, "timeout", stream, &json!({"timeout": 0}))),
+            };
+            thread::sleep(Duration::from_millis(rng.u64(1_000..15_000)));
+            if let Err(error) = done.and_then(|()| links.mend(name)) {
+                eprintln!("the link to {name}: {error:#}");
+            }
+            self.note(what, name, started);
+        });
+    }
+
+    /// The route in front of a function is not there, or says that nobody is.
+    fn route(&self, mut rng: Rng) {
+        let names = self.routes.names();
+        let name = names[rng.usize(..names.len())].clone();
+        let status = [404, 502, 503][rng.usize(..3)];
+        let started = Utc::now();
+        self.hold(&format!("route {name}"), || {
+            self.routes.answer(&name, status);
+            // Longer than a door waits, now and then.
+            thread::sleep(Duration::from_millis(rng.u64(1_000..30_000)));
+            self.routes.forward(&name);
+            self.note(&format!("route answers {status}"), &name, started);
+        });
+    }
+
+    fn fill_disk(&self, mut rng: Rng) {
+        let disk = ["pg", "kafka"][rng.usize(..2)];
+        let target = if disk == "pg" { "postgres" } else { "kafka" };
+        let started = Utc::now();
+        self.hold(&format!("disk {disk}"), || {
+            let filled = self.topology.fill_disk(disk);
+            thread::sleep(Duration::from_millis(rng.u64(1_000..8_000)));
+            self.topology.empty_disk(disk);
+            if let Err(error) = filled {
+                eprintln!("the disk of {disk}: {error:#}");
+            }
+            self.note("disk full", target, started);
+        });
+    }
+
+    /// Everything a partition has is on it once more, from the first message on.
+    fn replay(&self, rng: Rng) {
+        let started = Utc::now();
+        let brokers = self.topology.kafka_brokers().unwrap_or_default();
+        let done = self.runtime.block_on(messages::replay(&brokers, rng));
+        let what = done.map_or_else(|error| format!("none: {error:#}"), |count| format!("{count} messages"));
+        self.note(&format!("repeated: a partition from its beginning, {what}"), "kafka", started);
     }
 
     /// The provider refuses, or accepts without saying so.
@@ -275,6 +351,9 @@ impl Faults {
     pub(crate) fn heal(&self) -> anyhow::Result<()> {
         let started = Instant::now();
         let mut all = self.processes();
+        for disk in ["pg", "kafka"] {
+            self.topology.empty_disk(disk);
+        }
         all.sort_by_key(|process| !["postgres", "kafka", "scheduler", "smtp"].contains(&process.name()));
         for process in all {
             process.resume();

@@ -9,11 +9,14 @@ mod doubles;
 mod facts;
 mod faults;
 mod history;
+mod jobs;
 mod load;
 mod messages;
 mod report;
+mod routes;
 mod run;
 mod user;
+mod variants;
 
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 
@@ -51,12 +54,21 @@ pub(crate) struct Arguments {
     /// A variant of the product that breaks a promise (`docs/gauntlet.md`): the run must find it
     #[arg(long)]
     pub(crate) broken: Option<String>,
+    /// Runs every such variant, one after another, and prints the table of `docs/gauntlet.md`
+    #[arg(long, conflicts_with = "broken")]
+    pub(crate) every_variant: bool,
+    /// With `--every-variant`: replaces the table in the page
+    #[arg(long, requires = "every_variant")]
+    pub(crate) write: bool,
     /// Without repair, and without what only repair puts right: everything else must not need it
     #[arg(long)]
     pub(crate) no_repair: bool,
     /// Users at work
     #[arg(long, default_value_t = 20)]
     pub(crate) users: usize,
+    /// The disks of PostgreSQL and Kafka in megabytes, so that they can be full [default: only as root, 1000]
+    #[arg(long)]
+    pub(crate) disks: Option<u32>,
     /// Where the functions' binaries are, built with the feature `faults`
     #[arg(long)]
     pub(crate) bin_dir: PathBuf,
@@ -79,7 +91,13 @@ impl Arguments {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match run::run(Arguments::parse()).await {
+    let arguments = Arguments::parse();
+    let passed = if arguments.every_variant {
+        variants::every(&arguments).await
+    } else {
+        run::run(arguments).await.map(|verdict| verdict.findings.is_empty())
+    };
+    match passed {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {

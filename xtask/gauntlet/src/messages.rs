@@ -73,10 +73,28 @@ pub(crate) async fn repeat(brokers: &str, database: &str, mut rng: Rng) -> anyho
         rng.shuffle(&mut records);
         put_there += records.len();
         if !records.is_empty() {
-            put(&kafka, wanted, rng.i32(..partitions(wanted)), records).await?;
+            put(&kafka, wanted, rng.i32(0..partitions(wanted)), records).await?;
         }
     }
     Ok(put_there)
+}
+
+/// What a partition holds, once more and in its order: as for a consumer whose offsets are lost.
+pub(crate) async fn replay(brokers: &str, mut rng: Rng) -> anyhow::Result<usize> {
+    let topic = ["task-events", "reminders", "task-updates"][rng.usize(..3)];
+    let partition = rng.i32(0..partitions(topic));
+    let kafka = kafka(brokers).await?;
+    let again = async {
+        let client = kafka.partition_client(topic, partition, UnknownTopicHandling::Retry).await?;
+        let (records, _) = client.fetch_records(0, 1..500_000, 1_000).await?;
+        let records: Vec<Record> = records.into_iter().map(|one| one.record).collect();
+        let count = records.len();
+        if count > 0 {
+            client.produce(records, Compression::NoCompression).await?;
+        }
+        anyhow::Ok(count)
+    };
+    tokio::time::timeout(LIMIT, again).await?
 }
 
 /// Events that are not what their type says, one for a function each.
@@ -97,7 +115,7 @@ pub(crate) async fn poison(brokers: &str, mut rng: Rng) -> anyhow::Result<Vec<Po
             "specversion": "1.0", "id": id, "source": shared::event::SOURCE, "type": kind, "subject": id, "time": Utc::now(),
             "datacontenttype": "application/json", "data": data,
         });
-        put(&kafka, topic(kind), rng.i32(..partitions(topic(kind))), vec![record(&id.to_string(), &event)]).await?;
+        put(&kafka, topic(kind), rng.i32(0..partitions(topic(kind))), vec![record(&id.to_string(), &event)]).await?;
         poison.push(Poison { id, consumer });
     }
     Ok(poison)

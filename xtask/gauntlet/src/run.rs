@@ -11,19 +11,21 @@ use anyhow::Context as _;
 use chrono::Utc;
 use sqlx::{PgPool, postgres::PgPoolOptions};
 use xtask::{
-    dev,
+    dev, tools,
     topology::{Mail, Options, Topology},
 };
 
 use crate::{
     Arguments, Provider, UPKEEP,
-    check::{self, Evidence},
+    check::{self, Evidence, Verdict},
     doubles::Doubles,
     facts::Facts,
     faults::Faults,
     history::History,
+    jobs,
     load::Load,
     report,
+    routes::Routes,
     user::Users,
 };
 
@@ -32,6 +34,8 @@ const RUN: &str = "gauntlet";
 const REPAIR: Duration = Duration::from_secs(20);
 /// What a fault delayed has its effect within this of the last one's end, and one repair.
 const HEALED: Duration = Duration::from_secs(60);
+/// Megabytes, each.
+const DISKS: u32 = 1_000;
 /// Reminders are set at most this far ahead, or for the year 9999.
 const AHEAD: Duration = Duration::from_secs(30);
 
@@ -48,11 +52,11 @@ const LEFT: &str = "select concat_ws(' ', type, event.id, 'of task', task_id, 'p
     where state = 'scheduled' and (fired_version is null or fired_version < version) and remind_at < now()
     limit 20";
 
-/// Runs it and says whether every promise held.
+/// Runs it and says what it found.
 ///
 /// # Errors
 /// When the product does not start or does not heal.
-pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<bool> {
+pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<Verdict> {
     let seed = arguments.seed.unwrap_or_else(|| fastrand::u64(..1_000_000));
     println!("gauntlet: seed {seed}, {} minutes, mail by {:?}", arguments.minutes, arguments.provider);
     let doubles = Doubles::start().await?;
@@ -66,7 +70,8 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<bool> {
     let history = Arc::new(History::default());
     let urls = vec![topology.url.clone(), second_url];
     let load = Load::new(Users::new(&topology, urls, arguments.users, history.clone())?, history.clone());
-    let faults = Faults::new(topology, second, doubles, &arguments);
+    let routes = Routes::serve(&topology.routes).await?;
+    let faults = Faults::new(topology, second, doubles, routes, &arguments);
     anyhow::ensure!(load.users.ready(Duration::from_secs(30)).await, "the API does not answer");
 
     let started = Instant::now();
@@ -99,14 +104,16 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<bool> {
     let unsettled = rest(&db, healed).await;
     println!("at rest {} s after the last fault", healed.elapsed().as_secs());
 
+    let facts = Facts::gather(&db, &faults.topology, &faults.doubles).await?;
+    let orphans = jobs::orphans(&faults.topology, &facts).await?;
     let evidence = Evidence {
         commands: history.commands(),
         leaks: history.leaks(),
         faults: faults.log(),
         poison: faults.poison(),
-        facts: Facts::gather(&db, &faults.topology, &faults.doubles).await?,
+        facts,
         unsettled,
-        orphans: Vec::new(),
+        orphans,
         canaries: load.users.canaries.clone(),
         checked_at: Utc::now(),
     };
@@ -114,7 +121,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<bool> {
     report::report(&db, &evidence, &verdict, &dev().join(RUN)).await?;
     let held = verdict.findings.is_empty();
     println!("\ngauntlet: {}, seed {seed}", if held { "every promise held" } else { "BROKEN" });
-    Ok(held)
+    Ok(verdict)
 }
 
 fn options(arguments: &Arguments, doubles: &Doubles) -> anyhow::Result<Options> {
@@ -123,6 +130,9 @@ fn options(arguments: &Arguments, doubles: &Doubles) -> anyhow::Result<Options> 
     let mut options = Options {
         repair_every: arguments.repair_every(),
         bin_dir: arguments.bin_dir.clone(),
+        links: true,
+        doors: true,
+        small_disks: arguments.disks.or(tools::is_root().then_some(DISKS)),
         ..Options::distributed(RUN)
     };
     options = options.env("REPAIR_AFTER_SECONDS", REPAIR.as_secs().to_string());

@@ -14,7 +14,9 @@ use std::{
 use anyhow::bail;
 
 use crate::{
-    dev, ports,
+    dev,
+    links::Links,
+    ports,
     process::{Process, Program, Ready, Run},
     progress::{self, quietly},
     tools,
@@ -29,6 +31,8 @@ pub struct Kafka {
     pub process: Process,
     /// Where it listens on 127.0.0.1.
     pub port: u16,
+    /// Where it says that it listens.
+    shown: u16,
 }
 
 impl Kafka {
@@ -36,16 +40,17 @@ impl Kafka {
     ///
     /// # Errors
     /// When there is neither Redpanda nor Java, or it does not start.
-    pub fn launch(run: &Run, topics: &[(String, i32)]) -> anyhow::Result<Self> {
+    pub fn launch(run: &Run, topics: &[(String, i32)], links: Option<&Links>) -> anyhow::Result<Self> {
         let port = ports::free();
+        let shown = links.map_or(Ok(port), |links| links.to("kafka", port))?;
         let data = run.dir.join("kafka");
-        let _ = fs::remove_dir_all(&data);
+        let _ = fs::remove_dir_all(&data); // a mount of its own stays
         fs::create_dir_all(&data)?;
         let program = match tools::on_path("redpanda") {
-            Some(redpanda) => redpanda_program(redpanda, &data, port)?,
-            None => apache_program(&data, port)?,
+            Some(redpanda) => redpanda_program(redpanda, &data, port, shown)?,
+            None => apache_program(&data, port, shown)?,
         };
-        let kafka = Self { process: Process::spawn(run, program.ready(Ready::Tcp(port)))?, port };
+        let kafka = Self { process: Process::spawn(run, program.ready(Ready::Tcp(port)))?, port, shown };
         kafka.process.wait_ready(Duration::from_secs(60))?;
         for (name, partitions) in topics {
             kafka.create_topic(name, *partitions)?;
@@ -56,7 +61,7 @@ impl Kafka {
     /// What a client connects to.
     #[must_use]
     pub fn brokers(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
+        format!("127.0.0.1:{}", self.shown)
     }
 
     /// Makes a topic that keeps its messages for seven days; one that is there stays as it is.
@@ -76,7 +81,7 @@ impl Kafka {
     }
 }
 
-fn apache_program(data: &Path, port: u16) -> anyhow::Result<Program> {
+fn apache_program(data: &Path, port: u16, shown: u16) -> anyhow::Result<Program> {
     let java = java()?;
     let classes = format!("{}/*", jars()?.display());
     let controller = ports::free();
@@ -88,7 +93,7 @@ fn apache_program(data: &Path, port: u16) -> anyhow::Result<Program> {
              node.id=1\n\
              controller.quorum.bootstrap.servers=127.0.0.1:{controller}\n\
              listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}\n\
-             advertised.listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}\n\
+             advertised.listeners=PLAINTEXT://127.0.0.1:{shown},CONTROLLER://127.0.0.1:{controller}\n\
              controller.listener.names=CONTROLLER\n\
              listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT\n\
              log.dirs={data}/log\n\
@@ -152,7 +157,7 @@ fn jars() -> anyhow::Result<PathBuf> {
     Ok(jars)
 }
 
-fn redpanda_program(redpanda: PathBuf, data: &Path, port: u16) -> anyhow::Result<Program> {
+fn redpanda_program(redpanda: PathBuf, data: &Path, port: u16, shown: u16) -> anyhow::Result<Program> {
     let (rpc, admin) = (ports::free(), ports::free());
     let config = data.join("redpanda.yaml");
     fs::write(
@@ -166,7 +171,7 @@ fn redpanda_program(redpanda: PathBuf, data: &Path, port: u16) -> anyhow::Result
             \x20 seed_servers: []\n\
             \x20 rpc_server: {{ address: 127.0.0.1, port: {rpc} }}\n\
             \x20 kafka_api: [{{ address: 127.0.0.1, port: {port} }}]\n\
-            \x20 advertised_kafka_api: [{{ address: 127.0.0.1, port: {port} }}]\n\
+            \x20 advertised_kafka_api: [{{ address: 127.0.0.1, port: {shown} }}]\n\
             \x20 admin: [{{ address: 127.0.0.1, port: {admin} }}]\n",
             data = data.display()
         ),

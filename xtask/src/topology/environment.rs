@@ -29,7 +29,10 @@ impl Topology {
             ("DAPR_API_TOKEN".to_owned(), self.dapr_api_token.clone()),
             ("SECRETS_FILE".to_owned(), secrets_file.display().to_string()),
             ("NAME_RESOLUTION_FILE".to_owned(), run.dir.join("name-resolution.db").display().to_string()),
-            ("STATE_DATABASE_URL".to_owned(), self.postgres.url("dapr_state")),
+            (
+                "STATE_DATABASE_URL".to_owned(),
+                self.postgres.url_at(self.through("postgres", self.postgres.port)?, "dapr_state"),
+            ),
         ];
         if let Some(kafka) = &self.kafka {
             env.push(("KAFKA_BROKERS".to_owned(), kafka.brokers()));
@@ -52,16 +55,18 @@ impl Topology {
     pub(super) fn env(
         &self,
         port: u16,
-        own: SidecarPorts,
-        reminders: SidecarPorts,
-        owner: &str,
-    ) -> Vec<(String, String)> {
+        (name, own): (&str, SidecarPorts),
+        (owner, reminders): (&str, SidecarPorts),
+    ) -> anyhow::Result<Vec<(String, String)>> {
+        let daprd = |name: &str, ports: SidecarPorts| {
+            self.through(&format!("daprd-{name}"), ports.grpc).map(|grpc| format!("http://127.0.0.1:{grpc}"))
+        };
         let every = self.options.repair_every.map_or(30, |every| every.as_secs().max(1));
         let mut env = vec![
-            ("DATABASE_URL", self.database_url.clone()),
+            ("DATABASE_URL", self.postgres.url_at(self.through("postgres", self.postgres.port)?, "punctual")),
             ("PORT", port.to_string()),
-            ("DAPR_GRPC_ENDPOINT", own.grpc_endpoint()),
-            ("REMINDER_DUE_DAPR_ENDPOINT", reminders.grpc_endpoint()),
+            ("DAPR_GRPC_ENDPOINT", daprd(name, own)?),
+            ("REMINDER_DUE_DAPR_ENDPOINT", daprd(owner, reminders)?),
             ("REMINDER_DUE_APP_ID", owner.to_owned()),
             ("DAPR_API_TOKEN", self.dapr_api_token.clone()),
             ("APP_API_TOKEN", self.app_api_token.clone()),
@@ -74,7 +79,7 @@ impl Topology {
         match &self.smtp {
             Some(smtp) => {
                 env.push(("EMAIL_PROVIDER", "smtp".to_owned()));
-                env.push(("SMTP_URL", format!("smtp://127.0.0.1:{}", smtp.port)));
+                env.push(("SMTP_URL", format!("smtp://127.0.0.1:{}", self.through("smtp", smtp.port)?)));
             }
             None => {
                 env.push(("EMAIL_PROVIDER", "files".to_owned()));
@@ -82,6 +87,11 @@ impl Topology {
             }
         }
         let own = env.into_iter().map(|(name, value)| (name.to_owned(), value));
-        own.chain(self.options.env.iter().cloned()).collect()
+        Ok(own.chain(self.options.env.iter().cloned()).collect())
+    }
+
+    /// The port that leads to `port`: over a link where there are links.
+    fn through(&self, name: &str, port: u16) -> anyhow::Result<u16> {
+        self.links.as_ref().map_or(Ok(port), |links| links.to(name, port))
     }
 }

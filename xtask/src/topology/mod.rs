@@ -1,6 +1,7 @@
 //! The whole product on this machine, as one process behind one daprd or as production has it: a process and a daprd per
 //! function. Every part can be killed, paused and started again by name; that is what the end-to-end tests do.
 
+mod disks;
 mod environment;
 mod options;
 mod second;
@@ -22,6 +23,7 @@ use crate::{
     dapr::{self, Application, Scheduler, Sidecar, SidecarPorts},
     dev,
     kafka::{self, Kafka},
+    links::Links,
     mail::{self, Catcher},
     ports,
     postgres::{self, Postgres},
@@ -46,6 +48,17 @@ pub struct Function {
     pub daprd: Sidecar,
     /// Where it listens on 127.0.0.1.
     pub port: u16,
+}
+
+/// What a door calls: on Knative the function's route, here whatever its maker serves at `port`.
+#[derive(Clone, Debug)]
+pub struct Route {
+    /// The function.
+    pub name: String,
+    /// Where its door calls it.
+    pub port: u16,
+    /// Where it listens.
+    pub function: u16,
 }
 
 /// All of it, running. Dropping it kills everything, unless it was left running.
@@ -79,6 +92,12 @@ pub struct Topology {
     pub redis: Option<Redis>,
     /// The database server.
     pub postgres: Postgres,
+    /// What the parts reach each other over, if that was asked for.
+    pub links: Option<Links>,
+    /// What the doors call, if there are doors.
+    pub routes: Vec<Route>,
+    /// The doors, if there are some.
+    pub doors: Vec<Process>,
     left: bool,
 }
 
@@ -96,16 +115,21 @@ impl Topology {
         }
         let mail_dir = run.dir.join("mail");
         fs::create_dir_all(&mail_dir)?;
+        if let Some(megabytes) = options.small_disks {
+            disks::mount(&run.dir, megabytes)?;
+        }
+        let links = options.links.then(|| Links::launch(&run)).transpose()?;
 
         progress::say("starting PostgreSQL, the scheduler and what else is needed");
         let (postgres, kafka, redis, smtp, scheduler) = thread::scope(|scope| {
             let postgres = scope.spawn(|| database(&run, &options.bin_dir));
-            let kafka =
-                scope.spawn(|| (options.broker == Broker::Kafka).then(|| Kafka::launch(&run, &topics())).transpose());
+            let kafka = scope.spawn(|| {
+                (options.broker == Broker::Kafka).then(|| Kafka::launch(&run, &topics(), links.as_ref())).transpose()
+            });
             let redis = scope.spawn(|| (options.broker == Broker::Redis).then(|| Redis::launch(&run)).transpose());
             let smtp =
                 scope.spawn(|| (options.mail == Mail::Smtp).then(|| Catcher::launch(&run, &mail_dir)).transpose());
-            let scheduler = scope.spawn(|| Scheduler::launch(&run, &binaries));
+            let scheduler = scope.spawn(|| Scheduler::launch(&run, &binaries, links.as_ref()));
             (join(postgres), join(kafka), join(redis), join(smtp), join(scheduler))
         });
         let (postgres, kafka, redis, smtp, scheduler) = (postgres?, kafka?, redis?, smtp?, scheduler?);
@@ -130,6 +154,9 @@ impl Topology {
             kafka,
             redis,
             postgres,
+            links,
+            routes: Vec::new(),
+            doors: Vec::new(),
             left: false,
         };
         topology.start_functions(&run, &binaries.daprd, port)?;
@@ -155,11 +182,12 @@ impl Topology {
             .collect();
         let owner = if self.options.mode == Mode::Embedded { EMBEDDED } else { "reminder-due" };
         let reminders = parts.iter().find(|(name, ..)| *name == owner).context("no owner of the reminder jobs")?.2;
-        let launch = |(name, port, sidecar): &(&str, u16, SidecarPorts)| {
-            let application = Application { id: (*name).to_owned(), port: *port };
-            Sidecar::launch(run, &plane, &application, *sidecar)
-        };
-        let daprds = parts.iter().map(launch).collect::<anyhow::Result<Vec<_>>>()?;
+        let mut daprds = Vec::new();
+        for (name, port, sidecar) in &parts {
+            let door = self.options.doors.then(|| self.door(run, name, *port)).transpose()?;
+            let application = Application { id: (*name).to_owned(), port: door.unwrap_or(*port) };
+            daprds.push(Sidecar::launch(run, &plane, &application, *sidecar)?);
+        }
         for daprd in &daprds {
             daprd.wait_callable(READY)?; // so that a function's first call, repair at its start, finds it
         }
@@ -167,7 +195,7 @@ impl Topology {
             let binary = self.options.bin_dir.join(if *name == EMBEDDED { "embedded" } else { name });
             ensure!(binary.exists(), "{} is not built: cargo build --workspace --bins", binary.display());
             let mut program = Program::new(*name, binary).ready(Ready::Http(*port, "/readyz"));
-            program.env = self.env(*port, *sidecar, reminders, owner);
+            program.env = self.env(*port, (name, *sidecar), (owner, reminders))?;
             let process = Process::spawn(run, program)?;
             self.functions.push(Function { name: (*name).to_owned(), process, daprd, port: *port });
         }
@@ -176,9 +204,21 @@ impl Topology {
             function.daprd.process.wait_ready(READY)?;
         }
         if let Some((_, port, sidecar)) = parts.iter().find(|(name, ..)| *name == "upkeep") {
-            self.repair = self.repair_loop(run, self.env(*port, *sidecar, reminders, owner))?;
+            self.repair = self.repair_loop(run, self.env(*port, ("upkeep", *sidecar), (owner, reminders))?)?;
         }
         Ok(())
+    }
+
+    /// Starts the door of a function, and says where it listens.
+    fn door(&mut self, run: &Run, name: &str, function: u16) -> anyhow::Result<u16> {
+        let (port, route) = (ports::free(), ports::free());
+        let binary = self.options.bin_dir.join("door");
+        let mut program = Program::new(format!("door-{name}"), binary).ready(Ready::Tcp(port));
+        program.env =
+            vec![("PORT".to_owned(), port.to_string()), ("TARGET".to_owned(), format!("http://127.0.0.1:{route}"))];
+        self.doors.push(Process::spawn(run, program)?);
+        self.routes.push(Route { name: name.to_owned(), port: route, function });
+        Ok(port)
     }
 
     /// What a Kubernetes CronJob does in production.

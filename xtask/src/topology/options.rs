@@ -72,6 +72,13 @@ pub struct Options {
     pub env: Vec<(String, String)>,
     /// The secret store: beside the keys found in this environment.
     pub secrets: BTreeMap<String, String>,
+    /// Whether the parts reach each other over [`crate::links::Links`].
+    pub links: bool,
+    /// Whether each daprd calls its function through the door, as on Knative, and what the door calls is for others to serve:
+    /// [`super::Topology::routes`].
+    pub doors: bool,
+    /// The size of the disks of PostgreSQL and Kafka in megabytes, each a tmpfs of its own, so that they can be filled; as root only.
+    pub small_disks: Option<u32>,
     /// Where the functions' binaries are.
     pub bin_dir: PathBuf,
 }
@@ -91,6 +98,9 @@ impl Options {
             detached: false,
             env: Vec::new(),
             secrets: BTreeMap::new(),
+            links: false,
+            doors: false,
+            small_disks: None,
             bin_dir: target_dir().join("debug"),
         }
     }

@@ -20,7 +20,8 @@ impl Topology {
         let port = ports::free();
         let binary: PathBuf = self.options.bin_dir.join(name);
         let mut program = Program::new(format!("{name}-2"), binary).ready(Ready::Http(port, "/readyz"));
-        program.env = self.env(port, own(self.daprd(name)), own(self.daprd("reminder-due")), "reminder-due");
+        let reminders = ("reminder-due", own(self.daprd("reminder-due")));
+        program.env = self.env(port, (name, own(self.daprd(name))), reminders)?;
         let run = Run { dir: dev().join(&self.options.name), detached: false };
         Ok((Process::spawn(&run, program)?, format!("http://127.0.0.1:{port}")))
     }

@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path, thread, time::Duration};
 
-use super::Topology;
+use super::{Topology, disks};
 use crate::{dev, postgres, process::Process};
 
 impl Topology {
@@ -11,6 +11,7 @@ impl Topology {
     pub fn processes(&self) -> Vec<&Process> {
         let mut all: Vec<&Process> = self.repair.iter().collect();
         all.extend(self.functions.iter().map(|function| &function.daprd.process));
+        all.extend(&self.doors);
         all.extend(self.functions.iter().map(|function| &function.process));
         all.extend(self.smtp.iter().map(|smtp| &smtp.process));
         all.push(&self.scheduler.process);
@@ -38,9 +39,9 @@ impl Topology {
             });
         };
         let processes = self.processes();
-        let (daprds, others): (Vec<_>, Vec<_>) = processes
-            .into_iter()
-            .partition(|process| process.name().starts_with("daprd-") || process.name() == "repair");
+        let (daprds, others): (Vec<_>, Vec<_>) = processes.into_iter().partition(|process| {
+            ["daprd-", "door-"].iter().any(|kind| process.name().starts_with(kind)) || process.name() == "repair"
+        });
         stop_all(&daprds);
         let (functions, servers): (Vec<_>, Vec<_>) = others
             .into_iter()
@@ -69,6 +70,7 @@ pub(super) fn wipe(run: &Path) -> anyhow::Result<()> {
     if !run.exists() {
         return Ok(());
     }
+    disks::unmount(run);
     postgres::wipe(run)?;
     for part in ["kafka", "scheduler"] {
         let _ = fs::remove_dir_all(run.join(part));

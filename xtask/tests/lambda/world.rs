@@ -73,7 +73,7 @@ impl World {
         let _ = fs::remove_dir_all(run.dir.join("log"));
 
         let binaries = dapr::binaries()?;
-        let kafka = Kafka::launch(&run, &TOPICS.map(|topic| (topic.to_owned(), 1)))?;
+        let kafka = Kafka::launch(&run, &TOPICS.map(|topic| (topic.to_owned(), 1)), None)?;
         let postgres = Postgres::launch(&run)?;
         postgres.create_database("punctual")?;
         let migrate = Program::new("migrate", target_dir().join("debug/migrate"));
@@ -81,7 +81,7 @@ impl World {
         while migrate.pid().is_some() {
             std::thread::sleep(Duration::from_millis(20));
         }
-        let scheduler = Scheduler::launch(&run, &binaries)?;
+        let scheduler = Scheduler::launch(&run, &binaries, None)?;
         scheduler.wait_ready()?;
 
         let (app_api_token, dapr_api_token) = (secrets::random()?, secrets::random()?);

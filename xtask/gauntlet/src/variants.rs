@@ -1,0 +1,65 @@
+//! Every broken variant of the product, one run each: a checker that finds nothing in them would find nothing anywhere.
+
+use std::fs;
+
+use anyhow::Context as _;
+use shared::faults::BROKEN;
+use xtask::root;
+
+use crate::{Arguments, Provider, UPKEEP, check::Verdict, run};
+
+const PAGE: &str = "docs/gauntlet.md";
+const BEGIN: &str = "<!-- cargo xtask gauntlet --every-variant --write: begin -->";
+const END: &str = "<!-- cargo xtask gauntlet --every-variant --write: end -->";
+
+/// Runs each and says whether each was found.
+///
+/// # Errors
+/// When one does not start or does not heal, or the page cannot be written.
+pub(crate) async fn every(arguments: &Arguments) -> anyhow::Result<bool> {
+    let upkeep = (UPKEEP, "nobody runs `upkeep --repair`");
+    let mut table = String::from("| variant | what it does | found by | times |\n|---|---|---|--:|\n");
+    let mut missed = Vec::new();
+    for (variant, what) in BROKEN.iter().chain([&upkeep]) {
+        println!("\n--- {variant}: {what}");
+        // The key is Resend's.
+        let provider = if *variant == "no-idempotency-key" { Provider::Resend } else { arguments.provider };
+        let one = Arguments { broken: Some((*variant).to_owned()), provider, ..arguments.clone() };
+        let verdict = run::run(one).await.with_context(|| (*variant).to_owned())?;
+        if verdict.findings.is_empty() {
+            missed.push(*variant);
+        }
+        table += &format!("| `{variant}` | {what} | {} | {} |\n", names(&verdict), verdict.findings.len());
+    }
+    println!("\n{table}");
+    if arguments.write {
+        write(&format!("{} minutes each, seed {}:\n\n{table}", arguments.minutes, seed(arguments)))?;
+    }
+    if !missed.is_empty() {
+        println!("NOT FOUND: {}", missed.join(", "));
+    }
+    Ok(missed.is_empty())
+}
+
+fn seed(arguments: &Arguments) -> String {
+    arguments.seed.map_or_else(|| "new for each".to_owned(), |seed| seed.to_string())
+}
+
+/// The invariants that were broken, the one broken most first.
+fn names(verdict: &Verdict) -> String {
+    let mut names: Vec<&str> = verdict.findings.iter().map(|finding| finding.invariant).collect();
+    let times = |name: &str| verdict.findings.iter().filter(|finding| finding.invariant == name).count();
+    names.sort_by_key(|name| (usize::MAX - times(name), *name));
+    names.dedup();
+    if names.is_empty() { "**not found**".to_owned() } else { names.join(", ") }
+}
+
+/// Replaces the table in the page.
+fn write(table: &str) -> anyhow::Result<()> {
+    let path = root().join(PAGE);
+    let page = fs::read_to_string(&path)?;
+    let (before, rest) = page.split_once(BEGIN).with_context(|| format!("{PAGE} has no place for the table"))?;
+    let (_, after) = rest.split_once(END).with_context(|| format!("{PAGE} has no end of the table"))?;
+    fs::write(path, format!("{before}{BEGIN}\n{table}{END}{after}"))?;
+    Ok(())
+}

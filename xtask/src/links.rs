@@ -1,0 +1,125 @@
+//! Links between the parts of a run that can be cut, slowed, stopped in one direction and mended: each is a port of toxiproxy
+//! (github.com/Shopify/toxiproxy, MIT) in front of the port of the part. The kernel's own way to do that (netem) wants a module that
+//! many machines lack.
+
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    process::Command,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use anyhow::ensure;
+use serde_json::{Value, json};
+
+use crate::{
+    dev, http, ports,
+    process::{Process, Program, Ready, Run},
+    progress, tools,
+};
+
+const VERSION: &str = "v2.5.0";
+/// A link has one at a time.
+const TOXIC: &str = "toxic";
+
+/// A running toxiproxy and the links made so far.
+#[derive(Debug)]
+pub struct Links {
+    /// Its process.
+    pub process: Process,
+    api: u16,
+    made: Mutex<BTreeMap<String, u16>>,
+}
+
+impl Links {
+    /// Starts it, without a link.
+    ///
+    /// # Errors
+    /// When it cannot be built or started.
+    pub fn launch(run: &Run) -> anyhow::Result<Self> {
+        let api = ports::free();
+        let program = Program::new("links", binary()?)
+            .args(["-host", "127.0.0.1", "-port", &api.to_string()])
+            .ready(Ready::Http(api, "/version"));
+        let process = Process::spawn(run, program)?;
+        process.wait_ready(Duration::from_secs(10))?;
+        Ok(Self { process, api, made: Mutex::default() })
+    }
+
+    /// The port that leads to `port` over the link `name`, which is made the first time.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn to(&self, name: &str, port: u16) -> anyhow::Result<u16> {
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = made.get(name) {
+            return Ok(*known);
+        }
+        let listen = ports::free();
+        let link = json!({
+            "name": name, "listen": format!("127.0.0.1:{listen}"), "upstream": format!("127.0.0.1:{port}"), "enabled": true,
+        });
+        self.ask("POST", "/proxies", &link)?;
+        made.insert(name.to_owned(), listen);
+        Ok(listen)
+    }
+
+    /// The links by name.
+    #[must_use]
+    pub fn names(&self) -> Vec<String> {
+        self.made.lock().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
+    }
+
+    /// Does this to what flows over the link from now on, until [`Links::mend`]: a toxic as toxiproxy's README describes it.
+    ///
+    /// # Errors
+    /// When there is no such link, no such toxic, or one already.
+    pub fn spoil(&self, name: &str, kind: &str, stream: &str, attributes: &Value) -> anyhow::Result<()> {
+        let toxic = json!({"name": TOXIC, "type": kind, "stream": stream, "attributes": attributes});
+        self.ask("POST", &format!("/proxies/{name}/toxics"), &toxic)
+    }
+
+    /// Ends every connection of the link and refuses new ones, until [`Links::mend`].
+    ///
+    /// # Errors
+    /// When there is no such link.
+    pub fn cut(&self, name: &str) -> anyhow::Result<()> {
+        self.ask("POST", &format!("/proxies/{name}"), &json!({"enabled": false}))
+    }
+
+    /// The link is as new. Connections that were spoilt and not ended flow again.
+    ///
+    /// # Errors
+    /// When there is no such link.
+    pub fn mend(&self, name: &str) -> anyhow::Result<()> {
+        // Where it was cut there is no toxic.
+        let _ = self.ask("DELETE", &format!("/proxies/{name}/toxics/{TOXIC}"), &json!({}));
+        self.ask("POST", &format!("/proxies/{name}"), &json!({"enabled": true}))
+    }
+
+    fn ask(&self, method: &str, path: &str, body: &Value) -> anyhow::Result<()> {
+        let status = http::send(self.api, method, path, &body.to_string())?;
+        ensure!((200..300).contains(&status), "toxiproxy answers {status} to {method} {path} {body}");
+        Ok(())
+    }
+}
+
+/// Finds or builds toxiproxy's server.
+///
+/// # Errors
+/// When Go is missing or fails.
+pub fn binary() -> anyhow::Result<PathBuf> {
+    if let Some(installed) = tools::on_path("toxiproxy-server") {
+        return Ok(installed);
+    }
+    let dir = dev().join("toxiproxy");
+    tools::pinned(&dir, VERSION, || {
+        let go = tools::require("go", "Go 1.26.4 or newer (https://go.dev/dl)")?;
+        let package = format!("github.com/Shopify/toxiproxy/v2/cmd/server@{VERSION}");
+        let mut build = Command::new(go);
+        build.args(["install", "-trimpath", &package]).env("GOBIN", &dir).env("CGO_ENABLED", "0").env("GOFLAGS", "");
+        progress::run("building toxiproxy", &mut build)
+    })?;
+    Ok(dir.join("server"))
+}
