@@ -116,19 +116,22 @@ fn rest(evidence: &Evidence, verdict: &mut Verdict) {
     }
 }
 
+/// Whether nothing was wrong from then to then, nor shortly before.
+fn calm(evidence: &Evidence, from: DateTime<Utc>, to: DateTime<Utc>) -> bool {
+    let (before, after) = (TimeDelta::seconds(2), TimeDelta::seconds(1));
+    let near = |fault: &Fault| {
+        !fault.what.starts_with("repeated")
+            && !fault.what.starts_with("route") // the API does not go through them
+            && fault.started - after < to
+            && from < fault.ended + before
+    };
+    !evidence.faults.iter().any(near)
+}
+
 /// I13: a run must not pass by failing. Without a fault, and some seconds after the last one ended, commands succeed.
 fn success(evidence: &Evidence, verdict: &mut Verdict) {
-    let calm = |at: DateTime<Utc>| {
-        let near = |fault: &Fault| {
-            !fault.what.starts_with("repeated")
-                && !fault.what.starts_with("route") // the API does not go through them
-                && fault.started - TimeDelta::seconds(1) < at
-                && at < fault.ended + TimeDelta::seconds(2)
-        };
-        !evidence.faults.iter().any(near)
-    };
     let valid = evidence.commands.iter().filter(|command| command.kind != crate::history::Kind::Refused);
-    let tried: Vec<&Command> = valid.filter(|command| calm(command.started) && calm(command.ended)).collect();
+    let tried: Vec<&Command> = valid.filter(|command| calm(evidence, command.started, command.ended)).collect();
     let open = |command: &&&Command| command.statuses.iter().all(|status| *status == 0 || *status >= 500);
     let failed = tried.iter().filter(open).count();
     verdict.count("commands without a fault near", tried.len());

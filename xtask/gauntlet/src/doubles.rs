@@ -84,6 +84,7 @@ impl Doubles {
     pub(crate) fn misbehave(&self, rng: &mut fastrand::Rng, times: u32) -> String {
         let orders = [
             Order::Refuse(409),
+            Order::Refuse(422),
             Order::Refuse(429),
             Order::Refuse(500),
             Order::Refuse(503),
@@ -132,6 +133,7 @@ impl Doubles {
 fn refuse(status: u16) -> Response {
     let name = match status {
         409 => "concurrent_idempotent_requests",
+        422 => "validation_error",
         429 => "rate_limit_exceeded",
         _ => "internal_server_error",
     };

@@ -255,7 +255,8 @@ impl Faults {
         let times = rng.u32(1..6);
         match &self.topology.smtp {
             Some(smtp) => {
-                let orders = ["rcpt 450", "rcpt 421", "data 451", "drop", "accept-drop", "silent"];
+                let orders =
+                    ["rcpt 450", "rcpt 421", "rcpt 550", "data 451", "data 554", "drop", "accept-drop", "silent"];
                 let order = orders[rng.usize(..orders.len())];
                 let _ = smtp.order(&format!("{order} {times}"));
                 thread::sleep(Duration::from_secs(10));

@@ -63,6 +63,9 @@ pub(crate) struct Arguments {
     /// Without repair, and without what only repair puts right: everything else must not need it
     #[arg(long)]
     pub(crate) no_repair: bool,
+    /// The run: it lives in `.dev/<name>`, so that several can be at it at once
+    #[arg(long, default_value = "gauntlet")]
+    pub(crate) name: String,
     /// Users at work
     #[arg(long, default_value_t = 20)]
     pub(crate) users: usize,

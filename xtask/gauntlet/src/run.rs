@@ -29,7 +29,6 @@ use crate::{
     user::Users,
 };
 
-const RUN: &str = "gauntlet";
 /// How often repair runs, and how long after its publication an unclaimed event is published again.
 const REPAIR: Duration = Duration::from_secs(20);
 /// What a fault delayed has its effect within this of the last one's end, and one repair.
@@ -62,7 +61,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<Verdict> {
     let doubles = Doubles::start().await?;
     let options = options(&arguments, &doubles)?;
     let topology = tokio::task::spawn_blocking(|| Topology::start(options)).await??;
-    fs::create_dir_all(dev().join(RUN).join("crash"))?;
+    fs::create_dir_all(dev().join(&arguments.name).join("crash"))?;
     let (second, second_url) = topology.second("tasks")?;
     second.wait_ready(Duration::from_secs(30))?;
     let db = PgPoolOptions::new().max_connections(4).connect_lazy(&topology.database_url)?;
@@ -118,14 +117,14 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<Verdict> {
         checked_at: Utc::now(),
     };
     let verdict = check::check(&evidence);
-    report::report(&db, &evidence, &verdict, &dev().join(RUN)).await?;
+    report::report(&db, &evidence, &verdict, &dev().join(&arguments.name)).await?;
     let held = verdict.findings.is_empty();
     println!("\ngauntlet: {}, seed {seed}", if held { "every promise held" } else { "BROKEN" });
     Ok(verdict)
 }
 
 fn options(arguments: &Arguments, doubles: &Doubles) -> anyhow::Result<Options> {
-    let dir = dev().join(RUN);
+    let dir = dev().join(&arguments.name);
     let crash = dir.join("crash");
     let mut options = Options {
         repair_every: arguments.repair_every(),
@@ -133,7 +132,7 @@ fn options(arguments: &Arguments, doubles: &Doubles) -> anyhow::Result<Options> 
         links: true,
         doors: true,
         small_disks: arguments.disks.or(tools::is_root().then_some(DISKS)),
-        ..Options::distributed(RUN)
+        ..Options::distributed(&arguments.name)
     };
     options = options.env("REPAIR_AFTER_SECONDS", REPAIR.as_secs().to_string());
     options = options.env("CRASH_POINTS", crash.display().to_string());

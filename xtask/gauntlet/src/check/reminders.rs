@@ -6,9 +6,10 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
 
-use super::{Evidence, Verdict};
+use super::{Evidence, Verdict, calm};
 use crate::{
     doubles::Accept,
+    facts::Delivery,
     faults::Fault,
     history::{Command, Kind, Outcome, Shown},
 };
@@ -28,6 +29,11 @@ struct Promise {
     maybe_over: Option<DateTime<Utc>>,
     over: Option<DateTime<Utc>>,
 }
+
+/// What waited because of a fault has passed by then: Kafka misses a consumer that died for 10 s.
+const SETTLED: TimeDelta = TimeDelta::seconds(15);
+/// Orders to a provider after which a message is not tried again.
+const FOR_GOOD: [&str; 3] = ["rcpt 550", "data 554", "Refuse(422)"];
 
 type Version = (Uuid, i32);
 
@@ -148,6 +154,21 @@ fn died_near(faults: &[Fault], at: DateTime<Utc>) -> bool {
     faults.iter().filter(|fault| swallows(fault)).any(|fault| fault.started - slack < at && at < fault.ended + slack)
 }
 
+/// Whether the provider refused this version for good when it was told to.
+fn refused(evidence: &Evidence, id: Uuid, version: i32) -> bool {
+    let slack = TimeDelta::seconds(2);
+    let told = |at: DateTime<Utc>| {
+        evidence.faults.iter().any(|fault| {
+            FOR_GOOD.iter().any(|order| fault.what.ends_with(order))
+                && fault.started - slack < at
+                && at < fault.ended + slack
+        })
+    };
+    let of = |delivery: &&Delivery| (delivery.reminder_id, delivery.reminder_version) == (id, version);
+    let mut deliveries = evidence.facts.deliveries.values().filter(of);
+    deliveries.any(|delivery| delivery.state == "failed" && delivery.started_at.is_some_and(told))
+}
+
 /// I6: what was not moved, cancelled, completed or deleted was accepted, not early, not too late.
 fn kept(
     evidence: &Evidence,
@@ -155,14 +176,21 @@ fn kept(
     accepts: &BTreeMap<Version, Vec<&Accept>>,
     verdict: &mut Verdict,
 ) {
-    let mut late: Vec<i64> = Vec::new();
+    let (mut late, mut calmly): (Vec<i64>, Vec<i64>) = Default::default();
     for ((id, version), promise) in promises {
         let (task, marker) = (Some(promise.task), Some(promise.marker.as_str()));
         let due = promise.due.max(promise.known);
         let stood = promise.maybe_over.is_none_or(|over| over > due + BOUND);
         let first = accepts.get(&(*id, *version)).and_then(|all| all.first());
-        late.extend(first.map(|accept| (accept.at - due).num_milliseconds()));
+        if let Some(accept) = first {
+            let ms = (accept.at - due).num_milliseconds();
+            late.push(ms);
+            if calm(evidence, due - SETTLED, accept.at) {
+                calmly.push(ms);
+            }
+        }
         match first {
+            None if refused(evidence, *id, *version) => verdict.count("refused by the provider for good", 1),
             None if stood && due + BOUND < evidence.checked_at => {
                 verdict.count("lost", 1);
                 let what = format!("reminder {id} version {version} due {due} was never accepted");
@@ -176,10 +204,15 @@ fn kept(
         }
     }
     late.sort_unstable();
+    calmly.sort_unstable();
     if let Some(most) = late.last() {
         verdict.figures.insert("ms late, median", late[late.len() / 2]);
         verdict.figures.insert("ms late, 99th percentile", late[late.len() * 99 / 100]);
         verdict.figures.insert("ms late, most", *most);
+    }
+    if let Some(most) = calmly.last() {
+        verdict.figures.insert("ms late without a fault near, median", calmly[calmly.len() / 2]);
+        verdict.figures.insert("ms late without a fault near, most", *most);
     }
 }
 
