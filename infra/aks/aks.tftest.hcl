@@ -29,7 +29,7 @@ run "pods_may_be_somebody_without_a_secret" {
 
 run "network_policies_are_enforced" {
   assert {
-    condition     = azurerm_kubernetes_cluster.this.network_profile[0].network_policy == "cilium"
+    condition     = alltrue([for profile in azurerm_kubernetes_cluster.this.network_profile : profile.network_policy == "cilium" && profile.network_data_plane == "cilium"])
     error_message = "Nobody enforces the chart's NetworkPolicies."
   }
 }

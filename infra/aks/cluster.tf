@@ -59,6 +59,10 @@ resource "azurerm_kubernetes_cluster" "this" {
     }
   }
 
+  node_provisioning_profile {
+    mode = "Manual" # nobody adds nodes but nodes.count
+  }
+
   identity {
     type         = "UserAssigned"
     identity_ids = [azurerm_user_assigned_identity.cluster.id]

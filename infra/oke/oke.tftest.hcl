@@ -18,7 +18,7 @@ mock_provider "oci" {
   override_data {
     target = data.oci_containerengine_node_pool_option.this
     values = { sources = [
-      { source_type = "IMAGE", image_id = "amd64", source_name = "Oracle-Linux-8.10-2026.03.31-0-OKE-1.34.2-1400" },
+      { source_type = "IMAGE", image_id = "amd64", source_name = "Oracle-Linux-8.10-x86_64-2026.03.31-0-OKE-1.34.2-1400" },
       { source_type = "IMAGE", image_id = "older", source_name = "Oracle-Linux-8.10-aarch64-2026.01.31-0-OKE-1.34.2-1300" },
       { source_type = "IMAGE", image_id = "newest", source_name = "Oracle-Linux-8.10-aarch64-2026.02.28-0-OKE-1.34.2-1350" },
       { source_type = "IMAGE", image_id = "other version", source_name = "Oracle-Linux-8.10-aarch64-2026.03.31-0-OKE-1.33.1-1400" },
