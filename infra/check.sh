@@ -14,6 +14,16 @@ if ! .dev/bin/actionlint -version 2>/dev/null | grep -qF "$ACTIONLINT"; then
 fi
 .dev/bin/actionlint
 echo "workflows: well-formed"
+published=$(sed -n '/^        image:$/,/^    runs-on/s/^ *- //p' .github/workflows/ci.yaml)
+if [[ $published != "$({ echo door && echo migrate && ls functions; } | LC_ALL=C sort)" ]]; then
+    echo ".github/workflows/ci.yaml does not publish an image for every function, door and migrate, in order: $published"
+    exit 1
+fi
+if grep -nE '^ *(- )?uses: ' .github/workflows/*.yaml | grep -vE '@[0-9a-f]{40} # v[0-9.]+$'; then
+    echo "these actions are not pinned by the SHA of a version"
+    exit 1
+fi
+echo "workflows: an image for everything, actions pinned"
 
 mapfile -t scripts < <(git ls-files --cached --others --exclude-standard '*.sh' .ci/run)
 for script in "${scripts[@]}"; do
