@@ -2,7 +2,8 @@ locals {
   # arm64, which is the free one. Every image of ours, of Knative, Dapr and Redpanda is made for it as well.
   shape = "VM.Standard.A1.Flex"
 
-  # Names are like Oracle-Linux-8.10-aarch64-2026.01.31-0-OKE-1.34.2-1234: the last in order is the newest.
+  # Names are like Oracle-Linux-8.10-aarch64-2026.01.31-0-OKE-1.34.2-1234: the last in order is the newest. A newer one than a node
+  # has is for nodes to come: no plan replaces those that run.
   images = {
     for source in data.oci_containerengine_node_pool_option.this.sources : source.source_name => source.image_id
     if can(regex("^Oracle-Linux-8.*-aarch64-.*-OKE-${trimprefix(var.kubernetes_version, "v")}-", source.source_name))
@@ -81,8 +82,6 @@ resource "oci_containerengine_node_pool" "this" {
   }
 
   lifecycle {
-    # A newer image is no reason to touch the nodes: it comes with the next version of Kubernetes.
-    ignore_changes = [node_source_details[0].image_id]
     precondition {
       condition     = length(local.images) > 0
       error_message = "There is no arm64 image of Oracle Linux 8 for ${var.kubernetes_version}."

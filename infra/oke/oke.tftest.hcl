@@ -50,6 +50,16 @@ run "the_default_is_free_and_arm64" {
   }
 }
 
+run "another_version_brings_its_image" {
+  variables {
+    kubernetes_version = "v1.33.1"
+  }
+  assert {
+    condition     = oci_containerengine_node_pool.this.node_source_details[0].image_id == "other version"
+    error_message = "The nodes would stay at the version before."
+  }
+}
+
 run "nodes_are_not_reached_from_outside" {
   assert {
     condition     = oci_core_subnet.nodes.prohibit_public_ip_on_vnic
