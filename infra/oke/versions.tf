@@ -1,5 +1,5 @@
-# A cluster on Oracle Cloud that the free allowance covers: docs/clouds.md. The provider reads ~/.oci/config, or TF_VAR_-free variables
-# of its own (OCI_TENANCY_OCID and so on); no credential is in a file here.
+# A cluster on Oracle Cloud that the free allowance covers: docs/clouds.md. The provider reads ~/.oci/config; no credential is in a file
+# here.
 terraform {
   required_version = ">= 1.9.0, < 2.0.0"
 

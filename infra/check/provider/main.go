@@ -49,7 +49,7 @@ func (s schema) proto() *tfprotov5.Schema {
 func (b block) proto() *tfprotov5.SchemaBlock {
 	out := &tfprotov5.SchemaBlock{}
 	for name, a := range b.Attributes {
-		kind, err := tftypes.ParseJSONType(a.Type) //nolint:staticcheck // the format of the file is this function's
+		kind, err := tftypes.ParseJSONType(a.Type)
 		if err != nil {
 			fail(fmt.Errorf("%s: %w", name, err))
 		}
