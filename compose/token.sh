@@ -1,5 +1,5 @@
 #!/bin/sh
-# Prints a bearer token for a day: compose/token.sh [USER_UUID [EMAIL [SCOPE]]]. The scope `operator` also opens /v1/dead-letters.
+# Prints a bearer token for a day (or DAYS): compose/token.sh [USER_UUID [EMAIL [SCOPE]]]. The scope `operator` also opens /v1/dead-letters.
 # Signed with JWT_SECRET, by default that of docker-compose.dev.yaml.
 set -eu
 
@@ -8,10 +8,11 @@ email=${2:-dev@punctual.test}
 scope=${3:-operator}
 secret=${JWT_SECRET:-development-secret-of-32-bytes-or-more}
 now=$(date +%s)
+days=${DAYS:-1}
 
 url() { openssl base64 -A | tr '+/' '-_' | tr -d '='; }
 
 signed=$(printf '{"alg":"HS256","typ":"JWT"}' | url).$(
-    printf '{"sub":"%s","email":"%s","scope":"%s","iat":%d,"exp":%d}' "$user" "$email" "$scope" "$now" $((now + 86400)) | url
+    printf '{"sub":"%s","email":"%s","scope":"%s","iat":%d,"exp":%d}' "$user" "$email" "$scope" "$now" $((now + days * 86400)) | url
 )
 printf '%s.%s\n' "$signed" "$(printf '%s' "$signed" | openssl dgst -sha256 -hmac "$secret" -binary | url)"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Reads what only other machines run (the compose file, the Dockerfile, workflows, shell scripts, Kubernetes manifests) with the parsers
-# of those who will run it. Wants Go; ShellCheck and kubectl are used where they are.
+# Reads what only other machines run (the compose file, the Dockerfile, workflows, shell scripts, Kubernetes manifests, Terraform) with
+# the parsers of those who will run it. Wants Go; ShellCheck and kubectl are used where they are.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -14,6 +14,16 @@ if ! .dev/bin/actionlint -version 2>/dev/null | grep -qF "$ACTIONLINT"; then
 fi
 .dev/bin/actionlint
 echo "workflows: well-formed"
+published=$(sed -n '/^        image:$/,/^    runs-on/s/^ *- //p' .github/workflows/ci.yaml)
+if [[ $published != "$({ echo door && echo migrate && ls functions; } | LC_ALL=C sort)" ]]; then
+    echo ".github/workflows/ci.yaml does not publish an image for every function, door and migrate, in order: $published"
+    exit 1
+fi
+if grep -nE '^ *(- )?uses: ' .github/workflows/*.yaml | grep -vE '@[0-9a-f]{40} # v[0-9.]+$'; then
+    echo "these actions are not pinned by the SHA of a version"
+    exit 1
+fi
+echo "workflows: an image for everything, actions pinned"
 
 mapfile -t scripts < <(git ls-files --cached --others --exclude-standard '*.sh' .ci/run)
 for script in "${scripts[@]}"; do
@@ -31,9 +41,17 @@ if command -v kubectl >/dev/null; then
         kubectl kustomize "$overlay" >/dev/null
     done
     echo "infra/redpanda/topics*: well-formed"
+    if curl --silent --fail --max-time 10 --output /dev/null https://github.com; then
+        kubectl kustomize infra/platform/knative-oke >/dev/null
+        echo "infra/platform/knative*: Knative's manifests are there, and the patches fit"
+    else
+        echo "infra/platform/knative*: NOT CHECKED, Knative's manifests are out of reach"
+    fi
 else
-    echo "infra/redpanda/topics*: NOT CHECKED, kubectl is not here"
+    echo "infra/redpanda/topics*, infra/platform/knative*: NOT CHECKED, kubectl is not here"
 fi
+
+infra/check/terraform.sh
 
 # The SAM template: transformed as AWS does it, and the outcome read by AWS's linter.
 LINTERS=(cfn-lint==1.58.0 aws-sam-translator==1.115.0)

@@ -1,0 +1,71 @@
+# Plans with a provider that only pretends: what is asked for, and what is refused.
+mock_provider "azurerm" {
+  # The real provider reads its own identifiers, so those have to look right.
+  mock_resource "azurerm_subnet" {
+    defaults = { id = "/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/punctual/providers/Microsoft.Network/virtualNetworks/punctual/subnets/nodes" }
+  }
+  mock_resource "azurerm_user_assigned_identity" {
+    defaults = {
+      id           = "/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/punctual/providers/Microsoft.ManagedIdentity/userAssignedIdentities/punctual"
+      principal_id = "00000000-0000-0000-0000-000000000001"
+      client_id    = "00000000-0000-0000-0000-000000000002"
+    }
+  }
+  mock_resource "azurerm_kubernetes_cluster" {
+    defaults = { id = "/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/punctual/providers/Microsoft.ContainerService/managedClusters/punctual" }
+  }
+}
+
+variables {
+  subscription_id = "00000000-0000-0000-0000-000000000000"
+}
+
+run "pods_may_be_somebody_without_a_secret" {
+  assert {
+    condition     = azurerm_kubernetes_cluster.this.oidc_issuer_enabled && azurerm_kubernetes_cluster.this.workload_identity_enabled
+    error_message = "Workload identity is off."
+  }
+}
+
+run "network_policies_are_enforced" {
+  assert {
+    condition     = alltrue([for profile in azurerm_kubernetes_cluster.this.network_profile : profile.network_policy == "cilium" && profile.network_data_plane == "cilium"])
+    error_message = "Nobody enforces the chart's NetworkPolicies."
+  }
+}
+
+run "nobody_deploys_without_a_repository" {
+  assert {
+    condition     = length(azurerm_user_assigned_identity.deploy) == 0 && output.github_variables.AZURE_CLIENT_ID == null
+    error_message = "There is an identity that nobody asked for."
+  }
+}
+
+run "one_repository_deploys_from_one_environment" {
+  variables {
+    repository = "owner/punctual"
+  }
+  assert {
+    condition     = azurerm_federated_identity_credential.deploy["owner/punctual"].subject == "repo:owner/punctual:environment:aks"
+    error_message = "Another job could log in."
+  }
+  assert {
+    condition     = azurerm_role_assignment.deploy["owner/punctual"].scope == azurerm_kubernetes_cluster.this.id
+    error_message = "It may do something beyond its cluster."
+  }
+  assert {
+    condition     = output.github_variables.AZURE_CLIENT_ID == "00000000-0000-0000-0000-000000000002"
+    error_message = "The workflow would log in as somebody else."
+  }
+}
+
+run "nonsense_is_refused" {
+  command = plan
+  variables {
+    subscription_id = "mine"
+    network         = "10.0.0.0/24"
+    repository      = "https://github.com/owner/punctual"
+    nodes           = { count = 0 }
+  }
+  expect_failures = [var.subscription_id, var.network, var.repository, var.nodes]
+}

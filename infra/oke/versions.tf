@@ -1,0 +1,16 @@
+# A cluster on Oracle Cloud that the free allowance covers: docs/clouds.md. The provider reads ~/.oci/config; no credential is in a file
+# here.
+terraform {
+  required_version = ">= 1.9.0, < 2.0.0"
+
+  required_providers {
+    oci = {
+      source  = "oracle/oci"
+      version = "7.19.0"
+    }
+  }
+}
+
+provider "oci" {
+  region = var.region
+}
