@@ -13,7 +13,15 @@ if ! .dev/bin/actionlint -version 2>/dev/null | grep -qF "$ACTIONLINT"; then
     GOBIN=$PWD/.dev/bin go install "github.com/rhysd/actionlint/cmd/actionlint@$ACTIONLINT"
 fi
 .dev/bin/actionlint
-echo "workflows: well-formed"
+# A tag can be moved to other code; the hash of a commit cannot. What a job may do it says itself.
+for workflow in .github/workflows/*.yaml; do
+    if grep -nE '^[[:space:]-]*uses:' "$workflow" | grep -vE 'uses: (\./|[^@[:space:]]+@[0-9a-f]{40}( |$))'; then
+        echo "$workflow: an action is not pinned by the hash of its commit" >&2
+        exit 1
+    fi
+    grep -qxF 'permissions: {}' "$workflow" || { echo "$workflow: its default permissions are not none" >&2; exit 1; }
+done
+echo "workflows: well-formed, pinned, without permissions by default"
 
 mapfile -t scripts < <(git ls-files --cached --others --exclude-standard '*.sh' .ci/run)
 for script in "${scripts[@]}"; do
