@@ -13,17 +13,20 @@ if ! .dev/bin/actionlint -version 2>/dev/null | grep -qF "$ACTIONLINT"; then
     GOBIN=$PWD/.dev/bin go install "github.com/rhysd/actionlint/cmd/actionlint@$ACTIONLINT"
 fi
 .dev/bin/actionlint
-echo "workflows: well-formed"
 published=$(sed -n '/^        image:$/,/^    runs-on/s/^ *- //p' .github/workflows/ci.yaml)
 if [[ $published != "$({ echo door && echo migrate && ls functions; } | LC_ALL=C sort)" ]]; then
-    echo ".github/workflows/ci.yaml does not publish an image for every function, door and migrate, in order: $published"
+    echo ".github/workflows/ci.yaml does not publish an image for every function, door and migrate, in order: $published" >&2
     exit 1
 fi
-if grep -nE '^ *(- )?uses: ' .github/workflows/*.yaml | grep -vE '@[0-9a-f]{40} # v[0-9.]+$'; then
-    echo "these actions are not pinned by the SHA of a version"
+# A tag can be moved to other code; the hash of a commit cannot. What a job may do it says itself.
+if grep -nE '^[[:space:]-]*uses:' .github/workflows/*.yaml | grep -vE 'uses: (\./|[^@[:space:]]+@[0-9a-f]{40} # v[0-9.]+$)'; then
+    echo "these actions are not pinned by the hash of their commit, with its version beside it" >&2
     exit 1
 fi
-echo "workflows: an image for everything, actions pinned"
+for workflow in .github/workflows/*.yaml; do
+    grep -qxF 'permissions: {}' "$workflow" || { echo "$workflow: its default permissions are not none" >&2; exit 1; }
+done
+echo "workflows: well-formed, an image for everything, actions pinned, without permissions by default"
 
 mapfile -t scripts < <(git ls-files --cached --others --exclude-standard '*.sh' .ci/run)
 for script in "${scripts[@]}"; do

@@ -199,3 +199,22 @@ async fn the_program_migrates_and_a_history_that_differs_is_refused(db: PgPool) 
     sqlx::query("update _sqlx_migrations set checksum = 'other' where version = 2").execute(&db).await.unwrap();
     assert_eq!(migrate(&db).status.code(), Some(1));
 }
+
+#[sqlx::test(migrations = false)]
+async fn whatever_the_role_of_the_api_may_touch_is_behind_row_level_security(db: PgPool) {
+    apply(&db).await.unwrap();
+    let reachable: Vec<(String, bool, i64)> = sqlx::query_as(
+        "select relname::text, relrowsecurity, (select count(*) from pg_policy where polrelid = pg_class.oid)
+         from pg_class
+         where relnamespace = 'public'::regnamespace and relkind in ('r', 'p', 'v', 'm')
+           and has_table_privilege('punctual_api', oid, 'select, insert, update, delete, truncate')
+         order by relname",
+    )
+    .fetch_all(&db)
+    .await
+    .unwrap();
+    assert_eq!(reachable.len(), 11, "{reachable:?}");
+    for (table, secured, policies) in reachable {
+        assert!(secured && policies == 1, "{table}: row-level security {secured}, {policies} policies");
+    }
+}

@@ -20,8 +20,8 @@ use std::time::Duration;
 use axum::{
     Router,
     body::Bytes,
-    extract::{DefaultBodyLimit, State},
-    http::{HeaderMap, StatusCode},
+    extract::{DefaultBodyLimit, FromRef, FromRequestParts, State},
+    http::{HeaderMap, StatusCode, request::Parts},
     routing::{MethodRouter, post},
 };
 use sqlx::{PgPool, Postgres, Transaction};
@@ -41,6 +41,8 @@ use crate::{
 const HANDLER_LIMIT: Duration = Duration::from_secs(60);
 /// An event is rejected on this failure that is not an outage.
 const FAILURES: i32 = 5;
+/// How much is said of why an event was rejected, in characters.
+const REASON_LIMIT: usize = 500;
 
 /// Why an event was not handled this time.
 #[derive(Debug, thiserror::Error)]
@@ -103,29 +105,40 @@ where
     F: Fn(App, Event<T>) -> Fut + Clone + Send + Sync + 'static,
     Fut: Future<Output = Result<(), Failure>> + Send + 'static,
 {
-    let deliver = move |State(app): State<App>, headers: HeaderMap, body: Bytes| {
+    let deliver = move |_: FromDaprd, State(app): State<App>, headers: HeaderMap, body: Bytes| {
         let handle = handle.clone();
-        async move { if from_daprd(&app, &headers) { deliver(app, headers, body, handle).await } else { not_from_daprd() } }
+        async move { deliver(app, headers, body, handle).await }
     };
     // Above what any broker carries: a message too large for the route could not be rejected and would come for ever.
     post(deliver).layer(DefaultBodyLimit::max(16 << 20))
 }
 
-/// The answer to a call without the token: a 5xx like every other that is no acknowledgement, since it may be our own daprd
-/// with a token that has just been changed.
-#[must_use]
-pub fn not_from_daprd() -> StatusCode {
-    tracing::warn!("a call without the application's token was refused");
-    StatusCode::SERVICE_UNAVAILABLE
-}
+/// Proof that a call shows the token which only our daprd has: an event or job route takes this first, so that nothing of a
+/// call without it is read. Compared in constant time.
+///
+/// The answer to any other is a 5xx like every other that is no acknowledgement, since it may be our own daprd with a token that
+/// has just been changed.
+#[derive(Clone, Copy, Debug)]
+pub struct FromDaprd;
 
-/// Whether a request carries the token that only our daprd has, compared in constant time.
-#[must_use]
-pub fn from_daprd(app: &App, headers: &HeaderMap) -> bool {
-    use secrecy::ExposeSecret as _;
-    headers
-        .get("dapr-api-token")
-        .is_some_and(|token| token.as_bytes().ct_eq(app.config.app_api_token.expose_secret().as_bytes()).into())
+impl<S: Send + Sync> FromRequestParts<S> for FromDaprd
+where
+    App: FromRef<S>,
+{
+    type Rejection = StatusCode;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, StatusCode> {
+        use secrecy::ExposeSecret as _;
+        let app = App::from_ref(state);
+        let expected = app.config.app_api_token.expose_secret().as_bytes();
+        match parts.headers.get("dapr-api-token") {
+            Some(token) if token.as_bytes().ct_eq(expected).into() => Ok(Self),
+            _ => {
+                tracing::warn!("a call without the application's token was refused");
+                Err(StatusCode::SERVICE_UNAVAILABLE)
+            }
+        }
+    }
 }
 
 async fn deliver<T, F, Fut>(app: App, headers: HeaderMap, body: Bytes, handle: F) -> StatusCode
@@ -316,6 +329,8 @@ impl Letter {
 /// Rejects an event: claimed and in the dead letters, in one transaction.
 async fn reject(db: &PgPool, letter: Letter, reason: String) -> StatusCode {
     let consumer = letter.consumer;
+    // A parser quotes what it could not take, however long that is; the letter has all of it anyway.
+    let reason: String = reason.chars().take(REASON_LIMIT).collect();
     let id = letter.event_id.unwrap_or_default();
     match store(db, letter, &reason).await {
         Ok(true) => {

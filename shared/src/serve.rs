@@ -3,6 +3,7 @@
 //! The same router runs under axum on `$PORT` (Knative, plain Kubernetes, a laptop) or, where AWS Lambda's runtime is there,
 //! under `lambda_http` (see [`lambda`]).
 
+pub mod connections;
 pub mod lambda;
 
 use std::{net::Ipv4Addr, time::Duration};
@@ -64,12 +65,12 @@ async fn listen(routes: Router, app: &App) -> anyhow::Result<()> {
         .with_context(|| format!("port {port} cannot be had; set PORT to a free one"))?;
     tracing::info!(port, "listening on port {port}");
     let (stop, stopped) = tokio::sync::oneshot::channel();
-    let server = axum::serve(listener, routes).with_graceful_shutdown(async {
+    let server = connections::serve(listener, routes, async {
         terminated().await;
         let _ = stop.send(());
     });
     tokio::select! {
-        ended = server.into_future() => ended?,
+        () = server => {}
         () = async { let _ = stopped.await; tokio::time::sleep(DRAIN).await } => {
             tracing::warn!("requests in flight took longer than {DRAIN:?} and were cut");
         }

@@ -15,7 +15,7 @@ use crate::{
     postgres::{self, Postgres},
     process::Run,
     progress::{quietly, say},
-    redis, root,
+    redis, root, schemathesis,
     topology::target_dir,
 };
 
@@ -31,6 +31,7 @@ pub fn install() -> anyhow::Result<()> {
     redis::binary()?;
     kafka::binaries()?;
     mail::python()?;
+    schemathesis::python()?;
     dapr::binaries()?;
     chart::tools()?;
     Ok(())
@@ -127,7 +128,7 @@ pub(crate) fn cargo(command: &mut Command) -> anyhow::Result<()> {
 }
 
 /// An empty PostgreSQL with a database `punctual`.
-fn scratch(name: &str) -> anyhow::Result<Postgres> {
+pub(crate) fn scratch(name: &str) -> anyhow::Result<Postgres> {
     let run = Run { dir: dev().join(name), detached: false };
     fs::create_dir_all(&run.dir)?;
     postgres::wipe(&run.dir)?;
@@ -136,7 +137,7 @@ fn scratch(name: &str) -> anyhow::Result<Postgres> {
     Ok(postgres)
 }
 
-fn migrate(postgres: &Postgres) -> anyhow::Result<()> {
+pub(crate) fn migrate(postgres: &Postgres) -> anyhow::Result<()> {
     quietly(Command::new(target_dir().join("debug/migrate")).env("DATABASE_URL", postgres.url("punctual")))?;
     Ok(())
 }

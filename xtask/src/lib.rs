@@ -20,6 +20,7 @@ pub mod process;
 pub mod progress;
 pub mod redis;
 pub mod release;
+pub mod schemathesis;
 pub mod secrets;
 mod spawn;
 pub mod tools;

@@ -5,7 +5,6 @@ use std::{
     collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
-    process::Command,
 };
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
@@ -13,7 +12,7 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 use crate::{
     dev, ports,
     process::{Process, Program, Ready, Run},
-    progress, root, tools,
+    root, tools,
 };
 
 const AIOSMTPD: &str = "1.4.6";
@@ -63,22 +62,7 @@ impl Catcher {
 /// # Errors
 /// When there is no Python 3, or pip fails.
 pub fn python() -> anyhow::Result<PathBuf> {
-    let venv = dev().join("venv");
-    let python = venv.join("bin/python");
-    tools::pinned(&venv, AIOSMTPD, || {
-        let system = tools::require("python3", "Python 3.9 or newer (Debian: apt-get install python3 python3-venv)")?;
-        if Command::new(&system).args(["-c", "import ensurepip"]).output().is_ok_and(|out| !out.status.success()) {
-            tools::apt(&["python3-venv"])?;
-        }
-        progress::run("python3 -m venv", Command::new(&system).args(["-m", "venv"]).arg(&venv))?;
-        progress::run(
-            "pip install aiosmtpd",
-            Command::new(&python)
-                .args(["-m", "pip", "install", "-q", "--disable-pip-version-check"])
-                .arg(format!("aiosmtpd=={AIOSMTPD}")),
-        )
-    })?;
-    Ok(python)
+    tools::venv(&dev().join("venv"), "aiosmtpd", AIOSMTPD)
 }
 
 /// A message as it arrived.

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use xtask::{bench, checks, gauntlet, up};
+use xtask::{bench, checks, gauntlet, schemathesis, up};
 
 /// Runs, tests and maintains Punctual on this machine.
 #[derive(Parser)]
@@ -59,6 +59,8 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Hold the answers of a real `tasks` against the OpenAPI document
+    Schemathesis(schemathesis::Arguments),
     /// Write .sqlx again, which lets a build check its SQL without a database
     Prepare {
         /// Only say whether it is up to date
@@ -80,6 +82,7 @@ fn main() -> ExitCode {
         Command::Test { filter } => checks::test(&filter),
         Command::Bench(arguments) => bench::bench(&arguments),
         Command::Gauntlet { arguments } => gauntlet::gauntlet(&arguments),
+        Command::Schemathesis(arguments) => schemathesis::schemathesis(&arguments),
         Command::Prepare { check } => checks::prepare(check),
         Command::Manifests => checks::manifests(),
         Command::ChartCheck => checks::chart(),

@@ -48,6 +48,28 @@ pub fn pinned(dir: &Path, pin: &str, install: impl FnOnce() -> anyhow::Result<()
     Ok(())
 }
 
+/// The Python of a virtual environment that has a package of PyPI; makes it where it is missing.
+///
+/// # Errors
+/// When there is no Python 3, or pip fails.
+pub fn venv(dir: &Path, package: &str, version: &str) -> anyhow::Result<PathBuf> {
+    let python = dir.join("bin/python");
+    pinned(dir, version, || {
+        let system = require("python3", "Python 3.9 or newer (Debian: apt-get install python3 python3-venv)")?;
+        if Command::new(&system).args(["-c", "import ensurepip"]).output().is_ok_and(|out| !out.status.success()) {
+            apt(&["python3-venv"])?;
+        }
+        progress::run("python3 -m venv", Command::new(&system).args(["-m", "venv"]).arg(dir))?;
+        progress::run(
+            &format!("pip install {package}"),
+            Command::new(&python)
+                .args(["-m", "pip", "install", "-q", "--disable-pip-version-check"])
+                .arg(format!("{package}=={version}")),
+        )
+    })?;
+    Ok(python)
+}
+
 /// A pin that changes with the content of `files`.
 ///
 /// # Errors

@@ -10,7 +10,7 @@ use axum::{
     Router,
     body::Bytes,
     extract::{DefaultBodyLimit, Path, State},
-    http::{HeaderMap, StatusCode},
+    http::StatusCode,
     routing::post,
 };
 use base64::{Engine as _, prelude::BASE64_STANDARD};
@@ -18,7 +18,7 @@ use serde_json::Value;
 use shared::{
     App,
     event::EventType,
-    inbox::{from_daprd, not_from_daprd},
+    inbox::FromDaprd,
 };
 use uuid::Uuid;
 
@@ -35,10 +35,7 @@ fn unwrap(body: &[u8]) -> Vec<u8> {
     wrapped["data_base64"].as_str().and_then(|text| BASE64_STANDARD.decode(text).ok()).unwrap_or_else(|| body.to_vec())
 }
 
-async fn store(State(app): State<App>, Path(function): Path<String>, headers: HeaderMap, body: Bytes) -> StatusCode {
-    if !from_daprd(&app, &headers) {
-        return not_from_daprd();
-    }
+async fn store(_: FromDaprd, State(app): State<App>, Path(function): Path<String>, body: Bytes) -> StatusCode {
     let payload = unwrap(&body);
     match insert(&app, &function, &payload).await {
         Ok(true) => {

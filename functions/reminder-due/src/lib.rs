@@ -20,7 +20,7 @@ use axum::{
     Json, Router,
     body::Bytes,
     extract::{FromRef, Path, State},
-    http::{HeaderMap, StatusCode},
+    http::StatusCode,
     routing::post,
 };
 use serde::Deserialize;
@@ -28,7 +28,7 @@ use shared::{
     App,
     event::Event,
     faults::broken,
-    inbox::{self, Failure, from_daprd, not_from_daprd},
+    inbox::{self, Failure, FromDaprd},
     reminder::ReminderJob,
     schema::ReminderDue,
 };
@@ -68,10 +68,7 @@ struct Jobs {
     sender: Sender,
 }
 
-async fn job(State(jobs): State<Jobs>, Path(name): Path<String>, headers: HeaderMap, body: Bytes) -> StatusCode {
-    if !from_daprd(&jobs.app, &headers) {
-        return not_from_daprd();
-    }
+async fn job(_: FromDaprd, State(jobs): State<Jobs>, Path(name): Path<String>, body: Bytes) -> StatusCode {
     let done = if let Some(id) = delivery_of(&name) {
         jobs.sender.attempt(id).await
     } else if let Ok(job) = serde_json::from_slice::<ReminderJob>(&body) {
@@ -91,10 +88,7 @@ struct SendNow {
     version: i32,
 }
 
-async fn send_now(State(jobs): State<Jobs>, headers: HeaderMap, Json(now): Json<SendNow>) -> StatusCode {
-    if !from_daprd(&jobs.app, &headers) {
-        return not_from_daprd();
-    }
+async fn send_now(_: FromDaprd, State(jobs): State<Jobs>, Json(now): Json<SendNow>) -> StatusCode {
     answer("send-now", fire::fire(&jobs.app, now.reminder_id, now.version).await)
 }
 

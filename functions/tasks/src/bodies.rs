@@ -9,7 +9,7 @@ use shared::{
 use utoipa::{
     IntoParams, ToSchema,
     openapi::{
-        ObjectBuilder, Required,
+        Object, ObjectBuilder, Required,
         path::{Parameter, ParameterBuilder, ParameterIn},
         schema::Type,
     },
@@ -30,7 +30,7 @@ pub(crate) struct NewTask {
     /// RFC 3339, with its offset.
     due_at: Option<DateTime<Utc>>,
     /// An IANA name; the user's own where absent.
-    #[schema(example = "Europe/Berlin")]
+    #[schema(format = "time-zone", example = "Europe/Berlin")]
     time_zone: Option<String>,
     #[schema(max_items = 20, example = json!(["health"]))]
     tags: Option<Vec<String>>,
@@ -55,6 +55,7 @@ pub(crate) struct WholeTask {
     /// RFC 3339, with its offset.
     due_at: Option<DateTime<Utc>>,
     /// An IANA name; the user's own where absent.
+    #[schema(format = "time-zone")]
     time_zone: Option<String>,
     #[schema(max_items = 20)]
     tags: Option<Vec<String>>,
@@ -77,6 +78,7 @@ pub(crate) struct TaskPatch {
     /// RFC 3339, with its offset. Taken away, reminders relative to it rest.
     due_at: Option<DateTime<Utc>>,
     /// Null is the user's own.
+    #[schema(format = "time-zone")]
     time_zone: Option<String>,
     /// The whole list.
     #[schema(max_items = 20)]
@@ -94,7 +96,7 @@ pub(crate) struct RecurrenceInput {
     #[schema(minimum = 1, maximum = 999, default = 1)]
     interval: Option<u32>,
     /// RFC 5545; for `custom`, which needs it.
-    #[schema(example = "FREQ=MONTHLY;BYDAY=-1FR")]
+    #[schema(format = "rrule", max_length = 1_000, example = "FREQ=MONTHLY;BYDAY=-1FR")]
     rule: Option<String>,
     #[schema(default = "due")]
     anchor: Option<Anchor>,
@@ -107,6 +109,7 @@ pub(crate) struct RecurrencePatch {
     r#type: Option<Kind>,
     #[schema(minimum = 1, maximum = 999)]
     interval: Option<u32>,
+    #[schema(format = "rrule", max_length = 1_000)]
     rule: Option<String>,
     anchor: Option<Anchor>,
 }
@@ -118,7 +121,7 @@ pub(crate) struct NewReminder {
     /// RFC 3339, with its offset. One that has passed fires at once.
     remind_at: Option<DateTime<Utc>>,
     /// An ISO 8601 duration before the due time. Days follow the clock of the task's zone.
-    #[schema(example = "PT15M")]
+    #[schema(format = "iso-duration", max_length = 32, example = "PT15M")]
     before_due: Option<String>,
     #[schema(min_items = 1, default = json!(["email"]))]
     channels: Option<Vec<Channel>>,
@@ -140,7 +143,7 @@ pub(crate) struct Snooze {
 #[expect(dead_code, reason = "describes a body")]
 pub(crate) struct MePatch {
     /// An IANA name; null is UTC.
-    #[schema(example = "Europe/Berlin")]
+    #[schema(format = "time-zone", example = "Europe/Berlin")]
     time_zone: Option<String>,
 }
 
@@ -186,10 +189,14 @@ pub(crate) struct IdempotencyKey;
 
 impl IntoParams for IdempotencyKey {
     fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        // Visible ASCII, as it arrives: space around a header's value is not part of it.
+        let key = ObjectBuilder::new().schema_type(Type::String).min_length(Some(1)).max_length(Some(255));
+        let key = key.pattern(Some("^[!-~]([ -~]*[!-~])?$")).build();
         header(
             IDEMPOTENCY_KEY,
             "Chosen by the client, once for each thing it wants done. The same request with the same key has one effect and \
              gets the first answer again (with `Idempotency-Replayed: true`); another request with it is refused.",
+            key,
         )
     }
 }
@@ -199,12 +206,12 @@ pub(crate) struct IfMatch;
 
 impl IntoParams for IfMatch {
     fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
-        header("If-Match", "Only if the task is at this version: its `ETag`, or `*`.")
+        let text = ObjectBuilder::new().schema_type(Type::String).build();
+        header("If-Match", "Only if the task is at this version: its `ETag`, or `*`.", text)
     }
 }
 
-fn header(name: &str, description: &str) -> Vec<Parameter> {
-    let text = ObjectBuilder::new().schema_type(Type::String).build();
+fn header(name: &str, description: &str, text: Object) -> Vec<Parameter> {
     let parameter = ParameterBuilder::new()
         .name(name)
         .parameter_in(ParameterIn::Header)

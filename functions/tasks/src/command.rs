@@ -91,7 +91,9 @@ fn key(headers: &HeaderMap) -> Result<Option<String>> {
     let mut given = headers.get_all(IDEMPOTENCY_KEY).iter();
     let Some(key) = given.next() else { return Ok(None) };
     match key.to_str() {
-        Ok(key) if (1..=KEY_LIMIT).contains(&key.len()) && given.next().is_none() => Ok(Some(key.to_owned())),
+        Ok(key) if (1..=KEY_LIMIT).contains(&key.len()) && !key.contains('\t') && given.next().is_none() => {
+            Ok(Some(key.to_owned()))
+        }
         _ => Err(Fault::in_header(IDEMPOTENCY_KEY, "must be one value of 1 to 255 visible ASCII characters").into()),
     }
 }

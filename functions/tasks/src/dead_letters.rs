@@ -5,7 +5,7 @@ use axum::{
     extract::{FromRef, FromRequestParts, Query, State},
     http::{StatusCode, request::Parts},
 };
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Datelike as _, Utc};
 use serde::Serialize;
 use shared::{
     App,
@@ -81,7 +81,9 @@ pub(crate) async fn list_dead_letters(
     let mut params = Params::new(given)?;
     let after = params.take("cursor", |text| {
         let (at, id) = text.split_once('_').ok_or("is not a next_cursor of this list")?;
-        let at = at.parse().ok().and_then(DateTime::from_timestamp_micros);
+        // A time that PostgreSQL cannot hold was never in a cursor of ours.
+        let holds = |at: &DateTime<Utc>| (0..=9999).contains(&at.year());
+        let at = at.parse().ok().and_then(DateTime::from_timestamp_micros).filter(holds);
         at.zip(id.parse::<Uuid>().ok()).ok_or("is not a next_cursor of this list")
     });
     let limit = params.limit();

@@ -21,6 +21,8 @@ mod delete;
 mod docs;
 mod draft;
 mod history;
+#[cfg(test)]
+mod hostile;
 mod idempotency;
 mod input;
 mod list;

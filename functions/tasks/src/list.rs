@@ -269,8 +269,40 @@ impl Cursor {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use sqlx::PgPool;
 
     use super::*;
+
+    /// The one statement of this function that no macro knows: also without its user filter it shows nothing of another's.
+    #[sqlx::test(migrator = "migrations::MIGRATOR")]
+    async fn without_its_user_a_list_shows_nothing_of_anothers(db: PgPool) {
+        let ada = Uuid::new_v4();
+        for statement in [
+            "insert into users (id, email) values ($1, 'ada@example.org')",
+            "insert into tasks (user_id, title, due_at) values ($1, 'canary', now())",
+            "insert into task_tags (id, user_id, name) values (gen_random_uuid(), $1, 'canary')",
+        ] {
+            sqlx::query(statement).bind(ada).execute(&db).await.unwrap();
+        }
+        let tagged = "insert into task_tag_associations select tasks.id, task_tags.id from tasks, task_tags";
+        sqlx::query(tagged).execute(&db).await.unwrap();
+        for query in ["", "status=open", "tag=canary", "q=canary", "due_after=2020-01-01T00:00:00Z", "sort=-due_at"] {
+            let given = query.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()));
+            let wanted = Wanted::read(Params::new(given.into_iter().collect()).unwrap()).unwrap();
+            let mut built = wanted.query(Uuid::new_v4());
+            let unfiltered = built.sql().as_str().replace("user_id = $1", "$1::uuid is not null");
+            assert_ne!(unfiltered, built.sql().as_str());
+            // The same values, for the statement without its filter.
+            let found = async |conn: &mut sqlx::PgConnection| {
+                let values = wanted.query(Uuid::new_v4()).build().take_arguments().unwrap().unwrap();
+                let statement = sqlx::AssertSqlSafe(unfiltered.clone());
+                sqlx::query_with(statement, values).fetch_all(conn).await.unwrap().len()
+            };
+            assert_eq!(found(&mut db.acquire().await.unwrap()).await, 1, "{query}: it is there to be found");
+            let mut tx = UserTx::begin(&db, Uuid::new_v4()).await.unwrap();
+            assert_eq!(found(&mut tx).await, 0, "{query}");
+        }
+    }
 
     proptest! {
         #[test]

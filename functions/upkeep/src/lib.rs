@@ -10,21 +10,15 @@
 pub mod repair;
 pub mod retention;
 
-use axum::{Router, extract::State, http::HeaderMap, http::StatusCode, routing::post};
-use shared::{
-    App,
-    inbox::{from_daprd, not_from_daprd},
-};
+use axum::{Router, extract::State, http::StatusCode, routing::post};
+use shared::{App, inbox::FromDaprd};
 
 /// `POST /job/retention`.
 pub fn router(app: App) -> Router {
     Router::new().route("/job/retention", post(retain)).with_state(app)
 }
 
-async fn retain(State(app): State<App>, headers: HeaderMap) -> StatusCode {
-    if !from_daprd(&app, &headers) {
-        return not_from_daprd();
-    }
+async fn retain(_: FromDaprd, State(app): State<App>) -> StatusCode {
     match retention::run(&app).await {
         Ok(()) => StatusCode::OK,
         Err(error) => {

@@ -126,6 +126,108 @@ async fn hostile_tokens_are_refused() {
     assert_eq!(refused(&auth, &large).await, "the token is larger than 8 KB");
 }
 
+/// A token's parts as text, not as a library would write them.
+fn hand_made(header: &str, claims: &str) -> String {
+    let signed = format!("{}.{}", BASE64_URL_SAFE_NO_PAD.encode(header), BASE64_URL_SAFE_NO_PAD.encode(claims));
+    let key = EncodingKey::from_secret(SECRET.as_bytes());
+    let signature = jsonwebtoken::crypto::sign(signed.as_bytes(), &key, Algorithm::HS256).unwrap();
+    format!("{signed}.{signature}")
+}
+
+#[tokio::test]
+async fn a_claim_or_a_header_that_is_there_twice_is_refused() {
+    let auth = hs256();
+    let header = r#"{"alg":"HS256","typ":"JWT"}"#;
+    let good = claims().to_string();
+    auth.check(&hand_made(header, &good)).await.unwrap();
+    let other = Uuid::from_u128(8);
+    for claims in [
+        good.replacen('{', &format!("{{\"sub\":\"{other}\","), 1),
+        good.replacen('}', &format!(",\"sub\":\"{other}\"}}"), 1),
+        good.replacen('}', ",\"exp\":9999999999}", 1),
+        good.replacen('}', ",\"email\":\"bob@example.org\"}", 1),
+        good.replacen('}', ",\"scope\":\"x\",\"scope\":\"operator\"}", 1),
+    ] {
+        refused(&auth, &hand_made(header, &claims)).await;
+    }
+    refused(&auth, &hand_made(r#"{"alg":"HS256","alg":"none"}"#, &good)).await;
+    refused(&auth, &hand_made(r#"{"alg":"none","alg":"HS256"}"#, &good)).await;
+}
+
+#[tokio::test]
+async fn what_a_token_says_of_its_own_key_is_not_followed() {
+    let (url, asked) = provider(json!([ec_key("one")])).await;
+    let auth_keys = auth(&["--jwks-url", &url]);
+    // A provider of the attacker's, with the attacker's key: nobody may ask it.
+    let (evil, asked_evil) = provider(json!([ec_key("evil")])).await;
+    let key = EncodingKey::from_ec_pem(EC_PRIVATE.as_bytes()).unwrap();
+    for header in [
+        Header { jku: Some(evil.clone()), kid: Some("evil".to_owned()), ..Header::new(Algorithm::ES256) },
+        Header { x5u: Some(evil.clone()), kid: Some("evil".to_owned()), ..Header::new(Algorithm::ES256) },
+        Header {
+            jwk: Some(serde_json::from_value(ec_key("evil")).unwrap()),
+            kid: Some("evil".to_owned()),
+            ..Header::new(Algorithm::ES256)
+        },
+        Header { kid: Some("../../../../dev/null".to_owned()), ..Header::new(Algorithm::ES256) },
+        Header { kid: Some("one' or '1'='1".to_owned()), ..Header::new(Algorithm::ES256) },
+        Header { kid: Some("one\0".to_owned()), ..Header::new(Algorithm::ES256) },
+        Header { kid: Some(String::new()), ..Header::new(Algorithm::ES256) },
+        Header { kid: Some("x".repeat(7_000)), ..Header::new(Algorithm::ES256) },
+    ] {
+        let token = jsonwebtoken::encode(&header, &claims(), &key).unwrap();
+        let why = refused(&auth_keys, &token).await;
+        assert!(why.contains("a key that is not known") || why.contains("larger than 8 KB"), "{why}");
+    }
+    assert_eq!((asked.load(Ordering::Relaxed), asked_evil.load(Ordering::Relaxed)), (1, 0));
+    // The same header beside the right key id changes nothing about which key it is checked with.
+    let header = Header { jku: Some(evil), kid: Some("one".to_owned()), ..Header::new(Algorithm::ES256) };
+    let other = with(|claims| claims["sub"] = Uuid::from_u128(9).to_string().into());
+    auth_keys.check(&jsonwebtoken::encode(&header, &other, &key).unwrap()).await.unwrap();
+    assert_eq!(asked_evil.load(Ordering::Relaxed), 0);
+}
+
+#[tokio::test]
+async fn numbers_that_are_no_times_are_refused() {
+    let auth = hs256();
+    let header = r#"{"alg":"HS256"}"#;
+    for exp in ["1e400", "1e30", "-1", "18446744073709551616", "null", "[]", "true", "9999999999.5e999"] {
+        let claims = format!(r#"{{"sub":"{}","email":"ada@example.org","exp":{exp}}}"#, Uuid::from_u128(7));
+        refused(&auth, &hand_made(header, &claims)).await;
+    }
+    for nbf in [r#""soon""#, "1e400"] {
+        let claims = claims().to_string().replacen('}', &format!(",\"nbf\":{nbf}}}"), 1);
+        refused(&auth, &hand_made(header, &claims)).await;
+    }
+}
+
+proptest::proptest! {
+    /// No text is a token but one that was signed, and none makes the check panic.
+    #[test]
+    fn no_text_gets_in(text in proptest::prelude::any::<Vec<u8>>(), cut in 0usize..400, flip in 0u8..=255, place in 0usize..400) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let good = token(&claims());
+        let mut changed = good.clone().into_bytes();
+        let at = place % changed.len();
+        changed[at] ^= flip;
+        let text = String::from_utf8_lossy(&text).into_owned();
+        let part = BASE64_URL_SAFE_NO_PAD.encode(&text);
+        let changed = String::from_utf8_lossy(&changed).into_owned();
+        for hostile in [
+            text.clone(),
+            format!("{part}.{part}.{part}"),
+            hand_made(&text, &claims().to_string()),
+            hand_made(r#"{"alg":"HS256"}"#, &text),
+            good[..cut.min(good.len() - 1)].to_owned(),
+            changed,
+        ] {
+            if hostile == good { continue; }
+            let outcome = runtime.block_on(hs256().check(&hostile));
+            proptest::prop_assert!(outcome.is_err(), "{hostile} got in");
+        }
+    }
+}
+
 #[tokio::test]
 async fn issuer_and_audience_must_match_where_configured() {
     let auth = auth(&["--jwt-secret", SECRET, "--jwt-issuer", "https://id.example", "--jwt-audience", "punctual"]);

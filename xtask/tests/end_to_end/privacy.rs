@@ -76,3 +76,54 @@ fn two_users_see_nothing_of_each_other() {
         );
     });
 }
+
+/// Nothing that a log may be read for by people who may not know: secrets, tokens, addresses, and what users wrote.
+#[test]
+fn no_log_of_any_part_has_a_secret_an_address_or_a_title() {
+    beside_others(async |world| {
+        let (user, operator) = (world.user(), world.operator());
+        let title = format!("canary-{}", Uuid::now_v7().simple());
+        let soon = user.in_ms(800).await;
+        let body = json!({"title": title, "description": title, "tags": [&title[..40]], "remind_at": text(soon)});
+        let task = user.create(body.clone()).await;
+        user.patch(&format!("/v1/tasks/{}", id(&task["id"])), json!({"description": format!("{title} again")})).await;
+        let mut wrong = body;
+        wrong["due_at"] = json!(title);
+        assert_eq!(user.send(Method::POST, "/v1/tasks", Some(&wrong)).await.status, 422);
+        user.get(&format!("/v1/tasks?q={title}")).await;
+        world.mail_about(&user, &title).await;
+        user.complete(&task).await;
+        user.delete(&task).await;
+        user.settled().await;
+        operator.get("/v1/dead-letters").await;
+        // Known now to have been written: what comes after all of it.
+        witness(world, &user, 500).await;
+
+        let topology = &world.topology;
+        let signature = |token: &str| token.rsplit('.').next().expect("a token has a signature").to_owned();
+        let secrets = [
+            ("the secret of tokens", topology.jwt_secret.clone()),
+            ("the token of the application", topology.app_api_token.clone()),
+            ("the token of Dapr", topology.dapr_api_token.clone()),
+            ("a user's token", signature(&user.token)),
+            ("an operator's token", signature(&operator.token)),
+            ("an address", user.email.clone()),
+            ("what a user wrote", title),
+        ];
+        let mut read = 0;
+        for process in topology.processes() {
+            // The mail server that stands in for a provider is none of ours.
+            if process.name() == "smtp" {
+                continue;
+            }
+            let log = std::fs::read(process.log()).unwrap_or_default();
+            let log = String::from_utf8_lossy(&log);
+            read += log.len();
+            for (what, secret) in &secrets {
+                let at = log.lines().find(|line| line.contains(secret.as_str()));
+                assert!(at.is_none(), "{} wrote {what}: {}", process.name(), at.unwrap_or_default());
+            }
+        }
+        assert!(read > 100_000, "the logs have {read} bytes only");
+    });
+}

@@ -133,3 +133,13 @@ async fn what_cannot_be_replayed_is_refused_and_stays_open(db: PgPool) {
     assert_eq!(op.get("/v1/dead-letters").await.expect(200)["items"].as_array().unwrap().len(), 3);
     assert!(!as_new(&db, event).await.0);
 }
+
+/// Times that PostgreSQL cannot hold, and numbers that are none, are no cursors, and no fault of ours.
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn a_cursor_of_another_age_is_refused(db: PgPool) {
+    let op = Client::operator(&db);
+    for at in ["-300000000000000000", "8200000000000000000", "-8200000000000000000", "9223372036854775807", "1e9", ""] {
+        let path = format!("/v1/dead-letters?cursor={at}_{}", Uuid::nil());
+        assert_eq!(op.get(&path).await.faults(), ["cursor"], "{at}");
+    }
+}

@@ -6,8 +6,12 @@ mod dead_letters;
 mod idempotency;
 mod lists;
 mod openapi;
+mod operations;
 mod recurrence;
 mod reminders;
+mod second_wall;
+mod secrets;
+mod slow;
 mod stories;
 mod walls;
 

@@ -1,47 +1,26 @@
 //! Two users see nothing of each other: through the API, and in the database behind it.
 
-use super::*;
+use super::{operations::Operation, *};
 
-/// Every route about an object, with a body it takes.
+/// Every operation about an object, with a body it takes.
 fn operations(task: &Value) -> Vec<(Method, String, Value)> {
-    let reminder = format!("/v1/reminders/{}", id(&task["reminders"][0]));
-    let task = path(task);
-    vec![
-        (Method::GET, task.clone(), json!(null)),
-        (Method::GET, format!("{task}/history"), json!(null)),
-        (Method::GET, format!("{task}/reminders"), json!(null)),
-        (Method::GET, format!("{reminder}/timeline"), json!(null)),
-        (Method::PUT, task.clone(), json!({"title": "mine now"})),
-        (Method::PATCH, task.clone(), json!({"title": "mine now"})),
-        (Method::POST, format!("{task}/complete"), json!({})),
-        (Method::POST, format!("{task}/reopen"), json!({})),
-        (Method::POST, format!("{task}/reminders"), json!({"remind_at": ahead(2)})),
-        (Method::POST, format!("{reminder}/snooze"), json!({"minutes": 5})),
-        (Method::POST, format!("{reminder}/send-now"), json!({})),
-        (Method::DELETE, reminder, json!({})),
-        (Method::DELETE, task, json!({})),
-    ]
+    let about = |operation: &Operation| operation.object().is_some();
+    Operation::all().into_iter().filter(about).map(|operation| operation.on(task)).collect()
 }
 
-/// Every route about the user alone.
+/// Every operation about the user alone, or for an operator.
 fn own() -> Vec<(Method, String, Value)> {
-    vec![
-        (Method::GET, "/v1/tasks".to_owned(), json!(null)),
-        (Method::POST, "/v1/tasks".to_owned(), json!({"title": "x"})),
-        (Method::GET, "/v1/tags".to_owned(), json!(null)),
-        (Method::GET, "/v1/me".to_owned(), json!(null)),
-        (Method::PATCH, "/v1/me".to_owned(), json!({"time_zone": null})),
-        (Method::GET, "/v1/dead-letters".to_owned(), json!(null)),
-        (Method::POST, format!("/v1/dead-letters/{}/replay", Uuid::new_v4()), json!({})),
-    ]
+    let about = |operation: &Operation| operation.object().is_none();
+    Operation::all().into_iter().filter(about).map(|operation| operation.on(&Value::Null)).collect()
 }
 
-const ROW_LEVEL_SECURITY: [&str; 10] = [
+const ROW_LEVEL_SECURITY: [&str; 11] = [
     "users",
     "tasks",
     "task_tags",
     "task_tag_associations",
     "task_reminders",
+    "task_occurrences",
     "task_events",
     "idempotency_keys",
     "audit_logs",
@@ -49,8 +28,12 @@ const ROW_LEVEL_SECURITY: [&str; 10] = [
     "feed",
 ];
 
-async fn canary(ada: &Client) -> Value {
-    ada.task(json!({"title": "canary", "description": "canary", "tags": ["canary"], "due_at": ahead(5), "remind_at": ahead(1)})).await
+pub(crate) async fn canary(ada: &Client) -> Value {
+    ada.task(json!({
+        "title": "canary", "description": "canary", "tags": ["canary"], "due_at": ahead(5), "remind_at": ahead(1),
+        "recurrence": {"type": "daily"},
+    }))
+    .await
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
@@ -180,7 +163,7 @@ async fn only_create_works_without_the_second_wall(db: PgPool) {
 }
 
 /// A transaction as the API works in, without any of its `where user_id = …`.
-async fn as_user(db: &PgPool, user: Option<Uuid>) -> sqlx::Transaction<'static, sqlx::Postgres> {
+pub(crate) async fn as_user(db: &PgPool, user: Option<Uuid>) -> sqlx::Transaction<'static, sqlx::Postgres> {
     let mut tx = db.begin().await.unwrap();
     sqlx::query("select set_config('role', 'punctual_api', true), set_config('punctual.user_id', $1, true)")
         .bind(user.map(|user| user.to_string()).unwrap_or_default())
@@ -206,7 +189,7 @@ async fn behind_the_api_stands_a_second_wall(db: PgPool) {
         for table in ROW_LEVEL_SECURITY {
             let of_ada = if table == "users" { "id" } else { "user_id" };
             let statement = match table {
-                "task_tag_associations" => "select count(*) from task_tag_associations".to_owned(),
+                "task_tag_associations" | "task_occurrences" => format!("select count(*) from {table}"),
                 table => format!("select count(*) from {table} where {of_ada} = '{}'", ada.user.id),
             };
             let mut tx = as_user(&db, user).await;

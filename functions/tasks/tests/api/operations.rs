@@ -1,0 +1,150 @@
+//! A request of every operation of the OpenAPI document, made from the document, so that a new operation cannot be forgotten: one
+//! whose object or body is not known here fails these tests.
+
+use super::*;
+
+/// An operation of the document.
+pub(crate) struct Operation {
+    method: Method,
+    template: String,
+    body: Option<String>,
+}
+
+impl Operation {
+    pub(crate) fn all() -> Vec<Self> {
+        let document = serde_json::to_value(tasks::document()).unwrap();
+        let mut all = Vec::new();
+        for (template, methods) in document["paths"].as_object().unwrap() {
+            for (method, operation) in methods.as_object().unwrap() {
+                let content = operation["requestBody"]["content"].as_object();
+                let body = content.and_then(|content| content.values().next()).map(|body| {
+                    let name = body["schema"]["$ref"].as_str().expect("a body has a name");
+                    name.rsplit('/').next().unwrap().to_owned()
+                });
+                let method = method.to_uppercase().parse().unwrap();
+                all.push(Self { method, template: template.clone(), body });
+            }
+        }
+        all
+    }
+
+    /// What kind of object of a user it is about.
+    pub(crate) fn object(&self) -> Option<&'static str> {
+        match self.template.split('/').skip(2).collect::<Vec<_>>()[..] {
+            ["tasks", "{id}", ..] => Some("task"),
+            ["reminders", "{id}", ..] => Some("reminder"),
+            ["tasks" | "tags" | "me" | "dead-letters"] | ["dead-letters", "{id}", "replay"] => None,
+            _ => panic!("{}: say here what it is about", self.template),
+        }
+    }
+
+    /// The request about a task or its first reminder, with a body it takes.
+    pub(crate) fn on(&self, task: &Value) -> (Method, String, Value) {
+        let id = match self.object() {
+            Some("task") => id(task),
+            Some(_) => id(&task["reminders"][0]),
+            None => Uuid::new_v4(),
+        };
+        let body = match (self.body.as_deref(), &self.method) {
+            (Some("NewTask"), _) => json!({"title": "x"}),
+            (Some("WholeTask" | "TaskPatch"), _) => json!({"title": "mine now"}),
+            (Some("NewReminder"), _) => json!({"remind_at": ahead(2)}),
+            (Some("Snooze"), _) => json!({"minutes": 5}),
+            (Some("MePatch"), _) => json!({"time_zone": null}),
+            (Some(other), _) => panic!("{other}: say here what is a good one"),
+            (None, &Method::GET) => json!(null),
+            (None, _) => json!({}),
+        };
+        (self.method.clone(), self.template.replace("{id}", &id.to_string()), body)
+    }
+}
+
+/// Fields that rows have and bodies do not: whose it is, which it is, and how often it was changed.
+const FORGED: [&str; 6] = ["user_id", "id", "version", "task_id", "series_id", "created_at"];
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn a_field_that_is_not_the_callers_to_say_is_refused_and_changes_nothing(db: PgPool) {
+    let (ada, bob, op) = (Client::new(&db), Client::new(&db), Client::operator(&db));
+    let task = walls::canary(&ada).await;
+    let of_bob = walls::canary(&bob).await;
+    let before = ada.footprint().await;
+    let mut tried = 0;
+    for operation in Operation::all() {
+        let (method, path, body) = operation.on(&of_bob);
+        if method == Method::GET {
+            continue;
+        }
+        let caller = if path.contains("dead-letters") { &op } else { &bob };
+        for name in FORGED {
+            let mut body = body.clone();
+            body[name] = if name == "version" { json!(999) } else { json!(ada.user.id) };
+            let reply = caller.with("idempotency-key", "k").send(method.clone(), &path, body.to_string()).await;
+            assert_eq!(reply.faults(), [format!("#/{name}")], "{method} {path}");
+            tried += 1;
+        }
+    }
+    assert_eq!(tried, 13 * FORGED.len());
+    // Nor inside of what a body holds.
+    for (name, body) in [
+        ("reminders/0/user_id", json!({"title": "x", "reminders": [{"remind_at": ahead(1), "user_id": ada.user.id}]})),
+        ("recurrence/version", json!({"title": "x", "due_at": ahead(1), "recurrence": {"type": "daily", "version": 2}})),
+    ] {
+        assert_eq!(bob.post("/v1/tasks", body.clone()).await.faults(), [format!("#/{name}")]);
+        assert_eq!(bob.put(&path(&of_bob), body).await.faults(), [format!("#/{name}")]);
+    }
+    assert_eq!(ada.footprint().await, before);
+    assert_eq!(ada.get(&path(&task)).await.expect(200), task);
+}
+
+/// The user is the token's, wherever else a request names one.
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn a_user_named_in_the_query_or_a_header_is_not_asked(db: PgPool) {
+    let (ada, bob) = (Client::new(&db), Client::new(&db));
+    let task = walls::canary(&ada).await;
+    let before = ada.footprint().await;
+    for operation in Operation::all() {
+        let (method, path, body) = operation.on(&task);
+        if operation.object().is_none() && method != Method::GET {
+            continue; // it would do what it is for, to bob
+        }
+        let plain = bob.send(method.clone(), &path, body.to_string()).await;
+        let forged = bob.with("x-user-id", ada.user.id).with("x-forwarded-user", ada.user.id);
+        let forged = forged.with("cookie", format!("user_id={}", ada.user.id));
+        assert_eq!(forged.send(method.clone(), &path, body.to_string()).await, plain, "{method} {path}");
+        let query = forged.send(method.clone(), &format!("{path}?user_id={}", ada.user.id), body.to_string()).await;
+        // A list refuses a parameter that is not its own; nothing else reads any.
+        assert!(query == plain || query.faults() == ["user_id"], "{method} {path}");
+    }
+    assert_eq!(ada.footprint().await, before);
+}
+
+/// Nothing that goes wrong tells what is inside.
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn no_problem_tells_of_the_database_the_host_or_the_code(db: PgPool) {
+    let ada = Client::operator(&db);
+    let task = walls::canary(&ada).await;
+    let database: String = sqlx::query_scalar("select current_database()").fetch_one(&db).await.unwrap();
+    for statement in [
+        "alter table tasks rename column title to secret_title", // every statement about tasks fails
+        "alter table dead_letters rename column reason to secret_reason",
+        "alter table users rename column time_zone to secret_zone",
+        "alter table task_tags rename column name to secret_name",
+        "alter table audit_logs rename column action to secret_action",
+        "alter table task_reminders rename column channels to secret_channels",
+    ] {
+        sqlx::query(statement).execute(&db).await.unwrap();
+    }
+    let mut failed = 0;
+    for operation in Operation::all() {
+        let (method, path, body) = operation.on(&task);
+        for body in [body.to_string(), "{".to_owned(), json!({"title": 7, "x\"y": {}}).to_string()] {
+            let reply = ada.send(method.clone(), &path, body).await;
+            failed += usize::from(reply.status == 500);
+            let told = reply.body.to_string().to_lowercase();
+            for inside in ["secret", "column", "select", "relation", "sqlx", "postgres", ".rs", "panick", &database] {
+                assert!(!told.contains(inside), "{method} {path} tells of {inside}: {told}");
+            }
+        }
+    }
+    assert!(failed >= 20, "only {failed} requests failed inside");
+}

@@ -1,0 +1,127 @@
+//! Secrets are in no line that the process writes, whatever goes wrong in it.
+
+use std::{
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use sqlx::ConnectOptions as _;
+
+use super::*;
+
+/// What must be nowhere: none of it looks like anything that is said for another reason.
+const JWT: &str = "canary-jwt-secret-of-32-bytes-or-more";
+const CALLED_BY: &str = "canary-app-api-token";
+const CALLS: &str = "canary-dapr-api-token";
+const PASSWORD: &str = "canary-database-password";
+const EMAIL: &str = "canary-mail@example.org";
+const TITLE: &str = "canary-title";
+
+/// Runs the program on a database, makes `requests`, and returns all it wrote.
+async fn written(database: &str, level: &str, requests: &[(Method, String, String)]) -> String {
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let mut program = Command::new(env!("CARGO_BIN_EXE_tasks"))
+        .env_clear()
+        .envs([("DATABASE_URL", database), ("JWT_SECRET", JWT), ("APP_API_TOKEN", CALLED_BY), ("RUST_LOG", level)])
+        .envs([("DAPR_API_TOKEN", CALLS), ("DAPR_GRPC_ENDPOINT", "http://127.0.0.1:9")])
+        .env("PORT", port.to_string())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let user = User { id: Uuid::new_v4(), email: EMAIL.to_owned(), operator: true };
+    let token = auth::sign(&JWT.into(), &user, Utc::now() + TimeDelta::hours(1)).unwrap();
+    let mut answered = 0;
+    for _ in 0..100 {
+        if tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_ok() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    for (method, path, body) in requests {
+        for token in [token.clone(), format!("{token}x"), JWT.to_owned()] {
+            let request = format!(
+                "{method} {path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token}\r\ndapr-api-token: {CALLED_BY}x\r\n\
+                 content-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+                body.len()
+            );
+            answered += usize::from(!said(port, request).await.is_empty());
+        }
+    }
+    assert_eq!(answered, requests.len() * 3);
+    tokio::time::sleep(Duration::from_millis(1_500)).await; // the relay fails meanwhile
+    let id = program.id().to_string();
+    assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+    let output = program.wait_with_output().unwrap();
+    let written = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat();
+    let secrets = [JWT, CALLED_BY, CALLS, PASSWORD, EMAIL, TITLE, token.as_str(), token.rsplit('.').next().unwrap()];
+    for secret in secrets {
+        let at = written.lines().find(|line| line.contains(secret));
+        assert!(at.is_none(), "at level {level} it wrote {secret}: {at:?}");
+    }
+    written
+}
+
+async fn said(port: u16, request: String) -> String {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let mut stream = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut said = String::new();
+    let _ = tokio::time::timeout(Duration::from_secs(20), stream.read_to_string(&mut said)).await;
+    said
+}
+
+/// Requests that work and that fail in every way known.
+fn requests() -> Vec<(Method, String, String)> {
+    let with = |body: Value| body.to_string();
+    let mut all = vec![
+        (Method::POST, "/v1/tasks".to_owned(), with(json!({"title": TITLE, "description": TITLE, "tags": [TITLE]}))),
+        (Method::POST, "/v1/tasks".to_owned(), with(json!({"title": TITLE, "x": TITLE, "due_at": TITLE}))),
+        (Method::POST, "/v1/tasks".to_owned(), format!("{{\"title\": {TITLE}")),
+        (Method::GET, format!("/v1/tasks?q={TITLE}&tag={TITLE}"), String::new()),
+        (Method::GET, format!("/v1/tasks?cursor={TITLE}"), String::new()),
+        (Method::GET, format!("/v1/tasks/{TITLE}"), String::new()),
+        (Method::POST, format!("/events/{TITLE}"), with(json!({"data": {"title": TITLE}}))),
+    ];
+    let missing = json!({"id": Uuid::new_v4(), "reminders": [{"id": Uuid::new_v4()}]});
+    all.extend(operations::Operation::all().iter().map(|operation| {
+        let (method, path, body) = operation.on(&missing);
+        (method, path, body.to_string())
+    }));
+    all
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn no_secret_is_in_a_log_line(db: PgPool) {
+    let mut url = db.connect_options().to_url_lossy();
+    url.set_password(Some(PASSWORD)).unwrap();
+    for level in ["info", "debug"] {
+        let written = written(url.as_str(), level, &requests()).await;
+        assert!(written.contains("/v1/tasks 201") && written.contains("/v1/tasks 401"), "{written}");
+        assert!(written.contains("outbox"), "the relay failed and said so: {written}");
+    }
+    // Every statement about tasks fails, and its error is logged with everything behind it.
+    sqlx::query("alter table tasks rename column title to name").execute(&db).await.unwrap();
+    let written_then = written(url.as_str(), "debug", &requests()).await;
+    assert!(written_then.contains("request failed"), "{written_then}");
+}
+
+#[tokio::test]
+async fn no_secret_is_in_a_log_line_of_a_process_without_its_database() {
+    for database in [format!("postgres://punctual:{PASSWORD}@127.0.0.1:1/{PASSWORD}"), format!("mysql://{PASSWORD}@x")] {
+        if database.starts_with("mysql") {
+            // It does not start, and says in one line why.
+            let output = Command::new(env!("CARGO_BIN_EXE_tasks"))
+                .env_clear()
+                .envs([("DATABASE_URL", database.as_str()), ("JWT_SECRET", JWT), ("APP_API_TOKEN", CALLED_BY)])
+                .output()
+                .unwrap();
+            let told = format!("{output:?}");
+            assert!(!output.status.success() && !told.contains("canary"), "{told}");
+        } else {
+            let few: Vec<_> = requests().into_iter().take(1).collect();
+            let written = written(&database, "debug", &few).await;
+            assert!(written.contains("a dependency is away"), "{written}");
+        }
+    }
+}

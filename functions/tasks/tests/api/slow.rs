@@ -1,0 +1,152 @@
+//! Clients that send slowly, too much or nonsense, over real connections: each is bounded, and the others are served meanwhile.
+
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+
+use shared::serve;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+};
+
+use super::*;
+
+/// The function as a process serves it.
+async fn listening(db: &PgPool) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let config = Config::try_parse_from(["test", "--database-url", "postgres://nowhere", "--app-api-token", "token"]);
+    let routes = serve::complete(router(db), App::new(config.unwrap(), db.clone()).unwrap());
+    tokio::spawn(serve::connections::serve(listener, routes, std::future::pending()));
+    address
+}
+
+/// Sends bytes, then `trickle` every half second until the other side closes; returns what it said and when it closed.
+async fn drip(address: SocketAddr, first: String, trickle: &'static [u8]) -> (String, Duration) {
+    let began = Instant::now();
+    let (mut reading, mut writing) = TcpStream::connect(address).await.unwrap().into_split();
+    let sending = tokio::spawn(async move {
+        let mut result = writing.write_all(first.as_bytes()).await;
+        while result.is_ok() {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            result = writing.write_all(trickle).await;
+        }
+    });
+    let mut said = Vec::new();
+    let closed = tokio::time::timeout(Duration::from_secs(60), reading.read_to_end(&mut said)).await;
+    let took = began.elapsed();
+    sending.abort();
+    assert!(closed.is_ok(), "still open after a minute; it said {:?}", String::from_utf8_lossy(&said));
+    (String::from_utf8_lossy(&said).into_owned(), took)
+}
+
+async fn ask(address: SocketAddr, request: Vec<u8>) -> String {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    // The other side may answer and close before it has all of it.
+    let _ = stream.write_all(&request).await;
+    let mut said = Vec::new();
+    let _ = tokio::time::timeout(Duration::from_secs(30), stream.read_to_end(&mut said)).await;
+    String::from_utf8_lossy(&said).into_owned()
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn slow_clients_are_cut_and_hold_nobody_up(db: PgPool) {
+    let ada = Client::new(&db);
+    let address = listening(&db).await;
+    let bearer = format!("authorization: Bearer {}\r\n", ada.token.as_ref().unwrap());
+    let body_of = |token: &str| {
+        format!(
+            "POST /v1/tasks HTTP/1.1\r\nhost: x\r\n{token}content-type: application/json\r\ncontent-length: 1000\r\n\r\n{{"
+        )
+    };
+    let slow = 50;
+    let heads = (0..slow).map(|_| drip(address, "GET /v1/tasks HTTP/1.1\r\nhost: x\r\n".to_owned(), b"x: y\r\n"));
+    let silent = drip(address, String::new(), b"");
+    let heads: Vec<_> = heads.map(tokio::spawn).collect();
+    let (silent, body) = (tokio::spawn(silent), tokio::spawn(drip(address, body_of(&bearer), b" ")));
+    let nobodys = tokio::spawn(drip(address, body_of(""), b" "));
+
+    // Meanwhile an honest one is served at once.
+    for _ in 0..20 {
+        let began = Instant::now();
+        let request = format!("GET /v1/me HTTP/1.1\r\nhost: x\r\n{bearer}connection: close\r\n\r\n");
+        let answer = ask(address, request.into_bytes()).await;
+        assert!(answer.starts_with("HTTP/1.1 200") && began.elapsed() < Duration::from_secs(2), "{answer}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    for head in heads {
+        let (_, took) = head.await.unwrap();
+        assert!(took > Duration::from_secs(30) && took < Duration::from_secs(50), "a head was waited for {took:?}");
+    }
+    let (_, took) = silent.await.unwrap();
+    assert!(took < Duration::from_secs(50), "silence was waited for {took:?}");
+    let (said, took) = body.await.unwrap();
+    assert!(said.starts_with("HTTP/1.1 400") && said.contains("application/problem+json"), "{said}");
+    assert!(took < Duration::from_secs(30), "a body was waited for {took:?}");
+    // Who has no token is told so before any of the body is waited for.
+    let (said, took) = nobodys.await.unwrap();
+    assert!(said.starts_with("HTTP/1.1 401"), "{said}");
+    assert!(took < Duration::from_secs(50), "a body of nobody was waited for {took:?}");
+    assert_eq!(ada.footprint().await["tasks"], Value::Null);
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn heads_and_lines_without_end_are_refused(db: PgPool) {
+    let ada = Client::new(&db);
+    let address = listening(&db).await;
+    let bearer = format!("authorization: Bearer {}\r\n", ada.token.as_ref().unwrap());
+    let head = |rest: &str| format!("GET /v1/me HTTP/1.1\r\nhost: x\r\n{rest}connection: close\r\n\r\n").into_bytes();
+    for (request, status) in [
+        (head(&bearer), "200"),
+        (head(&format!("{bearer}x: {}\r\n", "y".repeat(10_000))), "200"),
+        (head(&format!("{bearer}x: {}\r\n", "y".repeat(64 << 10))), "431"),
+        (head(&format!("{bearer}x: {}\r\n", "y".repeat(10 << 20))), "431"),
+        (head(&"x: y\r\n".repeat(1_000)), "431"),
+        (head(&format!("authorization: Bearer {}\r\n", "e".repeat(1 << 20))), "431"),
+        (head(&format!("authorization: Bearer {}\r\n", "e".repeat(20 << 10))), "401"),
+        (format!("GET /{} HTTP/1.1\r\nhost: x\r\n\r\n", "y".repeat(1 << 20)).into_bytes(), "4"),
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03".repeat(100), "400"),
+        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(), ""),
+        (head("content-length: 5\r\ntransfer-encoding: chunked\r\n"), ""),
+        (head("content-length: 5\r\ncontent-length: 6\r\n"), "400"),
+    ] {
+        let answer = ask(address, request).await;
+        assert!(status.is_empty() || answer.starts_with(&format!("HTTP/1.1 {status}")), "{status}: {answer}");
+        for inside in ["hyper", "panic", "select", ".rs"] {
+            assert!(!answer.contains(inside), "{answer}");
+        }
+    }
+    // A query of a thousand parameters names each at fault, once; and one of a billion-item page its one.
+    let many: String = (0..1_000).map(|n| format!("p{n}=1&")).collect();
+    let line = |query: &str| {
+        format!("GET /v1/tasks?{query} HTTP/1.1\r\nhost: x\r\n{bearer}connection: close\r\n\r\n").into_bytes()
+    };
+    let answer = ask(address, line(&many)).await;
+    assert!(answer.starts_with("HTTP/1.1 422") && answer.len() < 200_000, "{} bytes", answer.len());
+    assert!(ask(address, line("limit=1000000000")).await.starts_with("HTTP/1.1 422"));
+    assert!(ask(address, head(&bearer)).await.starts_with("HTTP/1.1 200"), "it goes on");
+}
+
+/// 10 MB, said to be so or not, with a token or without: refused, and never held.
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn bodies_of_ten_megabytes_are_refused_over_the_wire(db: PgPool) {
+    let ada = Client::new(&db);
+    let address = listening(&db).await;
+    let bearer = format!("authorization: Bearer {}\r\n", ada.token.as_ref().unwrap());
+    let ten = "x".repeat(10 << 20);
+    let said = |token: &str| {
+        format!("POST /v1/tasks HTTP/1.1\r\nhost: x\r\n{token}content-type: application/json\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{ten}", ten.len())
+    };
+    let chunked = |token: &str| {
+        format!("POST /v1/tasks HTTP/1.1\r\nhost: x\r\n{token}content-type: application/json\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n{:x}\r\n{ten}\r\n0\r\n\r\n", ten.len())
+    };
+    for (request, status) in [(said(&bearer), "413"), (chunked(&bearer), "413"), (said(""), "401"), (chunked(""), "401")]
+    {
+        let answer = ask(address, request.into_bytes()).await;
+        // A reset may overtake the answer: who sends on regardless may not get to read it.
+        assert!(answer.is_empty() || answer.starts_with(&format!("HTTP/1.1 {status}")), "{status}: {answer}");
+    }
+    assert_eq!(ada.footprint().await["tasks"], Value::Null);
+}

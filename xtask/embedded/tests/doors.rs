@@ -1,0 +1,136 @@
+//! The event and job routes of every function, as its sources and the subscriptions name them: nobody but its daprd gets through,
+//! and what is refused has no effect. A route that is added is called here without anybody's doing.
+
+use std::{collections::BTreeSet, fs, path::Path};
+
+use axum::{
+    Router,
+    body::Body,
+    http::{Request, StatusCode},
+};
+use clap::Parser as _;
+use serde_json::{Value, json};
+use shared::{App, auth, event::EventType, schema::TaskUpdated, testing};
+use sqlx::PgPool;
+use tower::ServiceExt as _;
+
+/// The routes that a function declares for Dapr: in `.route("…")` of its sources, and in what `dapr/subscriptions` deliver to.
+fn routes() -> BTreeSet<String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap();
+    let mut routes = BTreeSet::new();
+    let mut sources: Vec<_> = fs::read_dir(root.join("functions")).unwrap().map(|dir| dir.unwrap().path()).collect();
+    while let Some(path) = sources.pop() {
+        if path.is_dir() {
+            sources.extend(fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()));
+        } else if path.extension().is_some_and(|extension| extension == "rs") && !path.ends_with("tests.rs") {
+            let text = fs::read_to_string(path).unwrap();
+            routes.extend(text.split(".route(\"").skip(1).map(|rest| rest.split('"').next().unwrap().to_owned()));
+        }
+    }
+    for file in fs::read_dir(root.join("dapr/subscriptions")).unwrap() {
+        let text = fs::read_to_string(file.unwrap().path()).unwrap();
+        let path = |line: &str| line.trim().trim_start_matches("- ").strip_prefix("path: ").map(str::to_owned);
+        let default = |line: &str| line.trim().strip_prefix("default: ").map(str::to_owned);
+        routes.extend(text.lines().filter_map(|line| path(line).or_else(|| default(line))));
+    }
+    // The API's own document, and the way past for types that are another's: neither does anything.
+    routes.into_iter().filter(|route| route.starts_with('/') && route != "/openapi.json" && route != "/events/_ignore").collect()
+}
+
+/// Every function, as the embedded process merges them.
+fn product(app: &App) -> Router {
+    let auth = auth::AuthConfig::try_parse_from(["test", "--jwt-secret", "an HS256 secret of 32 bytes or more"]).unwrap();
+    let email = ["test", "--email-provider", "files", "--email-from", "a@example.org", "--mail-dir", "/nowhere"];
+    let email = reminder_due::email::EmailConfig::try_parse_from(email).unwrap();
+    let functions: [fn(App) -> Router; 8] = [
+        task_created::router,
+        task_updated::router,
+        task_completed::router,
+        task_deleted::router,
+        reminder_sent::router,
+        task_changed::router,
+        dead_letters::router,
+        upkeep::router,
+    ];
+    let routes = functions.into_iter().fold(Router::new(), |routes, function| routes.merge(function(app.clone())));
+    let routes = routes.merge(reminder_due::routes(app.clone(), email));
+    shared::serve::complete(routes.merge(tasks::routes(app.clone(), auth::Auth::new(auth).unwrap())), app.clone())
+}
+
+async fn call(product: &Router, path: &str, token: Option<&str>, kind: &str, body: &str) -> StatusCode {
+    let mut request = Request::post(path);
+    if let Some(token) = token {
+        request = request.header("dapr-api-token", token);
+    }
+    if !kind.is_empty() {
+        request = request.header("content-type", kind);
+    }
+    product.clone().oneshot(request.body(Body::from(body.to_owned())).unwrap()).await.unwrap().status()
+}
+
+/// Every row of every table.
+async fn rows(db: &PgPool) -> Value {
+    let tables: Vec<String> = sqlx::query_scalar(
+        "select table_name::text from information_schema.tables where table_schema = 'public' and table_type = 'BASE TABLE'",
+    )
+    .fetch_all(db)
+    .await
+    .unwrap();
+    let mut all = json!({});
+    for table in tables {
+        let statement = format!("select coalesce(jsonb_agg(t order by t::text), '[]') from {table} t");
+        all[table] = sqlx::query_scalar(sqlx::AssertSqlSafe(statement)).fetch_one(db).await.unwrap();
+    }
+    all
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn no_event_or_job_route_lets_anybody_in_but_its_daprd(db: PgPool) {
+    let app = testing::app(&db);
+    let product = product(&app);
+    let user = testing::user(&db).await;
+    let task = testing::task(&db, user).await;
+    let reminder = testing::reminder(&db, &task, chrono::Utc::now() - chrono::TimeDelta::hours(1)).await;
+    let event = testing::emitted(&db, &TaskUpdated { task }).await.to_string();
+    let job = json!({"reminder_id": reminder, "version": 1, "due_at": chrono::Utc::now()}).to_string();
+
+    let routes = routes();
+    let known = EventType::ALL.into_iter().map(|kind| format!("/events/{}", kind.consumer()));
+    let known = known.chain(["/job/{name}", "/job/retention", "/send-now"].map(str::to_owned));
+    for route in known.chain(["/events/dead-letters/{function}".to_owned()]) {
+        assert!(routes.contains(&route), "{route} was not found among {routes:?}");
+    }
+    let before = rows(&db).await;
+    let near = [&testing::TOKEN[1..], &testing::TOKEN[..testing::TOKEN.len() - 1], &testing::TOKEN.to_uppercase()];
+    let near = near.map(str::to_owned);
+    let longer = format!("{}x", testing::TOKEN);
+    let wrong = [None, Some(""), Some("x"), Some(longer.as_str())];
+    let large = "x".repeat(40 << 20);
+    for route in &routes {
+        let path = route.replace("{name}", &format!("reminder-{reminder}-1")).replace("{function}", "task-updated");
+        for token in wrong.into_iter().chain(near.iter().map(|near| Some(near.as_str()))) {
+            // Whatever the body is: who may not knock is not read.
+            for (kind, body) in [
+                ("application/cloudevents+json", event.as_str()),
+                ("application/json", &job),
+                ("application/json", "{"),
+                ("", ""),
+                ("text/plain", "x"),
+                ("application/json", if token.is_none() { large.as_str() } else { "" }),
+            ] {
+                let status = call(&product, &path, token, kind, body).await;
+                assert_eq!(status, 503, "{path} with {token:?} and {} bytes", body.len());
+            }
+        }
+    }
+    assert!(rows(&db).await == before, "a refused call had an effect");
+
+    // With the token each of them is there, and something is done by it.
+    for route in &routes {
+        let path = route.replace("{name}", &format!("reminder-{reminder}-1")).replace("{function}", "task-updated");
+        let body = if route.starts_with("/events") { &event } else { &job };
+        let status = call(&product, &path, Some(testing::TOKEN), "application/json", body).await;
+        assert!(status == 200 || status.is_server_error() && status != 503 || status == 503 && route.contains("job"), "{path} {status}");
+    }
+    assert!(rows(&db).await != before);
+}

@@ -1,0 +1,103 @@
+//! `cargo xtask schemathesis`: requests made from the OpenAPI document, good and bad, against a real `tasks` on a real PostgreSQL;
+//! every answer is held against the document. A server error, an undocumented status or type, or an answer that is not of its
+//! schema fails it.
+
+use std::{fs, path::PathBuf, process::Command};
+
+use anyhow::{Context as _, ensure};
+use serde_json::Value;
+
+use crate::{
+    checks::{CARGO, cargo, migrate, scratch},
+    dev, ports,
+    process::{Process, Program, Ready, Run},
+    progress::say,
+    root, secrets, tools,
+    topology::target_dir,
+};
+
+const SCHEMATHESIS: &str = "4.32.5";
+const USER: &str = "0198c0de-0000-7000-8000-000000000001";
+/// Operations of the document, for the share of each; the run itself counts its cases.
+const OPERATIONS: u32 = 20;
+
+/// How much.
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// How many cases at least
+    #[arg(long, default_value_t = 20_000)]
+    cases: u32,
+    /// Makes the same run again
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+}
+
+/// A Python that has schemathesis; installs it where it is missing.
+///
+/// # Errors
+/// When there is no Python 3, or pip fails.
+pub fn python() -> anyhow::Result<PathBuf> {
+    tools::venv(&dev().join("schemathesis"), "schemathesis", SCHEMATHESIS)
+}
+
+/// Runs it.
+///
+/// # Errors
+/// When something is missing, an answer was not as documented, or there were fewer cases.
+pub fn schemathesis(arguments: &Arguments) -> anyhow::Result<()> {
+    let python = python()?;
+    say("building tasks");
+    cargo(Command::new(CARGO).args(["build", "--locked", "--package", "migrations", "--package", "tasks", "--bins"]))?;
+    let postgres = scratch("schemathesis-run")?;
+    migrate(&postgres)?;
+    let run = Run { dir: dev().join("schemathesis-run"), detached: false };
+    let (port, secret) = (ports::free(), secrets::random()?);
+    let program = Program::new("tasks", target_dir().join("debug/tasks"))
+        .env("DATABASE_URL", postgres.url("punctual"))
+        .env("JWT_SECRET", &secret)
+        .env("APP_API_TOKEN", secrets::random()?)
+        .env("DAPR_GRPC_ENDPOINT", "http://127.0.0.1:9")
+        .env("RUST_LOG", "warn,shared::outbox=error")
+        .env("PORT", port.to_string())
+        .ready(Ready::Http(port, "/readyz"));
+    let tasks = Process::spawn(&run, program)?;
+    tasks.wait_ready(std::time::Duration::from_secs(60))?;
+
+    let mut cases = 0;
+    let mut seed = arguments.seed;
+    // A run ends when it has seen what it looks for; another seed sees other things.
+    while cases < arguments.cases {
+        let wanted = (arguments.cases - cases) / OPERATIONS;
+        cases += once(&python, port, &secret, seed, wanted.clamp(10, 1_000))?;
+        seed += 1;
+        say(format!("{cases} cases, every answer as documented"));
+    }
+    ensure!(tasks.pid().is_some(), "tasks did not survive it: see {}", tasks.log().display());
+    Ok(())
+}
+
+/// One run with at most so many examples an operation; says how many cases there were.
+fn once(python: &PathBuf, port: u16, secret: &str, seed: u64, examples: u32) -> anyhow::Result<u32> {
+    let report = dev().join("schemathesis-run/report.json");
+    let _ = fs::remove_file(&report);
+    let token = secrets::token(secret, USER, "ada@example.org", true);
+    let status = Command::new(python)
+        .args(["-m", "schemathesis.cli", "--config-file"])
+        .arg(root().join("xtask/schemathesis.toml"))
+        .arg("run")
+        .arg(format!("http://127.0.0.1:{port}/openapi.json"))
+        .args(["--header", &format!("Authorization: Bearer {token}"), "--seed", &seed.to_string()])
+        // One worker: with more, CPython 3.11's compiler fails between its threads.
+        .args(["--max-examples", &examples.to_string(), "--no-shrink", "--workers", "1", "--warnings", "off"])
+        .args(["--report", "json", "--report-json-path"])
+        .arg(&report)
+        .env("PYTHONPATH", root().join("xtask"))
+        .env("SCHEMATHESIS_HOOKS", "schemathesis_formats")
+        .current_dir(dev())
+        .status()?;
+    let read = || -> anyhow::Result<Value> { Ok(serde_json::from_slice(&fs::read(&report)?)?) };
+    let told = read().context("schemathesis left no report")?;
+    let (counted, failed) = (&told["test_cases"]["generated"], &told["test_cases"]["with_failures"]);
+    ensure!(status.success(), "{failed} of {counted} answers were not as documented (seed {seed})");
+    counted.as_u64().and_then(|counted| u32::try_from(counted).ok()).context("schemathesis counted no cases")
+}
