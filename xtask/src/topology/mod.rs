@@ -3,6 +3,7 @@
 
 mod environment;
 mod options;
+mod rights;
 mod second;
 mod stop;
 
@@ -100,8 +101,11 @@ impl Topology {
         progress::say("starting PostgreSQL, the scheduler and what else is needed");
         let (postgres, kafka, redis, smtp, scheduler) = thread::scope(|scope| {
             let postgres = scope.spawn(|| database(&run, &options.bin_dir));
-            let kafka =
-                scope.spawn(|| (options.broker == Broker::Kafka).then(|| Kafka::launch(&run, &topics())).transpose());
+            let kafka = scope.spawn(|| match options.broker {
+                Broker::Kafka => Kafka::launch(&run, &topics()).map(Some),
+                Broker::GuardedKafka => rights::guarded(&run, &topics()).map(Some),
+                Broker::InMemory | Broker::Redis => Ok(None),
+            });
             let redis = scope.spawn(|| (options.broker == Broker::Redis).then(|| Redis::launch(&run)).transpose());
             let smtp =
                 scope.spawn(|| (options.mail == Mail::Smtp).then(|| Catcher::launch(&run, &mail_dir)).transpose());
@@ -157,7 +161,7 @@ impl Topology {
         let reminders = parts.iter().find(|(name, ..)| *name == owner).context("no owner of the reminder jobs")?.2;
         let launch = |(name, port, sidecar): &(&str, u16, SidecarPorts)| {
             let application = Application { id: (*name).to_owned(), port: *port };
-            Sidecar::launch(run, &plane, &application, *sidecar)
+            Sidecar::launch(run, &self.plane_of(name, &plane), &application, *sidecar)
         };
         let daprds = parts.iter().map(launch).collect::<anyhow::Result<Vec<_>>>()?;
         for daprd in &daprds {
@@ -242,7 +246,7 @@ pub fn prerequisites(options: &Options) -> anyhow::Result<dapr::Binaries> {
     postgres::binaries()?;
     match options.broker {
         Broker::InMemory => {}
-        Broker::Kafka => kafka::binaries()?,
+        Broker::Kafka | Broker::GuardedKafka => kafka::binaries()?,
         Broker::Redis => drop(redis::binary()?),
     }
     if options.mail == Mail::Smtp {
