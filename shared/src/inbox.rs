@@ -33,6 +33,7 @@ use crate::{
     event::{self, Event, Trace},
     faults::{broken, crash},
     outbox,
+    problem::is_outage,
     schema::Payload,
     sidecar::SidecarError,
 };
@@ -67,24 +68,6 @@ impl From<sqlx::Error> for Failure {
 impl From<SidecarError> for Failure {
     fn from(error: SidecarError) -> Self {
         Self::Outage(error.into())
-    }
-}
-
-/// Whether an error of the database says that it is away or overloaded, rather than that a statement is wrong. The classes are
-/// those of PostgreSQL's appendix A; 42 is here because a schema that is not there yet is an outage of the deployment.
-#[must_use]
-pub fn is_outage(error: &sqlx::Error) -> bool {
-    match error {
-        sqlx::Error::Database(error) => error.code().is_none_or(|code| {
-            matches!(code.get(..2), Some("08" | "25" | "40" | "42" | "53" | "55" | "57" | "58" | "XX"))
-        }),
-        sqlx::Error::Io(_)
-        | sqlx::Error::Tls(_)
-        | sqlx::Error::Protocol(_)
-        | sqlx::Error::PoolTimedOut
-        | sqlx::Error::PoolClosed
-        | sqlx::Error::WorkerCrashed => true,
-        _ => false,
     }
 }
 

@@ -196,23 +196,38 @@ impl IntoResponse for Problem {
 /// What the database said, as an answer.
 impl From<sqlx::Error> for Problem {
     fn from(error: sqlx::Error) -> Self {
-        match &error {
-            sqlx::Error::RowNotFound => Self::NotFound,
-            sqlx::Error::Io(_)
-            | sqlx::Error::Tls(_)
-            | sqlx::Error::PoolTimedOut
-            | sqlx::Error::PoolClosed
-            | sqlx::Error::WorkerCrashed => Self::Unavailable(error.into()),
-            sqlx::Error::Database(said) => match said.code().as_deref().unwrap_or_default() {
-                // lock_not_available, deadlock_detected, serialization_failure
-                "55P03" | "40P01" | "40001" => Self::BUSY,
-                code if ["08", "53", "57"].iter().any(|class| code.starts_with(class)) => {
-                    Self::Unavailable(error.into())
-                }
-                _ => Self::Internal(error.into()),
-            },
+        let code = error.as_database_error().and_then(|said| said.code()).unwrap_or_default().into_owned();
+        match (&error, &*code) {
+            (sqlx::Error::RowNotFound, _) => Self::NotFound,
+            // lock_not_available, deadlock_detected, serialization_failure: a function tries again by itself, a caller is told to.
+            (_, "55P03" | "40P01" | "40001") => Self::BUSY,
+            // insufficient_privilege: the second wall stopped us. That is a fault of ours, whoever it keeps waiting.
+            (_, "42501") => Self::Internal(error.into()),
+            _ if is_outage(&error) => Self::Unavailable(error.into()),
             _ => Self::Internal(error.into()),
         }
+    }
+}
+
+/// Whether an error of the database says that it is away, overloaded or not as it should be, rather than that a statement is wrong:
+/// a request is answered 503 then, and an event comes again, however often.
+///
+/// The classes are those of PostgreSQL's appendix A. 28 (the password was changed, the role is not there), 3D (the database is not
+/// there) and 55 (it takes no connections) are what a server says to whoever connects while it is restored or a secret is
+/// renewed. 42 is here because a schema that is not there yet is an outage of the deployment: statements are checked when compiled.
+#[must_use]
+pub fn is_outage(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Database(error) => error.code().is_none_or(|code| {
+            matches!(code.get(..2), Some("08" | "25" | "28" | "3D" | "40" | "42" | "53" | "55" | "57" | "58" | "XX"))
+        }),
+        sqlx::Error::Io(_)
+        | sqlx::Error::Tls(_)
+        | sqlx::Error::Protocol(_)
+        | sqlx::Error::PoolTimedOut
+        | sqlx::Error::PoolClosed
+        | sqlx::Error::WorkerCrashed => true,
+        _ => false,
     }
 }
 
@@ -253,11 +268,13 @@ mod tests {
 
     #[tokio::test]
     async fn an_internal_fault_says_nothing_of_what_is_inside() {
-        let inside = sqlx::Error::Protocol("select secret from users at 10.0.0.7".to_owned());
-        let (status, body) = body(inside.into()).await;
-        assert_eq!(status, 500);
-        assert!(!body.to_string().contains("10.0.0.7"), "{body}");
-        assert!(body.get("errors").is_none());
+        let secret = || "select secret from users at 10.0.0.7".to_owned();
+        for (inside, wanted) in [(sqlx::Error::ColumnNotFound(secret()), 500), (sqlx::Error::Protocol(secret()), 503)] {
+            let (status, body) = body(inside.into()).await;
+            assert_eq!(status, wanted);
+            assert!(!body.to_string().contains("10.0.0.7"), "{body}");
+            assert!(body.get("errors").is_none());
+        }
     }
 
     #[tokio::test]

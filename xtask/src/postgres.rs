@@ -115,6 +115,12 @@ impl Postgres {
                 .env("PGCONNECT_TIMEOUT", "5"),
         )
     }
+
+    /// The folder of its programs: psql, pg_dump, pg_restore.
+    #[must_use]
+    pub fn programs(&self) -> &Path {
+        &self.bin
+    }
 }
 
 /// The newest directory with the server's binaries; installs Debian's package when there is none.

@@ -117,7 +117,7 @@ fn the_smtp_server_keeps_refuses_and_drops_as_it_is_told() {
 #[test]
 fn kafka_has_its_topics_and_one_can_be_deleted() {
     let run = run("kafka");
-    let kafka = Kafka::launch(&run, &[("task-events".into(), 6), ("reminders".into(), 12)], None).unwrap();
+    let kafka = Kafka::launch(&run, &[("task-events".into(), 6), ("reminders".into(), 12)]).unwrap();
     let partitions = || {
         let entries = fs::read_dir(run.dir.join("kafka/log")).unwrap();
         let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());

@@ -9,6 +9,7 @@ use chrono::{DateTime, Utc};
 use clap::Parser;
 use serde_json::json;
 use shared::{App, faults::crash, reminder::ReminderJob};
+use sqlx::PgPool;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
@@ -16,8 +17,11 @@ use uuid::Uuid;
 const PUBLISH: Duration = Duration::from_secs(30);
 /// Jobs armed at a time.
 const AT_ONCE: usize = 32;
-/// Rows a run takes on at most; the next run goes on.
+/// Rows a statement gives at most. Of reminders there is a next one, as long as there are more; of events and deliveries the next run
+/// goes on, since those of this one are on their way then.
 const LIMIT: i64 = 10_000;
+/// Before every reminder.
+const BEGINNING: DateTime<Utc> = DateTime::from_timestamp(-100_000_000_000, 0).unwrap();
 
 /// What repair reads from the environment.
 #[derive(Parser, Clone, Debug)]
@@ -35,11 +39,12 @@ pub struct Settings {
 /// # Errors
 /// The first thing that could not be repaired; the next run tries again.
 pub async fn run(app: &App, settings: &Settings) -> anyhow::Result<()> {
-    let unpublished = unpublish_unclaimed(app, settings).await;
+    let now = sqlx::query_scalar!(r#"select now() as "now!""#).fetch_one(&app.db).await?;
+    let unpublished = unpublish_unclaimed(&app.db, now, settings).await;
     crash("repair-midway");
     let published = app.outbox.flush(PUBLISH).await;
-    let reminders = arm_reminders(app, settings).await;
-    let deliveries = send_overdue(app).await;
+    let reminders = arm_reminders(app, now, settings).await;
+    let deliveries = send_overdue(app, now).await;
     let retention = app.sidecar.repeat("retention", "0 30 3 * * *").await;
     tracing::info!(
         events = unpublished.as_ref().ok(),
@@ -56,28 +61,45 @@ pub async fn run(app: &App, settings: &Settings) -> anyhow::Result<()> {
 
 /// Has every event published again, with the same id, that its function has not claimed, and moves up the mark before which all are
 /// claimed. The mark stays ten minutes behind: an id is older than its row's commit.
-async fn unpublish_unclaimed(app: &App, settings: &Settings) -> sqlx::Result<u64> {
+///
+/// # Errors
+/// When the database is away.
+pub async fn unpublish_unclaimed(db: &PgPool, now: DateTime<Utc>, settings: &Settings) -> sqlx::Result<u64> {
     let lost = sqlx::query!(
         "update task_events set published_at = null where id in (
              select id from task_events event
              where id >= (select event_id from marks where name = 'handled')
-               and published_at < now() - make_interval(secs => $1)
+               and published_at < $1::timestamptz - make_interval(secs => $2)
                and not exists (
                    select from processed_events
                    where consumer = replace(event.type, '.', '-') and event_id = event.id)
-             order by id limit $2)",
+             order by id limit $3)",
+        now,
         f64::from(settings.repair_after_seconds),
         LIMIT,
     )
-    .execute(&app.db)
+    .execute(db)
     .await?
     .rows_affected();
-    let mut tx = app.db.begin().await?;
+    // At rest there is nothing between the mark and where it could be, and then the row is neither locked nor written.
+    let behind = sqlx::query_scalar!(
+        r#"select exists (
+               select from task_events
+               where id >= (select event_id from marks where name = 'handled')
+                 and id < uuid_v7_floor($1::timestamptz - interval '10 minutes')) as "behind!""#,
+        now
+    )
+    .fetch_one(db)
+    .await?;
+    if !behind {
+        return Ok(lost);
+    }
+    let mut tx = db.begin().await?;
     // A replay lowers the mark: locked first, so that what is read next is as the last replay left it.
     sqlx::query!("select from marks where name = 'handled' for update").execute(&mut *tx).await?;
     sqlx::query!(
         "update marks set event_id = next.event_id from (
-             select least(uuid_v7_floor(now() - interval '10 minutes'), (
+             select least(uuid_v7_floor($1::timestamptz - interval '10 minutes'), (
                  select id from task_events event
                  where id >= (select event_id from marks where name = 'handled')
                    and not exists (
@@ -85,7 +107,8 @@ async fn unpublish_unclaimed(app: &App, settings: &Settings) -> sqlx::Result<u64
                        where consumer = replace(event.type, '.', '-') and event_id = event.id)
                  order by id limit 1)) as event_id
          ) next
-         where name = 'handled' and marks.event_id < next.event_id"
+         where name = 'handled' and marks.event_id < next.event_id",
+        now
     )
     .execute(&mut *tx)
     .await?;
@@ -93,48 +116,82 @@ async fn unpublish_unclaimed(app: &App, settings: &Settings) -> sqlx::Result<u64
     Ok(lost)
 }
 
-/// Arms the reminders due within two intervals, or overdue and unfired, that have no job; a job that is there stays as it is.
-async fn arm_reminders(app: &App, settings: &Settings) -> anyhow::Result<u64> {
-    let rows = sqlx::query!(
-        "select id, version, remind_at from task_reminders
+/// Arms what is [`due`] and has no job; a job that is there stays as it is.
+async fn arm_reminders(app: &App, now: DateTime<Utc>, settings: &Settings) -> anyhow::Result<u64> {
+    let mut missing = 0;
+    let mut last = None;
+    loop {
+        let jobs = due(&app.db, now, settings, last.as_ref()).await?;
+        for some in jobs.chunks(AT_ONCE) {
+            let mut calls = JoinSet::new();
+            for job in some {
+                let (job, sidecar) = (job.clone(), app.sidecar.clone());
+                calls.spawn(async move { job.arm_if_missing(&sidecar).await });
+            }
+            while let Some(called) = calls.join_next().await {
+                missing += u64::from(called??);
+            }
+        }
+        last = jobs.into_iter().last();
+        if last.is_none() {
+            return Ok(missing);
+        }
+    }
+}
+
+/// The reminders that must have a job at `now`: due within two intervals, or overdue and unfired. In their order, those after `last`.
+///
+/// One interval would do if repairs came on time: what is due after the next one is the next one's. The other covers a run that was
+/// late, or did not come.
+///
+/// # Errors
+/// When the database is away.
+pub async fn due(
+    db: &PgPool,
+    now: DateTime<Utc>,
+    settings: &Settings,
+    last: Option<&ReminderJob>,
+) -> sqlx::Result<Vec<ReminderJob>> {
+    sqlx::query_as!(
+        ReminderJob,
+        "select id as reminder_id, version, remind_at as due_at from task_reminders
          where state = 'scheduled' and (fired_version is null or fired_version < version)
-           and remind_at < now() + make_interval(secs => $1)
-         order by remind_at limit $2",
+           and remind_at <= $1::timestamptz + make_interval(secs => $2) and (remind_at, id) > ($3, $4)
+         order by remind_at, id limit $5",
+        now,
         2.0 * f64::from(settings.repair_interval_seconds),
+        last.map_or(BEGINNING, |last| last.due_at),
+        last.map_or(Uuid::nil(), |last| last.reminder_id),
         LIMIT,
     )
-    .fetch_all(&app.db)
-    .await?;
+    .fetch_all(db)
+    .await
+}
+
+/// Has deliveries attempted whose next attempt is overdue: their job was lost, or the process died in the middle.
+async fn send_overdue(app: &App, now: DateTime<Utc>) -> anyhow::Result<u64> {
     let mut missing = 0;
-    for some in rows.chunks(AT_ONCE) {
-        let mut calls = JoinSet::new();
-        for row in some {
-            let job = ReminderJob { reminder_id: row.id, version: row.version, due_at: row.remind_at };
-            let sidecar = app.sidecar.clone();
-            calls.spawn(async move { job.arm_if_missing(&sidecar).await });
-        }
-        while let Some(called) = calls.join_next().await {
-            missing += u64::from(called??);
-        }
+    for (id, attempts) in overdue(&app.db, now).await? {
+        missing += u64::from(arm_delivery(app, id, attempts, now).await?);
     }
     Ok(missing)
 }
 
-/// Has deliveries attempted whose next attempt is overdue: their job was lost, or the process died in the middle.
-async fn send_overdue(app: &App) -> anyhow::Result<u64> {
+/// The deliveries whose next attempt should have been made by `now`, and how many were made.
+///
+/// # Errors
+/// When the database is away.
+pub async fn overdue(db: &PgPool, now: DateTime<Utc>) -> sqlx::Result<Vec<(Uuid, i32)>> {
     let rows = sqlx::query!(
-        r#"select id, attempts, now() as "now!" from notification_deliveries
-           where state in ('pending', 'sending', 'retrying') and next_attempt_at < now() - interval '10 seconds'
-           order by next_attempt_at limit $1"#,
+        "select id, attempts from notification_deliveries
+         where state in ('pending', 'sending', 'retrying') and next_attempt_at < $1::timestamptz - interval '10 seconds'
+         order by next_attempt_at limit $2",
+        now,
         LIMIT,
     )
-    .fetch_all(&app.db)
+    .fetch_all(db)
     .await?;
-    let mut missing = 0;
-    for row in rows {
-        missing += u64::from(arm_delivery(app, row.id, row.attempts, row.now).await?);
-    }
-    Ok(missing)
+    Ok(rows.into_iter().map(|row| (row.id, row.attempts)).collect())
 }
 
 async fn arm_delivery(app: &App, id: Uuid, attempts: i32, at: DateTime<Utc>) -> anyhow::Result<bool> {

@@ -3,9 +3,14 @@
 //! A run's topics are made with their partitions before anything subscribes; every other topic makes itself.
 
 mod admin;
+mod guarded;
+
+pub use guarded::Guard;
 
 use std::{
     fs,
+    net::{IpAddr, SocketAddr},
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::Command,
     time::Duration,
@@ -31,8 +36,25 @@ pub struct Kafka {
     pub process: Process,
     /// Where it listens on 127.0.0.1.
     pub port: u16,
-    /// Where it says that it listens.
+    /// Where it says that it listens: over a link, if there is one.
     shown: u16,
+    /// What others than this machine connect to, if it listens for them.
+    pub others: Option<SocketAddr>,
+    /// Its other doors, if it is guarded.
+    pub guard: Option<Guard>,
+    data: PathBuf,
+    topics: Vec<(String, i32)>,
+}
+
+/// How a broker is reached.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Doors<'a> {
+    /// Over a link of these.
+    pub links: Option<&'a Links>,
+    /// Also on an address of this machine which others reach.
+    pub others: Option<IpAddr>,
+    /// By Apache Kafka, and with users, who have no rights yet.
+    pub guarded: bool,
 }
 
 impl Kafka {
@@ -40,22 +62,55 @@ impl Kafka {
     ///
     /// # Errors
     /// When there is neither Redpanda nor Java, or it does not start.
-    pub fn launch(run: &Run, topics: &[(String, i32)], links: Option<&Links>) -> anyhow::Result<Self> {
+    pub fn launch(run: &Run, topics: &[(String, i32)]) -> anyhow::Result<Self> {
+        Self::launch_with(run, topics, Doors::default())
+    }
+
+    /// The same, with other ways in.
+    ///
+    /// # Errors
+    /// As those of [`Kafka::launch`].
+    pub fn launch_with(run: &Run, topics: &[(String, i32)], doors: Doors<'_>) -> anyhow::Result<Self> {
         let port = ports::free();
-        let shown = links.map_or(Ok(port), |links| links.to("kafka", port))?;
+        let shown = doors.links.map_or(Ok(port), |links| links.to("kafka", port))?;
+        // A port of its own: each listener tells its clients where to come back to.
+        let others = doors.others.map(|address| SocketAddr::new(address, ports::free()));
         let data = run.dir.join("kafka");
-        let _ = fs::remove_dir_all(&data); // a mount of its own stays
+        let _ = fs::remove_dir_all(&data); // a disk of its own stays
         fs::create_dir_all(&data)?;
-        let program = match tools::on_path("redpanda") {
-            Some(redpanda) => redpanda_program(redpanda, &data, port, shown)?,
-            None => apache_program(&data, port, shown)?,
+        let guard = doors.guarded.then(|| Guard::new(&data)).transpose()?;
+        let program = match tools::on_path("redpanda").filter(|_| !doors.guarded) {
+            Some(redpanda) => redpanda_program(redpanda, &data, [port, shown], others)?,
+            None => apache_program(&data, [port, shown], others, guard.as_ref())?,
         };
-        let kafka = Self { process: Process::spawn(run, program.ready(Ready::Tcp(port)))?, port, shown };
-        kafka.process.wait_ready(Duration::from_secs(60))?;
-        for (name, partitions) in topics {
-            kafka.create_topic(name, *partitions)?;
-        }
+        let process = Process::spawn(run, program.ready(Ready::Tcp(port)))?;
+        let kafka = Self { process, port, shown, others, guard, data, topics: topics.to_vec() };
+        kafka.make_topics()?;
         Ok(kafka)
+    }
+
+    fn make_topics(&self) -> anyhow::Result<()> {
+        self.process.wait_ready(Duration::from_secs(60))?;
+        for (name, partitions) in &self.topics {
+            self.create_topic(name, *partitions)?;
+        }
+        Ok(())
+    }
+
+    /// Loses every message and every group's place: kills it, deletes its data, starts it again and makes its topics.
+    ///
+    /// # Errors
+    /// When the data cannot be deleted, or it does not start.
+    pub fn wipe(&self) -> anyhow::Result<()> {
+        self.process.kill9();
+        for kept in ["log", "data"].map(|folder| self.data.join(folder)).iter().filter(|folder| folder.exists()) {
+            fs::remove_dir_all(kept)?;
+        }
+        if properties(&self.data).exists() {
+            format(&self.data, self.guard.as_ref())?;
+        }
+        self.process.start()?;
+        self.make_topics()
     }
 
     /// What a client connects to.
@@ -81,21 +136,25 @@ impl Kafka {
     }
 }
 
-fn apache_program(data: &Path, port: u16, shown: u16) -> anyhow::Result<Program> {
-    let java = java()?;
-    let classes = format!("{}/*", jars()?.display());
+fn apache_program(
+    data: &Path,
+    [port, shown]: [u16; 2],
+    others: Option<SocketAddr>,
+    guard: Option<&Guard>,
+) -> anyhow::Result<Program> {
     let controller = ports::free();
-    let properties = data.join("server.properties");
+    let (mut listeners, protocols) = guard.map(Guard::listeners).unwrap_or_default();
+    listeners += &others.map(|address| format!(",OTHERS://{address}")).unwrap_or_default();
     fs::write(
-        &properties,
+        properties(data),
         format!(
             "process.roles=broker,controller\n\
              node.id=1\n\
              controller.quorum.bootstrap.servers=127.0.0.1:{controller}\n\
-             listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}\n\
-             advertised.listeners=PLAINTEXT://127.0.0.1:{shown},CONTROLLER://127.0.0.1:{controller}\n\
+             listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}{listeners}\n\
+             advertised.listeners=PLAINTEXT://127.0.0.1:{shown},CONTROLLER://127.0.0.1:{controller}{listeners}\n\
              controller.listener.names=CONTROLLER\n\
-             listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT\n\
+             listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,OTHERS:PLAINTEXT{protocols}\n\
              log.dirs={data}/log\n\
              auto.create.topics.enable=true\n\
              num.partitions=1\n\
@@ -106,15 +165,54 @@ fn apache_program(data: &Path, port: u16, shown: u16) -> anyhow::Result<Program>
              transaction.state.log.min.isr=1\n\
              share.coordinator.state.topic.replication.factor=1\n\
              share.coordinator.state.topic.min.isr=1\n\
-             group.initial.rebalance.delay.ms=0\n",
+             group.initial.rebalance.delay.ms=0\n\
+             {guarded}",
+            guarded = guard.map(|guard| guard.properties(data)).unwrap_or_default(),
             data = data.display()
         ),
     )?;
-    // KRaft wants its directory formatted once, with an identity of the cluster: 16 bytes in URL-safe base64.
-    let heap = ["-Xmx512m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp", &classes];
+    format(data, guard)?;
+    let program = Program::new("kafka", java()?).args(heap(512)).args(["-cp".to_owned(), classes()?]);
+    Ok(program.args(["kafka.Kafka".to_owned(), properties(data).display().to_string()]))
+}
+
+fn properties(data: &Path) -> PathBuf {
+    data.join("server.properties")
+}
+
+/// KRaft wants its directory formatted once, with an identity of the cluster: 16 bytes in URL-safe base64.
+fn format(data: &Path, guard: Option<&Guard>) -> anyhow::Result<()> {
     let format = ["kafka.tools.StorageTool", "format", "--standalone", "-t", "cHVuY3R1YWwtbG9jYWwtMQ", "-c"];
-    quietly(Command::new(&java).args(heap).args(format).arg(&properties))?;
-    Ok(Program::new("kafka", java).args(heap).args(["kafka.Kafka".to_owned(), properties.display().to_string()]))
+    let mut tool = Command::new(java()?);
+    tool.args(heap(512)).args(["-cp".to_owned(), classes()?]).args(format).arg(properties(data));
+    quietly(tool.args(guard.map(Guard::scram).unwrap_or_default()))?;
+    Ok(())
+}
+
+fn heap(megabytes: u32) -> [String; 3] {
+    [format!("-Xmx{megabytes}m"), "-XX:TieredStopAtLevel=1".to_owned(), "-XX:+UseSerialGC".to_owned()]
+}
+
+fn classes() -> anyhow::Result<String> {
+    Ok(format!("{}/*", jars()?.display()))
+}
+
+/// Writes those of Kafka's own tools that an operator needs into `dir`, under the names they have in its distribution.
+///
+/// # Errors
+/// When there is no Java, or they cannot be written.
+pub fn operators_tools(dir: &Path) -> anyhow::Result<()> {
+    for (name, class) in [
+        ("kafka-acls.sh", "org.apache.kafka.tools.AclCommand"),
+        ("kafka-consumer-groups.sh", "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand"),
+        ("kafka-console-consumer.sh", "org.apache.kafka.tools.consumer.ConsoleConsumer"),
+    ] {
+        let (java, classes, heap) = (java()?, classes()?, heap(256).join(" "));
+        let tool = dir.join(name);
+        fs::write(&tool, format!("#!/bin/sh\nexec '{}' {heap} -cp '{classes}' {class} \"$@\"\n", java.display()))?;
+        fs::set_permissions(tool, fs::Permissions::from_mode(0o755))?;
+    }
+    Ok(())
 }
 
 /// Installs what is missing.
@@ -157,8 +255,15 @@ fn jars() -> anyhow::Result<PathBuf> {
     Ok(jars)
 }
 
-fn redpanda_program(redpanda: PathBuf, data: &Path, port: u16, shown: u16) -> anyhow::Result<Program> {
+fn redpanda_program(
+    redpanda: PathBuf,
+    data: &Path,
+    [port, shown]: [u16; 2],
+    others: Option<SocketAddr>,
+) -> anyhow::Result<Program> {
     let (rpc, admin) = (ports::free(), ports::free());
+    let others =
+        others.map(|at| format!(", {{ name: others, address: {}, port: {} }}", at.ip(), at.port())).unwrap_or_default();
     let config = data.join("redpanda.yaml");
     fs::write(
         &config,
@@ -170,8 +275,8 @@ fn redpanda_program(redpanda: PathBuf, data: &Path, port: u16, shown: u16) -> an
             \x20 empty_seed_starts_cluster: true\n\
             \x20 seed_servers: []\n\
             \x20 rpc_server: {{ address: 127.0.0.1, port: {rpc} }}\n\
-            \x20 kafka_api: [{{ address: 127.0.0.1, port: {port} }}]\n\
-            \x20 advertised_kafka_api: [{{ address: 127.0.0.1, port: {shown} }}]\n\
+            \x20 kafka_api: [{{ name: local, address: 127.0.0.1, port: {port} }}{others}]\n\
+            \x20 advertised_kafka_api: [{{ name: local, address: 127.0.0.1, port: {shown} }}{others}]\n\
             \x20 admin: [{{ address: 127.0.0.1, port: {admin} }}]\n",
             data = data.display()
         ),

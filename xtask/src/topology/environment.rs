@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use serde_json::json;
 
-use super::{Broker, Mode, Topology};
+use super::{Broker, Mode, Topology, rights};
 use crate::{
     dapr::{Plane, SidecarPorts},
     process::Run,
@@ -36,13 +36,16 @@ impl Topology {
         ];
         if let Some(kafka) = &self.kafka {
             env.push(("KAFKA_BROKERS".to_owned(), kafka.brokers()));
+            if let Some(guard) = &kafka.guard {
+                env.extend(rights::secret(run, guard)?);
+            }
         }
         if let Some(redis) = &self.redis {
             env.push(("REDIS_HOST".to_owned(), format!("127.0.0.1:{}", redis.port)));
         }
         let broker = match self.options.broker {
             Broker::InMemory => "pubsub/in-memory",
-            Broker::Kafka => "pubsub/kafka",
+            Broker::Kafka | Broker::GuardedKafka => "pubsub/kafka",
             Broker::Redis => "pubsub/redis",
         };
         let resources = match self.options.mode {
@@ -50,6 +53,17 @@ impl Topology {
             Mode::Distributed => vec![broker, "statestore/postgresql", "local", "subscriptions"],
         };
         Ok(Plane { daprd: daprd.to_path_buf(), resources, scheduler: self.scheduler.port, env })
+    }
+
+    /// What the daprd of the function `name` is told: on a guarded broker one topic is read by the component for Confluent Cloud
+    /// (PLAIN), the others by the one for Redpanda Cloud (SCRAM), so that both are tried.
+    pub(super) fn plane_of(&self, name: &str, plane: &Plane) -> Plane {
+        let mut plane = plane.clone();
+        if self.options.broker == Broker::GuardedKafka {
+            let cloud = if name.starts_with("reminder-") { "pubsub/confluent-cloud" } else { "pubsub/redpanda-cloud" };
+            plane.resources = vec![cloud, "statestore/postgresql", "local", "local-cloud", "subscriptions"];
+        }
+        plane
     }
 
     pub(super) fn env(

@@ -4,6 +4,7 @@
 mod disks;
 mod environment;
 mod options;
+mod rights;
 mod second;
 mod stop;
 
@@ -123,8 +124,13 @@ impl Topology {
         progress::say("starting PostgreSQL, the scheduler and what else is needed");
         let (postgres, kafka, redis, smtp, scheduler) = thread::scope(|scope| {
             let postgres = scope.spawn(|| database(&run, &options.bin_dir));
-            let kafka = scope.spawn(|| {
-                (options.broker == Broker::Kafka).then(|| Kafka::launch(&run, &topics(), links.as_ref())).transpose()
+            let kafka = scope.spawn(|| match options.broker {
+                Broker::Kafka => {
+                    let doors = kafka::Doors { links: links.as_ref(), ..kafka::Doors::default() };
+                    Kafka::launch_with(&run, &topics(), doors).map(Some)
+                }
+                Broker::GuardedKafka => rights::guarded(&run, &topics()).map(Some),
+                Broker::InMemory | Broker::Redis => Ok(None),
             });
             let redis = scope.spawn(|| (options.broker == Broker::Redis).then(|| Redis::launch(&run)).transpose());
             let smtp =
@@ -186,7 +192,7 @@ impl Topology {
         for (name, port, sidecar) in &parts {
             let door = self.options.doors.then(|| self.door(run, name, *port)).transpose()?;
             let application = Application { id: (*name).to_owned(), port: door.unwrap_or(*port) };
-            daprds.push(Sidecar::launch(run, &plane, &application, *sidecar)?);
+            daprds.push(Sidecar::launch(run, &self.plane_of(name, &plane), &application, *sidecar)?);
         }
         for daprd in &daprds {
             daprd.wait_callable(READY)?; // so that a function's first call, repair at its start, finds it
@@ -282,7 +288,7 @@ pub fn prerequisites(options: &Options) -> anyhow::Result<dapr::Binaries> {
     postgres::binaries()?;
     match options.broker {
         Broker::InMemory => {}
-        Broker::Kafka => kafka::binaries()?,
+        Broker::Kafka | Broker::GuardedKafka => kafka::binaries()?,
         Broker::Redis => drop(redis::binary()?),
     }
     if options.mail == Mail::Smtp {

@@ -36,6 +36,8 @@ pub enum Broker {
     InMemory,
     /// Kafka, or Redpanda where it is installed.
     Kafka,
+    /// Kafka over TLS, with users and rights, through the components for the clouds.
+    GuardedKafka,
     /// Redis streams.
     Redis,
 }

@@ -9,7 +9,9 @@
 
 mod core;
 mod deaths;
+mod documented;
 mod events;
+mod guarded;
 mod hosts;
 mod mailbox;
 mod once;
@@ -19,6 +21,7 @@ mod privacy;
 mod provider;
 mod races;
 mod repair;
+mod restore;
 mod routes;
 mod topics;
 mod user;

@@ -73,7 +73,7 @@ impl World {
         let _ = fs::remove_dir_all(run.dir.join("log"));
 
         let binaries = dapr::binaries()?;
-        let kafka = Kafka::launch(&run, &TOPICS.map(|topic| (topic.to_owned(), 1)), None)?;
+        let kafka = Kafka::launch(&run, &TOPICS.map(|topic| (topic.to_owned(), 1)))?;
         let postgres = Postgres::launch(&run)?;
         postgres.create_database("punctual")?;
         let migrate = Program::new("migrate", target_dir().join("debug/migrate"));

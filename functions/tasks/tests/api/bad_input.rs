@@ -1,5 +1,7 @@
 //! What cannot be used is refused with every part at fault named, and has no effect.
 
+use sqlx::Connection as _;
+
 use super::*;
 
 /// Bodies of create that are refused, and where.
@@ -215,4 +217,38 @@ async fn a_database_that_is_away_is_said_to_be_and_nothing_more() {
         assert_eq!(reply.headers["retry-after"], "2");
         assert!(!reply.expect(503).to_string().contains("secret"));
     }
+}
+
+/// Does something to the database of a test through another one, as whoever restores it does.
+async fn administer(db: &PgPool, statements: &[&str]) {
+    let options = db.connect_options();
+    let name = options.get_database().unwrap();
+    let mut admin = sqlx::PgConnection::connect_with(&(*options).clone().database("postgres")).await.unwrap();
+    for statement in statements {
+        let statement = sqlx::AssertSqlSafe(statement.replace("THIS", name));
+        sqlx::query(statement).execute(&mut admin).await.unwrap();
+    }
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn a_database_that_is_shut_or_put_aside_while_it_is_restored_is_an_outage(db: PgPool) {
+    let ada = Client::new(&db);
+    ada.task(json!({"title": "before"})).await;
+    let shut = [
+        "alter database \"THIS\" allow_connections false",
+        "select pg_terminate_backend(pid) from pg_stat_activity where datname = 'THIS'",
+    ];
+    administer(&db, &shut).await;
+    let away = async || {
+        for reply in [ada.get("/v1/tasks").await, ada.post("/v1/tasks", json!({"title": "meanwhile"})).await] {
+            assert_eq!(reply.headers.get("retry-after").unwrap(), "2", "{reply:?}");
+            reply.expect(503);
+        }
+    };
+    away().await; // 55000
+    administer(&db, &["alter database \"THIS\" rename to \"aside THIS\""]).await;
+    away().await; // 3D000
+    let open = ["alter database \"aside THIS\" rename to \"THIS\"", "alter database \"THIS\" allow_connections true"];
+    administer(&db, &open).await;
+    assert_eq!(ada.get("/v1/tasks").await.expect(200)["items"].as_array().unwrap().len(), 1);
 }

@@ -138,7 +138,8 @@ async fn no_statement_leaks_when_its_user_filter_is_gone(db: PgPool) {
 
     for statement in &statements {
         let mut mattered = false;
-        for (id, number) in [id(&task), reminder, ada.user.id].into_iter().flat_map(|id| [(id, 0), (id, 100), (id, 1)]) {
+        for (id, number) in [id(&task), reminder, ada.user.id].into_iter().flat_map(|id| [(id, 0), (id, 100), (id, 1)])
+        {
             let text = statement.about(id, number);
             let nothing = statement.about(Uuid::new_v4(), number);
             let Some(of_bob) = run(&db, Some(bob.user.id), &text).await else { continue };

@@ -108,7 +108,8 @@ async fn no_secret_is_in_a_log_line(db: PgPool) {
 
 #[tokio::test]
 async fn no_secret_is_in_a_log_line_of_a_process_without_its_database() {
-    for database in [format!("postgres://punctual:{PASSWORD}@127.0.0.1:1/{PASSWORD}"), format!("mysql://{PASSWORD}@x")] {
+    for database in [format!("postgres://punctual:{PASSWORD}@127.0.0.1:1/{PASSWORD}"), format!("mysql://{PASSWORD}@x")]
+    {
         if database.starts_with("mysql") {
             // It does not start, and says in one line why.
             let output = Command::new(env!("CARGO_BIN_EXE_tasks"))

@@ -1,0 +1,36 @@
+//! A guarded broker for a run: its users have the rights that `infra/kafka/rights.sh` gives, and the daprds log in with the Secret that a
+//! cluster would have.
+
+use std::{env, fs, process::Command};
+
+use serde_json::json;
+
+use crate::{
+    kafka::{self, Doors, Guard, Kafka},
+    process::Run,
+    progress::quietly,
+    root,
+};
+
+/// Starts one on which the user `punctual` may do what the functions need, and nobody else anything.
+pub(super) fn guarded(run: &Run, topics: &[(String, i32)]) -> anyhow::Result<Kafka> {
+    let kafka = Kafka::launch_with(run, topics, Doors { guarded: true, ..Doors::default() })?;
+    let tools = run.dir.join("bin");
+    fs::create_dir_all(&tools)?;
+    kafka::operators_tools(&tools)?;
+    let path = env::join_paths([tools].into_iter().chain(env::split_paths(&env::var_os("PATH").unwrap_or_default())))?;
+    let mut rights = Command::new("bash");
+    rights.arg(root().join("infra/kafka/rights.sh")).env("PATH", path);
+    quietly(rights.env("BROKERS", kafka.brokers()).env("PRINCIPAL", "User:punctual"))?;
+    Ok(kafka)
+}
+
+/// The Secret `punctual-kafka`, and the certificate that a cloud's broker has from an authority which every machine trusts.
+pub(super) fn secret(run: &Run, guard: &Guard) -> anyhow::Result<[(String, String); 2]> {
+    let file = run.dir.join("cloud-secrets.json");
+    let brokers = format!("127.0.0.1:{}", guard.tls_port);
+    let secret = json!({"brokers": brokers, "username": "punctual", "password": guard.password("punctual")});
+    fs::write(&file, json!({"punctual-kafka": secret}).to_string())?;
+    let variables = [("CLOUD_SECRETS_FILE", &file), ("SSL_CERT_FILE", &guard.certificate)];
+    Ok(variables.map(|(name, path)| (name.to_owned(), path.display().to_string())))
+}
