@@ -8,7 +8,7 @@ use tokio::task::JoinHandle;
 
 use crate::{
     documented::{Repaired, block},
-    repair::{hold, let_go, not_claimed_once, restart_daprds, unhandled},
+    repair::{hold, let_go, not_claimed_once, unhandled},
     user::{User, id, instant},
     wait,
     world::{SOON, World, alone},
@@ -186,7 +186,6 @@ fn a_database_that_is_restored_where_scheduler_and_kafka_are_lost_too_loses_noth
         };
         let later = at(&missed, "now() - interval '3 hours'") + &at(&ahead, "now() + interval '15 seconds'");
         restore(world, &user, &(later + &block("'reason', 'restored'"))).await;
-        restart_daprds(world);
         world.topology.repair.as_ref().expect("repair").start().unwrap_or_else(|error| panic!("{error:#}"));
         user.settled().await;
         let mail = world.mail_about(&user, "ahead").await;
