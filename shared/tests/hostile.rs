@@ -57,8 +57,17 @@ fn any_json() -> impl Strategy<Value = Value> {
         any::<i64>().prop_map(Value::from),
         any::<f64>().prop_map(Value::from),
         any::<String>().prop_map(Value::from),
-        select(vec!["", "\0", TASK, "1.0", "task.updated", "application/json", "+999999-01-01T00:00:00Z", "0000-00-00T00:00:60Z"])
-            .prop_map(Value::from),
+        select(vec![
+            "",
+            "\0",
+            TASK,
+            "1.0",
+            "task.updated",
+            "application/json",
+            "+999999-01-01T00:00:00Z",
+            "0000-00-00T00:00:60Z"
+        ])
+        .prop_map(Value::from),
     ];
     leaf.prop_recursive(4, 32, 5, |inner| {
         prop_oneof![
@@ -69,8 +78,20 @@ fn any_json() -> impl Strategy<Value = Value> {
 }
 
 const ATTRIBUTES: [&str; 14] = [
-    "specversion", "id", "source", "type", "subject", "time", "datacontenttype", "dataschema", "partitionkey", "sequence",
-    "traceparent", "data", "data_base64", "x",
+    "specversion",
+    "id",
+    "source",
+    "type",
+    "subject",
+    "time",
+    "datacontenttype",
+    "dataschema",
+    "partitionkey",
+    "sequence",
+    "traceparent",
+    "data",
+    "data_base64",
+    "x",
 ];
 
 proptest! {

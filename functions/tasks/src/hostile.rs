@@ -23,8 +23,18 @@ fn any_value() -> BoxedStrategy<Value> {
         "P([0-9]{1,9}[YMWD]){0,2}(T[0-9]{1,9}[HMS])?",
         "(RRULE:)?FREQ=(DAILY|WEEKLY|MONTHLY|YEARLY|SECONDLY)(;(INTERVAL|COUNT|UNTIL|BYDAY|BYMONTH|BYMONTHDAY|BYSETPOS)=[-0-9A-Z,]{0,12}){0,5}",
         "[A-Z][a-z]{1,12}/[A-Z][A-Za-z_]{1,12}",
-        select(vec!["daily", "custom", "completion", "urgent", "email", "push", "Europe/Berlin", "UTC", "2031-01-31T09:00:00Z"])
-            .prop_map(str::to_owned),
+        select(vec![
+            "daily",
+            "custom",
+            "completion",
+            "urgent",
+            "email",
+            "push",
+            "Europe/Berlin",
+            "UTC",
+            "2031-01-31T09:00:00Z"
+        ])
+        .prop_map(str::to_owned),
     ];
     let leaf = prop_oneof![
         Just(Value::Null),
@@ -40,8 +50,26 @@ fn any_value() -> BoxedStrategy<Value> {
 }
 
 const FIELDS: [&str; 20] = [
-    "title", "description", "priority", "due_at", "time_zone", "tags", "reminders", "remind_at", "before_due", "channels",
-    "recurrence", "type", "interval", "rule", "anchor", "until", "minutes", "id", "version", "user_id",
+    "title",
+    "description",
+    "priority",
+    "due_at",
+    "time_zone",
+    "tags",
+    "reminders",
+    "remind_at",
+    "before_due",
+    "channels",
+    "recurrence",
+    "type",
+    "interval",
+    "rule",
+    "anchor",
+    "until",
+    "minutes",
+    "id",
+    "version",
+    "user_id",
 ];
 
 fn object(value: BoxedStrategy<Value>) -> BoxedStrategy<Map<String, Value>> {

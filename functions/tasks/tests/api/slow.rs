@@ -137,12 +137,19 @@ async fn bodies_of_ten_megabytes_are_refused_over_the_wire(db: PgPool) {
     let bearer = format!("authorization: Bearer {}\r\n", ada.token.as_ref().unwrap());
     let ten = "x".repeat(10 << 20);
     let said = |token: &str| {
-        format!("POST /v1/tasks HTTP/1.1\r\nhost: x\r\n{token}content-type: application/json\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{ten}", ten.len())
+        format!(
+            "POST /v1/tasks HTTP/1.1\r\nhost: x\r\n{token}content-type: application/json\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{ten}",
+            ten.len()
+        )
     };
     let chunked = |token: &str| {
-        format!("POST /v1/tasks HTTP/1.1\r\nhost: x\r\n{token}content-type: application/json\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n{:x}\r\n{ten}\r\n0\r\n\r\n", ten.len())
+        format!(
+            "POST /v1/tasks HTTP/1.1\r\nhost: x\r\n{token}content-type: application/json\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n{:x}\r\n{ten}\r\n0\r\n\r\n",
+            ten.len()
+        )
     };
-    for (request, status) in [(said(&bearer), "413"), (chunked(&bearer), "413"), (said(""), "401"), (chunked(""), "401")]
+    for (request, status) in
+        [(said(&bearer), "413"), (chunked(&bearer), "413"), (said(""), "401"), (chunked(""), "401")]
     {
         let answer = ask(address, request.into_bytes()).await;
         // A reset may overtake the answer: who sends on regardless may not get to read it.
