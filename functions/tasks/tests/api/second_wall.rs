@@ -78,6 +78,7 @@ impl Statement {
                 "TextArray" => "array['canary']::text[]".to_owned(),
                 "Int2" => number.to_string() + "::smallint",
                 "Int4" => number.to_string() + "::int",
+                "Int8" if text.contains(&format!("limit ${}", index + 1)) => "100".to_owned(),
                 "Int8" => number.to_string() + "::bigint",
                 "Bool" => "false".to_owned(),
                 "Bytea" => "'\\x00'::bytea".to_owned(),
@@ -146,8 +147,7 @@ async fn no_statement_leaks_when_its_user_filter_is_gone(db: PgPool) {
 
     for statement in &statements {
         let mut mattered = false;
-        for (id, number) in [id(&task), reminder, ada.user.id].into_iter().flat_map(|id| [(id, 0), (id, 100), (id, 1)])
-        {
+        for (id, number) in [id(&task), reminder, ada.user.id].into_iter().flat_map(|id| [(id, 0), (id, 1)]) {
             let text = statement.about(id, number);
             let nothing = statement.about(Uuid::new_v4(), number);
             let Some(of_bob) = run(&db, Some(bob.user.id), &text).await else { continue };
