@@ -91,8 +91,7 @@ fn once(python: &Path, port: u16, secret: &str, seed: u64, examples: u32) -> any
         .arg("run")
         .arg(format!("http://127.0.0.1:{port}/openapi.json"))
         .args(["--header", &format!("Authorization: Bearer {token}"), "--seed", &seed.to_string()])
-        // One worker: with more, CPython 3.11's compiler fails between its threads.
-        .args(["--max-examples", &examples.to_string(), "--no-shrink", "--workers", "1", "--warnings", "off"])
+        .args(["--max-examples", &examples.to_string(), "--no-shrink", "--workers", "2", "--warnings", "off"])
         .args(["--report", "json", "--report-json-path"])
         .arg(&report)
         .env("PYTHONPATH", root().join("xtask"))
