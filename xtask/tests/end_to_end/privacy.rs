@@ -124,6 +124,6 @@ fn no_log_of_any_part_has_a_secret_an_address_or_a_title() {
                 assert!(at.is_none(), "{} wrote {what}: {}", process.name(), at.unwrap_or_default());
             }
         }
-        assert!(read > 100_000, "the logs have {read} bytes only");
+        assert!(read > 20_000, "the logs have {read} bytes only");
     });
 }

@@ -95,15 +95,13 @@ fn requests() -> Vec<(Method, String, String)> {
 async fn no_secret_is_in_a_log_line(db: PgPool) {
     let mut url = db.connect_options().to_url_lossy();
     url.set_password(Some(PASSWORD)).unwrap();
-    for level in ["info", "debug"] {
-        let written = written(url.as_str(), level, &requests()).await;
-        assert!(written.contains("/v1/tasks 201") && written.contains("/v1/tasks 401"), "{written}");
-        assert!(written.contains("outbox"), "the relay failed and said so: {written}");
-    }
+    let told = written(url.as_str(), "debug", &requests()).await;
+    assert!(told.contains("/v1/tasks 201") && told.contains("/v1/tasks 401"), "{told}");
+    assert!(told.contains("outbox"), "the relay failed and said so: {told}");
     // Every statement about tasks fails, and its error is logged with everything behind it.
     sqlx::query("alter table tasks rename column title to name").execute(&db).await.unwrap();
-    let written_then = written(url.as_str(), "debug", &requests()).await;
-    assert!(written_then.contains("request failed"), "{written_then}");
+    let told = written(url.as_str(), "debug", &requests()).await;
+    assert!(told.contains("request failed"), "{told}");
 }
 
 #[tokio::test]
