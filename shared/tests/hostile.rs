@@ -36,7 +36,8 @@ fn read_as_everything(bytes: &[u8]) -> usize {
         + taken::<ReminderDue>(bytes)
         + taken::<ReminderSent>(bytes)
         + taken::<TaskChanged>(bytes);
-    assert!(begun.elapsed() < Duration::from_secs(5), "{} bytes took {:?}", bytes.len(), begun.elapsed());
+    // Also on a machine that has other things to do.
+    assert!(begun.elapsed() < Duration::from_secs(30), "{} bytes took {:?}", bytes.len(), begun.elapsed());
     sum
 }
 

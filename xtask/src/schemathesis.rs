@@ -2,7 +2,11 @@
 //! every answer is held against the document. A server error, an undocumented status or type, or an answer that is not of its
 //! schema fails it.
 
-use std::{fs, path::PathBuf, process::Command};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use anyhow::{Context as _, ensure};
 use serde_json::Value;
@@ -77,18 +81,17 @@ pub fn schemathesis(arguments: &Arguments) -> anyhow::Result<()> {
 }
 
 /// One run with at most so many examples an operation; says how many cases there were.
-fn once(python: &PathBuf, port: u16, secret: &str, seed: u64, examples: u32) -> anyhow::Result<u32> {
+fn once(python: &Path, port: u16, secret: &str, seed: u64, examples: u32) -> anyhow::Result<u32> {
     let report = dev().join("schemathesis-run/report.json");
     let _ = fs::remove_file(&report);
     let token = secrets::token(secret, USER, "ada@example.org", true);
-    let status = Command::new(python)
-        .args(["-m", "schemathesis.cli", "--config-file"])
+    let status = Command::new(python.with_file_name("schemathesis"))
+        .arg("--config-file")
         .arg(root().join("xtask/schemathesis.toml"))
         .arg("run")
         .arg(format!("http://127.0.0.1:{port}/openapi.json"))
         .args(["--header", &format!("Authorization: Bearer {token}"), "--seed", &seed.to_string()])
-        // One worker: with more, CPython 3.11's compiler fails between its threads.
-        .args(["--max-examples", &examples.to_string(), "--no-shrink", "--workers", "1", "--warnings", "off"])
+        .args(["--max-examples", &examples.to_string(), "--no-shrink", "--workers", "2", "--warnings", "off"])
         .args(["--report", "json", "--report-json-path"])
         .arg(&report)
         .env("PYTHONPATH", root().join("xtask"))

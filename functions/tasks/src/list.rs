@@ -269,7 +269,7 @@ impl Cursor {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use sqlx::PgPool;
+    use sqlx::{Execute as _, PgPool};
 
     use super::*;
 
@@ -289,7 +289,7 @@ mod tests {
         for query in ["", "status=open", "tag=canary", "q=canary", "due_after=2020-01-01T00:00:00Z", "sort=-due_at"] {
             let given = query.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()));
             let wanted = Wanted::read(Params::new(given.into_iter().collect()).unwrap()).unwrap();
-            let mut built = wanted.query(Uuid::new_v4());
+            let built = wanted.query(Uuid::new_v4());
             let unfiltered = built.sql().as_str().replace("user_id = $1", "$1::uuid is not null");
             assert_ne!(unfiltered, built.sql().as_str());
             // The same values, for the statement without its filter.

@@ -134,10 +134,8 @@ async fn no_event_or_job_route_lets_anybody_in_but_its_daprd(db: PgPool) {
         let path = route.replace("{name}", &format!("reminder-{reminder}-1")).replace("{function}", "task-updated");
         let body = if route.starts_with("/events") { &event } else { &job };
         let status = call(&product, &path, Some(testing::TOKEN), "application/json", body).await;
-        assert!(
-            status == 200 || status.is_server_error() && status != 503 || status == 503 && route.contains("job"),
-            "{path} {status}"
-        );
+        // There is no daprd here, which one of them needs first.
+        assert!(status == 200 || status == 503 && route == "/events/task-updated", "{path} answered {status}");
     }
     assert!(rows(&db).await != before);
 }

@@ -19,6 +19,8 @@ struct Statement {
 enum Outcome {
     Done(Vec<Vec<Option<String>>>, u64),
     Refused,
+    /// It reached a row, which a constraint then kept as it was.
+    Violated,
 }
 
 /// Every statement of this function that its sources hold, and of the outbox, which it writes into.
@@ -76,6 +78,7 @@ impl Statement {
                 "TextArray" => "array['canary']::text[]".to_owned(),
                 "Int2" => number.to_string() + "::smallint",
                 "Int4" => number.to_string() + "::int",
+                "Int8" if text.contains(&format!("limit ${}", index + 1)) => "100".to_owned(),
                 "Int8" => number.to_string() + "::bigint",
                 "Bool" => "false".to_owned(),
                 "Bytea" => "'\\x00'::bytea".to_owned(),
@@ -103,7 +106,13 @@ async fn run(db: &PgPool, user: Option<Uuid>, text: &str) -> Option<Outcome> {
     let mut tx = begin().await;
     let touched = match text().execute(&mut *tx).await {
         Ok(done) => done.rows_affected(),
-        Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some("42501") => return Some(Outcome::Refused),
+        Err(sqlx::Error::Database(error)) => {
+            return match error.code().as_deref() {
+                Some("42501") => Some(Outcome::Refused),
+                Some(code) if code.starts_with("23") => Some(Outcome::Violated),
+                _ => None,
+            };
+        }
         Err(_) => return None,
     };
     tx.rollback().await.unwrap();
@@ -138,8 +147,7 @@ async fn no_statement_leaks_when_its_user_filter_is_gone(db: PgPool) {
 
     for statement in &statements {
         let mut mattered = false;
-        for (id, number) in [id(&task), reminder, ada.user.id].into_iter().flat_map(|id| [(id, 0), (id, 100), (id, 1)])
-        {
+        for (id, number) in [id(&task), reminder, ada.user.id].into_iter().flat_map(|id| [(id, 0), (id, 1)]) {
             let text = statement.about(id, number);
             let nothing = statement.about(Uuid::new_v4(), number);
             let Some(of_bob) = run(&db, Some(bob.user.id), &text).await else { continue };
