@@ -182,11 +182,10 @@ pub(super) async fn fire(here: Here, reminder: usize, version: i32) -> Result<()
                 }
             }
             Decision::Arm => {
-                let arm = |world: &mut World| {
-                    let job = world.job_of(reminder);
-                    world.arm(job);
-                };
-                return here.call(arm).await;
+                let (reminder_id, due_at) = (super::state::id_of(reminder), row.remind_at);
+                let name = ReminderJob { reminder_id, version, due_at }.name();
+                let calls = Calls::Reminder { reminder, version };
+                return here.call(|world| world.arm(world.job(name, due_at, calls))).await;
             }
             Decision::Fired | Decision::Skip(_) => return Ok(()),
         }

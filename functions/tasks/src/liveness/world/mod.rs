@@ -109,6 +109,21 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![4 => commands, 9 => carriers, 4 => time.prop_map(Step::Pass), 1 => faults]
 }
 
+/// Steps of reminders that have fired: mostly of their sending.
+fn sending() -> impl Strategy<Value = Step> {
+    let which = any::<Which>;
+    prop_oneof![
+        8 => (0..3_usize, goes()).prop_map(|(message, goes)| Step::Deliver(message, goes)),
+        6 => (which(), goes()).prop_map(|(job, goes)| Step::CallIfDue(job, goes)),
+        3 => (which(), goes()).prop_map(|(function, goes)| Step::Go(function, goes)),
+        3 => (0..2_usize).prop_map(Step::Kill),
+        3 => which().prop_map(Step::Disconnect),
+        4 => prop_oneof![1 => -20..0_i64, 4 => 0..100_i64, 2 => 100..5_000_i64, 1 => 5_000..100_000_i64].prop_map(Step::Pass),
+        1 => goes().prop_map(Step::Repair),
+        2 => step(),
+    ]
+}
+
 /// Something a function is at.
 struct Activity {
     here: Here,
@@ -255,5 +270,13 @@ proptest! {
         steps in prop::collection::vec(step(), 0..100),
     ) {
         run(has_key, &steps);
+    }
+
+    #[test]
+    fn a_reminder_that_has_fired_is_sent_once_whatever_becomes_of_its_attempts(
+        has_key: bool,
+        steps in prop::collection::vec(sending(), 0..60),
+    ) {
+        run(has_key, &[seeds::fired(2), steps].concat());
     }
 }
