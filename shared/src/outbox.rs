@@ -23,13 +23,15 @@ use crate::{
     event::{self, EventType, Trace},
     faults::{self, broken, crash},
     schema::Payload,
-    sidecar::{Publication, Sidecar},
+    sidecar::{Publication, Published, Sidecar},
 };
 
 /// The class of the relay's advisory locks; the other half of the key is the shard.
 const RELAY_LOCK: i32 = 0x6f75_7462; // "outb"
 /// Tasks whose next event goes out in one call.
 const BATCH: i64 = 200;
+/// In the order in which a round calls.
+const TOPICS: [&str; 3] = ["task-events", "reminders", "task-updates"];
 
 /// Writes an event into the outbox, in the transaction of the change it tells of. Call [`Outbox::wake`] after the commit.
 ///
@@ -207,47 +209,88 @@ impl Outbox {
 
     async fn publish_shard(&self, conn: &mut PgConnection, shard: i16) -> anyhow::Result<()> {
         loop {
-            let rows = sqlx::query_as!(
-                Unpublished,
-                "select distinct on (task_id) id, type as kind, task_id, sequence, data, traceparent, occurred_at
-                 from task_events where published_at is null and shard = $1 and type = any($2)
-                 order by task_id, id limit $3",
-                shard,
-                &known() as _,
-                BATCH
-            )
-            .fetch_all(&mut *conn)
-            .await?;
-            if rows.is_empty() {
+            let mut round = Round::of(heads(conn, shard).await?);
+            if round.is_over() {
                 return Ok(());
             }
-            let mut refused = None;
-            for topic in ["task-events", "reminders", "task-updates"] {
-                let batch: Vec<Publication> = rows
-                    .iter()
-                    .filter(|row| EventType::parse(&row.kind).is_some_and(|kind| kind.topic() == topic))
-                    .map(|row| {
-                        Ok(Publication { id: row.id, key: row.task_id.to_string(), event: event::to_json(row)? })
-                    })
-                    .collect::<anyhow::Result<_>>()?;
-                if batch.is_empty() {
-                    continue;
-                }
+            while let Some((topic, events)) = round.next_call() {
+                let batch =
+                    events.iter().map(Unpublished::publication).collect::<anyhow::Result<Vec<Publication>>>()?;
                 crash("outbox-before-publish");
                 if broken("mark-before-the-ack") {
                     faults::mark_published(conn, batch.iter().map(|event| event.id).collect()).await?;
                 }
-                let published = self.sidecar.publish(topic, batch).await?;
+                let published = round.answered(self.sidecar.publish(topic, batch).await?);
                 crash("outbox-published");
-                sqlx::query!("update task_events set published_at = now() where id = any($1)", &published.ids)
+                sqlx::query!("update task_events set published_at = now() where id = any($1)", &published)
                     .execute(&mut *conn)
                     .await?;
                 crash("outbox-marked");
-                refused = refused.or(published.refused);
             }
-            if let Some(reason) = refused {
-                anyhow::bail!("the broker refused a part: {reason}");
-            }
+            round.end()?;
+        }
+    }
+}
+
+/// The next event of each task of a shard that has one.
+async fn heads(conn: &mut PgConnection, shard: i16) -> sqlx::Result<Vec<Unpublished>> {
+    sqlx::query_as!(
+        Unpublished,
+        "select distinct on (task_id) id, type as kind, task_id, sequence, data, traceparent, occurred_at
+         from task_events where published_at is null and shard = $1 and type = any($2)
+         order by task_id, id limit $3",
+        shard,
+        &known() as _,
+        BATCH
+    )
+    .fetch_all(conn)
+    .await
+}
+
+impl Unpublished {
+    fn publication(&self) -> anyhow::Result<Publication> {
+        Ok(Publication { id: self.id, key: self.task_id.to_string(), event: event::to_json(self)? })
+    }
+
+    fn topic(&self) -> Option<&'static str> {
+        EventType::parse(&self.kind).map(EventType::topic)
+    }
+}
+
+/// A round of the relay: at most one event of each task goes out, in one call to each topic.
+#[derive(Debug)]
+struct Round {
+    to_come: Vec<Unpublished>,
+    refused: Option<String>,
+}
+
+impl Round {
+    const fn of(heads: Vec<Unpublished>) -> Self {
+        Self { to_come: heads, refused: None }
+    }
+
+    const fn is_over(&self) -> bool {
+        self.to_come.is_empty()
+    }
+
+    /// What goes out next, and where.
+    fn next_call(&mut self) -> Option<(&'static str, Vec<Unpublished>)> {
+        let goes = |topic| move |event: &Unpublished| event.topic() == Some(topic);
+        let topic = TOPICS.into_iter().find(|topic| self.to_come.iter().any(goes(topic)))?;
+        Some((topic, self.to_come.extract_if(.., |event| event.topic() == Some(topic)).collect()))
+    }
+
+    /// The events that count as published by what came back of a call. Of a call that failed none is known to be.
+    fn answered(&mut self, published: Published) -> Vec<Uuid> {
+        self.refused = self.refused.take().or(published.refused);
+        published.ids
+    }
+
+    /// After the last call: the next round begins where the broker took everything.
+    fn end(self) -> anyhow::Result<()> {
+        match self.refused {
+            Some(reason) => anyhow::bail!("the broker refused a part: {reason}"),
+            None => Ok(()),
         }
     }
 }
@@ -257,3 +300,6 @@ impl Outbox {
 fn known() -> [&'static str; EventType::ALL.len()] {
     EventType::ALL.map(EventType::as_str)
 }
+
+#[cfg(test)]
+mod tests;

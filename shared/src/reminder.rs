@@ -96,24 +96,33 @@ async fn aligned(app: &App, task_id: Uuid) -> Result<Aligned, Failure> {
     let mut aligned = Aligned::default();
     for row in rows {
         let job = ReminderJob { reminder_id: row.id, version: row.version, due_at: row.remind_at };
-        let current = job.name();
+        let unwanted = unwanted(&job, row.live, row.job_id);
         if row.live {
             job.arm(&app.sidecar).await?;
             let of = ReminderRef { id: row.id, version: row.version, task_id, user_id: row.user_id };
             aligned.armed.push((of, job));
         }
-        // The job on record, and the one that a handler of the version before may have armed since.
-        let before = (row.version > 1).then(|| job_name(row.id, row.version - 1));
-        let stale = [row.job_id.clone(), before, (!row.live).then(|| current.clone())];
-        let mut gone: Vec<String> = stale.into_iter().flatten().filter(|name| !row.live || *name != current).collect();
-        gone.sort();
-        gone.dedup();
-        for name in gone {
+        for name in unwanted {
             app.sidecar.disarm(&name).await?;
             aligned.disarmed.push((row.id, name));
         }
     }
     Ok(aligned)
+}
+
+/// The jobs that a reminder is not to have, where `job` is that of its version: the job on record, and the one that a handler of
+/// the version before may have armed since.
+#[must_use]
+pub fn unwanted(job: &ReminderJob, live: bool, on_record: Option<String>) -> Vec<String> {
+    let current = job.name();
+    let before = (job.version > 1).then(|| job_name(job.reminder_id, job.version - 1));
+    let mut names: Vec<String> = [on_record, before].into_iter().flatten().filter(|name| *name != current).collect();
+    if !live {
+        names.push(current);
+    }
+    names.sort();
+    names.dedup();
+    names
 }
 
 impl Aligned {

@@ -71,6 +71,18 @@ pub struct Published {
     pub refused: Option<String>,
 }
 
+impl Published {
+    /// What an answer that names the entries which failed says of the events that were sent.
+    pub(crate) fn of(mut ids: Vec<Uuid>, failed: impl IntoIterator<Item = (String, String)>) -> Self {
+        let mut refused = None;
+        for (entry_id, reason) in failed {
+            ids.retain(|id| id.to_string() != entry_id);
+            refused.get_or_insert(reason);
+        }
+        Self { ids, refused }
+    }
+}
+
 /// The sidecar of this function, and the one that owns the reminder jobs.
 #[derive(Clone)]
 pub struct Sidecar {
@@ -121,7 +133,7 @@ impl Sidecar {
     /// # Errors
     /// When nothing is known of any of them.
     pub async fn publish(&self, topic: &str, events: Vec<Publication>) -> Result<Published, SidecarError> {
-        let mut ids: Vec<Uuid> = events.iter().map(|event| event.id).collect();
+        let ids = events.iter().map(|event| event.id).collect();
         let request = BulkPublishRequest {
             pubsub_name: self.pubsub.clone(),
             topic: topic.to_owned(),
@@ -139,12 +151,7 @@ impl Sidecar {
         };
         let mut client = self.own.clone();
         let answer = within(DEADLINE, "publish", client.bulk_publish_event(request)).await?;
-        let mut refused = None;
-        for failed in answer.failed_entries {
-            ids.retain(|id| id.to_string() != failed.entry_id);
-            refused.get_or_insert(failed.error);
-        }
-        Ok(Published { ids, refused })
+        Ok(Published::of(ids, answer.failed_entries.into_iter().map(|failed| (failed.entry_id, failed.error))))
     }
 
     /// Arms a reminder job: `reminder-due` is called at `/job/<name>` with `data` at `due`, or at once when that is past.

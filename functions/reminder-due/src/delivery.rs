@@ -80,14 +80,54 @@ pub fn next(record: &Record, has_key: bool, now: DateTime<Utc>) -> Next {
     match record.state {
         State::Over => Next::Nothing,
         State::Pending => Next::Attempt { repeat: false },
-        // Also a refused one: a provider with a key need not tell a lost answer from a refusal.
-        State::Retrying | State::Sending if has_key && now - record.created_at >= WINDOW => Next::GiveUp,
+        // Also a refused one: a provider with a key need not tell a lost answer from a refusal. Not one that only waited its turn.
+        State::Retrying | State::Sending if has_key && record.attempts > 0 && now - record.created_at >= WINDOW => {
+            Next::GiveUp
+        }
         State::Retrying if record.next_attempt_at > now => Next::Wait(record.next_attempt_at),
         State::Retrying => Next::Attempt { repeat: false },
         State::Sending if has_key => Next::Attempt { repeat: false },
         State::Sending if !record.at_dot => Next::Attempt { repeat: false },
         State::Sending if !record.repeated => Next::Attempt { repeat: true },
         State::Sending => Next::GiveUp,
+    }
+}
+
+/// The reminder of a delivery, as it is once the attempt has begun.
+#[derive(Clone, Copy, Debug)]
+pub struct Reminder<'a> {
+    /// The version the delivery was made for.
+    pub of_version: i32,
+    /// Its version.
+    pub version: i32,
+    /// Why it is cancelled, if it is.
+    pub cancel_reason: Option<&'a str>,
+    /// When it is due.
+    pub remind_at: DateTime<Utc>,
+    /// Whether its task is completed, if there is the task.
+    pub completed: Option<bool>,
+    /// Whether its user is there, who has one.
+    pub has_address: bool,
+}
+
+impl<'a> Reminder<'a> {
+    /// Why the message is not to be sent after all, if it is not.
+    #[must_use]
+    pub fn obstacle(&self) -> Option<&'a str> {
+        match self {
+            Self { cancel_reason: Some(reason), .. } => Some(reason),
+            _ if self.version != self.of_version => Some("moved"),
+            Self { completed: None, .. } => Some("deleted"),
+            Self { completed: Some(true), .. } => Some("completed"),
+            Self { has_address: false, .. } => Some("the user is gone"),
+            _ => None,
+        }
+    }
+
+    /// Whether it was fired by a database whose clock was ahead of this one's.
+    #[must_use]
+    pub fn is_early(&self, now: DateTime<Utc>) -> bool {
+        self.version == self.of_version && self.remind_at > now
     }
 }
 

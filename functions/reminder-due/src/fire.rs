@@ -24,6 +24,78 @@ const WAIT: chrono::Duration = chrono::Duration::seconds(5);
 /// How often a row that changes, or a clock that is not there yet, is looked at before the job is called again.
 const LOOKS: usize = 10;
 
+/// A reminder as the callback of a job finds it, and the time by the clock of the database.
+#[derive(Clone, Debug, Default)]
+pub struct Row {
+    /// Its task.
+    pub task_id: Uuid,
+    /// Whose it is.
+    pub user_id: Uuid,
+    /// Raised whenever its instant or its liveness changed.
+    pub version: i32,
+    /// As stored: `scheduled` while it is live.
+    pub state: String,
+    /// Why it is cancelled, if it is.
+    pub cancel_reason: Option<String>,
+    /// The version that was fired last.
+    pub fired_version: Option<i32>,
+    /// When it is due.
+    pub remind_at: DateTime<Utc>,
+    /// The task's title, if there is the task.
+    pub title: Option<String>,
+    /// The task's version, if there is the task.
+    pub task_version: Option<i64>,
+    /// Whether the task is completed, if there is the task.
+    pub completed: Option<bool>,
+    /// The trace of what last happened to the task.
+    pub traceparent: Option<String>,
+    /// The time by the clock of the database.
+    pub now: DateTime<Utc>,
+}
+
+/// What the callback of a version does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decision<'a> {
+    /// It is time.
+    Fire,
+    /// A little early: look again after that long.
+    Wait(chrono::Duration),
+    /// Early: have the job come again when it is due.
+    Arm,
+    /// This version has fired.
+    Fired,
+    /// This version is not to be fired, and why.
+    Skip(&'a str),
+}
+
+/// Decides what the callback of `version` does.
+#[must_use]
+pub fn decide(row: &Row, version: i32) -> Decision<'_> {
+    let early = row.remind_at - row.now;
+    match row.obstacle(version).filter(|_| !broken("no-second-look")) {
+        Some("fired") => Decision::Fired,
+        Some(reason) => Decision::Skip(reason),
+        None if early > WAIT => Decision::Arm,
+        None if early > chrono::Duration::zero() => Decision::Wait(early),
+        None => Decision::Fire,
+    }
+}
+
+impl Row {
+    /// Why this version is not to be fired, if it is not.
+    fn obstacle(&self, version: i32) -> Option<&str> {
+        match self {
+            _ if self.fired_version == Some(version) => Some("fired"),
+            Self { cancel_reason: Some(reason), .. } => Some(reason),
+            _ if self.version != version => Some("moved"),
+            _ if self.state != "scheduled" => Some(&self.state),
+            Self { title: None, .. } => Some("deleted"),
+            Self { completed: Some(true), .. } => Some("completed"),
+            _ => None,
+        }
+    }
+}
+
 /// Fires a version of a reminder, where it is still to be fired.
 ///
 /// # Errors
@@ -36,39 +108,29 @@ pub async fn fire(app: &App, id: Uuid, version: i32) -> Result<(), Failure> {
         };
         let version = if broken("no-second-look") { row.version } else { version };
         let of = ReminderRef { id, version, task_id: row.task_id, user_id: row.user_id };
-        if let Some(reason) = row.obstacle(version).filter(|_| !broken("no-second-look")) {
-            return skip(app, of, reason).await;
+        match decide(&row, version) {
+            Decision::Fire => {
+                if emit(app, of, &row).await? {
+                    return Ok(());
+                }
+                // It changed since it was read: read it again.
+            }
+            Decision::Wait(early) => {
+                tokio::time::sleep(early.to_std().unwrap_or_default() + Duration::from_millis(1)).await;
+            }
+            Decision::Arm => {
+                let job = ReminderJob { reminder_id: id, version, due_at: row.remind_at };
+                return Ok(job.arm(&app.sidecar).await?);
+            }
+            // A job that is called again after it has fired is no part of the story.
+            Decision::Fired => {
+                tracing::info!(reminder.id = %id, "reminder-due: reminder {id} version {version} has fired");
+                return Ok(());
+            }
+            Decision::Skip(reason) => return skip(app, of, reason).await,
         }
-        let early = row.remind_at - row.now;
-        if early > WAIT {
-            let job = ReminderJob { reminder_id: id, version, due_at: row.remind_at };
-            return Ok(job.arm(&app.sidecar).await?);
-        }
-        if early > chrono::Duration::zero() {
-            tokio::time::sleep(early.to_std().unwrap_or_default() + Duration::from_millis(1)).await;
-            continue;
-        }
-        if emit(app, of, &row).await? {
-            return Ok(());
-        }
-        // It changed since it was read: read it again.
     }
     Err(Failure::Outage(anyhow::anyhow!("the reminder changed each time it was to be fired")))
-}
-
-struct Row {
-    task_id: Uuid,
-    user_id: Uuid,
-    version: i32,
-    state: String,
-    cancel_reason: Option<String>,
-    fired_version: Option<i32>,
-    remind_at: DateTime<Utc>,
-    title: Option<String>,
-    task_version: Option<i64>,
-    completed: Option<bool>,
-    traceparent: Option<String>,
-    now: DateTime<Utc>,
 }
 
 async fn read(app: &App, id: Uuid) -> sqlx::Result<Option<Row>> {
@@ -87,29 +149,10 @@ async fn read(app: &App, id: Uuid) -> sqlx::Result<Option<Row>> {
     .await
 }
 
-impl Row {
-    /// Why this version is not to be fired, if it is not.
-    fn obstacle(&self, version: i32) -> Option<&str> {
-        match self {
-            _ if self.fired_version == Some(version) => Some("fired"),
-            Self { cancel_reason: Some(reason), .. } => Some(reason),
-            _ if self.version != version => Some("moved"),
-            _ if self.state != "scheduled" => Some(&self.state),
-            Self { title: None, .. } => Some("deleted"),
-            Self { completed: Some(true), .. } => Some("completed"),
-            _ => None,
-        }
-    }
-}
-
 async fn skip(app: &App, of: ReminderRef, reason: &str) -> Result<(), Failure> {
     tracing::info!(reminder.id = %of.id, reason, "reminder-due: reminder {} version {} is not fired: {reason}", of.id, of.version);
-    // A job that is called again after it has fired is no part of the story.
-    if reason != "fired" {
-        let mut conn = app.db.acquire().await?;
-        audit::reminder(&mut conn, of, "reminder.skipped", json!({"reason": reason})).await?;
-    }
-    Ok(())
+    let mut conn = app.db.acquire().await?;
+    Ok(audit::reminder(&mut conn, of, "reminder.skipped", json!({"reason": reason})).await?)
 }
 
 /// Fires it, or says that the row is not as it was read: a concurrent callback waits here and finds it fired.

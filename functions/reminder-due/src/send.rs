@@ -7,34 +7,35 @@
 //! A provider that is away does not hold up the topic: the attempt is recorded, a Dapr job `delivery-<id>-<attempts>` makes
 //! the next one, and the event is done. Repair finds a delivery whose job was lost.
 
+mod record;
+mod row;
+mod throttle;
+
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
+    time::Instant,
 };
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Utc};
 use serde_json::json;
 use shared::{
     App,
     audit::{self, ReminderRef},
-    event::{Event, Trace},
+    event::Event,
     faults::{broken, crash},
     inbox::Failure,
-    outbox,
-    recurrence::Zone,
-    schema::{Channel, ReminderDue, ReminderSent},
+    schema::ReminderDue,
 };
-use sqlx::{Connection as _, Either, PgConnection, postgres::PgAdvisoryLock, types::Json};
+use sqlx::{Either, PgConnection, postgres::PgAdvisoryLock};
 use tokio::sync::OnceCell;
 use uuid::Uuid;
 
+use self::row::Row;
 use crate::{
-    delivery::{self, After, Next, Record, State},
-    email::{Email, EmailConfig, Provider, ReminderMail, SendError},
+    delivery::{self, After, Next},
+    email::{EmailConfig, Provider, SendError},
 };
-
-/// Lateness that is worth a word to the user.
-const LATE: chrono::Duration = chrono::Duration::minutes(2);
 
 /// Sends reminders; cheap to clone.
 #[derive(Clone)]
@@ -140,37 +141,38 @@ impl Sender {
         };
         let accepted = self.accepted.lock().unwrap_or_else(PoisonError::into_inner).get(&id).cloned();
         if let Some(message_id) = accepted {
-            return self.record_sent(conn, &row, provider, &message_id).await;
+            return self.record_sent(conn, &row, &message_id).await;
         }
         let repeat = match delivery::next(&row.record(), provider.has_idempotency_key(), row.now) {
             Next::Nothing => return Ok(()),
             Next::Wait(until) => return self.arm(id, row.attempts, until).await,
             Next::GiveUp if row.repeated => {
-                return self.end(conn, &row, "unknown", "no reply, and repeated once").await;
+                return record::end(conn, &row, "unknown", "no reply, and repeated once").await;
             }
-            Next::GiveUp => return self.end(conn, &row, "unknown", "the provider's memory of it has passed").await,
+            Next::GiveUp => return record::end(conn, &row, "unknown", "the provider's memory of it has passed").await,
             Next::Attempt { repeat } => repeat,
         };
-        if row.remind_at > row.now && row.version == row.reminder_version {
-            // Fired by a database whose clock was ahead of this one's.
+        if row.reminder().is_early(row.now) {
             return Err(Failure::Outage(anyhow::anyhow!("delivery {id} is not due by the clock of the database")));
         }
-        if let Some(until) = self.throttled(provider, row.now).await {
-            self.postpone(conn, &row, until, repeat, "the provider asked all of us to wait").await?;
+        if let Some(until) = throttle::until(&self.app.sidecar, provider, row.now).await {
+            record::postpone(conn, &row, until, repeat, "the provider asked all of us to wait").await?;
             return self.arm(id, row.attempts, until).await;
         }
-        let row = self.begin(conn, row, provider, repeat).await?;
+        let row = record::begin(conn, row, provider.name(), repeat).await?;
         crash("delivery-begun");
-        if let Some(reason) = row.obstacle().filter(|_| !broken("no-second-look")) {
-            return self.end(conn, &row, "skipped", reason).await;
+        if let Some(reason) = row.reminder().obstacle().filter(|_| !broken("no-second-look")) {
+            return record::end(conn, &row, "skipped", reason).await;
         }
+        let called = Instant::now();
         match Self::call(conn, provider, &row).await? {
             Ok(message_id) => {
                 crash("delivery-accepted");
                 self.accepted.lock().unwrap_or_else(PoisonError::into_inner).insert(id, message_id.clone());
-                self.record_sent(conn, &row, provider, &message_id).await
+                self.record_sent(conn, &row, &message_id).await
             }
-            Err(error) => self.record_refusal(conn, &row, provider, &error).await,
+            // What it asks us to wait counts from its answer.
+            Err(error) => self.record_refusal(conn, &row, provider, &error, row.now + called.elapsed()).await,
         }
     }
 
@@ -186,41 +188,6 @@ impl Sender {
     async fn arm(&self, id: Uuid, attempts: i32, at: DateTime<Utc>) -> Result<(), Failure> {
         let name = format!("delivery-{id}-{attempts}");
         Ok(self.app.sidecar.arm(&name, at, &json!({"delivery_id": id})).await?)
-    }
-
-    /// Commits that an attempt begins, and reads the row as it then is.
-    async fn begin(
-        &self,
-        conn: &mut PgConnection,
-        row: Row,
-        provider: &Provider,
-        repeat: bool,
-    ) -> Result<Row, Failure> {
-        let mut tx = conn.begin().await?;
-        if repeat {
-            audit::reminder(
-                &mut tx,
-                row.of(),
-                "reminder.unknown",
-                json!({"delivery_id": row.id, "channel": row.channel}),
-            )
-            .await?;
-        }
-        sqlx::query!(
-            "update notification_deliveries
-             set state = 'sending', attempts = attempts + 1, started_at = now(), at_dot = null, reason = null,
-                 repeated = repeated or $2, provider = $3, next_attempt_at = now() + interval '1 minute'
-             where id = $1",
-            row.id,
-            repeat,
-            provider.name(),
-        )
-        .execute(&mut *tx)
-        .await?;
-        let detail = json!({"delivery_id": row.id, "channel": row.channel, "attempt": row.attempts + 1});
-        audit::reminder(&mut tx, row.of(), "reminder.sending", detail).await?;
-        tx.commit().await?;
-        Row::read(conn, row.id).await?.ok_or_else(|| Failure::Fault(anyhow::anyhow!("the delivery vanished")))
     }
 
     async fn call(
@@ -247,39 +214,12 @@ impl Sender {
         Ok(provider.send(&email, before_body).await)
     }
 
-    async fn record_sent(
-        &self,
-        conn: &mut PgConnection,
-        row: &Row,
-        provider: &Provider,
-        message_id: &str,
-    ) -> Result<(), Failure> {
-        let mut tx = conn.begin().await?;
-        let first = sqlx::query!(
-            "update notification_deliveries set state = 'sent', sent_at = now(), provider_message_id = $2, reason = null
-             where id = $1 and state <> 'sent'",
-            row.id,
-            message_id,
-        )
-        .execute(&mut *tx)
-        .await?
-        .rows_affected();
-        if first == 1 {
-            let sent = ReminderSent {
-                task: row.due.task.clone(),
-                reminder_id: row.reminder_id,
-                remind_at: row.due.remind_at,
-                reminder_version: row.reminder_version,
-                channel: Channel::Email,
-                delivery_id: row.id,
-            };
-            outbox::emit(&mut tx, &sent, &row.trace).await?;
-        }
-        tx.commit().await?;
-        crash("delivery-recorded");
+    /// Also for a message that was accepted before, when the database was away.
+    async fn record_sent(&self, conn: &mut PgConnection, row: &Row, message_id: &str) -> Result<(), Failure> {
+        record::sent(conn, row, message_id).await?;
         self.accepted.lock().unwrap_or_else(PoisonError::into_inner).remove(&row.id);
         self.app.outbox.wake();
-        tracing::info!(delivery.id = %row.id, reminder.id = %row.reminder_id, provider = provider.name(), "reminder-due: delivery {} accepted", row.id);
+        tracing::info!(delivery.id = %row.id, reminder.id = %row.reminder_id, "reminder-due: delivery {} accepted", row.id);
         Ok(())
     }
 
@@ -289,220 +229,18 @@ impl Sender {
         row: &Row,
         provider: &Provider,
         error: &SendError,
+        now: DateTime<Utc>,
     ) -> Result<(), Failure> {
-        match delivery::after(&row.record(), error, row.now) {
-            After::Failed => self.end(conn, row, "failed", error.reason()).await,
-            After::Unknown => self.end(conn, row, "unknown", error.reason()).await,
+        match delivery::after(&row.record(), error, now) {
+            After::Failed => record::end(conn, row, "failed", error.reason()).await,
+            After::Unknown => record::end(conn, row, "unknown", error.reason()).await,
             After::Retry { at, repeat } => {
                 if matches!(error, SendError::Throttled { .. }) {
-                    self.throttle(provider, at, row.now).await;
+                    throttle::set(&self.app.sidecar, provider, at, now).await;
                 }
-                self.postpone(conn, row, at, repeat, error.reason()).await?;
+                record::postpone(conn, row, at, repeat, error.reason()).await?;
                 self.arm(row.id, row.attempts, at).await
             }
         }
     }
-
-    async fn postpone(
-        &self,
-        conn: &mut PgConnection,
-        row: &Row,
-        at: DateTime<Utc>,
-        repeat: bool,
-        reason: &str,
-    ) -> Result<(), Failure> {
-        let mut tx = conn.begin().await?;
-        sqlx::query!(
-            "update notification_deliveries
-             set state = 'retrying', next_attempt_at = $2, repeated = repeated or $3, reason = $4 where id = $1",
-            row.id,
-            at,
-            repeat,
-            reason,
-        )
-        .execute(&mut *tx)
-        .await?;
-        let action = if repeat { "reminder.unknown" } else { "reminder.retrying" };
-        let detail = json!({"delivery_id": row.id, "channel": row.channel, "reason": reason, "next_attempt_at": at});
-        audit::reminder(&mut tx, row.of(), action, detail).await?;
-        tx.commit().await?;
-        tracing::warn!(delivery.id = %row.id, reason, "reminder-due: delivery {} was not accepted and will be attempted again", row.id);
-        Ok(())
-    }
-
-    /// Ends a delivery that was not accepted. A reminder that ends on every channel so has failed.
-    async fn end(&self, conn: &mut PgConnection, row: &Row, state: &str, reason: &str) -> Result<(), Failure> {
-        let mut tx = conn.begin().await?;
-        sqlx::query!("update notification_deliveries set state = $2, reason = $3 where id = $1", row.id, state, reason)
-            .execute(&mut *tx)
-            .await?;
-        let detail = json!({"delivery_id": row.id, "channel": row.channel, "reason": reason});
-        audit::reminder(&mut tx, row.of(), &format!("reminder.{state}"), detail).await?;
-        sqlx::query!(
-            "update task_reminders set state = 'failed', updated_at = now()
-             where id = $1 and version = $2 and state = 'scheduled' and $3 <> 'skipped' and not exists (
-                 select from notification_deliveries
-                 where reminder_id = $1 and reminder_version = $2 and state not in ('failed', 'unknown', 'skipped'))",
-            row.reminder_id,
-            row.reminder_version,
-            state,
-        )
-        .execute(&mut *tx)
-        .await?;
-        tx.commit().await?;
-        tracing::warn!(delivery.id = %row.id, reason, "reminder-due: delivery {} ended {state}: {reason}", row.id);
-        Ok(())
-    }
-
-    /// Until when a provider wants to be left alone: kept in the state store, so that every process of ours knows. Forgetting
-    /// it costs a refused attempt, so an error is no obstacle.
-    async fn throttled(&self, provider: &Provider, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
-        if matches!(provider, Provider::Files(_)) {
-            return None;
-        }
-        let until = self.app.sidecar.state(&throttle_key(provider)).await.ok()??;
-        DateTime::parse_from_rfc3339(&until).ok().map(|until| until.to_utc()).filter(|until| *until > now)
-    }
-
-    async fn throttle(&self, provider: &Provider, until: DateTime<Utc>, now: DateTime<Utc>) {
-        let text = until.to_rfc3339_opts(SecondsFormat::Millis, true);
-        let ttl = (until - now).to_std().unwrap_or_default();
-        if let Err(error) = self.app.sidecar.save_state(&throttle_key(provider), &text, ttl).await {
-            tracing::warn!(error = %error, "reminder-due: others do not know that {} is throttled", provider.name());
-        }
-    }
-}
-
-fn throttle_key(provider: &Provider) -> String {
-    format!("throttled-{}", provider.name())
-}
-
-/// A delivery, with what it is about as that is now.
-struct Row {
-    id: Uuid,
-    reminder_id: Uuid,
-    reminder_version: i32,
-    channel: String,
-    user_id: Uuid,
-    task_id: Uuid,
-    state: String,
-    attempts: i32,
-    created_at: DateTime<Utc>,
-    at_dot: Option<DateTime<Utc>>,
-    repeated: bool,
-    next_attempt_at: DateTime<Utc>,
-    due: Json<ReminderDue>,
-    trace: Trace,
-    version: i32,
-    cancel_reason: Option<String>,
-    remind_at: DateTime<Utc>,
-    fired_at: Option<DateTime<Utc>>,
-    completed: Option<bool>,
-    due_at: Option<DateTime<Utc>>,
-    zone: Option<String>,
-    address: Option<String>,
-    now: DateTime<Utc>,
-}
-
-impl Row {
-    async fn read(conn: &mut PgConnection, id: Uuid) -> sqlx::Result<Option<Self>> {
-        let row = sqlx::query!(
-            r#"select delivery.id, reminder_id, reminder_version, channel, delivery.user_id, delivery.task_id,
-                      delivery.state, attempts, delivery.created_at, at_dot, repeated, next_attempt_at,
-                      event.data as "due: Json<ReminderDue>", event.traceparent,
-                      reminder.version, reminder.cancel_reason, reminder.remind_at, reminder.fired_at,
-                      task.completed as "completed?", task.due_at, coalesce(task.time_zone, owner.time_zone) as zone,
-                      owner.email as "address?", clock_timestamp() as "now!"
-               from notification_deliveries delivery
-               join task_reminders reminder on reminder.id = reminder_id
-               join task_events event on event.id = delivery.event_id
-               left join tasks task on task.id = delivery.task_id
-               left join users owner on owner.id = delivery.user_id
-               where delivery.id = $1"#,
-            id
-        )
-        .fetch_optional(conn)
-        .await?;
-        Ok(row.map(|row| Self {
-            id: row.id,
-            reminder_id: row.reminder_id,
-            reminder_version: row.reminder_version,
-            channel: row.channel,
-            user_id: row.user_id,
-            task_id: row.task_id,
-            state: row.state,
-            attempts: row.attempts,
-            created_at: row.created_at,
-            at_dot: row.at_dot,
-            repeated: row.repeated,
-            next_attempt_at: row.next_attempt_at,
-            due: row.due,
-            trace: Trace::from_header(row.traceparent.as_deref()),
-            version: row.version,
-            cancel_reason: row.cancel_reason,
-            remind_at: row.remind_at,
-            fired_at: row.fired_at,
-            completed: row.completed,
-            due_at: row.due_at,
-            zone: row.zone,
-            address: row.address,
-            now: row.now,
-        }))
-    }
-
-    fn record(&self) -> Record {
-        Record {
-            state: State::parse(&self.state),
-            attempts: self.attempts,
-            created_at: self.created_at,
-            at_dot: self.at_dot.is_some(),
-            repeated: self.repeated,
-            next_attempt_at: self.next_attempt_at,
-        }
-    }
-
-    fn of(&self) -> ReminderRef {
-        ReminderRef {
-            id: self.reminder_id,
-            version: self.reminder_version,
-            task_id: self.task_id,
-            user_id: self.user_id,
-        }
-    }
-
-    /// Why the message is not to be sent after all, if it is not.
-    fn obstacle(&self) -> Option<&str> {
-        match self {
-            Self { cancel_reason: Some(reason), .. } => Some(reason),
-            _ if self.version != self.reminder_version => Some("moved"),
-            Self { completed: None, .. } => Some("deleted"),
-            Self { completed: Some(true), .. } => Some("completed"),
-            Self { address: None, .. } => Some("the user is gone"),
-            _ => None,
-        }
-    }
-
-    /// The message. The same words at every attempt: a provider that knows our key refuses it with others.
-    fn email(&self) -> Result<Email, Failure> {
-        let zone = self.zone.as_deref().and_then(|name| Zone::parse(name).ok()).unwrap_or_else(Zone::utc);
-        let late = self.fired_at.map(|fired| fired - self.due.remind_at).filter(|late| *late >= LATE).map(duration);
-        ReminderMail::new(
-            &self.due.task.title,
-            self.due_at.map(|due| zone.show(due)),
-            zone.show(self.due.remind_at),
-            late,
-        )
-        .email(self.id, self.address.clone().unwrap_or_default())
-        .map_err(|error| Failure::Fault(error.into()))
-    }
-}
-
-/// "3 hours": the largest unit is enough.
-fn duration(length: chrono::Duration) -> String {
-    let (count, unit) = match length {
-        _ if length.num_days() > 0 => (length.num_days(), "day"),
-        _ if length.num_hours() > 0 => (length.num_hours(), "hour"),
-        _ => (length.num_minutes(), "minute"),
-    };
-    format!("{count} {unit}{}", if count == 1 { "" } else { "s" })
 }

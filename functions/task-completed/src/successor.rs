@@ -1,7 +1,8 @@
 //! The next occurrence of a recurring task.
 //!
-//! Made only while the task is still completed: a reopened or deleted one has no successor yet. Each number of a series is made
-//! once, whoever comes first, because `task_occurrences` keeps it.
+//! [`decide`] says which it is and what reminds of it; it goes by the row alone. Made only while the task is still completed: a
+//! reopened or deleted one has no successor yet. Each number of a series is made once, whoever comes first, because
+//! `task_occurrences` keeps it.
 
 use chrono::{DateTime, Utc};
 use shared::{
@@ -13,18 +14,86 @@ use shared::{
 };
 use uuid::Uuid;
 
+/// A recurring task whose completion was told.
+struct Done {
+    task: TaskRef,
+    series_id: Uuid,
+    occurrence: Occurrence,
+    reminders: Vec<Kept>,
+    now: DateTime<Utc>,
+}
+
+/// An occurrence of a series.
+struct Occurrence {
+    series: Series,
+    number: i32,
+    due_at: DateTime<Utc>,
+    /// While it is completed.
+    completed_at: Option<DateTime<Utc>>,
+}
+
+/// A reminder of a task as its completion left it.
+struct Kept {
+    remind_at: DateTime<Utc>,
+    before_due: Option<String>,
+    channels: Vec<String>,
+    cancel_reason: Option<String>,
+}
+
+/// The occurrence that follows.
+#[derive(Debug, PartialEq)]
+struct Successor {
+    number: i32,
+    due_at: DateTime<Utc>,
+    next_occurrence_at: Option<DateTime<Utc>>,
+    reminders: Vec<Reminder>,
+}
+
+/// A reminder of the successor.
+#[derive(Debug, PartialEq)]
+struct Reminder {
+    remind_at: DateTime<Utc>,
+    before_due: Option<String>,
+    channels: Vec<String>,
+    /// Its instant has passed already: it stays silent on this occurrence and comes again on the next.
+    past: bool,
+}
+
+/// Decides which occurrence follows, if one does, and with which reminders: those of the task, each at its distance to the due
+/// time, but those its user had cancelled.
+fn decide(done: &Occurrence, reminders: &[Kept], now: DateTime<Utc>) -> Option<Successor> {
+    let Occurrence { series, number, due_at, completed_at } = done;
+    let next = series.next(*due_at, (*completed_at)?)?;
+    let cancelled = |kept: &Kept| matches!(kept.cancel_reason.as_deref(), Some("user" | "due_removed"));
+    let reminders = reminders.iter().filter(|kept| !cancelled(kept)).map(|kept| {
+        let relative = kept.before_due.as_deref().and_then(|text| BeforeDue::parse(text).ok());
+        let remind_at = relative
+            .and_then(|before| before.resolve(next, &series.zone))
+            .unwrap_or_else(|| carry(&series.zone, *due_at, next, kept.remind_at));
+        let (before_due, channels) = (kept.before_due.clone(), kept.channels.clone());
+        Reminder { remind_at, before_due, channels, past: remind_at <= now }
+    });
+    Some(Successor {
+        number: number + 1,
+        due_at: next,
+        next_occurrence_at: series.next(next, next),
+        reminders: reminders.collect(),
+    })
+}
+
 /// Makes the successor of a completed task where there is one to make, and returns its id.
 ///
 /// # Errors
 /// When the database is away, or a row holds what no command could have written.
 pub(crate) async fn make(tx: &mut Claimed, task: &TaskRef) -> Result<Option<Uuid>, Failure> {
     let Some(done) = Done::read(tx, task.task_id).await? else { return Ok(None) };
-    let Some(due) = done.series.next(done.due_at, done.completed_at) else { return Ok(None) };
+    let Some(next) = decide(&done.occurrence, &done.reminders, done.now) else { return Ok(None) };
+    let id = Uuid::now_v7();
     let first = sqlx::query!(
         "insert into task_occurrences (series_id, occurrence, task_id) values ($1, $2, $3) on conflict do nothing",
         done.series_id,
-        done.occurrence + 1,
-        done.successor,
+        next.number,
+        id,
     )
     .execute(tx.conn())
     .await?
@@ -32,8 +101,8 @@ pub(crate) async fn make(tx: &mut Claimed, task: &TaskRef) -> Result<Option<Uuid
     if first == 0 {
         return Ok(None);
     }
-    let reminders = reminders(tx, task.task_id, &done, due).await?;
-    let next_reminder = reminders.iter().filter(|reminder| !reminder.past).map(|reminder| reminder.remind_at).min();
+    let next_reminder =
+        next.reminders.iter().filter(|reminder| !reminder.past).map(|reminder| reminder.remind_at).min();
     sqlx::query!(
         "insert into tasks (id, user_id, title, description, priority, due_at, time_zone, series_id, occurrence, version,
                             recurrence_type, recurrence_interval, recurrence_rule, recurrence_anchor, recurrence_start,
@@ -42,9 +111,9 @@ pub(crate) async fn make(tx: &mut Claimed, task: &TaskRef) -> Result<Option<Uuid
                 recurrence_type, recurrence_interval, recurrence_rule, recurrence_anchor, recurrence_start, $4, $5
          from tasks where id = $1",
         task.task_id,
-        done.successor,
-        due,
-        done.series.next(due, due),
+        id,
+        next.due_at,
+        next.next_occurrence_at,
         next_reminder,
     )
     .execute(tx.conn())
@@ -53,16 +122,16 @@ pub(crate) async fn make(tx: &mut Claimed, task: &TaskRef) -> Result<Option<Uuid
         "insert into task_tag_associations (task_id, tag_id)
          select $2, tag_id from task_tag_associations where task_id = $1",
         task.task_id,
-        done.successor,
+        id,
     )
     .execute(tx.conn())
     .await?;
-    for reminder in reminders {
+    for reminder in next.reminders {
         sqlx::query!(
             "insert into task_reminders (id, task_id, user_id, remind_at, before_due, channels, state, cancel_reason)
              values ($1, $2, $3, $4, $5, $6, $7, $8)",
             Uuid::now_v7(),
-            done.successor,
+            id,
             done.task.user_id,
             reminder.remind_at,
             reminder.before_due,
@@ -73,21 +142,10 @@ pub(crate) async fn make(tx: &mut Claimed, task: &TaskRef) -> Result<Option<Uuid
         .execute(tx.conn())
         .await?;
     }
-    let created = TaskCreated { task: TaskRef { task_id: done.successor, version: 1, ..done.task } };
+    let created = TaskCreated { task: TaskRef { task_id: id, version: 1, ..done.task } };
     tx.emit(&created).await?;
     crash("successor-made");
-    Ok(Some(done.successor))
-}
-
-/// A recurring task that is completed.
-struct Done {
-    task: TaskRef,
-    series: Series,
-    series_id: Uuid,
-    occurrence: i32,
-    due_at: DateTime<Utc>,
-    completed_at: DateTime<Utc>,
-    successor: Uuid,
+    Ok(Some(id))
 }
 
 impl Done {
@@ -95,12 +153,11 @@ impl Done {
         // `for share`: whoever reopens it meanwhile waits until the successor is there.
         let row = sqlx::query!(
             r#"select user_id, title, version as "version!", series_id as "series_id!", occurrence as "occurrence!",
-                      due_at as "due_at!", completed_at as "completed_at!", recurrence_type as "kind!",
+                      due_at as "due_at!", completed, completed_at, recurrence_type as "kind!",
                       recurrence_interval as "interval!", recurrence_rule, recurrence_anchor as "anchor!",
-                      recurrence_start as "start!", coalesce(time_zone, 'UTC') as "zone!"
+                      recurrence_start as "start!", coalesce(time_zone, 'UTC') as "zone!", clock_timestamp() as "now!"
                from tasks
-               where id = $1 and completed and recurrence_type is not null and due_at is not null
-                 and series_id is not null
+               where id = $1 and recurrence_type is not null and due_at is not null and series_id is not null
                for share"#,
             id
         )
@@ -114,43 +171,28 @@ impl Done {
         })();
         let recurrence = recurrence.map_err(Failure::Fault)?;
         let zone = Zone::parse(&row.zone).map_err(|error| Failure::Fault(error.into()))?;
+        let reminders = sqlx::query_as!(
+            Kept,
+            "select remind_at, before_due, channels, cancel_reason from task_reminders
+             where task_id = $1 order by remind_at, id",
+            id
+        )
+        .fetch_all(tx.conn())
+        .await?;
         Ok(Some(Self {
             task: TaskRef { task_id: id, user_id: row.user_id, title: row.title, version: row.version },
-            series: Series { recurrence, start: row.start, zone },
             series_id: row.series_id,
-            occurrence: row.occurrence,
-            due_at: row.due_at,
-            completed_at: row.completed_at,
-            successor: Uuid::now_v7(),
+            occurrence: Occurrence {
+                series: Series { recurrence, start: row.start, zone },
+                number: row.occurrence,
+                due_at: row.due_at,
+                completed_at: row.completed_at.filter(|_| row.completed),
+            },
+            reminders,
+            now: row.now,
         }))
     }
 }
 
-struct Reminder {
-    remind_at: DateTime<Utc>,
-    before_due: Option<String>,
-    channels: Vec<String>,
-    past: bool,
-}
-
-/// The reminders of the successor: those of the task, each at its distance to the due time, but those its user had cancelled.
-/// One whose instant has passed already stays silent on this occurrence and comes again on the next.
-async fn reminders(tx: &mut Claimed, task: Uuid, done: &Done, due: DateTime<Utc>) -> Result<Vec<Reminder>, Failure> {
-    let rows = sqlx::query!(
-        r#"select remind_at, before_due, channels, clock_timestamp() as "now!" from task_reminders
-           where task_id = $1 and cancel_reason is distinct from 'user' and cancel_reason is distinct from 'due_removed'
-           order by remind_at, id"#,
-        task
-    )
-    .fetch_all(tx.conn())
-    .await?;
-    let zone = &done.series.zone;
-    let moved = rows.into_iter().map(|row| {
-        let relative = row.before_due.as_deref().and_then(|text| BeforeDue::parse(text).ok());
-        let remind_at = relative
-            .and_then(|before| before.resolve(due, zone))
-            .unwrap_or_else(|| carry(zone, done.due_at, due, row.remind_at));
-        Reminder { remind_at, before_due: row.before_due, channels: row.channels, past: remind_at <= row.now }
-    });
-    Ok(moved.collect())
-}
+#[cfg(test)]
+mod tests;

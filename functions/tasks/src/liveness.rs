@@ -215,3 +215,5 @@ pub(crate) async fn add(conn: &mut PgConnection, task: &Task, rows: &[Row]) -> s
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod world;

@@ -237,3 +237,30 @@ fn the_end_says_whether_anybody_knows() {
     let repeated = Record { repeated: true, ..last };
     assert_eq!(after(&repeated, &SendError::Unknown { reason: reason() }, world.now), After::Unknown);
 }
+
+#[test]
+fn one_that_only_ever_waited_its_turn_is_attempted_however_late() {
+    let world = World::new(true);
+    let late = world.now + WINDOW * 2;
+    let waited = Record { state: State::Retrying, ..world.record };
+    assert_eq!(next(&waited, true, late), Next::Attempt { repeat: false });
+    assert_eq!(next(&Record { attempts: 1, ..waited }, true, late), Next::GiveUp);
+}
+
+#[test]
+fn what_ended_a_reminder_is_told_by_its_first_reason() {
+    let fine = Reminder {
+        of_version: 3,
+        version: 3,
+        cancel_reason: None,
+        remind_at: World::new(true).now,
+        completed: Some(false),
+        has_address: true,
+    };
+    assert_eq!(fine.obstacle(), None);
+    assert_eq!(Reminder { cancel_reason: Some("user"), version: 4, completed: None, ..fine }.obstacle(), Some("user"));
+    assert_eq!(Reminder { version: 4, completed: Some(true), ..fine }.obstacle(), Some("moved"));
+    assert_eq!(Reminder { completed: None, has_address: false, ..fine }.obstacle(), Some("deleted"));
+    assert_eq!(Reminder { completed: Some(true), ..fine }.obstacle(), Some("completed"));
+    assert_eq!(Reminder { has_address: false, ..fine }.obstacle(), Some("the user is gone"));
+}

@@ -1,0 +1,117 @@
+//! What is written of a delivery, each in one transaction with its line of the story: that an attempt begins, and how it ended.
+
+use chrono::{DateTime, Utc};
+use serde_json::json;
+use shared::{
+    audit,
+    faults::crash,
+    inbox::Failure,
+    outbox,
+    schema::{Channel, ReminderSent},
+};
+use sqlx::{Connection as _, PgConnection};
+
+use super::row::Row;
+
+/// Commits that an attempt begins, and reads the row as it then is.
+pub(super) async fn begin(conn: &mut PgConnection, row: Row, provider: &str, repeat: bool) -> Result<Row, Failure> {
+    let mut tx = conn.begin().await?;
+    if repeat {
+        audit::reminder(&mut tx, row.of(), "reminder.unknown", json!({"delivery_id": row.id, "channel": row.channel}))
+            .await?;
+    }
+    sqlx::query!(
+        "update notification_deliveries
+         set state = 'sending', attempts = attempts + 1, started_at = now(), at_dot = null, reason = null,
+             repeated = repeated or $2, provider = $3, next_attempt_at = now() + interval '1 minute'
+         where id = $1",
+        row.id,
+        repeat,
+        provider,
+    )
+    .execute(&mut *tx)
+    .await?;
+    let detail = json!({"delivery_id": row.id, "channel": row.channel, "attempt": row.attempts + 1});
+    audit::reminder(&mut tx, row.of(), "reminder.sending", detail).await?;
+    tx.commit().await?;
+    Row::read(conn, row.id).await?.ok_or_else(|| Failure::Fault(anyhow::anyhow!("the delivery vanished")))
+}
+
+/// Commits that the provider accepted it, and emits `reminder.sent` the first time that is recorded.
+pub(super) async fn sent(conn: &mut PgConnection, row: &Row, message_id: &str) -> Result<(), Failure> {
+    let mut tx = conn.begin().await?;
+    let first = sqlx::query!(
+        "update notification_deliveries set state = 'sent', sent_at = now(), provider_message_id = $2, reason = null
+         where id = $1 and state <> 'sent'",
+        row.id,
+        message_id,
+    )
+    .execute(&mut *tx)
+    .await?
+    .rows_affected();
+    if first == 1 {
+        let sent = ReminderSent {
+            task: row.due.task.clone(),
+            reminder_id: row.reminder_id,
+            remind_at: row.due.remind_at,
+            reminder_version: row.reminder_version,
+            channel: Channel::Email,
+            delivery_id: row.id,
+        };
+        outbox::emit(&mut tx, &sent, &row.trace).await?;
+    }
+    tx.commit().await?;
+    crash("delivery-recorded");
+    Ok(())
+}
+
+/// Commits that the next attempt is at `at`; `repeat` where it is the one repeat of an unknown outcome.
+pub(super) async fn postpone(
+    conn: &mut PgConnection,
+    row: &Row,
+    at: DateTime<Utc>,
+    repeat: bool,
+    reason: &str,
+) -> Result<(), Failure> {
+    let mut tx = conn.begin().await?;
+    sqlx::query!(
+        "update notification_deliveries
+         set state = 'retrying', next_attempt_at = $2, repeated = repeated or $3, reason = $4 where id = $1",
+        row.id,
+        at,
+        repeat,
+        reason,
+    )
+    .execute(&mut *tx)
+    .await?;
+    let action = if repeat { "reminder.unknown" } else { "reminder.retrying" };
+    let detail = json!({"delivery_id": row.id, "channel": row.channel, "reason": reason, "next_attempt_at": at});
+    audit::reminder(&mut tx, row.of(), action, detail).await?;
+    tx.commit().await?;
+    tracing::warn!(delivery.id = %row.id, reason, "reminder-due: delivery {} was not accepted and will be attempted again", row.id);
+    Ok(())
+}
+
+/// Ends a delivery that was not accepted. A reminder that ends on every channel so has failed.
+pub(super) async fn end(conn: &mut PgConnection, row: &Row, state: &str, reason: &str) -> Result<(), Failure> {
+    let mut tx = conn.begin().await?;
+    sqlx::query!("update notification_deliveries set state = $2, reason = $3 where id = $1", row.id, state, reason)
+        .execute(&mut *tx)
+        .await?;
+    let detail = json!({"delivery_id": row.id, "channel": row.channel, "reason": reason});
+    audit::reminder(&mut tx, row.of(), &format!("reminder.{state}"), detail).await?;
+    sqlx::query!(
+        "update task_reminders set state = 'failed', updated_at = now()
+         where id = $1 and version = $2 and state = 'scheduled' and $3 <> 'skipped' and not exists (
+             select from notification_deliveries
+             where reminder_id = $1 and reminder_version = $2 and state not in ('failed', 'unknown', 'skipped'))",
+        row.reminder_id,
+        row.reminder_version,
+        state,
+    )
+    .execute(&mut *tx)
+    .await?;
+    tx.commit().await?;
+    tracing::warn!(delivery.id = %row.id, reason, "reminder-due: delivery {} ended {state}: {reason}", row.id);
+    Ok(())
+}

@@ -1,0 +1,144 @@
+//! A delivery as it is read, and the message it is.
+
+use chrono::{DateTime, Utc};
+use shared::{audit::ReminderRef, event::Trace, inbox::Failure, recurrence::Zone, schema::ReminderDue};
+use sqlx::{PgConnection, types::Json};
+use uuid::Uuid;
+
+use crate::{
+    delivery::{Record, Reminder, State},
+    email::{Email, ReminderMail},
+};
+
+/// Lateness that is worth a word to the user.
+const LATE: chrono::Duration = chrono::Duration::minutes(2);
+
+/// A delivery, with what it is about as that is now.
+pub(super) struct Row {
+    pub(super) id: Uuid,
+    pub(super) reminder_id: Uuid,
+    pub(super) reminder_version: i32,
+    pub(super) channel: String,
+    user_id: Uuid,
+    task_id: Uuid,
+    state: String,
+    pub(super) attempts: i32,
+    created_at: DateTime<Utc>,
+    at_dot: Option<DateTime<Utc>>,
+    pub(super) repeated: bool,
+    next_attempt_at: DateTime<Utc>,
+    pub(super) due: Json<ReminderDue>,
+    pub(super) trace: Trace,
+    version: i32,
+    cancel_reason: Option<String>,
+    remind_at: DateTime<Utc>,
+    fired_at: Option<DateTime<Utc>>,
+    completed: Option<bool>,
+    due_at: Option<DateTime<Utc>>,
+    zone: Option<String>,
+    address: Option<String>,
+    pub(super) now: DateTime<Utc>,
+}
+
+impl Row {
+    pub(super) async fn read(conn: &mut PgConnection, id: Uuid) -> sqlx::Result<Option<Self>> {
+        let row = sqlx::query!(
+            r#"select delivery.id, reminder_id, reminder_version, channel, delivery.user_id, delivery.task_id,
+                      delivery.state, attempts, delivery.created_at, at_dot, repeated, next_attempt_at,
+                      event.data as "due: Json<ReminderDue>", event.traceparent,
+                      reminder.version, reminder.cancel_reason, reminder.remind_at, reminder.fired_at,
+                      task.completed as "completed?", task.due_at, coalesce(task.time_zone, owner.time_zone) as zone,
+                      owner.email as "address?", clock_timestamp() as "now!"
+               from notification_deliveries delivery
+               join task_reminders reminder on reminder.id = reminder_id
+               join task_events event on event.id = delivery.event_id
+               left join tasks task on task.id = delivery.task_id
+               left join users owner on owner.id = delivery.user_id
+               where delivery.id = $1"#,
+            id
+        )
+        .fetch_optional(conn)
+        .await?;
+        Ok(row.map(|row| Self {
+            id: row.id,
+            reminder_id: row.reminder_id,
+            reminder_version: row.reminder_version,
+            channel: row.channel,
+            user_id: row.user_id,
+            task_id: row.task_id,
+            state: row.state,
+            attempts: row.attempts,
+            created_at: row.created_at,
+            at_dot: row.at_dot,
+            repeated: row.repeated,
+            next_attempt_at: row.next_attempt_at,
+            due: row.due,
+            trace: Trace::from_header(row.traceparent.as_deref()),
+            version: row.version,
+            cancel_reason: row.cancel_reason,
+            remind_at: row.remind_at,
+            fired_at: row.fired_at,
+            completed: row.completed,
+            due_at: row.due_at,
+            zone: row.zone,
+            address: row.address,
+            now: row.now,
+        }))
+    }
+
+    pub(super) fn record(&self) -> Record {
+        Record {
+            state: State::parse(&self.state),
+            attempts: self.attempts,
+            created_at: self.created_at,
+            at_dot: self.at_dot.is_some(),
+            repeated: self.repeated,
+            next_attempt_at: self.next_attempt_at,
+        }
+    }
+
+    pub(super) fn of(&self) -> ReminderRef {
+        ReminderRef {
+            id: self.reminder_id,
+            version: self.reminder_version,
+            task_id: self.task_id,
+            user_id: self.user_id,
+        }
+    }
+
+    /// The reminder as it is now, as far as the delivery goes by it.
+    pub(super) fn reminder(&self) -> Reminder<'_> {
+        Reminder {
+            of_version: self.reminder_version,
+            version: self.version,
+            cancel_reason: self.cancel_reason.as_deref(),
+            remind_at: self.remind_at,
+            completed: self.completed,
+            has_address: self.address.is_some(),
+        }
+    }
+
+    /// The message. The same words at every attempt: a provider that knows our key refuses it with others.
+    pub(super) fn email(&self) -> Result<Email, Failure> {
+        let zone = self.zone.as_deref().and_then(|name| Zone::parse(name).ok()).unwrap_or_else(Zone::utc);
+        let late = self.fired_at.map(|fired| fired - self.due.remind_at).filter(|late| *late >= LATE).map(duration);
+        ReminderMail::new(
+            &self.due.task.title,
+            self.due_at.map(|due| zone.show(due)),
+            zone.show(self.due.remind_at),
+            late,
+        )
+        .email(self.id, self.address.clone().unwrap_or_default())
+        .map_err(|error| Failure::Fault(error.into()))
+    }
+}
+
+/// "3 hours": the largest unit is enough.
+fn duration(length: chrono::Duration) -> String {
+    let (count, unit) = match length {
+        _ if length.num_days() > 0 => (length.num_days(), "day"),
+        _ if length.num_hours() > 0 => (length.num_hours(), "hour"),
+        _ => (length.num_minutes(), "minute"),
+    };
+    format!("{count} {unit}{}", if count == 1 { "" } else { "s" })
+}

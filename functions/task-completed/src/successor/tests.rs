@@ -1,0 +1,256 @@
+//! A series in a world of its own: completed early, late and months late, twice, reopened, deleted, and each event delivered at any
+//! time, any number of times, by a process that may die before or after its commit.
+
+use std::collections::BTreeSet;
+
+use chrono::TimeDelta;
+use proptest::{prelude::*, sample::select};
+use shared::recurrence::{Anchor, Kind};
+
+use super::*;
+
+#[derive(Clone, Copy, Debug)]
+enum Dies {
+    Never,
+    BeforeCommit,
+}
+
+/// A command on a task of the series, or what happens to an event; numbers choose among those there are.
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Complete(usize),
+    Reopen(usize),
+    Delete(usize),
+    /// A reminder that many minutes before the due time, relative or at an instant.
+    Remind(usize, u32, bool),
+    CancelReminder(usize, usize),
+    Deliver(usize, Dies),
+    Pass(i64),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let any = proptest::prelude::any::<usize>;
+    let dies = prop_oneof![4 => Just(Dies::Never), 1 => Just(Dies::BeforeCommit)];
+    prop_oneof![
+        6 => any().prop_map(Step::Complete),
+        2 => any().prop_map(Step::Reopen),
+        1 => any().prop_map(Step::Delete),
+        3 => (any(), 0..20_000_u32, proptest::bool::ANY).prop_map(|(task, minutes, relative)| Step::Remind(task, minutes, relative)),
+        1 => (any(), any()).prop_map(|(task, reminder)| Step::CancelReminder(task, reminder)),
+        8 => (any(), dies).prop_map(|(event, dies)| Step::Deliver(event, dies)),
+        // Mostly some hours, now and then months.
+        4 => prop_oneof![6 => 0..200_000_i64, 1 => 0..20_000_000_i64].prop_map(Step::Pass),
+    ]
+}
+
+prop_compose! {
+    fn recurrence()(
+        kind in select(vec![Kind::Daily, Kind::Weekly, Kind::Monthly, Kind::Custom]),
+        interval in 1..4_u32,
+        anchor in select(vec![Anchor::Due, Anchor::Completion]),
+    ) -> Recurrence {
+        let rule = (kind == Kind::Custom).then_some("FREQ=DAILY;BYDAY=MO,FR;UNTIL=20270601T000000Z");
+        Recurrence::new(kind, if rule.is_some() { 1 } else { interval }, rule, anchor).unwrap()
+    }
+}
+
+/// A row of `tasks` with its reminders.
+struct Task {
+    number: i32,
+    due_at: DateTime<Utc>,
+    completed_at: Option<DateTime<Utc>>,
+    reminders: Vec<Kept>,
+    deleted: bool,
+    was_completed: bool,
+}
+
+struct World {
+    now: DateTime<Utc>,
+    series: Series,
+    tasks: Vec<Task>,
+    /// `task_occurrences`.
+    made: BTreeSet<i32>,
+    /// The task of each event, and whether the event is claimed.
+    events: Vec<(usize, bool)>,
+}
+
+impl World {
+    fn new(recurrence: Recurrence, zone: &str) -> Self {
+        let start = "2027-03-20T08:00:00Z".parse().unwrap();
+        let first = Task {
+            number: 1,
+            due_at: start,
+            completed_at: None,
+            reminders: Vec::new(),
+            deleted: false,
+            was_completed: false,
+        };
+        Self {
+            now: start - TimeDelta::days(2),
+            series: Series { recurrence, start, zone: Zone::parse(zone).unwrap() },
+            tasks: vec![first],
+            made: BTreeSet::from([1]),
+            events: Vec::new(),
+        }
+    }
+
+    fn step(&mut self, step: Step) {
+        let now = self.now;
+        let tasks = self.tasks.len();
+        let which = |task: usize| task % tasks;
+        match step {
+            Step::Complete(task) => {
+                let task = which(task);
+                let row = &mut self.tasks[task];
+                if row.deleted || row.completed_at.is_some() {
+                    return;
+                }
+                row.completed_at = Some(now);
+                row.was_completed = true;
+                // As `liveness` does with those that are live.
+                let live = row.reminders.iter_mut().filter(|kept| kept.cancel_reason.is_none() && kept.remind_at > now);
+                live.for_each(|kept| kept.cancel_reason = Some("completed".to_owned()));
+                self.events.push((task, false));
+            }
+            Step::Reopen(task) => self.tasks[which(task)].completed_at = None,
+            Step::Delete(task) => self.tasks[which(task)].deleted = true,
+            Step::Remind(task, minutes, relative) => {
+                let row = &mut self.tasks[which(task)];
+                row.reminders.push(Kept {
+                    remind_at: row.due_at - TimeDelta::minutes(minutes.into()),
+                    before_due: relative.then(|| format!("PT{minutes}M")),
+                    channels: vec!["email".to_owned()],
+                    cancel_reason: None,
+                });
+            }
+            Step::CancelReminder(task, reminder) => {
+                let reminders = &mut self.tasks[which(task)].reminders;
+                if !reminders.is_empty() {
+                    let reminder = reminder % reminders.len();
+                    reminders[reminder].cancel_reason = Some("user".to_owned());
+                }
+            }
+            Step::Deliver(event, dies) if !self.events.is_empty() => self.deliver(event % self.events.len(), dies),
+            Step::Deliver(..) => {}
+            Step::Pass(seconds) => self.now += TimeDelta::seconds(seconds),
+        }
+    }
+
+    /// The transaction of the handler. It holds the task's row, so no command comes in between.
+    fn deliver(&mut self, event: usize, dies: Dies) {
+        let (task, claimed) = self.events[event];
+        if claimed || matches!(dies, Dies::BeforeCommit) {
+            return;
+        }
+        self.events[event].1 = true;
+        let row = &self.tasks[task];
+        if row.deleted {
+            return;
+        }
+        let done = self.occurrence(row);
+        if let Some(successor) = decide(&done, &row.reminders, self.now)
+            && self.made.insert(successor.number)
+        {
+            self.check(row, &successor);
+            self.make(successor);
+        }
+    }
+
+    fn occurrence(&self, row: &Task) -> Occurrence {
+        let (number, due_at, completed_at) = (row.number, row.due_at, row.completed_at);
+        Occurrence { series: self.series.clone(), number, due_at, completed_at }
+    }
+
+    fn make(&mut self, successor: Successor) {
+        let reminders = successor.reminders.into_iter().map(|reminder| Kept {
+            remind_at: reminder.remind_at,
+            before_due: reminder.before_due,
+            channels: reminder.channels,
+            cancel_reason: reminder.past.then(|| "completed".to_owned()),
+        });
+        self.tasks.push(Task {
+            number: successor.number,
+            due_at: successor.due_at,
+            completed_at: None,
+            reminders: reminders.collect(),
+            deleted: false,
+            was_completed: false,
+        });
+    }
+
+    fn check(&self, done: &Task, successor: &Successor) {
+        let completed_at = done.completed_at.expect("a successor of a task that is not completed");
+        assert_eq!(successor.number, done.number + 1);
+        assert!(successor.due_at > completed_at, "due before it could be done");
+        if self.series.recurrence.anchor() == Anchor::Due {
+            assert!(successor.due_at > done.due_at, "a series that goes back");
+            self.in_step(done.due_at.max(completed_at), successor.due_at);
+        }
+        assert!(successor.next_occurrence_at.is_none_or(|next| next > successor.due_at));
+        let carried = |kept: &&Kept| kept.cancel_reason.as_deref() != Some("user");
+        let kept: Vec<&Kept> = done.reminders.iter().filter(carried).collect();
+        assert_eq!(successor.reminders.len(), kept.len(), "a reminder too many or too few");
+        for (reminder, kept) in successor.reminders.iter().zip(kept) {
+            assert_eq!(reminder.past, reminder.remind_at <= self.now, "a reminder that fires for what has passed");
+            let distance = |due: DateTime<Utc>, at: DateTime<Utc>| due - at;
+            if self.series.zone == Zone::utc() || kept.before_due.is_some() {
+                let (was, is) = (distance(done.due_at, kept.remind_at), distance(successor.due_at, reminder.remind_at));
+                assert_eq!(was, is, "a reminder that lost its distance");
+            }
+        }
+    }
+
+    /// Counted in days where each has 24 hours: a whole number of intervals from the start, and the first such.
+    fn in_step(&self, after: DateTime<Utc>, due_at: DateTime<Utc>) {
+        let days = match self.series.recurrence.kind() {
+            Kind::Daily => 1,
+            Kind::Weekly => 7,
+            _ => return,
+        };
+        if self.series.zone == Zone::utc() {
+            let interval = TimeDelta::days(days * i64::from(self.series.recurrence.interval()));
+            assert_eq!((due_at - self.series.start).num_seconds() % interval.num_seconds(), 0, "not an occurrence");
+            assert!(due_at - after <= interval, "an occurrence left out");
+        }
+    }
+
+    /// Each event is delivered at last.
+    fn heal(&mut self) {
+        for event in 0..self.events.len() {
+            self.deliver(event, Dies::Never);
+        }
+        let numbers: Vec<i32> = self.tasks.iter().map(|task| task.number).collect();
+        let once: BTreeSet<i32> = numbers.iter().copied().collect();
+        assert_eq!((once.len(), &once), (numbers.len(), &self.made), "an occurrence made twice, or never");
+        for task in &self.tasks {
+            let followed = self.made.contains(&(task.number + 1));
+            assert!(task.was_completed || !followed, "a successor of a task that never was completed");
+            let goes_on = task.completed_at.is_some_and(|at| self.series.next(task.due_at, at).is_some());
+            assert!(task.deleted || !goes_on || followed, "a completed task without a successor");
+        }
+    }
+}
+
+fn run(recurrence: Recurrence, zone: &str, steps: &[Step]) {
+    let mut world = World::new(recurrence, zone);
+    steps.iter().for_each(|step| world.step(*step));
+    world.heal();
+}
+
+fn config() -> ProptestConfig {
+    let config = ProptestConfig::default();
+    ProptestConfig { cases: config.cases.max(512), ..config }
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    #[test]
+    fn occurrence_n_makes_occurrence_n_plus_1_once(
+        recurrence in recurrence(),
+        zone in select(vec!["UTC", "Europe/Berlin", "America/New_York"]),
+        steps in prop::collection::vec(step(), 0..80),
+    ) {
+        run(recurrence, zone, &steps);
+    }
+}
