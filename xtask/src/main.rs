@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use xtask::{bench, checks, gauntlet, up};
+use xtask::{bench, checks, cluster, gauntlet, up};
 
 /// Runs, tests and maintains Punctual on this machine.
 #[derive(Parser)]
@@ -59,6 +59,13 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Deploy to the cluster of the current kubeconfig and see there that it sleeps, wakes and loses nothing; `-- --help` tells
+    /// the options
+    ClusterTest {
+        /// `--load COMMAND`, and others
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Write .sqlx again, which lets a build check its SQL without a database
     Prepare {
         /// Only say whether it is up to date
@@ -80,6 +87,7 @@ fn main() -> ExitCode {
         Command::Test { filter } => checks::test(&filter),
         Command::Bench(arguments) => bench::bench(&arguments),
         Command::Gauntlet { arguments } => gauntlet::gauntlet(&arguments),
+        Command::ClusterTest { arguments } => cluster::cluster_test(&arguments),
         Command::Prepare { check } => checks::prepare(check),
         Command::Manifests => checks::manifests(),
         Command::ChartCheck => checks::chart(),

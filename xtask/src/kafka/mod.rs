@@ -6,6 +6,7 @@ mod admin;
 
 use std::{
     fs,
+    net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
     process::Command,
     time::Duration,
@@ -29,6 +30,8 @@ pub struct Kafka {
     pub process: Process,
     /// Where it listens on 127.0.0.1.
     pub port: u16,
+    /// What others than this machine connect to, if it listens for them.
+    pub others: Option<SocketAddr>,
 }
 
 impl Kafka {
@@ -37,15 +40,25 @@ impl Kafka {
     /// # Errors
     /// When there is neither Redpanda nor Java, or it does not start.
     pub fn launch(run: &Run, topics: &[(String, i32)]) -> anyhow::Result<Self> {
+        Self::launch_for(run, topics, None)
+    }
+
+    /// The same, that also listens on an address of this machine which others reach.
+    ///
+    /// # Errors
+    /// As those of [`Kafka::launch`].
+    pub fn launch_for(run: &Run, topics: &[(String, i32)], others: Option<IpAddr>) -> anyhow::Result<Self> {
         let port = ports::free();
+        // A port of its own: each listener tells its clients where to come back to.
+        let others = others.map(|address| SocketAddr::new(address, ports::free()));
         let data = run.dir.join("kafka");
         let _ = fs::remove_dir_all(&data);
         fs::create_dir_all(&data)?;
         let program = match tools::on_path("redpanda") {
-            Some(redpanda) => redpanda_program(redpanda, &data, port)?,
-            None => apache_program(&data, port)?,
+            Some(redpanda) => redpanda_program(redpanda, &data, port, others)?,
+            None => apache_program(&data, port, others)?,
         };
-        let kafka = Self { process: Process::spawn(run, program.ready(Ready::Tcp(port)))?, port };
+        let kafka = Self { process: Process::spawn(run, program.ready(Ready::Tcp(port)))?, port, others };
         kafka.process.wait_ready(Duration::from_secs(60))?;
         for (name, partitions) in topics {
             kafka.create_topic(name, *partitions)?;
@@ -76,10 +89,11 @@ impl Kafka {
     }
 }
 
-fn apache_program(data: &Path, port: u16) -> anyhow::Result<Program> {
+fn apache_program(data: &Path, port: u16, others: Option<SocketAddr>) -> anyhow::Result<Program> {
     let java = java()?;
     let classes = format!("{}/*", jars()?.display());
     let controller = ports::free();
+    let others = others.map(|address| format!(",OTHERS://{address}")).unwrap_or_default();
     let properties = data.join("server.properties");
     fs::write(
         &properties,
@@ -87,10 +101,10 @@ fn apache_program(data: &Path, port: u16) -> anyhow::Result<Program> {
             "process.roles=broker,controller\n\
              node.id=1\n\
              controller.quorum.bootstrap.servers=127.0.0.1:{controller}\n\
-             listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}\n\
-             advertised.listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}\n\
+             listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}{others}\n\
+             advertised.listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}{others}\n\
              controller.listener.names=CONTROLLER\n\
-             listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT\n\
+             listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,OTHERS:PLAINTEXT\n\
              log.dirs={data}/log\n\
              auto.create.topics.enable=true\n\
              num.partitions=1\n\
@@ -152,7 +166,9 @@ fn jars() -> anyhow::Result<PathBuf> {
     Ok(jars)
 }
 
-fn redpanda_program(redpanda: PathBuf, data: &Path, port: u16) -> anyhow::Result<Program> {
+fn redpanda_program(redpanda: PathBuf, data: &Path, port: u16, others: Option<SocketAddr>) -> anyhow::Result<Program> {
+    let others =
+        others.map(|at| format!(", {{ name: others, address: {}, port: {} }}", at.ip(), at.port())).unwrap_or_default();
     let (rpc, admin) = (ports::free(), ports::free());
     let config = data.join("redpanda.yaml");
     fs::write(
@@ -165,8 +181,8 @@ fn redpanda_program(redpanda: PathBuf, data: &Path, port: u16) -> anyhow::Result
             \x20 empty_seed_starts_cluster: true\n\
             \x20 seed_servers: []\n\
             \x20 rpc_server: {{ address: 127.0.0.1, port: {rpc} }}\n\
-            \x20 kafka_api: [{{ address: 127.0.0.1, port: {port} }}]\n\
-            \x20 advertised_kafka_api: [{{ address: 127.0.0.1, port: {port} }}]\n\
+            \x20 kafka_api: [{{ name: local, address: 127.0.0.1, port: {port} }}{others}]\n\
+            \x20 advertised_kafka_api: [{{ name: local, address: 127.0.0.1, port: {port} }}{others}]\n\
             \x20 admin: [{{ address: 127.0.0.1, port: {admin} }}]\n",
             data = data.display()
         ),
