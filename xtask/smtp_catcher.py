@@ -1,9 +1,10 @@
 """An SMTP server that keeps what it accepts.
 
-    smtp_catcher.py PORT MAIL_DIR CONTROL
+    smtp_catcher.py PORT MAIL_DIR CONTROL [ADDRESS]
 
-Each accepted message becomes one .eml in MAIL_DIR, written elsewhere and renamed, so that a reader never sees half of
-one. The file CONTROL, read anew for every message, says what else to do; without it every message is accepted:
+It listens on 127.0.0.1 and, where given, on ADDRESS. Each accepted message becomes one .eml in MAIL_DIR, written
+elsewhere and renamed, so that a reader never sees half of one. The file CONTROL, read anew for every message, says what
+else to do; without it every message is accepted:
 
     rcpt CODE [TIMES]    refuse the recipient with CODE (421, 450, 550 …)
     data CODE [TIMES]    refuse after the final dot
@@ -24,6 +25,7 @@ import time
 from aiosmtpd.smtp import SMTP
 
 PORT, MAIL_DIR, CONTROL = int(sys.argv[1]), sys.argv[2], sys.argv[3]
+ADDRESSES = ["127.0.0.1", *sys.argv[4:]]
 OUTSIDE = MAIL_DIR + ".new"
 COUNTER = itertools.count()
 
@@ -99,7 +101,7 @@ async def main():
     stop = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, stop.set)
     await loop.create_server(
-        lambda: SMTP(Catcher(), enable_SMTPUTF8=True, hostname="localhost", loop=loop), "127.0.0.1", PORT
+        lambda: SMTP(Catcher(), enable_SMTPUTF8=True, hostname="localhost", loop=loop), ADDRESSES, PORT
     )
     await stop.wait()
 

@@ -16,6 +16,8 @@ GATEWAY=${GATEWAY:-kourier-system/kourier-internal}
 # How long functions may take to become ready, and a reminder beyond its time.
 READY_SECONDS=${READY_SECONDS:-300}
 SMOKE_SECONDS=${SMOKE_SECONDS:-120}
+# How long an image may be out of reach before the version counts as one that will not come.
+IMAGE_SECONDS=${IMAGE_SECONDS:-60}
 : "${IMAGE_REGISTRY:?}" "${IMAGE_TAG:?}" "${SMOKE_TOKEN:?}"
 chart=$(cd "$(dirname "${BASH_SOURCE[0]}")/../../knative/chart" && pwd)
 
@@ -41,6 +43,27 @@ unready() {
             | .metadata.name'
 }
 
+# Images with this tag for which a pod waits in vain.
+unpullable() {
+    kube get pods --selector app.kubernetes.io/part-of=punctual --output json |
+        jq --raw-output --arg tag "$1" '
+            [.items[] | .status.containerStatuses[]?, .status.initContainerStatuses[]?
+                | select((.state.waiting.reason? // "") | test("^(ErrImage|ImagePull|ImageInspect|InvalidImage)"))
+                | .image | select(endswith(":" + $tag))]
+            | unique | .[]'
+}
+
+# Whether one of them has been out of reach for too long; asked again and again while something is waited for.
+image_missing_since=
+image_missing() {
+    local images
+    images=$(unpullable "$1" 2>/dev/null) || return 1
+    [[ -n $images ]] || { image_missing_since=; return 1; }
+    image_missing_since=${image_missing_since:-$SECONDS}
+    ((SECONDS - image_missing_since >= IMAGE_SECONDS)) || return 1
+    say "no such image: ${images//$'\n'/ }"
+}
+
 # Waits until every function is ready, and every daprd.
 settled() {
     local waiting deadline=$((SECONDS + READY_SECONDS))
@@ -49,6 +72,7 @@ settled() {
             say "not ready: ${waiting//$'\n'/ }"
             return 1
         fi
+        [[ -z ${1:-} ]] || ! image_missing "$1" || return 1
         sleep 2
     done
     # Not Knative's own: the one of a revision that never started stays, and never will.
@@ -119,12 +143,27 @@ connect() {
     return 1
 }
 forward=
-trap '[[ -z $forward ]] || kill "$forward" 2>/dev/null || true' EXIT
+helm=
+trap '[[ -z $forward ]] || kill "$forward" 2>/dev/null || true; [[ -z $helm ]] || kill "$helm" 2>/dev/null || true' EXIT
+
+# Helm, ended before its timeout when it waits for an image that does not come.
+upgrade() {
+    helm upgrade --install "$RELEASE" "$chart" --namespace "$NAMESPACE" --create-namespace --wait --timeout "$TIMEOUT" \
+        --history-max 20 --set-string "image.registry=$IMAGE_REGISTRY,image.tag=$IMAGE_TAG" "$@" >&2 &
+    helm=$!
+    while kill -0 "$helm" 2>/dev/null; do
+        if image_missing "$IMAGE_TAG"; then
+            kill "$helm" # it notes that this revision failed
+            wait "$helm" || true
+            return 1
+        fi
+        sleep 1
+    done
+    wait "$helm"
+}
 
 deploy() {
-    helm upgrade --install "$RELEASE" "$chart" --namespace "$NAMESPACE" --create-namespace --wait --timeout "$TIMEOUT" \
-        --history-max 20 --set-string "image.registry=$IMAGE_REGISTRY,image.tag=$IMAGE_TAG" "$@" >&2 &&
-        settled "$IMAGE_TAG" && connect && healthy && reminded
+    upgrade "$@" && settled "$IMAGE_TAG" && connect && healthy && reminded
 }
 
 previous=$(deployed)

@@ -23,6 +23,11 @@ upgrade)
     tag=${tag%% *}
     next=$(($(wc -l <"$releases") + 1))
     [[ $tag != bad-migration ]] || { echo "$next failed $tag" >>"$releases"; exit 1; }
+    if [[ $tag == bad-image ]]; then # Helm waits, and is told to end before it thinks that all is well
+        echo "$tag" >"$STATE"
+        trap 'echo "$next failed $tag" >>"$releases"; exit 1' TERM
+        for _ in {1..80}; do sleep 0.1; done
+    fi
     sed -i 's/deployed/superseded/' "$releases"
     echo "$next deployed $tag" >>"$releases"
     echo "$tag" >"$STATE" ;;
@@ -35,6 +40,10 @@ echo "kubectl $*" >>"$STATE.calls"
 tag=$(cat "$STATE")
 case $* in
 *port-forward*) echo "Forwarding from 127.0.0.1:1 -> 8081"; exec sleep 60 ;;
+*"get pods"*)
+    [[ $tag != bad-image ]] || reason=ImagePullBackOff
+    jq --null-input --arg image "registry/migrate:$tag" --arg reason "${reason:-}" '{items: [{status: {containerStatuses:
+        [{image: $image, state: {waiting: {reason: $reason}}}]}}]}' ;;
 *"--output name") printf 'service.serving.knative.dev/%s\n' tasks reminder-due ;;
 *"--output json")
     ready=True created=1
@@ -69,7 +78,7 @@ expect() {
         echo "1 deployed $before" >"$STATE.releases"
         echo "$before" >"$STATE"
     fi
-    IMAGE_REGISTRY=registry IMAGE_TAG=$tag SMOKE_TOKEN=token READY_SECONDS=1 SMOKE_SECONDS=-9 ./deploy.sh >"$fake/log" 2>&1 || found=$?
+    IMAGE_REGISTRY=registry IMAGE_TAG=$tag SMOKE_TOKEN=token READY_SECONDS=1 SMOKE_SECONDS=-9 IMAGE_SECONDS=1 ./deploy.sh >"$fake/log" 2>&1 || found=$?
     if [[ $found != "$status" || $(cat "$STATE") != "$after" ]]; then
         printf '%s over %s: ended with %s and %s runs; expected %s and %s\n' "$tag" "$before" "$found" "$(cat "$STATE")" "$status" "$after"
         cat "$fake/log"
@@ -81,6 +90,7 @@ expect() {
 expect nothing good 0 good
 expect old good 0 good
 expect old bad-migration 1 old
+expect old bad-image 1 old
 expect old bad-start 1 old
 expect old bad-health 1 old
 expect old bad-reminder 1 old

@@ -7,6 +7,7 @@
 pub mod bench;
 pub mod chart;
 pub mod checks;
+pub mod cluster;
 pub mod dapr;
 pub mod gauntlet;
 pub mod http;

@@ -4,6 +4,7 @@
 use std::{
     collections::BTreeSet,
     fs,
+    net::IpAddr,
     path::{Path, PathBuf},
 };
 
@@ -33,6 +34,14 @@ impl Catcher {
     /// # Errors
     /// When it cannot be installed or started.
     pub fn launch(run: &Run, mail_dir: &Path) -> anyhow::Result<Self> {
+        Self::launch_for(run, mail_dir, None)
+    }
+
+    /// The same, that also listens on an address of this machine which others reach.
+    ///
+    /// # Errors
+    /// As those of [`Catcher::launch`].
+    pub fn launch_for(run: &Run, mail_dir: &Path, others: Option<IpAddr>) -> anyhow::Result<Self> {
         let python = python()?;
         let port = ports::free();
         let control = run.dir.join("smtp-control");
@@ -40,6 +49,7 @@ impl Catcher {
         let program = Program::new("smtp", python)
             .args([root().join("xtask/smtp_catcher.py").display().to_string(), port.to_string()])
             .args([mail_dir.display().to_string(), control.display().to_string()])
+            .args(others.map(|address| address.to_string()))
             .ready(Ready::Tcp(port));
         Ok(Self { process: Process::spawn(run, program)?, port, control })
     }

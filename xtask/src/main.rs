@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use xtask::{bench, checks, gauntlet, schemathesis, up};
+use xtask::{bench, checks, cluster, gauntlet, schemathesis, up};
 
 /// Runs, tests and maintains Punctual on this machine.
 #[derive(Parser)]
@@ -61,6 +61,13 @@ enum Command {
     },
     /// Hold the answers of a real `tasks` against the OpenAPI document
     Schemathesis(schemathesis::Arguments),
+    /// Deploy to the cluster of the current kubeconfig and see there that it sleeps, wakes and loses nothing; `-- --help` tells
+    /// the options
+    ClusterTest {
+        /// `--load COMMAND`, and others
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Write .sqlx again, which lets a build check its SQL without a database
     Prepare {
         /// Only say whether it is up to date
@@ -83,6 +90,7 @@ fn main() -> ExitCode {
         Command::Bench(arguments) => bench::bench(&arguments),
         Command::Gauntlet { arguments } => gauntlet::gauntlet(&arguments),
         Command::Schemathesis(arguments) => schemathesis::schemathesis(&arguments),
+        Command::ClusterTest { arguments } => cluster::cluster_test(&arguments),
         Command::Prepare { check } => checks::prepare(check),
         Command::Manifests => checks::manifests(),
         Command::ChartCheck => checks::chart(),

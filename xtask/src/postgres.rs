@@ -5,6 +5,7 @@
 
 use std::{
     fs,
+    net::IpAddr,
     os::unix::fs::{PermissionsExt as _, chown},
     os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
@@ -22,7 +23,9 @@ use crate::{
     tools,
 };
 
-/// A running server; trusts every connection from this machine.
+const ACCESS: &str = "host all all 127.0.0.1/32 trust\nhost all all all scram-sha-256\n";
+
+/// A running server; trusts every connection from this machine, and asks others for a password.
 #[derive(Debug)]
 pub struct Postgres {
     /// Its process. After a `kill9` start it by [`Postgres::start`].
@@ -38,6 +41,14 @@ impl Postgres {
     /// # Errors
     /// When there are no binaries and none can be installed, or it does not start.
     pub fn launch(run: &Run) -> anyhow::Result<Self> {
+        Self::launch_for(run, None)
+    }
+
+    /// The same, that also listens on an address of this machine which others reach.
+    ///
+    /// # Errors
+    /// As those of [`Postgres::launch`].
+    pub fn launch_for(run: &Run, others: Option<IpAddr>) -> anyhow::Result<Self> {
         let bin = binaries()?;
         let port = ports::free();
         let user = tools::is_root().then(unprivileged).transpose()?;
@@ -45,9 +56,14 @@ impl Postgres {
         if !data.join("PG_VERSION").exists() {
             init(&bin, &data, user)?;
         }
+        if others.is_some() {
+            fs::write(data.join("pg_hba.conf"), ACCESS)?;
+        }
+        let listen = others.map(|address| format!(",{address}")).unwrap_or_default();
         let mut program = Program::new("postgres", bin.join("postgres"))
             .args(["-D".into(), data.display().to_string(), "-p".into(), port.to_string()])
-            .args(["-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories="])
+            .args(["-c".to_owned(), format!("listen_addresses=127.0.0.1{listen}")])
+            .args(["-c", "unix_socket_directories="])
             .args(["-c", "max_connections=500", "-c", "fsync=on", "-c", "timezone=UTC", "-c", "log_timezone=UTC"])
             .ready(Ready::Tcp(port));
         program.user = user;

@@ -3,17 +3,24 @@
 use std::{
     fs,
     io::{BufRead as _, BufReader, Write as _},
-    net::TcpStream,
+    net::{IpAddr, TcpStream},
     os::unix::fs::PermissionsExt as _,
     path::PathBuf,
     thread,
     time::{Duration, Instant},
 };
 
+use rskafka::{
+    client::{
+        ClientBuilder,
+        partition::{Compression, UnknownTopicHandling},
+    },
+    record::Record,
+};
 use xtask::{
     dapr::{self, Application, Plane, Scheduler, Sidecar, SidecarPorts},
     dev, http,
-    kafka::Kafka,
+    kafka::{Doors, Kafka},
     mail::{self, Catcher},
     ports,
     postgres::{self, Postgres},
@@ -142,6 +149,38 @@ fn kafka_has_its_topics_and_one_can_be_deleted() {
     kafka.process.wait_ready(Duration::from_secs(60)).unwrap();
     kafka.create_topic("after-the-restart", 1).unwrap();
     becomes(3);
+}
+
+/// As pods of a cluster reach them; another address of the loopback stands for one of this machine's.
+#[test]
+fn what_listens_for_others_listens_on_their_address_and_sends_them_back_there() {
+    let run = run("others");
+    let others = IpAddr::from([127, 0, 0, 2]);
+    postgres::wipe(&run.dir).unwrap();
+    let postgres = Postgres::launch_for(&run, Some(others)).unwrap();
+    let catcher = Catcher::launch_for(&run, &run.dir.join("mail"), Some(others)).unwrap();
+    catcher.process.wait_ready(Duration::from_secs(10)).unwrap();
+    for port in [postgres.port, catcher.port] {
+        TcpStream::connect((others, port)).unwrap();
+    }
+    let how = postgres.sql("postgres", "select auth_method from pg_hba_file_rules where address = 'all'").unwrap();
+    assert_eq!(how.trim(), "scram-sha-256");
+
+    let kafka =
+        Kafka::launch_with(&run, &[("task-events".into(), 1)], Doors { others: Some(others), ..Doors::default() })
+            .unwrap();
+    let at = kafka.others.unwrap();
+    assert_eq!(at.ip(), others);
+    tokio::runtime::Runtime::new().unwrap().block_on(async {
+        let client = ClientBuilder::new(vec![at.to_string()]).build().await.unwrap();
+        let topic = client.partition_client("task-events", 0, UnknownTopicHandling::Retry).await.unwrap();
+        // The leader is where the broker says that it is.
+        let record =
+            Record { key: None, value: Some(b"x".to_vec()), headers: [].into(), timestamp: chrono::Utc::now() };
+        topic.produce(vec![record], Compression::NoCompression).await.unwrap();
+    });
+    drop((postgres, catcher, kafka));
+    postgres::wipe(&run.dir).unwrap();
 }
 
 #[test]

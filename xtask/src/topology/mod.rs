@@ -311,7 +311,8 @@ fn database(run: &Run, bin_dir: &Path) -> anyhow::Result<Postgres> {
 }
 
 /// The topics with their partitions, and a dead-letter topic per function.
-fn topics() -> Vec<(String, i32)> {
+#[must_use]
+pub fn topics() -> Vec<(String, i32)> {
     let mut topics = vec![("task-events".to_owned(), 6), ("reminders".to_owned(), 12), ("task-updates".to_owned(), 6)];
     for (function, topic) in FUNCTIONS {
         topics.extend(topic.map(|topic| (format!("{topic}.dlq.{function}"), 1)));
