@@ -6,8 +6,8 @@
 //! twice without harm: a row is marked after the broker's acknowledgement, so the worst is the same event (same id) again,
 //! which the inbox absorbs.
 //!
-//! Each shard of tasks has a lock that one relay holds while it publishes, and a call to daprd carries at most one
-//! event of a task, the next after its acknowledgement: Dapr's Kafka producer keeps up to five requests in flight, so two
+//! Each shard of tasks has a lock that one relay holds while it publishes; a relay takes those that are free and have something
+//! to publish. A call to daprd carries at most one event of a task, the next after its acknowledgement: Dapr's Kafka producer keeps up to five requests in flight, so two
 //! events of one key in flight could change places. Order on the topic is best effort; nothing correct rests on it.
 //!
 //! A published event is not yet a handled one: `upkeep --repair` unpublishes what its function never claimed.
@@ -28,8 +28,12 @@ use crate::{
 
 /// The class of the relay's advisory locks; the other half of the key is the shard.
 const RELAY_LOCK: i32 = 0x6f75_7462; // "outb"
-/// Tasks whose next event goes out in one call.
+/// The oldest events that are looked at for one call; of each task the first goes out.
 const BATCH: i64 = 200;
+/// A pass that published this many is in the middle of a burst: the next waits for [`GATHER`], because fewer and larger calls
+/// are what lets everybody else get on.
+const BURST: usize = 20;
+const GATHER: Duration = Duration::from_millis(50);
 
 /// Writes an event into the outbox, in the transaction of the change it tells of. Call [`Outbox::wake`] after the commit.
 ///
@@ -112,12 +116,14 @@ pub struct Outbox {
     woken: Arc<Notify>,
 }
 
-/// What a pass over the outbox left behind.
-#[derive(Debug, PartialEq, Eq)]
-enum Left {
-    Nothing,
+/// What a pass over the outbox did, and left behind.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Pass {
+    published: usize,
+    /// There was more than goes out in one call.
+    more: bool,
     /// Rows of a shard that another relay is publishing; it may have looked before ours were committed.
-    Others,
+    left: bool,
 }
 
 impl Outbox {
@@ -136,14 +142,15 @@ impl Outbox {
         let mut pause = Duration::ZERO;
         loop {
             pause = match self.pass().await {
-                Ok(Left::Nothing) => {
+                Ok(Pass { more: true, .. }) => Duration::ZERO,
+                Ok(Pass { left: true, .. }) => (pause * 2).clamp(Duration::from_millis(25), Duration::from_millis(200)),
+                Ok(Pass { published, .. }) => {
                     self.woken.notified().await;
-                    Duration::ZERO
+                    if published < BURST { Duration::ZERO } else { GATHER }
                 }
-                Ok(Left::Others) => Duration::from_millis(25),
                 Err(error) => {
                     tracing::warn!(error = format!("{error:#}"), "outbox: publishing failed, will try again");
-                    (pause * 2).clamp(Duration::from_millis(200), Duration::from_secs(5))
+                    (pause * 2).clamp(Duration::from_millis(200), Duration::from_secs(1))
                 }
             };
             tokio::time::sleep(pause).await;
@@ -159,8 +166,9 @@ impl Outbox {
             let mut again = true;
             loop {
                 match self.pass().await {
-                    Ok(Left::Nothing) => return Ok(()),
-                    Ok(Left::Others) => {}
+                    Ok(Pass { more: true, .. }) => continue,
+                    Ok(Pass { left: false, .. }) => return Ok(()),
+                    Ok(_) => {}
                     // A connection to daprd that was lost while this process was frozen fails one call; the next makes another.
                     Err(_) if again => again = false,
                     Err(error) => return Err(error),
@@ -171,83 +179,86 @@ impl Outbox {
         .await?
     }
 
-    async fn pass(&self) -> anyhow::Result<Left> {
+    async fn pass(&self) -> anyhow::Result<Pass> {
         if broken("relay-after-the-last") {
             faults::forget_what_came_late(&self.db).await?;
         }
-        let shards = sqlx::query_scalar!(
-            r#"select distinct shard as "shard!" from task_events where published_at is null and type = any($1)"#,
+        let mut tx = self.db.begin().await?;
+        let shards = sqlx::query!(
+            r#"select shard as "shard!", pg_try_advisory_xact_lock($1, shard) as "ours!"
+               from (select distinct shard from task_events where published_at is null and type = any($2)) as waiting"#,
+            RELAY_LOCK,
             &known() as _
         )
-        .fetch_all(&self.db)
+        .fetch_all(&mut *tx)
         .await?;
-        let mut left = Left::Nothing;
-        let mut failed = Ok(());
-        for shard in shards {
-            let mut tx = self.db.begin().await?;
-            let ours = sqlx::query_scalar!(
-                r#"select pg_try_advisory_xact_lock($1, $2) as "ours!""#,
-                RELAY_LOCK,
-                i32::from(shard)
-            )
-            .fetch_one(&mut *tx)
-            .await?;
-            let done = if ours {
-                self.publish_shard(&mut tx, shard).await
-            } else {
-                left = Left::Others;
-                Ok(())
-            };
-            // Also after a failure: what the broker acknowledged before it stays marked, and the other shards have their turn.
-            tx.commit().await?;
-            failed = failed.and(done);
-        }
-        failed.map(|()| left)
+        let (ours, others): (Vec<_>, Vec<_>) = shards.into_iter().partition(|shard| shard.ours);
+        let ours: Vec<i16> = ours.into_iter().map(|shard| shard.shard).collect();
+        let mut pass = Pass { left: !others.is_empty(), ..Pass::default() };
+        let done = if ours.is_empty() { Ok(()) } else { self.publish(&mut tx, &ours, &mut pass).await };
+        // After each call, so that a process which dies repeats no more than one; also after a failure, so that what the broker
+        // acknowledged before it stays marked.
+        tx.commit().await?;
+        done.map(|()| pass)
     }
 
-    async fn publish_shard(&self, conn: &mut PgConnection, shard: i16) -> anyhow::Result<()> {
-        loop {
-            let rows = sqlx::query_as!(
-                Unpublished,
-                "select distinct on (task_id) id, type as kind, task_id, sequence, data, traceparent, occurred_at
-                 from task_events where published_at is null and shard = $1 and type = any($2)
-                 order by task_id, id limit $3",
-                shard,
-                &known() as _,
-                BATCH
-            )
-            .fetch_all(&mut *conn)
-            .await?;
-            if rows.is_empty() {
-                return Ok(());
+    /// Publishes the oldest that waits in shards whose locks this transaction has.
+    async fn publish(&self, conn: &mut PgConnection, shards: &[i16], pass: &mut Pass) -> anyhow::Result<()> {
+        let rows = sqlx::query!(
+            r#"select distinct on (task_id) id as "id!", type as "kind!", task_id as "task_id!", sequence as "sequence!",
+                      data as "data!", traceparent, occurred_at as "occurred_at!", count(*) over () as "looked_at!"
+               from (
+                   select * from task_events
+                   where published_at is null and shard = any($1) and type = any($2) order by id limit $3
+               ) as oldest
+               order by task_id, id"#,
+            shards,
+            &known() as _,
+            BATCH
+        )
+        .fetch_all(&mut *conn)
+        .await?;
+        let looked_at = rows.first().map_or(0, |row| row.looked_at);
+        pass.more = looked_at == BATCH || usize::try_from(looked_at)? > rows.len();
+        let rows: Vec<Unpublished> = rows
+            .into_iter()
+            .map(|row| Unpublished {
+                id: row.id,
+                kind: row.kind,
+                task_id: row.task_id,
+                sequence: row.sequence,
+                data: row.data,
+                traceparent: row.traceparent,
+                occurred_at: row.occurred_at,
+            })
+            .collect();
+        let mut refused = None;
+        // A reminder that is due comes before what only tells of something done.
+        for topic in ["reminders", "task-events", "task-updates"] {
+            let batch: Vec<Publication> = rows
+                .iter()
+                .filter(|row| EventType::parse(&row.kind).is_some_and(|kind| kind.topic() == topic))
+                .map(|row| Ok(Publication { id: row.id, key: row.task_id.to_string(), event: event::to_json(row)? }))
+                .collect::<anyhow::Result<_>>()?;
+            if batch.is_empty() {
+                continue;
             }
-            let mut refused = None;
-            for topic in ["task-events", "reminders", "task-updates"] {
-                let batch: Vec<Publication> = rows
-                    .iter()
-                    .filter(|row| EventType::parse(&row.kind).is_some_and(|kind| kind.topic() == topic))
-                    .map(|row| {
-                        Ok(Publication { id: row.id, key: row.task_id.to_string(), event: event::to_json(row)? })
-                    })
-                    .collect::<anyhow::Result<_>>()?;
-                if batch.is_empty() {
-                    continue;
-                }
-                crash("outbox-before-publish");
-                if broken("mark-before-the-ack") {
-                    faults::mark_published(conn, batch.iter().map(|event| event.id).collect()).await?;
-                }
-                let published = self.sidecar.publish(topic, batch).await?;
-                crash("outbox-published");
-                sqlx::query!("update task_events set published_at = now() where id = any($1)", &published.ids)
-                    .execute(&mut *conn)
-                    .await?;
-                crash("outbox-marked");
-                refused = refused.or(published.refused);
+            crash("outbox-before-publish");
+            if broken("mark-before-the-ack") {
+                faults::mark_published(conn, batch.iter().map(|event| event.id).collect()).await?;
             }
-            if let Some(reason) = refused {
-                anyhow::bail!("the broker refused a part: {reason}");
-            }
+            let acknowledged = self.sidecar.publish(topic, batch).await?;
+            crash("outbox-published");
+            sqlx::query!("update task_events set published_at = now() where id = any($1)", &acknowledged.ids)
+                .execute(&mut *conn)
+                .await?;
+            crash("outbox-marked");
+            pass.published += acknowledged.ids.len();
+            refused = refused.or(acknowledged.refused);
+        }
+        match refused {
+            Some(reason) => anyhow::bail!("the broker refused a part: {reason}"),
+            None => Ok(()),
         }
     }
 }

@@ -10,6 +10,7 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
 };
 
 use chrono::{DateTime, SecondsFormat, Utc};
@@ -24,7 +25,9 @@ use shared::{
     recurrence::Zone,
     schema::{Channel, ReminderDue, ReminderSent},
 };
-use sqlx::{Connection as _, Either, PgConnection, postgres::PgAdvisoryLock, types::Json};
+use sqlx::{
+    Connection as _, Either, PgConnection, Postgres, pool::PoolConnection, postgres::PgAdvisoryLock, types::Json,
+};
 use tokio::sync::OnceCell;
 use uuid::Uuid;
 
@@ -35,6 +38,8 @@ use crate::{
 
 /// Lateness that is worth a word to the user.
 const LATE: chrono::Duration = chrono::Duration::minutes(2);
+/// How old what we know of a provider's wish may be.
+const ASK_EVERY: Duration = Duration::from_secs(1);
 
 /// Sends reminders; cheap to clone.
 #[derive(Clone)]
@@ -46,13 +51,21 @@ pub struct Sender {
     /// Accepted by the provider, not yet recorded because the database went away in between. While this process lives, an
     /// outage of the database repeats no message.
     accepted: Arc<Mutex<HashMap<Uuid, String>>>,
+    throttled: Arc<tokio::sync::Mutex<Throttled>>,
+}
+
+/// What this process knows of a provider's wish to be left alone.
+#[derive(Default)]
+struct Throttled {
+    asked: Option<Instant>,
+    until: Option<DateTime<Utc>>,
 }
 
 impl Sender {
     /// Connects to nothing: the provider and its secret are looked up at the first message.
     #[must_use]
     pub fn new(app: App, config: EmailConfig) -> Self {
-        Self { app, config: Arc::new(config), provider: Arc::default(), accepted: Arc::default() }
+        Self { app, config: Arc::new(config), provider: Arc::default(), accepted: Arc::default(), throttled: Arc::default() }
     }
 
     /// Makes the deliveries of a reminder that is due, and the first attempt of each.
@@ -61,6 +74,7 @@ impl Sender {
     /// When the database, the scheduler or the secret store is away, or another process is at it; then the event comes again.
     pub async fn send(&self, event: &Event<ReminderDue>) -> Result<(), Failure> {
         let due = &event.data;
+        let mut conn = self.app.db.acquire().await?;
         let deliveries = sqlx::query_scalar!(
             r#"with made as (
                    insert into notification_deliveries
@@ -78,20 +92,20 @@ impl Sender {
             due.reminder_version,
             event.id,
         )
-        .fetch_all(&self.app.db)
+        .fetch_all(&mut *conn)
         .await?;
         if deliveries.is_empty() {
-            self.nothing_to_send(event).await?;
+            self.nothing_to_send(&mut conn, event).await?;
         }
         for id in deliveries {
-            self.attempt(id).await?;
+            conn = self.attempt_on(conn, id).await?;
         }
         Ok(())
     }
 
     /// Says why an event makes no delivery: the version has passed, or the event is none of ours (a database that was restored does
     /// not know it, and fires the reminder again itself).
-    async fn nothing_to_send(&self, event: &Event<ReminderDue>) -> Result<(), Failure> {
+    async fn nothing_to_send(&self, conn: &mut PgConnection, event: &Event<ReminderDue>) -> Result<(), Failure> {
         let due = &event.data;
         let row = sqlx::query!(
             r#"select exists (select from task_events where id = $1) as "known!",
@@ -99,7 +113,7 @@ impl Sender {
             event.id,
             due.reminder_id,
         )
-        .fetch_one(&self.app.db)
+        .fetch_one(&mut *conn)
         .await?;
         if !row.known {
             return Err(Failure::Reject("the outbox does not have it".to_owned()));
@@ -110,9 +124,8 @@ impl Sender {
             task_id: due.task.task_id,
             user_id: due.task.user_id,
         };
-        let mut conn = self.app.db.acquire().await?;
         let detail = json!({"reason": row.cancelled.as_deref().unwrap_or("moved")});
-        Ok(audit::reminder(&mut conn, of, "reminder.skipped", detail).await?)
+        Ok(audit::reminder(conn, of, "reminder.skipped", detail).await?)
     }
 
     /// Makes the next attempt of a delivery where one is to be made now; else has it made when it is time.
@@ -120,17 +133,31 @@ impl Sender {
     /// # Errors
     /// As [`Sender::send`].
     pub async fn attempt(&self, id: Uuid) -> Result<(), Failure> {
+        let conn = self.app.db.acquire().await?;
+        self.attempt_on(conn, id).await.map(drop)
+    }
+
+    /// Makes it on a connection, which it gives back: what is done with few round trips is what a burst waits for.
+    async fn attempt_on(
+        &self,
+        conn: PoolConnection<Postgres>,
+        id: Uuid,
+    ) -> Result<PoolConnection<Postgres>, Failure> {
         let provider = self.provider.get_or_try_init(|| self.provider()).await?;
         let lock = PgAdvisoryLock::new(format!("delivery {id}"));
-        let Either::Left(mut lease) = lock.try_acquire(self.app.db.acquire().await?).await? else {
+        let Either::Left(mut lease) = lock.try_acquire(conn).await? else {
             return Err(Failure::Outage(anyhow::anyhow!("another process is at delivery {id}")));
         };
         let done = self.attempt_locked(id, provider, lease.as_mut()).await;
-        // A connection that cannot say so is closed, and the lock goes with it.
-        if let Err(error) = lease.release_now().await {
-            tracing::debug!(error = %error, "the lock of a delivery ended with its connection");
+        match lease.release_now().await {
+            Ok(conn) => done.map(|()| conn),
+            // A connection that cannot say so is closed, and the lock goes with it.
+            Err(error) => {
+                tracing::debug!(error = %error, "the lock of a delivery ended with its connection");
+                done?;
+                Ok(self.app.db.acquire().await?)
+            }
         }
-        done
     }
 
     async fn attempt_locked(&self, id: Uuid, provider: &Provider, conn: &mut PgConnection) -> Result<(), Failure> {
@@ -188,7 +215,7 @@ impl Sender {
         Ok(self.app.sidecar.arm(&name, at, &json!({"delivery_id": id})).await?)
     }
 
-    /// Commits that an attempt begins, and reads the row as it then is.
+    /// Commits that an attempt begins, and then reads the row as it is: whatever was acknowledged before is seen.
     async fn begin(
         &self,
         conn: &mut PgConnection,
@@ -196,30 +223,35 @@ impl Sender {
         provider: &Provider,
         repeat: bool,
     ) -> Result<Row, Failure> {
-        let mut tx = conn.begin().await?;
-        if repeat {
-            audit::reminder(
-                &mut tx,
-                row.of(),
-                "reminder.unknown",
-                json!({"delivery_id": row.id, "channel": row.channel}),
-            )
-            .await?;
-        }
+        let detail = json!({"delivery_id": row.id, "channel": row.channel});
+        let mut steps = vec![("reminder.unknown", detail.clone())];
+        steps.truncate(usize::from(repeat));
+        let mut sending = detail;
+        sending["attempt"] = json!(row.attempts + 1);
+        steps.push(("reminder.sending", sending));
+        let (actions, details): (Vec<&str>, Vec<serde_json::Value>) = steps.into_iter().unzip();
         sqlx::query!(
-            "update notification_deliveries
-             set state = 'sending', attempts = attempts + 1, started_at = now(), at_dot = null, reason = null,
-                 repeated = repeated or $2, provider = $3, next_attempt_at = now() + interval '1 minute'
-             where id = $1",
+            "with begun as (
+                 update notification_deliveries
+                 set state = 'sending', attempts = attempts + 1, started_at = now(), at_dot = null, reason = null,
+                     repeated = repeated or $2, provider = $3, next_attempt_at = now() + interval '1 minute'
+                 where id = $1
+             )
+             insert into audit_logs (user_id, task_id, reminder_id, reminder_version, action, detail)
+             select $4, $5, $6, $7, action, detail
+             from unnest($8::text[], $9::jsonb[]) with ordinality as step (action, detail, place) order by place",
             row.id,
             repeat,
             provider.name(),
+            row.user_id,
+            row.task_id,
+            row.reminder_id,
+            row.reminder_version,
+            &actions as _,
+            &details,
         )
-        .execute(&mut *tx)
+        .execute(&mut *conn)
         .await?;
-        let detail = json!({"delivery_id": row.id, "channel": row.channel, "attempt": row.attempts + 1});
-        audit::reminder(&mut tx, row.of(), "reminder.sending", detail).await?;
-        tx.commit().await?;
         Row::read(conn, row.id).await?.ok_or_else(|| Failure::Fault(anyhow::anyhow!("the delivery vanished")))
     }
 
@@ -254,28 +286,37 @@ impl Sender {
         provider: &Provider,
         message_id: &str,
     ) -> Result<(), Failure> {
-        let mut tx = conn.begin().await?;
-        let first = sqlx::query!(
-            "update notification_deliveries set state = 'sent', sent_at = now(), provider_message_id = $2, reason = null
-             where id = $1 and state <> 'sent'",
+        let sent = ReminderSent {
+            task: row.due.task.clone(),
+            reminder_id: row.reminder_id,
+            remind_at: row.due.remind_at,
+            reminder_version: row.reminder_version,
+            channel: Channel::Email,
+            delivery_id: row.id,
+        };
+        let event = outbox::Row::new(&sent, &row.trace);
+        // One statement: the answer and the event that tells of it are recorded together, and once.
+        sqlx::query!(
+            "with sent as (
+                 update notification_deliveries
+                 set state = 'sent', sent_at = now(), provider_message_id = $2, reason = null
+                 where id = $1 and state <> 'sent'
+                 returning id
+             )
+             insert into task_events (id, type, task_id, user_id, sequence, data, traceparent)
+             select $3, $4, $5, $6, $7, $8, $9 from sent",
             row.id,
             message_id,
+            event.id,
+            event.kind,
+            event.task_id,
+            event.user_id,
+            event.sequence,
+            event.data,
+            event.traceparent,
         )
-        .execute(&mut *tx)
-        .await?
-        .rows_affected();
-        if first == 1 {
-            let sent = ReminderSent {
-                task: row.due.task.clone(),
-                reminder_id: row.reminder_id,
-                remind_at: row.due.remind_at,
-                reminder_version: row.reminder_version,
-                channel: Channel::Email,
-                delivery_id: row.id,
-            };
-            outbox::emit(&mut tx, &sent, &row.trace).await?;
-        }
-        tx.commit().await?;
+        .execute(conn)
+        .await?;
         crash("delivery-recorded");
         self.accepted.lock().unwrap_or_else(PoisonError::into_inner).remove(&row.id);
         self.app.outbox.wake();
@@ -354,19 +395,25 @@ impl Sender {
         Ok(())
     }
 
-    /// Until when a provider wants to be left alone: kept in the state store, so that every process of ours knows. Forgetting
-    /// it costs a refused attempt, so an error is no obstacle.
+    /// Until when a provider wants to be left alone: kept in the state store, so that every process of ours knows, and asked for once
+    /// a second. Not to know it costs a refused attempt, so an error is no obstacle.
     async fn throttled(&self, provider: &Provider, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
         if matches!(provider, Provider::Files(_)) {
             return None;
         }
-        let until = self.app.sidecar.state(&throttle_key(provider)).await.ok()??;
-        DateTime::parse_from_rfc3339(&until).ok().map(|until| until.to_utc()).filter(|until| *until > now)
+        let mut known = self.throttled.lock().await;
+        if known.asked.is_none_or(|asked| asked.elapsed() >= ASK_EVERY) {
+            let until = self.app.sidecar.state(&throttle_key(provider)).await.ok().flatten();
+            let until = until.and_then(|until| DateTime::parse_from_rfc3339(&until).ok());
+            *known = Throttled { asked: Some(Instant::now()), until: until.map(|until| until.to_utc()) };
+        }
+        known.until.filter(|until| *until > now)
     }
 
     async fn throttle(&self, provider: &Provider, until: DateTime<Utc>, now: DateTime<Utc>) {
         let text = until.to_rfc3339_opts(SecondsFormat::Millis, true);
         let ttl = (until - now).to_std().unwrap_or_default();
+        *self.throttled.lock().await = Throttled { asked: Some(Instant::now()), until: Some(until) };
         if let Err(error) = self.app.sidecar.save_state(&throttle_key(provider), &text, ttl).await {
             tracing::warn!(error = %error, "reminder-due: others do not know that {} is throttled", provider.name());
         }
