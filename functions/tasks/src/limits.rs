@@ -42,7 +42,7 @@ use crate::Api;
 /// How long a request waits for earlier ones of its user.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// What a user has not used of the rate is kept for so many seconds.
-const KEPT: u32 = 4;
+const KEPT: u32 = 5;
 /// Users who have asked for nothing lately are forgotten each time so many requests were counted.
 const FORGET_EVERY: usize = 1000;
 
@@ -50,8 +50,8 @@ const FORGET_EVERY: usize = 1000;
 #[derive(Parser, Clone, Copy, Debug)]
 #[command(about, long_about = None)]
 pub struct LimitsConfig {
-    /// Requests of one user a second; four seconds' worth at once.
-    #[arg(long, env, default_value = "50")]
+    /// Requests of one user a second; five seconds' worth at once.
+    #[arg(long, env, default_value = "20")]
     pub user_requests_per_second: NonZeroU32,
     /// Requests of one user at a time. Leave some of `DATABASE_CONNECTIONS` to others.
     #[arg(long, env, default_value = "5")]

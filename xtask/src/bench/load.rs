@@ -22,7 +22,7 @@ use super::{
     Outcome, Setting,
     client::{self, Answer},
     machine::Cpu,
-    product::Product,
+    product::{Product, USERS},
     sample::{Sample, milliseconds},
     work,
 };
@@ -38,7 +38,7 @@ const ABUSE: u16 = 10;
 /// Clients of the abuser.
 const CLIENTS: usize = 32;
 /// A user none of the others is.
-const ABUSER: usize = 19;
+const ABUSER: usize = USERS - 1;
 /// Of each second, how long a dependency does nothing.
 const PAUSE: Duration = Duration::from_millis(300);
 

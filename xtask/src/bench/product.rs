@@ -11,8 +11,8 @@ use serde_json::json;
 use super::client::{self, Answer};
 use crate::topology::Topology;
 
-/// So many that no row of a user is what everything waits for.
-const USERS: usize = 20;
+/// So many that no row of a user, and no limit of one, is what everything waits for.
+pub(super) const USERS: usize = 100;
 
 /// A running product, and users of it.
 pub(super) struct Product<'a> {

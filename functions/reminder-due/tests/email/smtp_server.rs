@@ -92,9 +92,13 @@ impl SmtpServer {
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let mut session = Session { stream: BufReader::new(stream), story: story.clone() };
-                // An error here is the client going away, which is what some tests want.
-                let _ = session.run(script, &bodies).await;
-                session.story.add("<end>");
+                let bodies = Arc::clone(&bodies);
+                // Side by side, as every server does: a connection that waits for its next message keeps nobody out.
+                tokio::spawn(async move {
+                    // An error here is the client going away, which is what some tests want.
+                    let _ = session.run(script, &bodies).await;
+                    session.story.add("<end>");
+                });
             }
         });
         server
