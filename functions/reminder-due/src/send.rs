@@ -65,7 +65,13 @@ impl Sender {
     /// Connects to nothing: the provider and its secret are looked up at the first message.
     #[must_use]
     pub fn new(app: App, config: EmailConfig) -> Self {
-        Self { app, config: Arc::new(config), provider: Arc::default(), accepted: Arc::default(), throttled: Arc::default() }
+        Self {
+            app,
+            config: Arc::new(config),
+            provider: Arc::default(),
+            accepted: Arc::default(),
+            throttled: Arc::default(),
+        }
     }
 
     /// Makes the deliveries of a reminder that is due, and the first attempt of each.
@@ -138,11 +144,7 @@ impl Sender {
     }
 
     /// Makes it on a connection, which it gives back: what is done with few round trips is what a burst waits for.
-    async fn attempt_on(
-        &self,
-        conn: PoolConnection<Postgres>,
-        id: Uuid,
-    ) -> Result<PoolConnection<Postgres>, Failure> {
+    async fn attempt_on(&self, conn: PoolConnection<Postgres>, id: Uuid) -> Result<PoolConnection<Postgres>, Failure> {
         let provider = self.provider.get_or_try_init(|| self.provider()).await?;
         let lock = PgAdvisoryLock::new(format!("delivery {id}"));
         let Either::Left(mut lease) = lock.try_acquire(conn).await? else {

@@ -87,7 +87,8 @@ struct Inner {
 impl Limits {
     pub(crate) fn new(config: LimitsConfig) -> Self {
         let per_second = config.user_requests_per_second;
-        let quota = Quota::per_second(per_second).allow_burst(per_second.saturating_mul(NonZeroU32::MIN.saturating_add(KEPT - 1)));
+        let quota = Quota::per_second(per_second)
+            .allow_burst(per_second.saturating_mul(NonZeroU32::MIN.saturating_add(KEPT - 1)));
         Self(Arc::new(Inner {
             config,
             rate: RateLimiter::new(quota, HashMapStateStore::default(), MonotonicClock),

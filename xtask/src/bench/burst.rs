@@ -40,7 +40,8 @@ impl Arguments {
 }
 
 pub(super) fn measure(arguments: &Arguments, setting: &Setting<'_>) -> anyhow::Result<Outcome> {
-    let mut table = "| due at once | seconds until the last | ÷ bare | processor busy |\n|--:|---|--:|--:|\n".to_owned();
+    let mut table =
+        "| due at once | seconds until the last | ÷ bare | processor busy |\n|--:|---|--:|--:|\n".to_owned();
     let mut profiles = String::new();
     let mut missed = Vec::new();
     for &count in &arguments.counts {
@@ -60,7 +61,11 @@ pub(super) fn measure(arguments: &Arguments, setting: &Setting<'_>) -> anyhow::R
         if burst.early > 0 {
             missed.push(format!("{count} at once: {} were early", burst.early));
         }
-        let _ = writeln!(profiles, "\n{count} at once, milliseconds of processor for each:\n\n{}", work::table(&burst.work, count));
+        let _ = writeln!(
+            profiles,
+            "\n{count} at once, milliseconds of processor for each:\n\n{}",
+            work::table(&burst.work, count)
+        );
     }
     Ok(Outcome { notes: String::new(), table: table + &profiles, missed })
 }

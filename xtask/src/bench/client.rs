@@ -97,7 +97,10 @@ pub(super) fn steadily<T: Send>(
 }
 
 /// Sends `count` requests as fast as they are answered.
-pub(super) fn at_will<T: Send>(count: usize, send: impl Fn(usize) -> anyhow::Result<T> + Sync) -> anyhow::Result<Vec<T>> {
+pub(super) fn at_will<T: Send>(
+    count: usize,
+    send: impl Fn(usize) -> anyhow::Result<T> + Sync,
+) -> anyhow::Result<Vec<T>> {
     let next = AtomicUsize::new(0);
     let work = || {
         let mut done = Vec::new();

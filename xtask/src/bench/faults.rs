@@ -69,8 +69,7 @@ enum Victim {
 }
 
 impl Victim {
-    const ALL: [Self; 6] =
-        [Self::Function, Self::Daprd, Self::Scheduler, Self::Kafka, Self::Postgres, Self::Mail];
+    const ALL: [Self; 6] = [Self::Function, Self::Daprd, Self::Scheduler, Self::Kafka, Self::Postgres, Self::Mail];
 
     fn name(self) -> &'static str {
         match self {

@@ -84,9 +84,10 @@ const SCENES: [(&str, Abuse, Falters); 4] = [
 
 pub(super) fn measure(arguments: &Arguments, setting: &Setting<'_>) -> anyhow::Result<Outcome> {
     let product = &setting.product;
-    let mut table = "| milliseconds, request → answer | p50 without | p99 without | p50 with | p99 with | ÷ without (p99) | \
+    let mut table =
+        "| milliseconds, request → answer | p50 without | p99 without | p50 with | p99 with | ÷ without (p99) | \
                      abuser: served, 429, 503 | busy without, with |\n|---|--:|--:|--:|--:|--:|---|--:|\n"
-        .to_owned();
+            .to_owned();
     let mut missed = Vec::new();
     for (name, abuse, falters) in SCENES {
         say(name);
@@ -108,7 +109,10 @@ pub(super) fn measure(arguments: &Arguments, setting: &Setting<'_>) -> anyhow::R
             missed.push(format!("{name}: p99 of the others is {ratio:.2} times what it is without, and not {RATIO}"));
         }
         if served + refused + turned_away < abuser.len() {
-            missed.push(format!("{name}: {} answers are neither 2xx nor 429 nor 503", abuser.len() - served - refused - turned_away));
+            missed.push(format!(
+                "{name}: {} answers are neither 2xx nor 429 nor 503",
+                abuser.len() - served - refused - turned_away
+            ));
         }
         if abuser.iter().any(|answer| !answer.is_success() && !answer.has_retry_after) {
             missed.push(format!("{name}: a refusal does not say when to come again"));

@@ -13,7 +13,8 @@ use super::{
 };
 
 /// The head of a table of times.
-pub(super) const HEAD: &str = "| milliseconds | n | p50 | p99 | max | ÷ bare beside it (p50, p99) |\n|---|--:|--:|--:|--:|--:|\n";
+pub(super) const HEAD: &str =
+    "| milliseconds | n | p50 | p99 | max | ÷ bare beside it (p50, p99) |\n|---|--:|--:|--:|--:|--:|\n";
 
 /// Everything that the overview measures.
 pub(super) struct Report {
@@ -35,7 +36,8 @@ impl Report {
              and bare jobs.",
             ours.fired.len() + bare.len(),
         );
-        let missed = if early == 0 { Vec::new() } else { vec![format!("{early} of the reminders or bare jobs were early")] };
+        let missed =
+            if early == 0 { Vec::new() } else { vec![format!("{early} of the reminders or bare jobs were early")] };
         Outcome { notes, table: self.tables(), missed }
     }
 
@@ -95,7 +97,9 @@ mod tests {
     #[test]
     fn new_results_take_the_place_of_the_old_ones_and_of_nothing_else() {
         let marked = |what: &str, text: &str| {
-            format!("<!-- cargo xtask bench{what} --write: begin -->\n{text}\n<!-- cargo xtask bench{what} --write: end -->\n")
+            format!(
+                "<!-- cargo xtask bench{what} --write: begin -->\n{text}\n<!-- cargo xtask bench{what} --write: end -->\n"
+            )
         };
         let page = format!("# Page\n{}between\n{}after\n", marked("", "old"), marked(" burst", "old"));
         let new = placed(&page, "", "new\n").unwrap();

@@ -17,7 +17,8 @@ pub(super) struct Work {
 /// Since they started; a part that was started again has begun again.
 pub(super) fn so_far(topology: &Topology) -> anyhow::Result<Vec<Work>> {
     let all = stats()?;
-    let parts = topology.processes().into_iter().filter_map(|process| Some((process.name().to_owned(), process.pid()?)));
+    let parts =
+        topology.processes().into_iter().filter_map(|process| Some((process.name().to_owned(), process.pid()?)));
     let used = |pid: u32| {
         // With what it waited for and what it started: PostgreSQL works in its children.
         let own = all.iter().filter(|stat| stat.pid == pid).map(|stat| stat.ticks + stat.ticks_of_ended);
@@ -58,7 +59,8 @@ pub(super) fn table(work: &[Work], count: usize) -> String {
 
 /// The most memory that each part held at a time, in megabytes. PostgreSQL's children share most of theirs and are left out.
 pub(super) fn peaks(topology: &Topology) -> anyhow::Result<Vec<(String, f64)>> {
-    let parts = topology.processes().into_iter().filter_map(|process| Some((process.name().to_owned(), process.pid()?)));
+    let parts =
+        topology.processes().into_iter().filter_map(|process| Some((process.name().to_owned(), process.pid()?)));
     let peak = |(name, pid)| {
         let status = format!("/proc/{pid}/status");
         Ok((name, kilobytes(Path::new(&status), "VmHWM")? as f64 * 1024.0 / 1e6))

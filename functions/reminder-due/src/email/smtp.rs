@@ -78,7 +78,15 @@ impl Smtp {
             })
             .transpose()?;
         let port = url.port().unwrap_or(port);
-        Ok(Self { host, port, tls, credentials, from: config.sender()?, deadline: config.deadline, idle: Idle::default() })
+        Ok(Self {
+            host,
+            port,
+            tls,
+            credentials,
+            from: config.sender()?,
+            deadline: config.deadline,
+            idle: Idle::default(),
+        })
     }
 
     pub(super) async fn send(

@@ -50,7 +50,10 @@ async fn who_asks_too_often_is_told_when_to_come_again_and_others_are_served(db:
         }
     }
     let refused = refused.expect("somebody who asks for no end is refused");
-    assert_eq!((refused.status, refused.body["type"].as_str()), (StatusCode::TOO_MANY_REQUESTS, Some("urn:punctual:problem:too-many-requests")));
+    assert_eq!(
+        (refused.status, refused.body["type"].as_str()),
+        (StatusCode::TOO_MANY_REQUESTS, Some("urn:punctual:problem:too-many-requests"))
+    );
     let wait = retry_after(&refused);
     assert!((1..=2).contains(&wait), "{wait}");
     let made: i64 = sqlx::query_scalar("select count(*) from tasks").fetch_one(&db).await.unwrap();
