@@ -40,7 +40,7 @@ use uuid::Uuid;
 use crate::Api;
 
 /// How long a request waits for earlier ones of its user.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(10);
 /// What a user has not used of the rate is kept for so many seconds.
 const KEPT: u32 = 5;
 /// Users who have asked for nothing lately are forgotten each time so many requests were counted.
@@ -53,14 +53,14 @@ pub struct LimitsConfig {
     /// Requests of one user a second; five seconds' worth at once.
     #[arg(long, env, default_value = "20")]
     pub user_requests_per_second: NonZeroU32,
-    /// Requests of one user at a time. Leave some of `DATABASE_CONNECTIONS` to others.
-    #[arg(long, env, default_value = "5")]
+    /// Requests of one user at a time. Leave most of `DATABASE_CONNECTIONS` to others.
+    #[arg(long, env, default_value = "3")]
     pub user_requests_at_a_time: NonZeroU32,
     /// Requests of one user that wait for those before them.
     #[arg(long, env, default_value_t = 100)]
     pub user_requests_waiting: u32,
     /// Requests in flight, of all users.
-    #[arg(long, env, default_value = "500")]
+    #[arg(long, env, default_value = "128")]
     pub requests_in_flight: NonZeroU32,
 }
 
