@@ -6,9 +6,10 @@
 //! twice without harm: a row is marked after the broker's acknowledgement, so the worst is the same event (same id) again,
 //! which the inbox absorbs.
 //!
-//! Each shard of tasks has a lock that one relay holds while it publishes, and a call to daprd carries at most one
-//! event of a task, the next after its acknowledgement: Dapr's Kafka producer keeps up to five requests in flight, so two
-//! events of one key in flight could change places. Order on the topic is best effort; nothing correct rests on it.
+//! Each shard of tasks has a lock that one relay holds while it publishes; a relay takes those that are free and have something
+//! to publish. A call to daprd carries at most one event of a task, the next after its acknowledgement: Dapr's Kafka producer
+//! keeps up to five requests in flight, so two events of one key in flight could change places. Order on the topic is best
+//! effort; nothing correct rests on it.
 //!
 //! A published event is not yet a handled one: `upkeep --repair` unpublishes what its function never claimed.
 
@@ -28,10 +29,14 @@ use crate::{
 
 /// The class of the relay's advisory locks; the other half of the key is the shard.
 const RELAY_LOCK: i32 = 0x6f75_7462; // "outb"
-/// Tasks whose next event goes out in one call.
+/// The oldest events that are looked at for one call; of each task the first goes out.
 const BATCH: i64 = 200;
-/// In the order in which a round calls.
-const TOPICS: [&str; 3] = ["task-events", "reminders", "task-updates"];
+/// In the order in which a round calls: a reminder that is due comes before what only tells of something done.
+const TOPICS: [&str; 3] = ["reminders", "task-events", "task-updates"];
+/// A pass that published this many is in the middle of a burst: the next waits for [`GATHER`], because fewer and larger calls
+/// are what lets everybody else get on.
+const BURST: usize = 20;
+const GATHER: Duration = Duration::from_millis(50);
 
 /// Writes an event into the outbox, in the transaction of the change it tells of. Call [`Outbox::wake`] after the commit.
 ///
@@ -114,12 +119,14 @@ pub struct Outbox {
     woken: Arc<Notify>,
 }
 
-/// What a pass over the outbox left behind.
-#[derive(Debug, PartialEq, Eq)]
-enum Left {
-    Nothing,
+/// What a pass over the outbox did, and left behind.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Pass {
+    published: usize,
+    /// There was more than goes out in one call.
+    more: bool,
     /// Rows of a shard that another relay is publishing; it may have looked before ours were committed.
-    Others,
+    left: bool,
 }
 
 impl Outbox {
@@ -138,14 +145,15 @@ impl Outbox {
         let mut pause = Duration::ZERO;
         loop {
             pause = match self.pass().await {
-                Ok(Left::Nothing) => {
+                Ok(Pass { more: true, .. }) => Duration::ZERO,
+                Ok(Pass { left: true, .. }) => (pause * 2).clamp(Duration::from_millis(25), Duration::from_millis(200)),
+                Ok(Pass { published, .. }) => {
                     self.woken.notified().await;
-                    Duration::ZERO
+                    if published < BURST { Duration::ZERO } else { GATHER }
                 }
-                Ok(Left::Others) => Duration::from_millis(25),
                 Err(error) => {
                     tracing::warn!(error = format!("{error:#}"), "outbox: publishing failed, will try again");
-                    (pause * 2).clamp(Duration::from_millis(200), Duration::from_secs(5))
+                    (pause * 2).clamp(Duration::from_millis(200), Duration::from_secs(1))
                 }
             };
             tokio::time::sleep(pause).await;
@@ -161,8 +169,9 @@ impl Outbox {
             let mut again = true;
             loop {
                 match self.pass().await {
-                    Ok(Left::Nothing) => return Ok(()),
-                    Ok(Left::Others) => {}
+                    Ok(Pass { more: true, .. }) => continue,
+                    Ok(Pass { left: false, .. }) => return Ok(()),
+                    Ok(_) => {}
                     // A connection to daprd that was lost while this process was frozen fails one call; the next makes another.
                     Err(_) if again => again = false,
                     Err(error) => return Err(error),
@@ -173,78 +182,88 @@ impl Outbox {
         .await?
     }
 
-    async fn pass(&self) -> anyhow::Result<Left> {
+    async fn pass(&self) -> anyhow::Result<Pass> {
         if broken("relay-after-the-last") {
             faults::forget_what_came_late(&self.db).await?;
         }
-        let shards = sqlx::query_scalar!(
-            r#"select distinct shard as "shard!" from task_events where published_at is null and type = any($1)"#,
+        let mut tx = self.db.begin().await?;
+        let shards = sqlx::query!(
+            r#"select shard as "shard!", pg_try_advisory_xact_lock($1, shard) as "ours!"
+               from (select distinct shard from task_events where published_at is null and type = any($2)) as waiting"#,
+            RELAY_LOCK,
             &known() as _
         )
-        .fetch_all(&self.db)
+        .fetch_all(&mut *tx)
         .await?;
-        let mut left = Left::Nothing;
-        let mut failed = Ok(());
-        for shard in shards {
-            let mut tx = self.db.begin().await?;
-            let ours = sqlx::query_scalar!(
-                r#"select pg_try_advisory_xact_lock($1, $2) as "ours!""#,
-                RELAY_LOCK,
-                i32::from(shard)
-            )
-            .fetch_one(&mut *tx)
-            .await?;
-            let done = if ours {
-                self.publish_shard(&mut tx, shard).await
-            } else {
-                left = Left::Others;
-                Ok(())
-            };
-            // Also after a failure: what the broker acknowledged before it stays marked, and the other shards have their turn.
-            tx.commit().await?;
-            failed = failed.and(done);
-        }
-        failed.map(|()| left)
+        let (ours, others): (Vec<_>, Vec<_>) = shards.into_iter().partition(|shard| shard.ours);
+        let ours: Vec<i16> = ours.into_iter().map(|shard| shard.shard).collect();
+        let mut pass = Pass { left: !others.is_empty(), ..Pass::default() };
+        let done = if ours.is_empty() { Ok(()) } else { self.publish(&mut tx, &ours, &mut pass).await };
+        // After each call, so that a process which dies repeats no more than one; also after a failure, so that what the broker
+        // acknowledged before it stays marked.
+        tx.commit().await?;
+        done.map(|()| pass)
     }
 
-    async fn publish_shard(&self, conn: &mut PgConnection, shard: i16) -> anyhow::Result<()> {
-        loop {
-            let mut round = Round::of(heads(conn, shard).await?);
-            if round.is_over() {
-                return Ok(());
+    /// Publishes the oldest that waits in shards whose locks this transaction has: a round.
+    async fn publish(&self, conn: &mut PgConnection, shards: &[i16], pass: &mut Pass) -> anyhow::Result<()> {
+        let heads = heads(conn, shards).await?;
+        pass.more = heads.more;
+        let mut round = Round::of(heads.events);
+        while let Some((topic, events)) = round.next_call() {
+            let batch = events.iter().map(Unpublished::publication).collect::<anyhow::Result<Vec<Publication>>>()?;
+            crash("outbox-before-publish");
+            if broken("mark-before-the-ack") {
+                faults::mark_published(conn, batch.iter().map(|event| event.id).collect()).await?;
             }
-            while let Some((topic, events)) = round.next_call() {
-                let batch =
-                    events.iter().map(Unpublished::publication).collect::<anyhow::Result<Vec<Publication>>>()?;
-                crash("outbox-before-publish");
-                if broken("mark-before-the-ack") {
-                    faults::mark_published(conn, batch.iter().map(|event| event.id).collect()).await?;
-                }
-                let published = round.answered(self.sidecar.publish(topic, batch).await?);
-                crash("outbox-published");
-                sqlx::query!("update task_events set published_at = now() where id = any($1)", &published)
-                    .execute(&mut *conn)
-                    .await?;
-                crash("outbox-marked");
-            }
-            round.end()?;
+            let published = round.answered(self.sidecar.publish(topic, batch).await?);
+            crash("outbox-published");
+            sqlx::query!("update task_events set published_at = now() where id = any($1)", &published)
+                .execute(&mut *conn)
+                .await?;
+            crash("outbox-marked");
+            pass.published += published.len();
         }
+        round.end()
     }
 }
 
-/// The next event of each task of a shard that has one.
-async fn heads(conn: &mut PgConnection, shard: i16) -> sqlx::Result<Vec<Unpublished>> {
-    sqlx::query_as!(
-        Unpublished,
-        "select distinct on (task_id) id, type as kind, task_id, sequence, data, traceparent, occurred_at
-         from task_events where published_at is null and shard = $1 and type = any($2)
-         order by task_id, id limit $3",
-        shard,
+/// What a round goes by.
+struct Heads {
+    /// Of each task the first.
+    events: Vec<Unpublished>,
+    /// Whether more waits behind them.
+    more: bool,
+}
+
+/// The next event of each task of these shards that is among the oldest which wait.
+async fn heads(conn: &mut PgConnection, shards: &[i16]) -> anyhow::Result<Heads> {
+    let rows = sqlx::query!(
+        r#"select distinct on (task_id) id as "id!", type as "kind!", task_id as "task_id!", sequence as "sequence!",
+                  data as "data!", traceparent, occurred_at as "occurred_at!", count(*) over () as "looked_at!"
+           from (
+               select * from task_events
+               where published_at is null and shard = any($1) and type = any($2) order by id limit $3
+           ) as oldest
+           order by task_id, id"#,
+        shards,
         &known() as _,
         BATCH
     )
     .fetch_all(conn)
-    .await
+    .await?;
+    let looked_at = rows.first().map_or(0, |row| row.looked_at);
+    let more = looked_at == BATCH || usize::try_from(looked_at)? > rows.len();
+    let events = rows.into_iter().map(|row| Unpublished {
+        id: row.id,
+        kind: row.kind,
+        task_id: row.task_id,
+        sequence: row.sequence,
+        data: row.data,
+        traceparent: row.traceparent,
+        occurred_at: row.occurred_at,
+    });
+    Ok(Heads { events: events.collect(), more })
 }
 
 impl Unpublished {
@@ -267,10 +286,6 @@ struct Round {
 impl Round {
     const fn of(heads: Vec<Unpublished>) -> Self {
         Self { to_come: heads, refused: None }
-    }
-
-    const fn is_over(&self) -> bool {
-        self.to_come.is_empty()
     }
 
     /// What goes out next, and where.

@@ -4,7 +4,7 @@
 //! logged once, here, with the whole chain, while the answer says nothing of what is inside. A missing object and another
 //! user's are one variant without data, so their answers cannot differ.
 
-use std::{borrow::Cow, error::Error, fmt};
+use std::{borrow::Cow, error::Error, fmt, time::Duration};
 
 use axum::{
     http::{HeaderValue, StatusCode, header},
@@ -52,6 +52,12 @@ pub enum Problem {
     /// 422: the same `Idempotency-Key` came with another request before.
     #[error("this Idempotency-Key was used for another request")]
     KeyReused,
+    /// 429: more than one user may ask for; nothing was done.
+    #[error("more than one user may ask for at a time or a second; try again later")]
+    TooMany(Duration),
+    /// 503: this process has all it can take; nothing was done.
+    #[error("there is too much to do; try again in a moment")]
+    Overloaded,
     /// 503: something this function needs is away.
     #[error("try again in a moment")]
     Unavailable(#[source] Box<dyn Error + Send + Sync>),
@@ -151,6 +157,10 @@ impl Problem {
             Self::KeyReused => {
                 (StatusCode::UNPROCESSABLE_ENTITY, "urn:punctual:problem:key-reused", "Idempotency-Key reused")
             }
+            Self::TooMany(_) => {
+                (StatusCode::TOO_MANY_REQUESTS, "urn:punctual:problem:too-many-requests", "Too many requests")
+            }
+            Self::Overloaded => (StatusCode::SERVICE_UNAVAILABLE, "urn:punctual:problem:overloaded", "Overloaded"),
             Self::Unavailable(_) => {
                 (StatusCode::SERVICE_UNAVAILABLE, "urn:punctual:problem:unavailable", "Unavailable")
             }
@@ -178,6 +188,9 @@ impl IntoResponse for Problem {
                 header::WWW_AUTHENTICATE,
                 HeaderValue::from_static(r#"Bearer error="insufficient_scope", scope="operator""#),
             )),
+            // In whole seconds, and never sooner than is of use.
+            Self::TooMany(wait) => Some((header::RETRY_AFTER, HeaderValue::from(wait.as_secs() + 1))),
+            Self::Overloaded => Some((header::RETRY_AFTER, HeaderValue::from_static("1"))),
             Self::Unavailable(_) => Some((header::RETRY_AFTER, HeaderValue::from_static("2"))),
             _ => None,
         };

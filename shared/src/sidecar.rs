@@ -37,11 +37,13 @@ use crate::{
 
 /// A job call that takes longer failed.
 const JOB_DEADLINE: Duration = Duration::from_secs(2);
+/// A publication that takes longer failed, and is repeated: a broker that comes back forgets what was asked of it before.
+const PUBLISH_DEADLINE: Duration = Duration::from_secs(3);
 /// Any other call that takes longer failed.
 const DEADLINE: Duration = Duration::from_secs(5);
 /// How often the scheduler calls a job again that was not answered 2xx; without limit, because the default gives up after
-/// three tries and deletes the job.
-const JOB_RETRY: Duration = Duration::from_secs(5);
+/// three tries and deletes the job. With what follows the call, a reminder is sent within 5 s of the end of an outage.
+const JOB_RETRY: Duration = Duration::from_secs(4);
 
 /// The sidecar, or what stands behind it, did not do it.
 #[derive(Debug, thiserror::Error)]
@@ -150,7 +152,7 @@ impl Sidecar {
             metadata: HashMap::new(),
         };
         let mut client = self.own.clone();
-        let answer = within(DEADLINE, "publish", client.bulk_publish_event(request)).await?;
+        let answer = within(PUBLISH_DEADLINE, "publish", client.bulk_publish_event(request)).await?;
         Ok(Published::of(ids, answer.failed_entries.into_iter().map(|failed| (failed.entry_id, failed.error))))
     }
 

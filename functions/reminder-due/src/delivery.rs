@@ -15,6 +15,11 @@ use crate::email::SendError;
 /// because we were away, is made only where it cannot repeat a message unseen.
 pub const WINDOW: Duration = Duration::hours(24);
 
+/// Between two attempts while the first is not long ago: an outage of the provider delays a message by little more than it lasts.
+pub const SOON: Duration = Duration::seconds(4);
+/// Between two attempts at most.
+pub const LATER: Duration = Duration::minutes(10);
+
 /// Where a delivery stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
@@ -147,10 +152,10 @@ pub enum After {
     Unknown,
 }
 
-/// Decides what follows the attempt number `record.attempts`.
+/// Decides what follows an attempt. The longer there is none that works, the longer the wait: a sixth of what has passed.
 #[must_use]
 pub fn after(record: &Record, error: &SendError, now: DateTime<Utc>) -> After {
-    let backoff = Duration::seconds(10 * (1_i64 << record.attempts.clamp(1, 7)) / 2).min(Duration::minutes(10));
+    let backoff = ((now - record.created_at) / 6).clamp(SOON, LATER);
     let at = match error {
         SendError::Permanent { .. } => return After::Failed,
         SendError::Unknown { .. } if record.repeated => return After::Unknown,

@@ -17,6 +17,7 @@ use shared::{
     reminder::ReminderJob,
     schema::{ReminderDue, TaskRef},
 };
+use sqlx::PgConnection;
 use uuid::Uuid;
 
 /// A callback that comes early by less than this waits; an earlier one has its job armed again.
@@ -102,7 +103,8 @@ impl Row {
 /// When the database or the scheduler is away; the job is called again.
 pub async fn fire(app: &App, id: Uuid, version: i32) -> Result<(), Failure> {
     for _ in 0..LOOKS {
-        let Some(row) = read(app, id).await? else {
+        let mut conn = app.db.acquire().await?;
+        let Some(row) = read(&mut conn, id).await? else {
             tracing::info!(reminder.id = %id, "reminder-due: reminder {id} is not known, its job is forgotten");
             return Ok(());
         };
@@ -110,15 +112,17 @@ pub async fn fire(app: &App, id: Uuid, version: i32) -> Result<(), Failure> {
         let of = ReminderRef { id, version, task_id: row.task_id, user_id: row.user_id };
         match decide(&row, version) {
             Decision::Fire => {
-                if emit(app, of, &row).await? {
+                if emit(app, &mut conn, of, &row).await? {
                     return Ok(());
                 }
                 // It changed since it was read: read it again.
             }
             Decision::Wait(early) => {
+                drop(conn); // not to be kept while time passes, nor while the scheduler is asked
                 tokio::time::sleep(early.to_std().unwrap_or_default() + Duration::from_millis(1)).await;
             }
             Decision::Arm => {
+                drop(conn);
                 let job = ReminderJob { reminder_id: id, version, due_at: row.remind_at };
                 return Ok(job.arm(&app.sidecar).await?);
             }
@@ -127,13 +131,13 @@ pub async fn fire(app: &App, id: Uuid, version: i32) -> Result<(), Failure> {
                 tracing::info!(reminder.id = %id, "reminder-due: reminder {id} version {version} has fired");
                 return Ok(());
             }
-            Decision::Skip(reason) => return skip(app, of, reason).await,
+            Decision::Skip(reason) => return skip(&mut conn, of, reason).await,
         }
     }
     Err(Failure::Outage(anyhow::anyhow!("the reminder changed each time it was to be fired")))
 }
 
-async fn read(app: &App, id: Uuid) -> sqlx::Result<Option<Row>> {
+async fn read(conn: &mut PgConnection, id: Uuid) -> sqlx::Result<Option<Row>> {
     sqlx::query_as!(
         Row,
         r#"select reminder.task_id, reminder.user_id, reminder.version, reminder.state, cancel_reason, fired_version,
@@ -145,46 +149,67 @@ async fn read(app: &App, id: Uuid) -> sqlx::Result<Option<Row>> {
            where reminder.id = $1"#,
         id
     )
-    .fetch_optional(&app.db)
+    .fetch_optional(conn)
     .await
 }
 
-async fn skip(app: &App, of: ReminderRef, reason: &str) -> Result<(), Failure> {
+async fn skip(conn: &mut PgConnection, of: ReminderRef, reason: &str) -> Result<(), Failure> {
     tracing::info!(reminder.id = %of.id, reason, "reminder-due: reminder {} version {} is not fired: {reason}", of.id, of.version);
-    let mut conn = app.db.acquire().await?;
-    Ok(audit::reminder(&mut conn, of, "reminder.skipped", json!({"reason": reason})).await?)
+    Ok(audit::reminder(conn, of, "reminder.skipped", json!({"reason": reason})).await?)
 }
 
-/// Fires it, or says that the row is not as it was read: a concurrent callback waits here and finds it fired.
-async fn emit(app: &App, of: ReminderRef, row: &Row) -> Result<bool, Failure> {
-    let mut tx = app.db.begin().await?;
-    let fired = sqlx::query!(
-        r#"update task_reminders set fired_version = version, fired_at = clock_timestamp()
-           where id = $1 and version = $2 and state = 'scheduled'
-             and (fired_version is null or fired_version < version) and remind_at <= clock_timestamp()
-           returning remind_at, fired_at as "fired_at!""#,
-        of.id,
-        of.version
-    )
-    .fetch_optional(&mut *tx)
-    .await?;
-    if fired.is_none() && !broken("no-second-look") {
-        return Ok(false);
-    }
-    let (remind_at, fired_at) = fired.map_or((row.remind_at, row.now), |fired| (fired.remind_at, fired.fired_at));
+/// Fires it, or says that the row is not as it was read: a concurrent callback waits here and finds it fired. In one statement,
+/// row, event and story at once: in a burst the round trips are what the last reminder waits for.
+async fn emit(app: &App, conn: &mut PgConnection, of: ReminderRef, row: &Row) -> Result<bool, Failure> {
     let task = TaskRef {
         task_id: of.task_id,
         user_id: of.user_id,
         title: row.title.clone().unwrap_or_default(),
         version: row.task_version.unwrap_or_default(),
     };
-    let due = ReminderDue { task, reminder_id: of.id, remind_at, reminder_version: of.version };
+    let due = ReminderDue { task, reminder_id: of.id, remind_at: row.remind_at, reminder_version: of.version };
     // In the trace of what last happened to the task: the request that set the reminder, as a rule.
-    outbox::emit(&mut tx, &due, &Trace::from_header(row.traceparent.as_deref())).await?;
-    let late = (fired_at - remind_at).num_milliseconds();
-    audit::reminder(&mut tx, of, "reminder.fired", json!({"planned_at": remind_at, "late_ms": late})).await?;
+    let trace = Trace::from_header(row.traceparent.as_deref());
+    let event = outbox::Row::new(&due, &trace);
     crash("reminder-before-commit");
-    tx.commit().await?;
+    let fired = sqlx::query_scalar!(
+        r#"with fired as (
+               update task_reminders set fired_version = version, fired_at = clock_timestamp()
+               where id = $1 and version = $2 and state = 'scheduled'
+                 and (fired_version is null or fired_version < version)
+                 and remind_at = $3 and remind_at <= clock_timestamp()
+               returning task_id, user_id, fired_at, (extract(epoch from fired_at - remind_at) * 1000)::bigint as late_ms
+           ), event as (
+               insert into task_events (id, type, task_id, user_id, sequence, data, traceparent)
+               select $4, $5, task_id, user_id, $6, $7, $8 from fired
+           ), story as (
+               insert into audit_logs (user_id, task_id, reminder_id, reminder_version, action, detail)
+               select user_id, task_id, $1, $2, 'reminder.fired', $9 || jsonb_build_object('late_ms', late_ms)
+               from fired on conflict do nothing
+           )
+           select late_ms as "late_ms!" from fired"#,
+        of.id,
+        of.version,
+        row.remind_at,
+        event.id,
+        event.kind,
+        event.sequence,
+        event.data,
+        event.traceparent,
+        json!({"planned_at": row.remind_at}),
+    )
+    .fetch_optional(&mut *conn)
+    .await?;
+    let late = match fired {
+        Some(late) => late,
+        None if broken("no-second-look") => {
+            outbox::emit(&mut *conn, &due, &trace).await?;
+            let late = (row.now - row.remind_at).num_milliseconds();
+            audit::reminder(conn, of, "reminder.fired", json!({"planned_at": row.remind_at, "late_ms": late})).await?;
+            late
+        }
+        None => return Ok(false),
+    };
     crash("reminder-fired");
     app.outbox.wake();
     tracing::info!(reminder.id = %of.id, late_ms = late, "reminder-due: reminder {} fired {late} ms after its time", of.id);

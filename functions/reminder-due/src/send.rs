@@ -27,11 +27,11 @@ use shared::{
     inbox::Failure,
     schema::ReminderDue,
 };
-use sqlx::{Either, PgConnection, postgres::PgAdvisoryLock};
+use sqlx::{Either, PgConnection, Postgres, pool::PoolConnection, postgres::PgAdvisoryLock};
 use tokio::sync::OnceCell;
 use uuid::Uuid;
 
-use self::row::Row;
+use self::{row::Row, throttle::Throttle};
 use crate::{
     delivery::{self, After, Next},
     email::{EmailConfig, Provider, SendError},
@@ -47,13 +47,20 @@ pub struct Sender {
     /// Accepted by the provider, not yet recorded because the database went away in between. While this process lives, an
     /// outage of the database repeats no message.
     accepted: Arc<Mutex<HashMap<Uuid, String>>>,
+    throttle: Throttle,
 }
 
 impl Sender {
     /// Connects to nothing: the provider and its secret are looked up at the first message.
     #[must_use]
     pub fn new(app: App, config: EmailConfig) -> Self {
-        Self { app, config: Arc::new(config), provider: Arc::default(), accepted: Arc::default() }
+        Self {
+            app,
+            config: Arc::new(config),
+            provider: Arc::default(),
+            accepted: Arc::default(),
+            throttle: Throttle::default(),
+        }
     }
 
     /// Makes the deliveries of a reminder that is due, and the first attempt of each.
@@ -62,6 +69,7 @@ impl Sender {
     /// When the database, the scheduler or the secret store is away, or another process is at it; then the event comes again.
     pub async fn send(&self, event: &Event<ReminderDue>) -> Result<(), Failure> {
         let due = &event.data;
+        let mut conn = self.app.db.acquire().await?;
         let deliveries = sqlx::query_scalar!(
             r#"with made as (
                    insert into notification_deliveries
@@ -79,20 +87,20 @@ impl Sender {
             due.reminder_version,
             event.id,
         )
-        .fetch_all(&self.app.db)
+        .fetch_all(&mut *conn)
         .await?;
         if deliveries.is_empty() {
-            self.nothing_to_send(event).await?;
+            self.nothing_to_send(&mut conn, event).await?;
         }
         for id in deliveries {
-            self.attempt(id).await?;
+            conn = self.attempt_on(conn, id).await?;
         }
         Ok(())
     }
 
     /// Says why an event makes no delivery: the version has passed, or the event is none of ours (a database that was restored does
     /// not know it, and fires the reminder again itself).
-    async fn nothing_to_send(&self, event: &Event<ReminderDue>) -> Result<(), Failure> {
+    async fn nothing_to_send(&self, conn: &mut PgConnection, event: &Event<ReminderDue>) -> Result<(), Failure> {
         let due = &event.data;
         let row = sqlx::query!(
             r#"select exists (select from task_events where id = $1) as "known!",
@@ -100,7 +108,7 @@ impl Sender {
             event.id,
             due.reminder_id,
         )
-        .fetch_one(&self.app.db)
+        .fetch_one(&mut *conn)
         .await?;
         if !row.known {
             return Err(Failure::Reject("the outbox does not have it".to_owned()));
@@ -111,9 +119,8 @@ impl Sender {
             task_id: due.task.task_id,
             user_id: due.task.user_id,
         };
-        let mut conn = self.app.db.acquire().await?;
         let detail = json!({"reason": row.cancelled.as_deref().unwrap_or("moved")});
-        Ok(audit::reminder(&mut conn, of, "reminder.skipped", detail).await?)
+        Ok(audit::reminder(conn, of, "reminder.skipped", detail).await?)
     }
 
     /// Makes the next attempt of a delivery where one is to be made now; else has it made when it is time.
@@ -121,17 +128,27 @@ impl Sender {
     /// # Errors
     /// As [`Sender::send`].
     pub async fn attempt(&self, id: Uuid) -> Result<(), Failure> {
+        let conn = self.app.db.acquire().await?;
+        self.attempt_on(conn, id).await.map(drop)
+    }
+
+    /// Makes it on a connection, which it gives back: what is done with few round trips is what a burst waits for.
+    async fn attempt_on(&self, conn: PoolConnection<Postgres>, id: Uuid) -> Result<PoolConnection<Postgres>, Failure> {
         let provider = self.provider.get_or_try_init(|| self.provider()).await?;
         let lock = PgAdvisoryLock::new(format!("delivery {id}"));
-        let Either::Left(mut lease) = lock.try_acquire(self.app.db.acquire().await?).await? else {
+        let Either::Left(mut lease) = lock.try_acquire(conn).await? else {
             return Err(Failure::Outage(anyhow::anyhow!("another process is at delivery {id}")));
         };
         let done = self.attempt_locked(id, provider, lease.as_mut()).await;
-        // A connection that cannot say so is closed, and the lock goes with it.
-        if let Err(error) = lease.release_now().await {
-            tracing::debug!(error = %error, "the lock of a delivery ended with its connection");
+        match lease.release_now().await {
+            Ok(conn) => done.map(|()| conn),
+            // A connection that cannot say so is closed, and the lock goes with it.
+            Err(error) => {
+                tracing::debug!(error = %error, "the lock of a delivery ended with its connection");
+                done?;
+                Ok(self.app.db.acquire().await?)
+            }
         }
-        done
     }
 
     async fn attempt_locked(&self, id: Uuid, provider: &Provider, conn: &mut PgConnection) -> Result<(), Failure> {
@@ -155,7 +172,7 @@ impl Sender {
         if row.reminder().is_early(row.now) {
             return Err(Failure::Outage(anyhow::anyhow!("delivery {id} is not due by the clock of the database")));
         }
-        if let Some(until) = throttle::until(&self.app.sidecar, provider, row.now).await {
+        if let Some(until) = self.throttle.until(&self.app.sidecar, provider, row.now).await {
             record::postpone(conn, &row, until, repeat, "the provider asked all of us to wait").await?;
             return self.arm(id, row.attempts, until).await;
         }
@@ -236,7 +253,7 @@ impl Sender {
             After::Unknown => record::end(conn, row, "unknown", error.reason()).await,
             After::Retry { at, repeat } => {
                 if matches!(error, SendError::Throttled { .. }) {
-                    throttle::set(&self.app.sidecar, provider, at, now).await;
+                    self.throttle.set(&self.app.sidecar, provider, at, now).await;
                 }
                 record::postpone(conn, row, at, repeat, error.reason()).await?;
                 self.arm(row.id, row.attempts, at).await

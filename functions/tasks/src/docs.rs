@@ -65,7 +65,7 @@ pub(crate) struct WriteProblems;
 /// The problems of a route that reads for an operator.
 pub(crate) struct OperatorProblems;
 
-const TEXTS: [(&str, &str); 11] = [
+const TEXTS: [(&str, &str); 12] = [
     ("400", "Not JSON, or not HTTP as it should be"),
     ("401", "No token, or one that proves nothing"),
     ("403", "The token's scope does not contain `operator`"),
@@ -75,8 +75,9 @@ const TEXTS: [(&str, &str); 11] = [
     ("413", "The body is larger than 1 MB"),
     ("415", "The body is not said to be JSON"),
     ("422", "Every part of the request that cannot be used; or the `Idempotency-Key` came with another request before"),
+    ("429", "More than one user may ask for at a time or a second; it had no effect, see `Retry-After`"),
     ("500", "Our fault; it had no effect"),
-    ("503", "Something needed is away; see `Retry-After`"),
+    ("503", "Something needed is away, or there is too much to do; see `Retry-After`"),
 ];
 
 fn problems(statuses: &[&str]) -> BTreeMap<String, RefOr<Response>> {
@@ -91,18 +92,18 @@ fn problems(statuses: &[&str]) -> BTreeMap<String, RefOr<Response>> {
 
 impl IntoResponses for ReadProblems {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
-        problems(&["401", "404", "422", "500", "503"])
+        problems(&["401", "404", "422", "429", "500", "503"])
     }
 }
 
 impl IntoResponses for WriteProblems {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
-        problems(&["400", "401", "404", "409", "412", "413", "415", "422", "500", "503"])
+        problems(&["400", "401", "404", "409", "412", "413", "415", "422", "429", "500", "503"])
     }
 }
 
 impl IntoResponses for OperatorProblems {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
-        problems(&["401", "403", "422", "500", "503"])
+        problems(&["401", "403", "422", "429", "500", "503"])
     }
 }

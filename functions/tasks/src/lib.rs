@@ -25,6 +25,7 @@ mod history;
 mod hostile;
 mod idempotency;
 mod input;
+mod limits;
 mod list;
 mod liveness;
 mod me;
@@ -35,8 +36,10 @@ mod task;
 mod timeline;
 mod user_tx;
 
-use axum::{Json, Router, extract::FromRef, routing::get};
-use shared::{App, auth::Auth, problem::Problem};
+pub use limits::LimitsConfig;
+
+use axum::{Json, Router, extract::FromRef, middleware, routing::get};
+use shared::{App, auth::Auth, config, problem::Problem};
 use utoipa::{Modify as _, OpenApi as _};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -45,22 +48,30 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 struct Api {
     app: App,
     auth: Auth,
+    limits: limits::Limits,
 }
 
-/// The routes of this function, with tokens checked as the environment says.
+/// The routes of this function, with tokens checked and users limited as the environment says.
 pub fn router(app: App) -> Router {
-    routes(app, Auth::from_env())
+    limited(app, Auth::from_env(), config::from_env())
+}
+
+/// The routes of this function, with the limits it has where the environment says nothing.
+pub fn routes(app: App, auth: Auth) -> Router {
+    limited(app, auth, LimitsConfig::default())
 }
 
 /// The routes of this function.
-pub fn routes(app: App, auth: Auth) -> Router {
+pub fn limited(app: App, auth: Auth, limits: LimitsConfig) -> Router {
+    let api = Api { app, auth, limits: limits::Limits::new(limits) };
     let (routes, document) = documented().split_for_parts();
     let document = Json(finished(document));
     let document = get(async move || document);
     routes
+        .route_layer(middleware::from_fn_with_state(api.clone(), limits::limit))
         .method_not_allowed_fallback(async || Problem::MethodNotAllowed)
         .fallback(async || Problem::NotFound)
-        .with_state(Api { app, auth })
+        .with_state(api)
         .route("/openapi.json", document)
 }
 

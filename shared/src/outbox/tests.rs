@@ -67,8 +67,10 @@ struct Stored {
 }
 
 /// A relay that holds the lock of the shard; what it marked is in its transaction.
+#[derive(Default)]
 struct Holding {
     marked: Vec<Uuid>,
+    refused: bool,
     round: Option<Round>,
     call: Option<Vec<Unpublished>>,
 }
@@ -120,25 +122,26 @@ impl World {
     }
 
     /// What `heads` reads: the test below holds it against that.
-    fn heads(&self, marked: &[Uuid]) -> Vec<Unpublished> {
-        let waits = |event: &&Stored| !event.published && !marked.contains(&event.id);
+    fn heads(&self) -> Vec<Unpublished> {
+        let waits = |event: &&Stored| !event.published;
         (0..TASKS)
             .filter_map(|task| self.stored.iter().filter(waits).filter(|event| event.task == task).min_by_key(|e| e.id))
             .map(|event| unpublished(event.id, task_id(event.task), event.kind))
             .collect()
     }
 
-    /// A step of `publish_shard`, and of `pass` around it.
+    /// A step of `publish`, and of `pass` around it.
     fn relay(&mut self, answer: &Answer) {
         let Some(mut relay) = self.relay.take() else {
-            if !self.heads(&[]).is_empty() {
-                self.relay = Some(Holding { marked: Vec::new(), round: None, call: None });
+            if !self.heads().is_empty() {
+                self.relay = Some(Holding::default());
             }
             return;
         };
         if let Some(events) = relay.call.take() {
             let Some(published) = self.publish(&events, answer) else { return self.end(relay) };
             let round = relay.round.as_mut().expect("a call is of a round");
+            relay.refused |= published.ids.len() < events.len();
             relay.marked.extend(round.answered(published));
         } else if let Some(mut round) = relay.round.take() {
             match round.next_call() {
@@ -146,15 +149,17 @@ impl World {
                     assert!(events.iter().all(|event| event.topic() == Some(topic)), "an event on a topic not its own");
                     (relay.call, relay.round) = (Some(events), Some(round));
                 }
-                None if round.end().is_err() => return self.end(relay),
-                None => {}
+                None => {
+                    assert_eq!(
+                        round.end().is_err(),
+                        relay.refused,
+                        "a refusal is a failure of the pass, and nothing else"
+                    );
+                    return self.end(relay);
+                }
             }
         } else {
-            let round = Round::of(self.heads(&relay.marked));
-            if round.is_over() {
-                return self.end(relay);
-            }
-            relay.round = Some(round);
+            relay.round = Some(Round::of(self.heads()));
         }
         self.relay = Some(relay);
     }
@@ -296,7 +301,35 @@ async fn the_next_event_of_each_task_is_read_and_no_other(db: PgPool) {
             let stored = Stored { id, task, kind: EventType::TaskCreated, published };
             world.stored.extend((!elsewhere).then_some(stored));
         }
-        let read: Vec<Uuid> = heads(&mut conn, 5).await.unwrap().into_iter().map(|event| event.id).collect();
-        assert_eq!(read, world.heads(&[]).into_iter().map(|event| event.id).collect::<Vec<_>>());
+        let read = heads(&mut conn, &[5]).await.unwrap();
+        let waiting = world.stored.iter().filter(|event| !event.published).count();
+        assert_eq!(read.more, waiting > read.events.len());
+        let read: Vec<Uuid> = read.events.into_iter().map(|event| event.id).collect();
+        assert_eq!(read, world.heads().into_iter().map(|event| event.id).collect::<Vec<_>>());
     }
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn the_oldest_of_all_shards_that_are_held_go_first(db: PgPool) {
+    let mut conn = db.acquire().await.unwrap();
+    let events: Vec<(Uuid, Uuid)> =
+        (1..=BATCH.unsigned_abs() + 1).map(|n| (Uuid::from_u64_pair(0, n), Uuid::from_u64_pair(n, n % 3))).collect();
+    let (ids, tasks): (Vec<Uuid>, Vec<Uuid>) = events.iter().copied().unzip();
+    sqlx::query(
+        "insert into task_events (id, type, task_id, user_id, sequence, data)
+         select id, 'task.created', task_id, id, 1, '{}' from unnest($1, $2) as event (id, task_id)",
+    )
+    .bind(&ids)
+    .bind(&tasks)
+    .execute(&mut *conn)
+    .await
+    .unwrap();
+    let all = heads(&mut conn, &[0, 1, 2]).await.unwrap();
+    let mut read: Vec<Uuid> = all.events.into_iter().map(|event| event.id).collect();
+    read.sort();
+    assert!(all.more);
+    assert_eq!(read, ids[..ids.len() - 1]);
+    let some = heads(&mut conn, &[0, 2]).await.unwrap();
+    assert!(!some.more);
+    assert_eq!(some.events.len(), tasks.iter().filter(|task| task.as_u64_pair().1 != 1).count());
 }

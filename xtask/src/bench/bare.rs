@@ -2,11 +2,11 @@
 //! whose application only notes when it is called; one topic, no dead letters, no outbox, no database.
 
 use std::{
-    fs,
+    fs, thread,
     time::{Duration, SystemTime},
 };
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use serde_json::json;
 
 use super::{
@@ -30,7 +30,7 @@ const LIMIT: Duration = Duration::from_secs(60);
 
 /// A daprd and its application.
 pub(super) struct Bare {
-    _daprd: Process,
+    pub(super) daprd: Process,
     application: Listening,
     port: u16,
 }
@@ -64,19 +64,29 @@ impl Bare {
             .ready(Ready::Http(at.http, "/v1.0/healthz"));
         let daprd = Process::spawn(&run, program)?;
         daprd.wait_ready(LIMIT)?;
-        let bare = Self { _daprd: daprd, application, port: at.http };
+        let bare = Self { daprd, application, port: at.http };
         bare.publish("warm-up")?;
         bare.schedule("warm-up-job", "0s")?;
         bare.application.wait_for(&["warm-up".to_owned(), "warm-up-job".to_owned()], LIMIT)?;
         Ok(bare)
     }
 
-    /// How late jobs are that are due at `planned`.
+    /// How late jobs are that are due at `planned`, scheduled one each `every`.
     pub(super) fn jobs(&self, name: &str, planned: &[Planned], every: Duration) -> anyhow::Result<Sample> {
         let names: Vec<String> = (0..planned.len()).map(|index| format!("{name}-{index}")).collect();
         client::steadily(planned.len(), every, |index| self.schedule(&names[index], &planned[index].text))?;
         let limit = planned.last().map_or(LIMIT, |last| last.ahead() + LIMIT);
         let arrived = self.application.wait_for(&names, limit)?;
+        Ok(planned.iter().zip(arrived).map(|(planned, arrived)| milliseconds(planned.at, arrived)).collect())
+    }
+
+    /// The same, scheduled as fast as it goes.
+    pub(super) fn jobs_at_will(&self, name: &str, planned: &[Planned], limit: Duration) -> anyhow::Result<Sample> {
+        let names: Vec<String> = (0..planned.len()).map(|index| format!("{name}-{index}")).collect();
+        client::at_will(planned.len(), |index| self.schedule(&names[index], &planned[index].text))?;
+        let ahead = planned.first().map(Planned::ahead).unwrap_or_default();
+        ensure!(!ahead.is_zero(), "bare jobs were scheduled only when they were due: this machine is too busy");
+        let arrived = self.application.wait_for(&names, ahead + limit)?;
         Ok(planned.iter().zip(arrived).map(|(planned, arrived)| milliseconds(planned.at, arrived)).collect())
     }
 
@@ -86,6 +96,21 @@ impl Bare {
         let published: Vec<SystemTime> = client::steadily(count, every, |index| Ok(self.publish(&names[index])?.sent))?;
         let arrived = self.application.wait_for(&names, LIMIT)?;
         Ok(published.into_iter().zip(arrived).map(|(published, arrived)| milliseconds(published, arrived)).collect())
+    }
+
+    /// From now until an event gets through, for an event each 50 ms; whether one is taken is up to Kafka.
+    pub(super) fn until_an_event_arrives(&self, name: &str) -> anyhow::Result<Duration> {
+        let began = SystemTime::now();
+        for index in 0.. {
+            let name = format!("{name}-{index}");
+            if self.publish(&name).is_ok() {
+                let arrived = self.application.wait_for(&[name], LIMIT)?;
+                return Ok(arrived.first().and_then(|at| at.duration_since(began).ok()).unwrap_or_default());
+            }
+            ensure!(began.elapsed()? < LIMIT, "Kafka takes no events again");
+            thread::sleep(Duration::from_millis(50));
+        }
+        unreachable!("it counts without end")
     }
 
     fn publish(&self, name: &str) -> anyhow::Result<Answer> {

@@ -20,16 +20,33 @@ pub(super) struct Answer {
     pub(super) sent: SystemTime,
     /// When its first line was there.
     pub(super) received: SystemTime,
+    pub(super) status: u16,
+    /// Whether it says when to come again.
+    pub(super) has_retry_after: bool,
+    pub(super) body: String,
 }
 
-/// Posts JSON to a port of this machine, on a connection of its own.
+impl Answer {
+    pub(super) fn is_success(&self) -> bool {
+        (200..300).contains(&self.status)
+    }
+}
+
+/// Posts JSON to a port of this machine, on a connection of its own; another answer than 2xx is an error.
 pub(super) fn post(port: u16, path: &str, token: Option<&str>, body: &str) -> anyhow::Result<Answer> {
+    let answer = send(port, "POST", path, token, body)?;
+    ensure!(answer.is_success(), "POST {path} was answered {}: {}", answer.status, answer.body);
+    Ok(answer)
+}
+
+/// Sends JSON to a port of this machine, on a connection of its own.
+pub(super) fn send(port: u16, method: &str, path: &str, token: Option<&str>, body: &str) -> anyhow::Result<Answer> {
     let mut stream = http::connect(port)?;
     stream.set_nodelay(true)?;
     stream.set_read_timeout(Some(Duration::from_secs(30)))?;
     let authorization = token.map(|token| format!("authorization: Bearer {token}\r\n")).unwrap_or_default();
     let request = format!(
-        "POST {path} HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\nconnection: close\r\n{authorization}\
+        "{method} {path} HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\nconnection: close\r\n{authorization}\
          content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
         body.len()
     );
@@ -41,9 +58,10 @@ pub(super) fn post(port: u16, path: &str, token: Option<&str>, body: &str) -> an
     let received = SystemTime::now();
     let mut rest = String::new();
     answer.read_to_string(&mut rest)?;
-    let status: u16 = line.split(' ').nth(1).and_then(|status| status.parse().ok()).context("not an HTTP answer")?;
-    ensure!((200..300).contains(&status), "POST {path} was answered {status}: {}", rest.trim_end());
-    Ok(Answer { sent, received })
+    let status = line.split(' ').nth(1).and_then(|status| status.parse().ok()).context("not an HTTP answer")?;
+    let (head, body) = rest.split_once("\r\n\r\n").unwrap_or((&rest, ""));
+    let has_retry_after = head.lines().any(|line| line.to_ascii_lowercase().starts_with("retry-after: "));
+    Ok(Answer { sent, received, status, has_retry_after, body: body.trim_end().to_owned() })
 }
 
 /// Sends `count` requests, one each `every`, and gives back their results in order. A slow answer delays no other request;
@@ -67,12 +85,7 @@ pub(super) fn steadily<T: Send>(
             done.push((index, send(index)?));
         }
     };
-    let results: Vec<anyhow::Result<Vec<(usize, T)>>> = thread::scope(|scope| {
-        let workers: Vec<_> = (0..WORKERS).map(|_| scope.spawn(work)).collect();
-        let join =
-            |worker: thread::ScopedJoinHandle<'_, _>| worker.join().unwrap_or_else(|_| bail!("a sender panicked"));
-        workers.into_iter().map(join).collect()
-    });
+    let results = in_order(work)?;
     let planned = every * u32::try_from(count)?;
     ensure!(
         began.elapsed() < planned.mul_f64(1.1) + Duration::from_secs(1),
@@ -80,6 +93,36 @@ pub(super) fn steadily<T: Send>(
         began.elapsed().as_secs_f32(),
         planned.as_secs_f32()
     );
+    Ok(results)
+}
+
+/// Sends `count` requests as fast as they are answered.
+pub(super) fn at_will<T: Send>(
+    count: usize,
+    send: impl Fn(usize) -> anyhow::Result<T> + Sync,
+) -> anyhow::Result<Vec<T>> {
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut done = Vec::new();
+        loop {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            if index >= count {
+                return Ok(done);
+            }
+            done.push((index, send(index)?));
+        }
+    };
+    in_order(work)
+}
+
+/// The results of all workers, in the order of their requests.
+fn in_order<T: Send>(work: impl Fn() -> anyhow::Result<Vec<(usize, T)>> + Sync) -> anyhow::Result<Vec<T>> {
+    let results: Vec<anyhow::Result<Vec<(usize, T)>>> = thread::scope(|scope| {
+        let workers: Vec<_> = (0..WORKERS).map(|_| scope.spawn(&work)).collect();
+        let join =
+            |worker: thread::ScopedJoinHandle<'_, _>| worker.join().unwrap_or_else(|_| bail!("a sender panicked"));
+        workers.into_iter().map(join).collect()
+    });
     let mut all: Vec<(usize, T)> =
         results.into_iter().collect::<anyhow::Result<Vec<_>>>()?.into_iter().flatten().collect();
     all.sort_by_key(|(index, _)| *index);

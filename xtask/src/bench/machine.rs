@@ -29,8 +29,12 @@ impl Cpu {
 
     /// How busy the cores were since then, in percent.
     pub(super) fn busy_since(self) -> anyhow::Result<u64> {
-        let now = Self::now()?;
-        Ok((now.busy - self.busy) * 100 / (now.all - self.all).max(1))
+        Ok(self.busy_until(Self::now()?))
+    }
+
+    /// The same, until another instant.
+    pub(super) fn busy_until(self, then: Self) -> u64 {
+        (then.busy - self.busy) * 100 / (then.all - self.all).max(1)
     }
 
     /// How busy the cores are by what others do.

@@ -1,19 +1,25 @@
-//! `cargo xtask bench`: how late reminders are, how long an event takes and what a function costs, on the product as
-//! production has it (a process and a daprd per function, Kafka, mail by SMTP), beside Dapr without us in the same run.
+//! `cargo xtask bench`: measures the product as production has it (a process and a daprd per function, Kafka, mail by SMTP), beside
+//! Dapr without us in the same run.
 //!
 //! It runs in `.dev/bench`, which is gone afterwards; after a failure the logs stay there.
 
 mod application;
 mod bare;
+mod burst;
 mod client;
 mod events;
+mod faults;
 mod footprint;
+mod load;
 mod machine;
+mod overview;
 mod planned;
 mod product;
 mod reminders;
 mod report;
 mod sample;
+mod steady;
+mod work;
 
 use std::{
     fs::{self, File},
@@ -21,8 +27,8 @@ use std::{
     time::Duration,
 };
 
-use anyhow::ensure;
-use clap::Args;
+use anyhow::{bail, ensure};
+use clap::{Args, Subcommand};
 
 use crate::{
     dev,
@@ -34,7 +40,6 @@ use crate::{
 use bare::Bare;
 use machine::Cpu;
 use product::Product;
-use report::Report;
 
 const RUN: &str = "bench";
 const PAGE: &str = "docs/performance.md";
@@ -42,103 +47,139 @@ const PAGE: &str = "docs/performance.md";
 /// What to measure.
 #[derive(Args, Clone, Debug)]
 pub struct Arguments {
+    #[command(subcommand)]
+    what: Option<What>,
+    #[command(flatten)]
+    overview: overview::Arguments,
     /// How the functions are built
-    #[arg(long, value_enum, default_value_t = Profile::Release)]
+    #[arg(long, value_enum, default_value_t = Profile::Release, global = true)]
     profile: Profile,
-    /// How many reminders, and as many bare jobs
-    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u16).range(1..))]
-    reminders: u16,
-    /// The seconds over which they become due
-    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..))]
-    spread: u16,
-    /// Tasks a second, and as many bare events
-    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=1000))]
-    rate: u16,
-    /// For how many seconds
-    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u16).range(1..))]
-    seconds: u16,
+    /// Measure the binaries in this folder, which are built already
+    #[arg(long, global = true)]
+    built: Option<PathBuf>,
     /// Write the results into docs/performance.md
-    #[arg(long)]
+    #[arg(long, global = true)]
     write: bool,
 }
 
+/// What is measured in place of the overview. Each fails where its bounds are missed.
+#[derive(Subcommand, Clone, Debug)]
+enum What {
+    /// How late reminders are while nothing fails
+    Steady(steady::Arguments),
+    /// How late reminders are while a part of the system is killed
+    Faults(faults::Arguments),
+    /// How long many reminders take that are due at once
+    Burst(burst::Arguments),
+    /// What others feel of a client that asks for too much, and of a dependency that falters
+    Load(load::Arguments),
+}
+
 impl Arguments {
-    fn command(&self) -> String {
-        let Self { profile, reminders, spread, rate, seconds, .. } = self;
-        let profile = if *profile == Profile::Dev { "dev" } else { "release" };
-        format!(
-            "cargo xtask bench --profile {profile} --reminders {reminders} --spread {spread} --rate {rate} --seconds {seconds}"
-        )
+    fn what(&self) -> &'static str {
+        match &self.what {
+            None => "",
+            Some(What::Steady(_)) => " steady",
+            Some(What::Faults(_)) => " faults",
+            Some(What::Burst(_)) => " burst",
+            Some(What::Load(_)) => " load",
+        }
     }
+
+    fn command(&self) -> String {
+        let options = match &self.what {
+            None => self.overview.command(),
+            Some(What::Steady(steady)) => steady.command(),
+            Some(What::Faults(faults)) => faults.command(),
+            Some(What::Burst(burst)) => burst.command(),
+            Some(What::Load(load)) => load.command(),
+        };
+        let profile = if self.profile == Profile::Dev { "dev" } else { "release" };
+        format!("cargo xtask bench{} --profile {profile} {options}", self.what())
+    }
+}
+
+/// What came of a measurement.
+struct Outcome {
+    /// What belongs beside how busy the machine was.
+    notes: String,
+    /// In Markdown.
+    table: String,
+    /// The bounds that did not hold.
+    missed: Vec<String>,
+}
+
+/// Everything runs, and every connection on the way was made.
+struct Setting<'a> {
+    product: Product<'a>,
+    bare: Bare,
 }
 
 /// Builds, measures, prints and cleans up.
 ///
 /// # Errors
-/// When something does not build or start, the machine cannot keep the rate, or a reminder was early.
+/// When something does not build or start, the machine cannot keep the rate, or a bound is missed.
 pub fn bench(arguments: &Arguments) -> anyhow::Result<()> {
     fs::create_dir_all(dev())?;
     let lock = File::create(dev().join("bench.lock"))?;
     ensure!(lock.try_lock().is_ok(), "another `cargo xtask bench` runs; wait for it");
-    let report = measure(arguments, release::build(arguments.profile)?)?;
+    let bin_dir = match &arguments.built {
+        Some(built) => root().join(built),
+        None => release::build(arguments.profile)?,
+    };
+    let (missed, markdown) = measure(arguments, bin_dir)?;
     fs::remove_dir_all(dev().join(RUN))?;
-    let markdown = report.markdown();
     println!("{markdown}");
     if arguments.write {
-        report::write(&root().join(PAGE), &markdown)?;
+        report::write(&root().join(PAGE), arguments.what(), &markdown)?;
         say(format!("written into {PAGE}"));
     }
-    ensure!(report.early() == 0, "{} of the reminders or bare jobs were early", report.early());
+    if !missed.is_empty() {
+        bail!("missed: {}", missed.join("; "));
+    }
     Ok(())
 }
 
-fn measure(arguments: &Arguments, bin_dir: PathBuf) -> anyhow::Result<Report> {
+fn measure(arguments: &Arguments, bin_dir: PathBuf) -> anyhow::Result<(Vec<String>, String)> {
     let before = Cpu::busy_now()?;
     let mut options = Options::distributed(RUN);
     options.repair_every = Some(Duration::from_secs(300)); // as in production
     options.bin_dir = bin_dir;
     let topology = Topology::start(options)?;
-    let product = Product::new(&topology);
-    events::note_commits(&product)?;
-    let bare = Bare::start(&topology)?;
-    let mut footprints = footprint::idle(&topology)?;
-    warm_up(&product)?;
-
-    say(format!("{} reminders due over {} s", arguments.reminders, arguments.spread));
-    let cpu = Cpu::now()?;
-    let spread = Duration::from_secs(arguments.spread.into());
-    let reminders = reminders::measure(&product, &bare, arguments.reminders.into(), spread)?;
-    let during_reminders = cpu.busy_since()?;
-
-    say(format!("{} tasks a second for {} s", arguments.rate, arguments.seconds));
-    let cpu = Cpu::now()?;
-    let length = Duration::from_secs(arguments.seconds.into());
-    let events = events::measure(&product, &bare, arguments.rate.into(), length)?;
-    let during_events = cpu.busy_since()?;
-    footprint::loaded(&topology, &mut footprints)?;
-
-    let starts = footprint::starts(topology.function("task-created"))?;
-    let date = product.sql("select to_char(now() at time zone 'UTC', 'YYYY-MM-DD')")?.trim().to_owned();
-    drop(bare);
+    let setting = Setting { product: Product::new(&topology), bare: Bare::start(&topology)? };
+    setting.warm_up("first")?;
+    let outcome = match &arguments.what {
+        None => overview::measure(&arguments.overview, &setting)?.outcome(),
+        Some(What::Steady(steady)) => steady::measure(steady, &setting)?,
+        Some(What::Faults(faults)) => faults::measure(faults, &setting)?,
+        Some(What::Burst(burst)) => burst::measure(burst, &setting)?,
+        Some(What::Load(load)) => load::measure(load, &setting)?,
+    };
+    let date = setting.product.sql("select to_char(now() at time zone 'UTC', 'YYYY-MM-DD')")?.trim().to_owned();
+    drop(setting);
     topology.stop();
-    Ok(Report {
-        command: arguments.command(),
-        date,
-        machine: machine::description()?,
-        busy: [before, during_reminders, during_events],
-        reminders,
-        events,
-        starts,
-        footprints,
-    })
+    let notes = if outcome.notes.is_empty() { ".".to_owned() } else { format!(", {}", outcome.notes) };
+    let markdown = format!(
+        "`{}`, {date}, {}. Processor busy: {before} % before the run{notes}\n\n{}",
+        arguments.command(),
+        machine::description()?,
+        outcome.table
+    );
+    Ok((outcome.missed, markdown))
 }
 
-/// One reminder of each of some users: every connection on the way is made before anything is measured.
-fn warm_up(product: &Product<'_>) -> anyhow::Result<()> {
-    const COUNT: usize = 20;
-    client::steadily(COUNT, Duration::from_millis(50), |index| {
-        product.create("bench warm-up", index, Some("2020-01-01T00:00:00Z"))
-    })?;
-    let sent = "select count(*) from notification_deliveries where state = 'sent'";
-    product.wait_for("first reminders sent", sent, COUNT, Duration::from_secs(60))
+impl Setting<'_> {
+    /// One reminder of each of some users: every connection on the way is made before anything is measured.
+    fn warm_up(&self, name: &str) -> anyhow::Result<()> {
+        const COUNT: usize = 20;
+        let title = format!("bench warm-up, {name}");
+        client::steadily(COUNT, Duration::from_millis(50), |index| {
+            self.product.create(&title, index, Some("2020-01-01T00:00:00Z"))
+        })?;
+        let sent = format!(
+            "select count(*) from notification_deliveries delivery join tasks task on task.id = task_id
+             where title like '{title} %' and state = 'sent'"
+        );
+        self.product.wait_for("first reminders sent", &sent, COUNT, Duration::from_secs(60))
+    }
 }

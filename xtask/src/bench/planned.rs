@@ -38,6 +38,12 @@ impl Planned {
         postgres.sql("punctual", &statement)?.lines().map(read).collect::<Option<_>>().context("no instants")
     }
 
+    /// `count` times the same instant, `lead` ahead.
+    pub(super) fn at_once(postgres: &Postgres, count: usize, lead: Duration) -> anyhow::Result<Vec<Self>> {
+        let one = Self::spread(postgres, 1, lead, Duration::ZERO)?;
+        Ok(one.into_iter().cycle().take(count).collect())
+    }
+
     /// How far ahead it is.
     pub(super) fn ahead(&self) -> Duration {
         self.at.duration_since(SystemTime::now()).unwrap_or_default()

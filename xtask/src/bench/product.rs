@@ -11,8 +11,8 @@ use serde_json::json;
 use super::client::{self, Answer};
 use crate::topology::Topology;
 
-/// So many that no row of a user is what everything waits for.
-const USERS: usize = 20;
+/// So many that no row of a user, and no limit of one, is what everything waits for.
+pub(super) const USERS: usize = 100;
 
 /// A running product, and users of it.
 pub(super) struct Product<'a> {
@@ -28,14 +28,23 @@ impl<'a> Product<'a> {
         Self { topology, tokens: (0..USERS).map(token).collect() }
     }
 
+    /// A user's token.
+    pub(super) fn token(&self, user: usize) -> &str {
+        &self.tokens[user % self.tokens.len()]
+    }
+
     /// Creates the task `<title> <index>`.
     pub(super) fn create(&self, title: &str, index: usize, remind_at: Option<&str>) -> anyhow::Result<Answer> {
         let mut task = json!({ "title": format!("{title} {index}") });
         if let Some(remind_at) = remind_at {
             task["remind_at"] = json!(remind_at);
         }
-        let token = &self.tokens[index % self.tokens.len()];
-        client::post(self.topology.function("tasks").port, "/v1/tasks", Some(token), &task.to_string())
+        client::post(self.port(), "/v1/tasks", Some(self.token(index)), &task.to_string())
+    }
+
+    /// Where its HTTP API is.
+    pub(super) fn port(&self) -> u16 {
+        self.topology.function("tasks").port
     }
 
     /// Waits until a statement that counts says `count`.

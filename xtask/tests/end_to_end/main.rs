@@ -8,6 +8,7 @@
 //! The binaries must be built: `cargo xtask test` does that first.
 
 mod core;
+mod crowds;
 mod deaths;
 mod documented;
 mod events;

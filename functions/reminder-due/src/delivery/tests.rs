@@ -211,18 +211,23 @@ proptest! {
 }
 
 #[test]
-fn the_wait_between_attempts_doubles_up_to_ten_minutes() {
+fn the_wait_between_attempts_is_short_at_first_and_grows_to_ten_minutes() {
     let world = World::new(false);
-    let waits: Vec<i64> = (1..=9)
-        .map(|attempts| {
-            let record = Record { attempts, state: State::Sending, ..world.record };
-            match after(&record, &SendError::Transient { reason: String::new() }, world.now) {
-                After::Retry { at, repeat: false } => (at - world.now).num_seconds(),
-                other => panic!("{other:?}"),
-            }
-        })
-        .collect();
-    assert_eq!(waits, [10, 20, 40, 80, 160, 320, 600, 600, 600]);
+    let wait = |seconds: i64| {
+        let now = world.now + Duration::seconds(seconds);
+        let record = Record { attempts: 1, state: State::Sending, ..world.record };
+        match after(&record, &SendError::Transient { reason: String::new() }, now) {
+            After::Retry { at, repeat: false } => (at - now).num_seconds(),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!([0, 10, 24, 60, 600, 3600, 40_000].map(wait), [4, 4, 4, 10, 100, 600, 600]);
+    // Whenever in its first half minute an outage ends, the next attempt is within five seconds.
+    let mut at = 0;
+    while at < 30 {
+        assert!(wait(at) <= 5, "{at}");
+        at += wait(at);
+    }
 }
 
 #[test]

@@ -11,6 +11,7 @@
 mod config;
 mod files;
 mod http;
+mod idle;
 mod mailgun;
 mod message;
 mod reminder;

@@ -2,7 +2,8 @@
 //!
 //! Up to the 354 that answers DATA, and while the attempt is recorded, nothing has been sent, and a failure says so. From
 //! the first byte of the body to the reply to the final dot nobody can tell: such an attempt is unknown. The reply decides
-//! again. lettre's own `send` runs all of this in one go, so its connection is driven here, one connection per message.
+//! again. lettre's own `send` runs all of this in one go, so its connection is driven here. One that has carried a message to the
+//! end may carry the next ([`idle`](super::idle)).
 
 use std::time::Duration;
 
@@ -27,7 +28,11 @@ use tokio::{
     time::{Instant, timeout, timeout_at},
 };
 
-use super::{Email, EmailConfig, SendError, config, message, record};
+use super::{
+    Email, EmailConfig, SendError, config,
+    idle::{Idle, say_goodbye},
+    message, record,
+};
 
 /// The wait after a 421: the server, not the message, is the matter.
 const CLOSING_WAIT: Duration = Duration::from_secs(30);
@@ -41,6 +46,7 @@ pub struct Smtp {
     credentials: Option<Credentials>,
     from: Mailbox,
     deadline: Duration,
+    idle: Idle,
 }
 
 impl Smtp {
@@ -72,7 +78,15 @@ impl Smtp {
             })
             .transpose()?;
         let port = url.port().unwrap_or(port);
-        Ok(Self { host, port, tls, credentials, from: config.sender()?, deadline: config.deadline })
+        Ok(Self {
+            host,
+            port,
+            tls,
+            credentials,
+            from: config.sender()?,
+            deadline: config.deadline,
+            idle: Idle::default(),
+        })
     }
 
     pub(super) async fn send(
@@ -96,7 +110,10 @@ impl Smtp {
             return Err(SendError::unknown("smtp body: no reply in time"));
         };
         let outcome = match reply {
-            Ok(reply) if reply.code().severity == Severity::PositiveCompletion => Ok(message::id(email, &self.from)),
+            Ok(reply) if reply.code().severity == Severity::PositiveCompletion => {
+                self.idle.put(connection);
+                return Ok(message::id(email, &self.from));
+            }
             Ok(reply) => Err(SendError::unknown(format!("smtp body: {}", reply.code()))),
             Err(error) if error.status().is_some() => Err(refusal("body", &error)),
             Err(_) => return Err(SendError::unknown("smtp body: the connection was lost before the reply")),
@@ -107,6 +124,18 @@ impl Smtp {
 
     /// Everything up to the 354.
     async fn open(&self, message: &Message) -> Result<AsyncSmtpConnection, SendError> {
+        if let Some(mut connection) = self.idle.take() {
+            match begin(&mut connection, message).await {
+                Ok(()) => return Ok(connection),
+                // What the server says of the message it would say on another connection too.
+                Err(error @ SendError::Permanent { .. }) => {
+                    say_goodbye(connection);
+                    return Err(error);
+                }
+                // It was closed, or is to carry no more: nothing of this message has left yet.
+                Err(_) => say_goodbye(connection),
+            }
+        }
         let mut connection = self.connect().await?;
         match begin(&mut connection, message).await {
             Ok(()) => Ok(connection),
@@ -208,9 +237,4 @@ fn refusal(step: &str, error: &Error) -> SendError {
         _ if error.is_permanent() => SendError::permanent(reason),
         _ => SendError::transient(reason),
     }
-}
-
-/// QUIT, as politeness: nobody waits for it.
-fn say_goodbye(mut connection: AsyncSmtpConnection) {
-    tokio::spawn(async move { timeout(Duration::from_secs(2), connection.quit()).await });
 }

@@ -1,4 +1,5 @@
-//! What is written of a delivery, each in one transaction with its line of the story: that an attempt begins, and how it ended.
+//! What is written of a delivery, each in one transaction with its line of the story: that an attempt begins, and how it ended. What
+//! every message needs is one statement, a transaction of its own: in a burst the round trips are what the last message waits for.
 
 use chrono::{DateTime, Utc};
 use serde_json::json;
@@ -13,54 +14,74 @@ use sqlx::{Connection as _, PgConnection};
 
 use super::row::Row;
 
-/// Commits that an attempt begins, and reads the row as it then is.
+/// Commits that an attempt begins, and then reads the row as it is: whatever was acknowledged before is seen.
 pub(super) async fn begin(conn: &mut PgConnection, row: Row, provider: &str, repeat: bool) -> Result<Row, Failure> {
-    let mut tx = conn.begin().await?;
-    if repeat {
-        audit::reminder(&mut tx, row.of(), "reminder.unknown", json!({"delivery_id": row.id, "channel": row.channel}))
-            .await?;
-    }
+    let of = row.of();
+    let detail = json!({"delivery_id": row.id, "channel": row.channel});
+    let mut steps = vec![("reminder.unknown", detail.clone())];
+    steps.truncate(usize::from(repeat));
+    let mut sending = detail;
+    sending["attempt"] = json!(row.attempts + 1);
+    steps.push(("reminder.sending", sending));
+    let (actions, details): (Vec<&str>, Vec<serde_json::Value>) = steps.into_iter().unzip();
     sqlx::query!(
-        "update notification_deliveries
-         set state = 'sending', attempts = attempts + 1, started_at = now(), at_dot = null, reason = null,
-             repeated = repeated or $2, provider = $3, next_attempt_at = now() + interval '1 minute'
-         where id = $1",
+        "with begun as (
+             update notification_deliveries
+             set state = 'sending', attempts = attempts + 1, started_at = now(), at_dot = null, reason = null,
+                 repeated = repeated or $2, provider = $3, next_attempt_at = now() + interval '1 minute'
+             where id = $1
+         )
+         insert into audit_logs (user_id, task_id, reminder_id, reminder_version, action, detail)
+         select $4, $5, $6, $7, action, detail
+         from unnest($8::text[], $9::jsonb[]) with ordinality as step (action, detail, place) order by place",
         row.id,
         repeat,
         provider,
+        of.user_id,
+        of.task_id,
+        of.id,
+        of.version,
+        &actions as _,
+        &details,
     )
-    .execute(&mut *tx)
+    .execute(&mut *conn)
     .await?;
-    let detail = json!({"delivery_id": row.id, "channel": row.channel, "attempt": row.attempts + 1});
-    audit::reminder(&mut tx, row.of(), "reminder.sending", detail).await?;
-    tx.commit().await?;
     Row::read(conn, row.id).await?.ok_or_else(|| Failure::Fault(anyhow::anyhow!("the delivery vanished")))
 }
 
 /// Commits that the provider accepted it, and emits `reminder.sent` the first time that is recorded.
 pub(super) async fn sent(conn: &mut PgConnection, row: &Row, message_id: &str) -> Result<(), Failure> {
-    let mut tx = conn.begin().await?;
-    let first = sqlx::query!(
-        "update notification_deliveries set state = 'sent', sent_at = now(), provider_message_id = $2, reason = null
-         where id = $1 and state <> 'sent'",
+    let sent = ReminderSent {
+        task: row.due.task.clone(),
+        reminder_id: row.reminder_id,
+        remind_at: row.due.remind_at,
+        reminder_version: row.reminder_version,
+        channel: Channel::Email,
+        delivery_id: row.id,
+    };
+    let event = outbox::Row::new(&sent, &row.trace);
+    // One statement: the answer and the event that tells of it are recorded together, and once.
+    sqlx::query!(
+        "with sent as (
+             update notification_deliveries
+             set state = 'sent', sent_at = now(), provider_message_id = $2, reason = null
+             where id = $1 and state <> 'sent'
+             returning id
+         )
+         insert into task_events (id, type, task_id, user_id, sequence, data, traceparent)
+         select $3, $4, $5, $6, $7, $8, $9 from sent",
         row.id,
         message_id,
+        event.id,
+        event.kind,
+        event.task_id,
+        event.user_id,
+        event.sequence,
+        event.data,
+        event.traceparent,
     )
-    .execute(&mut *tx)
-    .await?
-    .rows_affected();
-    if first == 1 {
-        let sent = ReminderSent {
-            task: row.due.task.clone(),
-            reminder_id: row.reminder_id,
-            remind_at: row.due.remind_at,
-            reminder_version: row.reminder_version,
-            channel: Channel::Email,
-            delivery_id: row.id,
-        };
-        outbox::emit(&mut tx, &sent, &row.trace).await?;
-    }
-    tx.commit().await?;
+    .execute(conn)
+    .await?;
     crash("delivery-recorded");
     Ok(())
 }

@@ -163,6 +163,59 @@ async fn an_accepted_message_does_not_wait_for_the_goodbye() {
     server.story.reaches("QUIT").await;
 }
 
+fn count(server: &SmtpServer, event: &str) -> usize {
+    server.story.events().iter().filter(|happened| happened.starts_with(event)).count()
+}
+
+#[tokio::test]
+async fn the_next_message_goes_over_the_connection_of_the_last_until_a_quiet_second_ends_it() {
+    let server = SmtpServer::start(WILLING).await;
+    let provider = provider(&at(&server.url));
+    for _ in 0..3 {
+        provider.send(&email(), recorded()).await.unwrap();
+    }
+    assert_eq!([count(&server, "EHLO"), count(&server, "<dot>"), count(&server, "QUIT")], [1, 3, 0]);
+    server.story.reaches("<end>").await;
+    assert_eq!(count(&server, "QUIT"), 1);
+    provider.send(&email(), recorded()).await.unwrap();
+    assert_eq!([count(&server, "EHLO"), count(&server, "<dot>")], [2, 4]);
+}
+
+#[tokio::test]
+async fn a_connection_that_carries_no_more_costs_no_message() {
+    for mail_again in [Drop, Reply("421 4.3.2 canary"), Reply("451 4.3.0 canary")] {
+        let server = SmtpServer::start(Script { mail_again, ..WILLING }).await;
+        let provider = provider(&at(&server.url));
+        for _ in 0..2 {
+            provider.send(&email(), recorded()).await.unwrap();
+        }
+        assert_eq!([count(&server, "EHLO"), count(&server, "<dot>")], [2, 2]);
+    }
+    // What the server says of a message it is asked once.
+    let server = SmtpServer::start(Script { mail_again: Reply("550 5.7.1 canary"), ..WILLING }).await;
+    let provider = provider(&at(&server.url));
+    provider.send(&email(), recorded()).await.unwrap();
+    assert_eq!(failure(provider.send(&email(), recorded()).await), permanent("smtp MAIL: 550"));
+    assert_eq!(count(&server, "EHLO"), 1);
+}
+
+#[tokio::test]
+async fn a_connection_whose_message_was_not_taken_carries_no_other() {
+    for body in [Reply("451 4.3.0 canary"), Drop] {
+        let server = SmtpServer::start(Script { body, ..WILLING }).await;
+        let provider = provider(&at(&server.url));
+        for _ in 0..2 {
+            failure(provider.send(&email(), recorded()).await);
+        }
+        assert_eq!([count(&server, "EHLO"), count(&server, "<dot>")], [2, 2]);
+    }
+    let server = SmtpServer::start(WILLING).await;
+    let provider = provider(&at(&server.url));
+    failure(provider.send(&email(), not_recorded()).await);
+    provider.send(&email(), recorded()).await.unwrap();
+    assert_eq!([count(&server, "EHLO"), count(&server, "<dot>")], [2, 1]);
+}
+
 #[tokio::test]
 async fn a_login_is_not_sent_in_the_clear_unless_told_to() {
     let server = SmtpServer::start(WILLING).await;

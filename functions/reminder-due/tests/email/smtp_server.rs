@@ -25,6 +25,8 @@ pub(crate) struct Script {
     pub(crate) hello: Answer,
     pub(crate) auth: Answer,
     pub(crate) mail: Answer,
+    /// To MAIL on a connection that has carried a message.
+    pub(crate) mail_again: Answer,
     pub(crate) recipient: Answer,
     pub(crate) data: Answer,
     pub(crate) body: Answer,
@@ -37,6 +39,7 @@ pub(crate) const WILLING: Script = Script {
     hello: Reply("250-canary.example\r\n250-8BITMIME\r\n250 AUTH PLAIN LOGIN"),
     auth: Reply("235 2.7.0 canary"),
     mail: Reply("250 2.1.0 canary"),
+    mail_again: Reply("250 2.1.0 canary"),
     recipient: Reply("250 2.1.5 <ada@example.com> canary"),
     data: Reply("354 canary"),
     body: Reply("250 2.0.0 queued as canary"),
@@ -89,9 +92,13 @@ impl SmtpServer {
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let mut session = Session { stream: BufReader::new(stream), story: story.clone() };
-                // An error here is the client going away, which is what some tests want.
-                let _ = session.run(script, &bodies).await;
-                session.story.add("<end>");
+                let bodies = Arc::clone(&bodies);
+                // Side by side, as every server does: a connection that waits for its next message keeps nobody out.
+                tokio::spawn(async move {
+                    // An error here is the client going away, which is what some tests want.
+                    let _ = session.run(script, &bodies).await;
+                    session.story.add("<end>");
+                });
             }
         });
         server
@@ -113,6 +120,7 @@ impl Session {
         if !self.answer(script.greeting).await? {
             return Ok(());
         }
+        let mut carried = false;
         loop {
             let mut line = String::new();
             if self.stream.read_line(&mut line).await? == 0 {
@@ -126,6 +134,7 @@ impl Session {
             let answer = match line.split([' ', ':']).next().unwrap() {
                 "EHLO" => script.hello,
                 "AUTH" => script.auth,
+                "MAIL" if carried => script.mail_again,
                 "MAIL" => script.mail,
                 "RCPT" => script.recipient,
                 "DATA" => script.data,
@@ -140,6 +149,7 @@ impl Session {
                 let body = self.body().await?;
                 bodies.lock().unwrap().push(body);
                 self.story.add("<dot>");
+                carried = true;
                 if !self.answer(script.body).await? {
                     return Ok(());
                 }

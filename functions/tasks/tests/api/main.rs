@@ -4,6 +4,7 @@ mod bad_input;
 mod commands;
 mod dead_letters;
 mod idempotency;
+mod limits;
 mod lists;
 mod openapi;
 mod operations;

@@ -40,7 +40,7 @@ fn the_document_is_whole() {
             operations += 1;
             assert!(operation["security"][0].get("bearer").is_some(), "{method} {path}");
             assert!(operation["summary"].is_string(), "{method} {path}");
-            for status in ["401", "500", "503"] {
+            for status in ["401", "429", "500", "503"] {
                 let problem = &operation["responses"][status]["content"]["application/problem+json"]["schema"]["$ref"];
                 assert_eq!(problem, "#/components/schemas/Problem", "{method} {path} {status}");
             }
