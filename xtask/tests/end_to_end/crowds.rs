@@ -44,17 +44,19 @@ fn reminders_that_are_due_at_the_same_instant_are_each_sent_once_and_none_before
 fn a_user_who_does_not_stop_is_refused_and_another_is_served() {
     alone(async |world| {
         let (greedy, other) = (world.user(), world.user());
-        let flood = (0..40).map(|_| {
-            let greedy = greedy.clone();
-            async move {
-                let mut statuses = Vec::new();
-                for number in 0..20 {
-                    let body = json!({ "title": format!("more {number}") });
-                    statuses.push(greedy.send(Method::POST, "/v1/tasks", Some(&body)).await.status);
+        let flood: Vec<_> = (0..40)
+            .map(|_| {
+                let greedy = greedy.clone();
+                async move {
+                    let mut statuses = Vec::new();
+                    for number in 0..20 {
+                        let body = json!({ "title": format!("more {number}") });
+                        statuses.push(greedy.send(Method::POST, "/v1/tasks", Some(&body)).await.status);
+                    }
+                    statuses
                 }
-                statuses
-            }
-        });
+            })
+            .collect();
         let flood = tokio::spawn(together(flood));
         tokio::time::sleep(Duration::from_millis(500)).await;
         let began = Instant::now();
