@@ -42,8 +42,8 @@ const PUBLISH_DEADLINE: Duration = Duration::from_secs(3);
 /// Any other call that takes longer failed.
 const DEADLINE: Duration = Duration::from_secs(5);
 /// How often the scheduler calls a job again that was not answered 2xx; without limit, because the default gives up after
-/// three tries and deletes the job. With what follows the call, a reminder is sent within 5 s of the end of an outage.
-const JOB_RETRY: Duration = Duration::from_secs(4);
+/// three tries and deletes the job.
+const JOB_RETRY: Duration = Duration::from_secs(5);
 
 /// The sidecar, or what stands behind it, did not do it.
 #[derive(Debug, thiserror::Error)]

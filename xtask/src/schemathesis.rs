@@ -51,7 +51,7 @@ pub fn python() -> anyhow::Result<PathBuf> {
 pub fn schemathesis(arguments: &Arguments) -> anyhow::Result<()> {
     let python = python()?;
     say("building tasks");
-    cargo(Command::new(CARGO).args(["build", "--locked", "--package", "migrations", "--package", "tasks", "--bins"]))?;
+    cargo(Command::new(CARGO).args(["build", "--locked", "--workspace", "--bins"]))?;
     let postgres = scratch("schemathesis-run")?;
     migrate(&postgres)?;
     let run = Run { dir: dev().join("schemathesis-run"), detached: false };
@@ -63,6 +63,8 @@ pub fn schemathesis(arguments: &Arguments) -> anyhow::Result<()> {
         .env("DAPR_GRPC_ENDPOINT", "http://127.0.0.1:9")
         .env("RUST_LOG", "warn,shared::outbox=error")
         .env("PORT", port.to_string())
+        // One user asks everything.
+        .env("USER_REQUESTS_PER_SECOND", "10000")
         .ready(Ready::Http(port, "/readyz"));
     let tasks = Process::spawn(&run, program)?;
     tasks.wait_ready(std::time::Duration::from_secs(60))?;
