@@ -2,8 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use tasks::LimitsConfig;
-
 use super::*;
 
 /// Clients of one process that takes as much as `limits` say.

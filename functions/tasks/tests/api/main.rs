@@ -29,6 +29,7 @@ use shared::{
     auth::{self, Auth, AuthConfig, User},
 };
 use sqlx::PgPool;
+use tasks::LimitsConfig;
 use tower::ServiceExt as _;
 use uuid::Uuid;
 
@@ -55,7 +56,9 @@ struct Reply {
 fn router(db: &PgPool) -> Router {
     let config = Config::try_parse_from(["test", "--database-url", "postgres://nowhere", "--app-api-token", "token"]);
     let auth = Auth::new(AuthConfig::try_parse_from(["test", "--jwt-secret", SECRET]).unwrap()).unwrap();
-    tasks::routes(App::new(config.unwrap(), db.clone()).unwrap(), auth)
+    // No test asks as seldom as a user does; the rate has tests of its own.
+    let limits = LimitsConfig::try_parse_from(["test", "--user-requests-per-second", "1000"]).unwrap();
+    tasks::limited(App::new(config.unwrap(), db.clone()).unwrap(), auth, limits)
 }
 
 fn token(user: &User, lifetime: TimeDelta) -> String {

@@ -76,6 +76,7 @@ impl Statement {
                 "UuidArray" => format!("array['{id}']::uuid[]"),
                 "Text" | "Varchar" => "'k'::text".to_owned(),
                 "TextArray" => "array['canary']::text[]".to_owned(),
+                "Int2Array" => format!("array[{number}]::smallint[]"),
                 "Int2" => number.to_string() + "::smallint",
                 "Int4" => number.to_string() + "::int",
                 "Int8" if text.contains(&format!("limit ${}", index + 1)) => "100".to_owned(),
