@@ -13,7 +13,9 @@ async fn main() -> anyhow::Result<()> {
     // The first process of a container has to listen to it.
     let mut terminate = signal(SignalKind::terminate())?;
     axum::serve(listener, Router::new().route("/", get(async || "Hello, world!\n")))
-        .with_graceful_shutdown(async move { drop(terminate.recv().await) })
+        .with_graceful_shutdown(async move {
+            terminate.recv().await;
+        })
         .await?;
     Ok(())
 }
