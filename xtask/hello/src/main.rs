@@ -1,11 +1,21 @@
 //! The least that axum can serve: what a cold start is measured against (`cargo xtask cluster-test`).
 
 use axum::{Router, routing::get};
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+};
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let port: u16 = std::env::var("PORT")?.parse()?;
-    let listener = tokio::net::TcpListener::bind(("0.0.0.0", port)).await?;
-    axum::serve(listener, Router::new().route("/", get(async || "Hello, world!\n"))).await?;
+    let listener = TcpListener::bind(("0.0.0.0", port)).await?;
+    // The first process of a container has to listen to it.
+    let mut terminate = signal(SignalKind::terminate())?;
+    axum::serve(listener, Router::new().route("/", get(async || "Hello, world!\n")))
+        .with_graceful_shutdown(async move {
+            terminate.recv().await;
+        })
+        .await?;
     Ok(())
 }
