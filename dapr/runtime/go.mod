@@ -261,9 +261,10 @@ require (
 )
 
 // The first and the last are Dapr's own replacements. Dapr 1.18.0 names go-etcd-cron v0.12.5, which the module proxy does
-// not have; of the versions near it v0.12.0 is the one that can be had, and the scheduler runs well with it.
+// not have; v0.12.6 can be had. Not v0.12.0: a scheduler with that one never starts again while it has a job that was replaced
+// (internal/engine/informer: a nil PrevKv; found by the gauntlet).
 replace (
 	dubbo.apache.org/dubbo-go/v3 => dubbo.apache.org/dubbo-go/v3 v3.0.3-0.20230118042253-4f159a2b38f3
-	github.com/diagridio/go-etcd-cron => github.com/diagridio/go-etcd-cron v0.12.0
+	github.com/diagridio/go-etcd-cron => github.com/diagridio/go-etcd-cron v0.12.6
 	gopkg.in/couchbaselabs/gocbconnstr.v1 => github.com/couchbaselabs/gocbconnstr v1.0.5
 )

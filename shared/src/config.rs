@@ -6,12 +6,9 @@ use anyhow::Context as _;
 use clap::Parser;
 use secrecy::{ExposeSecret as _, SecretString};
 use sqlx::{
-    Connection as _, PgPool,
+    PgPool,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
-
-/// A connection that has idled longer is asked whether it is still there before it is used.
-const TRUSTED: Duration = Duration::from_secs(1);
 
 /// The configuration every function has. A function with settings of its own has a struct like this one beside their user.
 #[derive(Parser, Clone, Debug)]
@@ -76,16 +73,8 @@ impl Config {
         Ok(PgPoolOptions::new()
             .max_connections(self.database_connections)
             .acquire_timeout(Duration::from_secs(5))
-            // A connection that was used a moment ago is there; to ask it costs every statement a round trip.
-            .test_before_acquire(false)
-            .before_acquire(|connection, about| {
-                Box::pin(async move {
-                    if about.idle_for > TRUSTED {
-                        connection.ping().await?;
-                    }
-                    Ok(true)
-                })
-            })
+            // Each connection is asked whether it is still there before it is used, sqlx's default: one that was lost while Lambda had
+            // the process frozen looks as if it was used a moment ago.
             .connect_lazy_with(options))
     }
 }

@@ -173,3 +173,22 @@ fn a_function_that_is_asked_to_end_finishes_its_event_first() {
         .await;
     });
 }
+
+#[test]
+fn a_scheduler_that_dies_with_a_job_that_was_armed_twice_starts_again() {
+    alone(async |world| {
+        let user = world.user();
+        let task = user.remind("armed twice", user.in_ms(15_000).await).await;
+        user.settled().await;
+        // Its function arms the same version of the reminder again: the scheduler has the job replaced.
+        user.patch(&format!("/v1/tasks/{}", id(&task["id"])), json!({"priority": "high"})).await;
+        user.settled().await;
+        world.without_repair();
+        world.topology.scheduler.process.kill9();
+        world.topology.scheduler.process.start().expect("it starts");
+        world.topology.scheduler.wait_ready().unwrap_or_else(|error| panic!("{error:#}"));
+        world.mail_about(&user, "armed twice").await;
+        user.settled().await;
+        assert_eq!(world.mails(&user).len(), 1, "{:?}", world.subjects(&user));
+    });
+}

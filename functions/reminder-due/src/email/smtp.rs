@@ -125,20 +125,20 @@ impl Smtp {
     /// Everything up to the 354.
     async fn open(&self, message: &Message) -> Result<AsyncSmtpConnection, SendError> {
         if let Some(mut connection) = self.idle.take() {
-            match begin(&mut connection, message).await {
-                Ok(()) => return Ok(connection),
+            match mail(&mut connection, message).await {
+                Ok(()) => return recipients(connection, message).await,
                 // What the server says of the message it would say on another connection too.
                 Err(error @ SendError::Permanent { .. }) => {
                     say_goodbye(connection);
                     return Err(error);
                 }
-                // It was closed, or is to carry no more: nothing of this message has left yet.
+                // It was closed, or is to carry no more. What is said later is about this message, and is not asked twice.
                 Err(_) => say_goodbye(connection),
             }
         }
         let mut connection = self.connect().await?;
-        match begin(&mut connection, message).await {
-            Ok(()) => Ok(connection),
+        match mail(&mut connection, message).await {
+            Ok(()) => recipients(connection, message).await,
             Err(error) => {
                 say_goodbye(connection);
                 Err(error)
@@ -187,8 +187,8 @@ impl Smtp {
     }
 }
 
-/// MAIL, RCPT and DATA.
-async fn begin(connection: &mut AsyncSmtpConnection, message: &Message) -> Result<(), SendError> {
+/// MAIL.
+async fn mail(connection: &mut AsyncSmtpConnection, message: &Message) -> Result<(), SendError> {
     let envelope = message.envelope();
     let addresses = || envelope.from().into_iter().chain(envelope.to());
     let mut parameters = Vec::new();
@@ -203,15 +203,28 @@ async fn begin(connection: &mut AsyncSmtpConnection, message: &Message) -> Resul
     }
 
     let mail = Mail::new(envelope.from().cloned(), parameters);
-    connection.command(mail).await.map_err(|error| refusal("MAIL", &error))?;
-    for to in envelope.to() {
-        connection.command(Rcpt::new(to.clone(), Vec::new())).await.map_err(|error| refusal("RCPT", &error))?;
-    }
-    let reply = connection.command(Data).await.map_err(|error| refusal("DATA", &error))?;
-    if reply.has_code(354) {
-        Ok(())
-    } else {
-        Err(SendError::transient(format!("smtp DATA: {} where 354 was due", reply.code())))
+    connection.command(mail).await.map(drop).map_err(|error| refusal("MAIL", &error))
+}
+
+/// RCPT and DATA, on a connection that is given up where they fail.
+async fn recipients(mut connection: AsyncSmtpConnection, message: &Message) -> Result<AsyncSmtpConnection, SendError> {
+    let begun = async {
+        for to in message.envelope().to() {
+            connection.command(Rcpt::new(to.clone(), Vec::new())).await.map_err(|error| refusal("RCPT", &error))?;
+        }
+        let reply = connection.command(Data).await.map_err(|error| refusal("DATA", &error))?;
+        if reply.has_code(354) {
+            Ok(())
+        } else {
+            Err(SendError::transient(format!("smtp DATA: {} where 354 was due", reply.code())))
+        }
+    };
+    match begun.await {
+        Ok(()) => Ok(connection),
+        Err(error) => {
+            say_goodbye(connection);
+            Err(error)
+        }
     }
 }
 
