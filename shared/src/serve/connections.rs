@@ -1,6 +1,6 @@
 //! The connections of a process: what a client may take of one that sends nothing, or without end.
 //!
-//! A head must arrive whole in [`HEAD_DEADLINE`] and in [`HEAD_LIMIT`] bytes, else its connection is closed; bodies have limits
+//! A head must arrive whole in `HEAD_DEADLINE` and in `HEAD_LIMIT` bytes, else its connection is closed; bodies have limits
 //! and deadlines of their own where they are read, after the one who sends them is known.
 
 use std::{io, pin::pin, time::Duration};

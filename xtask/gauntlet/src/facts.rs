@@ -84,13 +84,16 @@ pub(crate) struct Facts {
 impl Facts {
     pub(crate) async fn gather(db: &PgPool, topology: &Topology, doubles: &Doubles) -> anyhow::Result<Self> {
         let events = sqlx::query_as(
-            "select id, type as kind, task_id, sequence, data ->> 'reminder_id' || ' ' || (data ->> 'reminder_version') as reminder,
-                    published_at is not null as published,
-                    (select count(*) from processed_events claim
-                     where claim.event_id = event.id and consumer = replace(type, '.', '-')) as claims,
-                    case type when 'task.changed' then (select count(*) from feed where feed.event_id = event.id)
-                              else (select count(*) from audit_logs where audit_logs.event_id = event.id) end as effects
-             from task_events event order by id",
+            "select event.id, type as kind, task_id, sequence,
+                    data ->> 'reminder_id' || ' ' || (data ->> 'reminder_version') as reminder,
+                    published_at is not null as published, coalesce(claims, 0) as claims,
+                    case type when 'task.changed' then coalesce(fed, 0) else coalesce(told, 0) end as effects
+             from task_events event
+             left join (select event_id, consumer, count(*) as claims from processed_events group by 1, 2) claim
+                 on claim.event_id = event.id and consumer = replace(type, '.', '-')
+             left join (select event_id, count(*) as fed from feed group by 1) feed on feed.event_id = event.id
+             left join (select event_id, count(*) as told from audit_logs group by 1) story on story.event_id = event.id
+             order by event.id",
         )
         .fetch_all(db)
         .await?;
