@@ -34,7 +34,7 @@ use shared::{
 };
 use uuid::Uuid;
 
-use crate::{email::EmailConfig, send::Sender};
+use crate::{email::EmailConfig, fire::Firing, send::Sender};
 
 /// The routes, with e-mail as the environment says.
 pub fn router(app: App) -> Router {
@@ -51,7 +51,7 @@ pub fn routes(app: App, email: EmailConfig) -> Router {
     Router::new()
         .route("/job/{name}", post(job))
         .route("/send-now", post(send_now))
-        .with_state(Jobs { app, sender })
+        .with_state(Jobs { firing: Firing::new(app.clone()), app, sender })
         .merge(events)
 }
 
@@ -65,6 +65,7 @@ async fn handle(sender: Sender, event: Event<ReminderDue>) -> Result<(), Failure
 #[derive(Clone, FromRef)]
 struct Jobs {
     app: App,
+    firing: Firing,
     sender: Sender,
 }
 
@@ -72,7 +73,7 @@ async fn job(_: FromDaprd, State(jobs): State<Jobs>, Path(name): Path<String>, b
     let done = if let Some(id) = delivery_of(&name) {
         jobs.sender.attempt(id).await
     } else if let Ok(job) = serde_json::from_slice::<ReminderJob>(&body) {
-        fire::fire(&jobs.app, job.reminder_id, job.version).await
+        jobs.firing.fire(job.reminder_id, job.version).await
     } else {
         // Nobody but us schedules jobs of this app-id, and the row is armed again by repair where this was one of ours.
         tracing::error!(job = name, "reminder-due: job {name} carries nothing of ours and is dropped");
@@ -89,7 +90,7 @@ struct SendNow {
 }
 
 async fn send_now(_: FromDaprd, State(jobs): State<Jobs>, Json(now): Json<SendNow>) -> StatusCode {
-    answer("send-now", fire::fire(&jobs.app, now.reminder_id, now.version).await)
+    answer("send-now", jobs.firing.fire(now.reminder_id, now.version).await)
 }
 
 fn answer(name: &str, done: Result<(), Failure>) -> StatusCode {

@@ -17,12 +17,12 @@ async fn events(db: &PgPool) -> i64 {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn a_hundred_callbacks_at_once_fire_once(db: PgPool) {
-    let routes = with_files(&db, &Folder::new());
+async fn a_hundred_callbacks_at_once_at_several_processes_fire_once(db: PgPool) {
+    let processes = [(); 5].map(|()| with_files(&db, &Folder::new()));
     let at = Utc::now() - chrono::Duration::seconds(3);
     let (id, task) = due(&db, at).await;
     let mut calls = tokio::task::JoinSet::new();
-    for _ in 0..100 {
+    for routes in processes.iter().cycle().take(100) {
         let routes = routes.clone();
         calls.spawn(async move { call(&routes, id, 1).await });
     }
@@ -38,6 +38,65 @@ async fn a_hundred_callbacks_at_once_fire_once(db: PgPool) {
     let late: i64 =
         sqlx::query_scalar("select (detail->>'late_ms')::bigint from audit_logs").fetch_one(&db).await.unwrap();
     assert!((3_000..30_000).contains(&late), "{late}");
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn of_many_due_at_once_each_fires_once_and_one_that_is_held_holds_up_no_other(db: PgPool) {
+    const MANY: usize = 300;
+    let routes = with_files(&db, &Folder::new());
+    let mut reminders = Vec::new();
+    for _ in 0..MANY {
+        reminders.push(due(&db, Utc::now()).await.0);
+    }
+    let mut holder = db.begin().await.unwrap();
+    let hold = "update task_reminders set updated_at = now() where id = $1";
+    sqlx::query(hold).bind(reminders[0]).execute(&mut *holder).await.unwrap();
+    let (mut calls, mut held) = (tokio::task::JoinSet::new(), tokio::task::JoinSet::new());
+    for id in reminders.iter().chain(&reminders) {
+        let (routes, id) = (routes.clone(), *id);
+        let calls = if id == reminders[0] { &mut held } else { &mut calls };
+        calls.spawn(async move { call(&routes, id, 1).await });
+    }
+    let others =
+        tokio::time::timeout(Duration::from_secs(8), calls.join_all()).await.expect("none waits for the held one");
+    assert!(others.into_iter().all(|status| status == StatusCode::OK));
+    assert_eq!(events(&db).await, 299);
+    assert!(held.try_join_next().is_none(), "it was answered without having fired");
+    holder.commit().await.unwrap();
+    assert!(held.join_all().await.into_iter().all(|status| status == StatusCode::OK));
+    assert_eq!((events(&db).await, story(&db).await), (300, vec![step("reminder.fired", None); MANY]));
+    let reminders = "select count(distinct data->>'reminder_id') from task_events";
+    assert_eq!(count(&db, reminders).await, 300);
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn one_that_cannot_be_fired_keeps_none_that_is_fired_with_it(db: PgPool) {
+    let routes = with_files(&db, &Folder::new());
+    let mut reminders = Vec::new();
+    for _ in 0..20 {
+        reminders.push(due(&db, Utc::now()).await.0);
+    }
+    execute(
+        &db,
+        &format!(
+            "create function break() returns trigger language plpgsql as $$ begin raise 'broken'; end $$;
+             create trigger break before update on task_reminders for each row when (old.id = '{}') execute function break()",
+            reminders[7]
+        ),
+    )
+    .await;
+    let mut calls = tokio::task::JoinSet::new();
+    for &id in &reminders {
+        let routes = routes.clone();
+        calls.spawn(async move { (id, call(&routes, id, 1).await) });
+    }
+    for (id, status) in calls.join_all().await {
+        assert_eq!(status == StatusCode::OK, id != reminders[7], "{status}");
+    }
+    assert_eq!(events(&db).await, 19);
+    execute(&db, "drop trigger break on task_reminders").await;
+    assert_eq!(call(&routes, reminders[7], 1).await, StatusCode::OK);
+    assert_eq!(events(&db).await, 20);
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
