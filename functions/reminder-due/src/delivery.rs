@@ -170,5 +170,18 @@ pub fn after(record: &Record, error: &SendError, now: DateTime<Utc>) -> After {
     After::Retry { at, repeat: matches!(error, SendError::Unknown { .. }) }
 }
 
+/// Decides what follows where the provider has asked all of us to wait; `repeat` where the next attempt would be one. A delivery
+/// that only ever waits ends as late as one that is only ever refused.
+#[must_use]
+pub fn held(record: &Record, repeat: bool, until: DateTime<Utc>) -> After {
+    if until - record.created_at < WINDOW {
+        After::Retry { at: until, repeat }
+    } else if repeat {
+        After::Unknown
+    } else {
+        After::Failed
+    }
+}
+
 #[cfg(test)]
 mod tests;

@@ -173,10 +173,10 @@ impl Sender {
             return Err(Failure::Outage(anyhow::anyhow!("delivery {id} is not due by the clock of the database")));
         }
         if let Some(until) = self.throttle.until(&self.app.sidecar, provider, row.now).await {
-            record::postpone(conn, &row, until, repeat, "the provider asked all of us to wait").await?;
-            return self.arm(id, row.attempts, until).await;
+            let held = delivery::held(&row.record(), repeat, until);
+            return self.follow(conn, &row, held, "the provider asked all of us to wait").await;
         }
-        let row = record::begin(conn, row, provider.name(), repeat).await?;
+        let row = record::begin(conn, row, provider, repeat).await?;
         crash("delivery-begun");
         if let Some(reason) = row.reminder().obstacle().filter(|_| !broken("no-second-look")) {
             return record::end(conn, &row, "skipped", reason).await;
@@ -248,14 +248,19 @@ impl Sender {
         error: &SendError,
         now: DateTime<Utc>,
     ) -> Result<(), Failure> {
-        match delivery::after(&row.record(), error, now) {
-            After::Failed => record::end(conn, row, "failed", error.reason()).await,
-            After::Unknown => record::end(conn, row, "unknown", error.reason()).await,
+        let after = delivery::after(&row.record(), error, now);
+        if let (After::Retry { at, .. }, SendError::Throttled { .. }) = (&after, error) {
+            self.throttle.set(&self.app.sidecar, provider, *at, now).await;
+        }
+        self.follow(conn, row, after, error.reason()).await
+    }
+
+    async fn follow(&self, conn: &mut PgConnection, row: &Row, after: After, reason: &str) -> Result<(), Failure> {
+        match after {
+            After::Failed => record::end(conn, row, "failed", reason).await,
+            After::Unknown => record::end(conn, row, "unknown", reason).await,
             After::Retry { at, repeat } => {
-                if matches!(error, SendError::Throttled { .. }) {
-                    self.throttle.set(&self.app.sidecar, provider, at, now).await;
-                }
-                record::postpone(conn, row, at, repeat, error.reason()).await?;
+                record::postpone(conn, row, at, repeat, reason).await?;
                 self.arm(row.id, row.attempts, at).await
             }
         }

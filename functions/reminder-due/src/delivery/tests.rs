@@ -269,3 +269,15 @@ fn what_ended_a_reminder_is_told_by_its_first_reason() {
     assert_eq!(Reminder { completed: Some(true), ..fine }.obstacle(), Some("completed"));
     assert_eq!(Reminder { has_address: false, ..fine }.obstacle(), Some("the user is gone"));
 }
+
+#[test]
+fn a_delivery_that_only_ever_waits_for_the_provider_ends_after_a_day() {
+    let world = World::new(true);
+    let (record, now) = (world.record, world.now);
+    let soon = now + WINDOW - Duration::seconds(1);
+    for repeat in [false, true] {
+        assert_eq!(held(&record, repeat, soon), After::Retry { at: soon, repeat });
+    }
+    assert_eq!(held(&record, false, now + WINDOW), After::Failed);
+    assert_eq!(held(&record, true, now + WINDOW), After::Unknown);
+}

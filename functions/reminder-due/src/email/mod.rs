@@ -22,6 +22,7 @@ use std::time::Duration;
 
 use lettre::Address;
 use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
@@ -34,7 +35,7 @@ pub use resend::Resend;
 pub use smtp::Smtp;
 
 /// A message to one person. The same id must always come with the same words: Resend refuses a known key with another text.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Email {
     /// The delivery: its idempotency key, and `<id@domain of the sender>` as Message-ID.
     pub id: Uuid,

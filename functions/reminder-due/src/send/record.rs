@@ -10,12 +10,20 @@ use shared::{
     outbox,
     schema::{Channel, ReminderSent},
 };
-use sqlx::{Connection as _, PgConnection};
+use sqlx::{Connection as _, PgConnection, types::Json};
 
 use super::row::Row;
+use crate::email::Provider;
 
-/// Commits that an attempt begins, and then reads the row as it is: whatever was acknowledged before is seen.
-pub(super) async fn begin(conn: &mut PgConnection, row: Row, provider: &str, repeat: bool) -> Result<Row, Failure> {
+/// Commits that an attempt begins, and then reads the row as it is: whatever was acknowledged before is seen. What a provider
+/// with a key is shown is kept, so that each attempt shows it the same.
+pub(super) async fn begin(
+    conn: &mut PgConnection,
+    row: Row,
+    provider: &Provider,
+    repeat: bool,
+) -> Result<Row, Failure> {
+    let message = if provider.has_idempotency_key() { Some(Json(row.email()?)) } else { None };
     let of = row.of();
     let detail = json!({"delivery_id": row.id, "channel": row.channel});
     let mut steps = vec![("reminder.unknown", detail.clone())];
@@ -28,7 +36,8 @@ pub(super) async fn begin(conn: &mut PgConnection, row: Row, provider: &str, rep
         "with begun as (
              update notification_deliveries
              set state = 'sending', attempts = attempts + 1, started_at = now(), at_dot = null, reason = null,
-                 repeated = repeated or $2, provider = $3, next_attempt_at = now() + interval '1 minute'
+                 repeated = repeated or $2, provider = $3, next_attempt_at = now() + interval '1 minute',
+                 message = coalesce(message, $10)
              where id = $1
          )
          insert into audit_logs (user_id, task_id, reminder_id, reminder_version, action, detail)
@@ -36,13 +45,14 @@ pub(super) async fn begin(conn: &mut PgConnection, row: Row, provider: &str, rep
          from unnest($8::text[], $9::jsonb[]) with ordinality as step (action, detail, place) order by place",
         row.id,
         repeat,
-        provider,
+        provider.name(),
         of.user_id,
         of.task_id,
         of.id,
         of.version,
         &actions as _,
         &details,
+        message as _,
     )
     .execute(&mut *conn)
     .await?;
@@ -64,7 +74,7 @@ pub(super) async fn sent(conn: &mut PgConnection, row: &Row, message_id: &str) -
     sqlx::query!(
         "with sent as (
              update notification_deliveries
-             set state = 'sent', sent_at = now(), provider_message_id = $2, reason = null
+             set state = 'sent', sent_at = now(), provider_message_id = $2, reason = null, message = null
              where id = $1 and state <> 'sent'
              returning id
          )
@@ -116,9 +126,14 @@ pub(super) async fn postpone(
 /// Ends a delivery that was not accepted. A reminder that ends on every channel so has failed.
 pub(super) async fn end(conn: &mut PgConnection, row: &Row, state: &str, reason: &str) -> Result<(), Failure> {
     let mut tx = conn.begin().await?;
-    sqlx::query!("update notification_deliveries set state = $2, reason = $3 where id = $1", row.id, state, reason)
-        .execute(&mut *tx)
-        .await?;
+    sqlx::query!(
+        "update notification_deliveries set state = $2, reason = $3, message = null where id = $1",
+        row.id,
+        state,
+        reason
+    )
+    .execute(&mut *tx)
+    .await?;
     let detail = json!({"delivery_id": row.id, "channel": row.channel, "reason": reason});
     audit::reminder(&mut tx, row.of(), &format!("reminder.{state}"), detail).await?;
     sqlx::query!(

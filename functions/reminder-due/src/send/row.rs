@@ -37,6 +37,7 @@ pub(super) struct Row {
     due_at: Option<DateTime<Utc>>,
     zone: Option<String>,
     address: Option<String>,
+    message: Option<Json<Email>>,
     pub(super) now: DateTime<Utc>,
 }
 
@@ -48,7 +49,7 @@ impl Row {
                       event.data as "due: Json<ReminderDue>", event.traceparent,
                       reminder.version, reminder.cancel_reason, reminder.remind_at, reminder.fired_at,
                       task.completed as "completed?", task.due_at, coalesce(task.time_zone, owner.time_zone) as zone,
-                      owner.email as "address?", clock_timestamp() as "now!"
+                      owner.email as "address?", message as "message: Json<Email>", clock_timestamp() as "now!"
                from notification_deliveries delivery
                join task_reminders reminder on reminder.id = reminder_id
                join task_events event on event.id = delivery.event_id
@@ -82,6 +83,7 @@ impl Row {
             due_at: row.due_at,
             zone: row.zone,
             address: row.address,
+            message: row.message,
             now: row.now,
         }))
     }
@@ -118,8 +120,11 @@ impl Row {
         }
     }
 
-    /// The message. The same words at every attempt: a provider that knows our key refuses it with others.
+    /// The message: what a provider with a key was shown at the first attempt, else in the words of now.
     pub(super) fn email(&self) -> Result<Email, Failure> {
+        if let Some(Json(message)) = &self.message {
+            return Ok(message.clone());
+        }
         let zone = self.zone.as_deref().and_then(|name| Zone::parse(name).ok()).unwrap_or_else(Zone::utc);
         let late = self.fired_at.map(|fired| fired - self.due.remind_at).filter(|late| *late >= LATE).map(duration);
         ReminderMail::new(

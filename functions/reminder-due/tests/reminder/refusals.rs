@@ -63,6 +63,53 @@ async fn a_refusal_for_now_is_attempted_again_when_it_is_time_and_not_before(db:
     assert_eq!((willing.bodies().len(), sent_events(&db).await), (1, 1));
 }
 
+/// The user moves, and the task with them.
+async fn change_everything(db: &PgPool) {
+    execute(
+        db,
+        "update users set email = 'moved@punctual.example', time_zone = 'Asia/Tokyo';
+         update tasks set title = 'another title', due_at = now() + interval '3 days', time_zone = null",
+    )
+    .await;
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn a_provider_that_knows_our_key_is_shown_the_same_message_whatever_changes(db: PgPool) {
+    let folder = Folder::new();
+    let routes = with_files(&db, &folder);
+    let (.., event) = fired(&db, &routes).await;
+    std::fs::write(&folder.0, "no folder yet").unwrap();
+    assert_eq!(deliver(&routes, &event).await, StatusCode::SERVICE_UNAVAILABLE);
+    let first: serde_json::Value =
+        sqlx::query_scalar("select message from notification_deliveries").fetch_one(&db).await.unwrap();
+    change_everything(&db).await;
+    for _ in 0..2 {
+        make_due(&db).await;
+        assert_eq!(deliver(&routes, &event).await, StatusCode::SERVICE_UNAVAILABLE);
+    }
+    std::fs::remove_file(&folder.0).unwrap();
+    make_due(&db).await;
+    assert_eq!(deliver(&routes, &event).await, StatusCode::OK);
+    assert_eq!(delivery(&db).await, ("sent".to_owned(), 4, false, None));
+    let messages = folder.messages();
+    assert!(messages.len() == 1 && !messages[0].contains("moved@") && !messages[0].contains("Tokyo"), "{messages:?}");
+    assert!(messages[0].contains(first["to"].as_str().unwrap()), "{messages:?}");
+    // It is a copy of personal data, and is kept no longer than it is needed.
+    assert_eq!(count(&db, "select count(*) from notification_deliveries where message is not null").await, 0);
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn a_provider_without_a_key_is_shown_what_is_true_now(db: PgPool) {
+    let busy = SmtpServer::start(Script { mail: Answer::Reply("451 4.7.1 greylisted"), ..WILLING }).await;
+    let willing = SmtpServer::start(WILLING).await;
+    let (.., event) = fired(&db, &with_smtp(&db, &busy.url)).await;
+    assert_eq!(deliver(&with_smtp(&db, &busy.url), &event).await, StatusCode::SERVICE_UNAVAILABLE);
+    change_everything(&db).await;
+    make_due(&db).await;
+    assert_eq!(deliver(&with_smtp(&db, &willing.url), &event).await, StatusCode::OK);
+    assert_eq!(header(&willing.bodies()[0], "To: "), "moved@punctual.example");
+}
+
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
 async fn an_attempt_without_a_reply_is_repeated_once_with_the_same_message_id_and_told(db: PgPool) {
     let server = SmtpServer::start(Script { body: Answer::Drop, ..WILLING }).await;
