@@ -51,6 +51,8 @@ pub(crate) struct Faults {
     poison: Mutex<Vec<Poison>>,
     /// Processes that a fault is at: nobody else touches them.
     held: Mutex<BTreeSet<String>>,
+    /// The crash points to come: each once before any comes again, since many can be met only at rare moments.
+    points: Mutex<Vec<&'static str>>,
     over: AtomicBool,
     runtime: Handle,
 }
@@ -77,6 +79,7 @@ impl Faults {
             log: Mutex::default(),
             poison: Mutex::default(),
             held: Mutex::default(),
+            points: Mutex::default(),
             over: AtomicBool::new(false),
             runtime: Handle::current(),
         })
@@ -131,17 +134,17 @@ impl Faults {
 
     fn strike(&self, mut rng: Rng) {
         match rng.u32(..100) {
-            0..24 => self.kill(rng),
-            24..38 => self.pause(rng),
-            38..53 => self.link(rng),
-            53..57 => self.end_backend(),
-            57..65 => self.mail(rng),
-            65..71 => self.repeat_messages(rng),
-            71..73 => self.replay(rng),
-            73..78 => self.poison_topic(rng),
-            78..83 => self.route(rng),
-            83..86 if self.topology.options.small_disks.is_some() => self.fill_disk(rng),
-            86..89 if self.may_wipe => self.wipe_scheduler(),
+            0..20 => self.kill(rng),
+            20..32 => self.pause(rng),
+            32..46 => self.link(rng),
+            46..50 => self.end_backend(),
+            50..58 => self.mail(rng),
+            58..64 => self.repeat_messages(rng),
+            64..66 => self.replay(rng),
+            66..71 => self.poison_topic(rng),
+            71..76 => self.route(rng),
+            76..79 if self.topology.options.small_disks.is_some() => self.fill_disk(rng),
+            79..82 if self.may_wipe => self.wipe_scheduler(),
             _ => self.crash(&mut rng),
         }
     }
@@ -301,13 +304,9 @@ impl Faults {
 
     /// A process dies at a point of its code that was armed; the one that supervises starts it again.
     fn crash(&self, rng: &mut Rng) {
-        let points = shared::faults::POINTS;
         let folder = self.topology.mail_dir.with_file_name("crash");
-        if points.is_empty() || !folder.exists() {
-            return self.kill(rng.fork());
-        }
         let started = Utc::now();
-        let armed: Vec<&str> = (0..rng.usize(1..4)).map(|_| points[rng.usize(..points.len())]).collect();
+        let armed = self.draw(rng);
         for point in &armed {
             let _ = std::fs::write(folder.join(point), "");
         }
@@ -322,6 +321,19 @@ impl Faults {
         if !met.is_empty() {
             self.note("crash point", &met.join(", "), started);
         }
+    }
+
+    fn draw(&self, rng: &mut Rng) -> Vec<&'static str> {
+        let mut points = lock(&self.points);
+        (0..rng.usize(2..5))
+            .filter_map(|_| {
+                if points.is_empty() {
+                    points.extend(shared::faults::POINTS);
+                    rng.shuffle(&mut points);
+                }
+                points.pop()
+            })
+            .collect()
     }
 
     fn hold(&self, name: &str, work: impl FnOnce()) {
