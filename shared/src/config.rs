@@ -62,7 +62,12 @@ impl Config {
     /// # Errors
     /// When `DATABASE_URL` is not one.
     pub fn pool(&self) -> anyhow::Result<PgPool> {
-        let options = PgConnectOptions::from_str(self.database_url.expose_secret())
+        let url = self.database_url.expose_secret();
+        // sqlx takes any scheme here for PostgreSQL's, and would call on another server.
+        let is_ours = url.starts_with("postgres://") || url.starts_with("postgresql://");
+        let options = PgConnectOptions::from_str(url)
+            .ok()
+            .filter(|_| is_ours)
             .context("DATABASE_URL is not of the form postgres://user:password@host/database")?
             .options([
                 ("idle_in_transaction_session_timeout", "15s"),

@@ -240,14 +240,7 @@ fn run(steps: &[Step]) {
     world.heal();
 }
 
-fn config() -> ProptestConfig {
-    let config = ProptestConfig::default();
-    ProptestConfig { cases: config.cases.max(1024), ..config }
-}
-
 proptest! {
-    #![proptest_config(config())]
-
     #[test]
     fn what_is_committed_is_published_in_the_order_of_its_task_and_twice_only_after_a_failure(
         steps in prop::collection::vec(step(), 0..120),

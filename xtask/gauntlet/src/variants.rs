@@ -24,7 +24,9 @@ pub(crate) async fn every(arguments: &Arguments) -> anyhow::Result<bool> {
         println!("\n--- {variant}: {what}");
         // The key is Resend's.
         let provider = if *variant == "no-idempotency-key" { Provider::Resend } else { arguments.provider };
-        let one = Arguments { broken: Some((*variant).to_owned()), provider, ..arguments.clone() };
+        // Repair puts right what several of them break, which is what it is for; without it the product as it is holds all the same.
+        let no_repair = *variant != UPKEEP;
+        let one = Arguments { broken: Some((*variant).to_owned()), provider, no_repair, ..arguments.clone() };
         let verdict = run::run(one).await.with_context(|| (*variant).to_owned())?;
         if verdict.findings.is_empty() {
             missed.push(*variant);

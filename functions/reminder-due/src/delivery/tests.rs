@@ -175,8 +175,6 @@ impl World {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1024, ..ProptestConfig::default() })]
-
     #[test]
     fn a_message_is_taken_once_or_repeated_once_where_nobody_knew(
         has_key: bool,

@@ -237,14 +237,7 @@ fn run(recurrence: Recurrence, zone: &str, steps: &[Step]) {
     world.heal();
 }
 
-fn config() -> ProptestConfig {
-    let config = ProptestConfig::default();
-    ProptestConfig { cases: config.cases.max(512), ..config }
-}
-
 proptest! {
-    #![proptest_config(config())]
-
     #[test]
     fn occurrence_n_makes_occurrence_n_plus_1_once(
         recurrence in recurrence(),

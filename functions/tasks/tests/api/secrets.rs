@@ -115,9 +115,13 @@ async fn no_secret_is_in_a_log_line_of_a_process_without_its_database() {
 /// What is wrong with a setting is said without what it holds.
 #[test]
 fn a_process_that_cannot_start_tells_no_secret() {
-    for (name, value) in
-        [("DATABASE_URL", PASSWORD), ("JWT_SECRET", "canary-short"), ("PORT", "canary"), ("JWKS_URL", "x")]
-    {
+    for (name, value) in [
+        ("DATABASE_URL", PASSWORD),
+        ("DATABASE_URL", "mysql://canary@127.0.0.1:1/canary"),
+        ("JWT_SECRET", "canary-short"),
+        ("PORT", "canary"),
+        ("JWKS_URL", "x"),
+    ] {
         let output = Command::new(env!("CARGO_BIN_EXE_tasks"))
             .env_clear()
             .envs([("DATABASE_URL", "postgres://x@127.0.0.1:1/x"), ("JWT_SECRET", JWT), ("APP_API_TOKEN", CALLED_BY)])

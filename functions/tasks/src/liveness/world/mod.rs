@@ -256,14 +256,7 @@ fn run(has_key: bool, steps: &[Step]) {
     run.rest();
 }
 
-fn config() -> ProptestConfig {
-    let config = ProptestConfig::default();
-    ProptestConfig { cases: config.cases.max(512), ..config }
-}
-
 proptest! {
-    #![proptest_config(config())]
-
     #[test]
     fn a_reminder_is_sent_once_in_time_and_never_after_its_end(
         has_key: bool,
