@@ -164,7 +164,8 @@ async fn make_namespace(arguments: &Arguments, kube: &Kube) -> anyhow::Result<()
         .await
 }
 
-/// The chart's own values but for where things are, and for how long a pod stays that has nothing to do.
+/// The chart's own values but for where things are, for how long a pod stays that has nothing to do, and for repair: what is lost on
+/// the way has to stay lost, or the test would not see it.
 fn values_of(arguments: &Arguments, parts: &Parts) -> Value {
     let gateway = arguments.gateway.split('/').next().unwrap_or_default();
     let [database, broker, mail] = parts.ports().map(|port| port.map_or_else(|| json!([]), |port| json!([port])));
@@ -174,6 +175,7 @@ fn values_of(arguments: &Arguments, parts: &Parts) -> Value {
         "email": { "provider": "smtp", "from": "Punctual <reminders@punctual.test>", "smtpUrl": parts.smtp_url },
         "broker": { "env": { "KAFKA_BROKERS": parts.brokers } },
         "dapr": { "namespace": arguments.dapr_namespace },
+        "repair": { "afterSeconds": 86_400 },
         "networkPolicy": {
             "callers": ["knative-serving", gateway],
             "database": { "ports": database }, "broker": { "ports": broker }, "mail": { "ports": mail },

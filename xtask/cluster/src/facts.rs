@@ -6,11 +6,6 @@ use anyhow::{bail, ensure};
 use sqlx::PgPool;
 use uuid::Uuid;
 
-use crate::kube::Kube;
-
-/// When repair is asked for what has not happened: by then nothing else brings it soon.
-const PATIENCE: Duration = Duration::from_secs(60);
-
 /// An event and what came of it.
 #[derive(Clone, Debug, sqlx::FromRow)]
 pub(crate) struct Event {
@@ -28,8 +23,6 @@ pub(crate) struct Seen {
     pub(crate) events: Vec<Event>,
     /// The slowest event, in milliseconds.
     pub(crate) slowest: f64,
-    /// Events that only a repair brought.
-    pub(crate) repaired: usize,
 }
 
 /// Every event of some tasks.
@@ -51,17 +44,9 @@ pub(crate) async fn events(db: &PgPool, tasks: &[Uuid]) -> sqlx::Result<Vec<Even
 }
 
 /// Waits until every event of these tasks has taken effect, and sees that it did so once: one claim and one effect each, `kinds`
-/// once for each task, no dead letter.
-pub(crate) async fn once(
-    db: &PgPool,
-    kube: &Kube,
-    tasks: &[Uuid],
-    kinds: &[&str],
-    limit: Duration,
-) -> anyhow::Result<Seen> {
+/// once for each task, no dead letter. Repair has no part in it: here it publishes nothing again ([`crate::deployment`]).
+pub(crate) async fn once(db: &PgPool, tasks: &[Uuid], kinds: &[&str], limit: Duration) -> anyhow::Result<Seen> {
     let began = Instant::now();
-    let mut repaired = 0;
-    let mut asked = false;
     let events = loop {
         let found = events(db, tasks).await?;
         let open = found.iter().filter(|event| event.claims == 0 || event.effects == 0).count();
@@ -74,11 +59,6 @@ pub(crate) async fn once(
         if began.elapsed() > limit {
             let some: Vec<_> = found.iter().filter(|event| event.claims == 0 || event.effects == 0).take(5).collect();
             bail!("lost after {} s: {open} of {} events without effect, as {some:?}", limit.as_secs(), found.len());
-        }
-        if began.elapsed() > PATIENCE && !asked {
-            asked = true;
-            repaired = open;
-            kube.repair("repair-now").await?;
         }
         tokio::time::sleep(Duration::from_millis(200)).await;
     };
@@ -100,7 +80,7 @@ pub(crate) async fn once(
     .await?;
     ensure!(letters.is_empty(), "set aside: {letters:?}");
     let slowest = events.iter().filter_map(|event| event.ms).fold(0.0, f64::max);
-    Ok(Seen { events, slowest, repaired })
+    Ok(Seen { events, slowest })
 }
 
 /// How many tasks have a title.

@@ -58,6 +58,7 @@ const LEFT: &str = "select concat_ws(' ', type, event.id, 'of task', task_id, 'p
 pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<Verdict> {
     let seed = arguments.seed.unwrap_or_else(|| fastrand::u64(..1_000_000));
     println!("gauntlet: seed {seed}, {} minutes, mail by {:?}", arguments.minutes, arguments.provider);
+    let repairs = arguments.repair_every().is_some();
     let doubles = Doubles::start().await?;
     let options = options(&arguments, &doubles)?;
     let topology = tokio::task::spawn_blocking(|| Topology::start(options)).await??;
@@ -100,7 +101,8 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<Verdict> {
     let healing = faults.clone();
     tokio::task::spawn_blocking(move || healing.heal()).await??;
     let healed = Instant::now();
-    let unsettled = rest(&db, healed).await;
+    let repair = if repairs { REPAIR } else { Duration::ZERO };
+    let unsettled = rest(&db, healed, AHEAD + HEALED + repair).await;
     println!("at rest {} s after the last fault", healed.elapsed().as_secs());
 
     let facts = Facts::gather(&db, &faults.topology, &faults.doubles).await?;
@@ -157,7 +159,7 @@ fn options(arguments: &Arguments, doubles: &Doubles) -> anyhow::Result<Options> 
 }
 
 /// Waits until nothing is left to be done, or it should have been; says what still is.
-async fn rest(db: &PgPool, healed: Instant) -> Vec<String> {
+async fn rest(db: &PgPool, healed: Instant, limit: Duration) -> Vec<String> {
     let mut quiet = 0;
     loop {
         let left = sqlx::query_scalar::<_, String>(LEFT).fetch_all(db).await;
@@ -167,7 +169,7 @@ async fn rest(db: &PgPool, healed: Instant) -> Vec<String> {
         if elapsed > AHEAD && quiet > 4 {
             return Vec::new();
         }
-        if elapsed > AHEAD + HEALED + REPAIR {
+        if elapsed > limit {
             return left.unwrap_or_else(|error| vec![error.to_string()]);
         }
         tokio::time::sleep(Duration::from_millis(500)).await;

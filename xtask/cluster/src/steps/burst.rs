@@ -34,7 +34,7 @@ pub(super) async fn burst(world: &World) -> anyhow::Result<()> {
     let answers = load.finish(&world.db).await?;
     ensure!(answers.others.is_empty(), "burst: {:?}", answers.others);
     let kinds = ["task.created", "task.changed"];
-    let seen = facts::once(&world.db, &world.kube, &answers.tasks, &kinds, Duration::from_secs(120)).await?;
+    let seen = facts::once(&world.db, &answers.tasks, &kinds, Duration::from_secs(120)).await?;
     ensure!(most.values().any(|pods| *pods > 1), "nothing scaled out: {most:?}");
     let back = world.zero().await?;
     world.say(format!(

@@ -41,8 +41,7 @@ pub(super) async fn cold(world: &World) -> anyhow::Result<()> {
                 let began = Instant::now();
                 let task = world.user.create("from zero").await?;
                 answers.push(milliseconds(began));
-                let seen =
-                    facts::once(&world.db, &world.kube, &[task], &["task.created", "task.changed"], SOON).await?;
+                let seen = facts::once(&world.db, &[task], &["task.created", "task.changed"], SOON).await?;
                 effects
                     .extend(seen.events.iter().find(|event| event.kind == "task.created").and_then(|event| event.ms));
             }
@@ -86,9 +85,9 @@ pub(super) async fn wake(world: &World) -> anyhow::Result<()> {
     ensure!(told.fired <= late, "a job woke reminder-due {:.0} ms late", told.fired);
 
     let kinds = ["task.created", "task.updated", "task.completed", "task.deleted"];
-    let mut events = facts::once(&world.db, &world.kube, &[other], &kinds, SOON).await?.events;
+    let mut events = facts::once(&world.db, &[other], &kinds, SOON).await?.events;
     let kinds = ["task.created", "reminder.due", "reminder.sent"];
-    events.extend(facts::once(&world.db, &world.kube, &[reminder.task], &kinds, SOON).await?.events);
+    events.extend(facts::once(&world.db, &[reminder.task], &kinds, SOON).await?.events);
     let first =
         |kind: &str| events.iter().filter(|event| event.kind == kind).find_map(|event| event.ms).unwrap_or(-1.0);
     let firsts: Vec<String> =
