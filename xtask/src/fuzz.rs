@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// A longer input is none that a parser needs; a hang is far above what the slowest takes, with others at work beside it.
-const LIMITS: [&str; 3] = ["-max_len=8192", "-timeout=15", "-rss_limit_mb=1024"];
+const LIMITS: [&str; 3] = ["-max_len=8192", "-timeout=20", "-rss_limit_mb=1024"];
 
 /// What, and for how long.
 #[derive(clap::Args)]
@@ -104,6 +104,7 @@ fn build() -> anyhow::Result<PathBuf> {
         Command::new(CARGO)
             .args(["build", "--locked", "--workspace", "--bin", "fuzz", "--features", "fuzz/libfuzzer"])
             .env("RUSTC_WORKSPACE_WRAPPER", root().join("xtask/fuzz/rustc"))
+            .env("CARGO_INCREMENTAL", "0")
             .env("SQLX_OFFLINE", "true"),
     )?;
     Ok(target_dir().join("debug/fuzz"))
@@ -178,6 +179,6 @@ mod tests {
         let panicked =
             "x\nthread '<unnamed>' (7) panicked at shared/src/event.rs:7:9:\nindex out of bounds\nnote: run with";
         assert_eq!(finding(panicked), "panicked at shared/src/event.rs:7:9: index out of bounds");
-        assert_eq!(finding("==7== ERROR: libFuzzer: timeout after 15 seconds"), "timeout after 15 seconds");
+        assert_eq!(finding("==7== ERROR: libFuzzer: timeout after 20 seconds"), "timeout after 20 seconds");
     }
 }

@@ -1,7 +1,5 @@
 //! RRULE text, in a zone, from a start: `zone`, then eight bytes of start, then how it repeats. What is taken reads the same again, and its
-//! occurrences come in bounded time, each after the one before, none past `UNTIL` and no more than `COUNT`.
-
-use std::time::{Duration, Instant};
+//! occurrences come before libFuzzer loses its patience, each after the one before, none past `UNTIL` and no more than `COUNT`.
 
 use chrono::{DateTime, Utc};
 use shared::recurrence::{Anchor, Kind, Recurrence, Rule, Series, Zone};
@@ -56,8 +54,6 @@ const WORDS: &[&str] = &[
     "Africa/Casablanca",
 ];
 
-/// The slowest answer, on a machine that has other things to do: one cycle of the calendar is a fraction of a second.
-const PATIENCE: Duration = Duration::from_secs(5);
 const SHOWN: usize = 20;
 
 fn seeds() -> Vec<Vec<u8>> {
@@ -101,11 +97,8 @@ fn run(input: &[u8]) {
 }
 
 fn expand(series: &Series, rule: &str) {
-    let begun = Instant::now();
     let upcoming = series.upcoming(series.start, SHOWN);
     let next = series.next(series.start, series.start);
-    let took = begun.elapsed();
-    assert!(took < PATIENCE, "{rule} from {} took {took:?}", series.start);
     assert!(upcoming.is_sorted_by(|a, b| a < b), "{rule}: {upcoming:?}");
     assert!(upcoming.iter().all(|at| *at > series.start), "{rule}: {upcoming:?} is not after {}", series.start);
     assert_eq!(next, series.next(series.start, series.start), "{rule}: it answers differently when asked twice");

@@ -153,7 +153,8 @@ fn seeds() -> Vec<Vec<u8>> {
 
 fn run(input: &[u8]) {
     let Some((asked, answer)) = ask(input) else { return };
-    let known = [400, 401, 404, 413, 415, 422, 503];
+    // An id with a slash in it leads elsewhere.
+    let known = [400, 404, 405, 413, 415, 422, 503];
     assert!(known.contains(&answer.status.as_u16()), "{} to {:?}", answer.status, asked.operation);
     assert_eq!(answer.kind, "application/problem+json", "{:?}", asked.operation);
     let problem = answer.json();
