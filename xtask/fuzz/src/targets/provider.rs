@@ -1,4 +1,4 @@
-//! The answers of HTTP providers of mail: Resend's and Mailgun's. The first byte chooses the provider, two more the status; lines of headers
+//! The answers of Resend and Mailgun. The first byte chooses the provider, two more the status; lines of headers
 //! follow, and after an empty line the body.
 //!
 //! What an answer means follows from its status, a wait is from a second to an hour, and neither a reason nor an id is anything
