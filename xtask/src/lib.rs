@@ -9,6 +9,7 @@ pub mod chart;
 pub mod checks;
 pub mod cluster;
 pub mod dapr;
+pub mod fuzz;
 pub mod gauntlet;
 pub mod http;
 pub mod identity;

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use xtask::{bench, checks, cluster, gauntlet, schemathesis, up};
+use xtask::{bench, checks, cluster, fuzz, gauntlet, schemathesis, up};
 
 /// Runs, tests and maintains Punctual on this machine.
 #[derive(Parser)]
@@ -61,6 +61,8 @@ enum Command {
     },
     /// Hold the answers of a real `tasks` against the OpenAPI document
     Schemathesis(schemathesis::Arguments),
+    /// Look for inputs that the parsers do not bear, guided by the code that they reach
+    Fuzz(fuzz::Arguments),
     /// Deploy to the cluster of the current kubeconfig and see there that it sleeps, wakes and loses nothing; `-- --help` tells
     /// the options
     ClusterTest {
@@ -90,6 +92,7 @@ fn main() -> ExitCode {
         Command::Bench(arguments) => bench::bench(&arguments),
         Command::Gauntlet { arguments } => gauntlet::gauntlet(&arguments),
         Command::Schemathesis(arguments) => schemathesis::schemathesis(&arguments),
+        Command::Fuzz(arguments) => fuzz::fuzz(&arguments),
         Command::ClusterTest { arguments } => cluster::cluster_test(&arguments),
         Command::Prepare { check } => checks::prepare(check),
         Command::Manifests => checks::manifests(),

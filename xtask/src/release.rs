@@ -31,7 +31,7 @@ pub fn build(profile: Profile) -> anyhow::Result<PathBuf> {
     let mut build = Command::new(checks::CARGO);
     build.args(["build", "--locked", "--bins", "--workspace"]);
     // What only this repository runs is no image.
-    for package in ["xtask", "embedded", "gauntlet", "cluster-test"] {
+    for package in ["xtask", "embedded", "fuzz", "gauntlet", "cluster-test"] {
         build.args(["--exclude", package]);
     }
     // With a target named, what runs while building (macros, build scripts) is linked as ever.

@@ -34,6 +34,9 @@ pub use reminder::ReminderMail;
 pub use resend::Resend;
 pub use smtp::Smtp;
 
+/// A Message-ID is no longer: a line of a message is not (RFC 5322, section 2.1.1).
+const ID_LIMIT: usize = 998;
+
 /// A message to one person. The same id must always come with the same words: Resend refuses a known key with another text.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Email {
@@ -177,13 +180,19 @@ impl Provider {
         // An address, never `Name <address>` or a list: whoever chose it does not choose anything else.
         let to: Address =
             email.to.parse().map_err(|_| SendError::permanent("the address of the recipient is not one"))?;
-        match self {
+        let id = match self {
             Self::Resend(resend) => resend.send(email, &to).await,
             Self::Mailgun(mailgun) => mailgun.send(email, &to, before_body).await,
             Self::Smtp(smtp) => smtp.send(email, &to, before_body).await,
             Self::Files(files) => files.send(email, to).await,
-        }
+        };
+        id.map(|id| storable(&id))
     }
+}
+
+/// The provider's id as it can be stored. PostgreSQL takes no NUL: an acceptance that cannot be recorded would be asked for again.
+fn storable(id: &str) -> String {
+    id.chars().filter(|c| !c.is_control()).take(ID_LIMIT).collect()
 }
 
 /// Awaits the caller's record that the message is about to leave.

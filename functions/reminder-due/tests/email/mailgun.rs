@@ -157,6 +157,13 @@ async fn a_connection_lost_after_the_request_is_unknown_and_not_asked_again() {
 }
 
 #[tokio::test]
+async fn an_id_that_cannot_be_stored_is_as_much_of_it_as_can() {
+    let accepted = |id: String| outcome_of(ResponseTemplate::new(200).set_body_json(json!({"id": id})));
+    assert_eq!(accepted("<1\0\r\n@mailgun>".to_owned()).await.as_deref(), Ok("<1@mailgun>"));
+    assert_eq!(accepted("1".repeat(100_000)).await.unwrap().len(), 998);
+}
+
+#[tokio::test]
 async fn an_unreachable_provider_is_tried_again() {
     let error = failure(provider(&config(ProviderName::Mailgun)).send(&email(), recorded()).await);
     assert_eq!(error, transient("mailgun could not be reached"));

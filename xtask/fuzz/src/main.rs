@@ -1,0 +1,25 @@
+//! The fuzzer of one target: `FUZZ_TARGET` names it, libFuzzer's own arguments follow. `cargo xtask fuzz` builds and runs it.
+//!
+//! `FUZZ_CORPUS` and `FUZZ_WORDS` name the folder and the file that it writes its seeds and words into before libFuzzer reads them.
+
+#![no_main]
+
+use std::{env, path::PathBuf, sync::OnceLock};
+
+use fuzz::Target;
+use libfuzzer_sys::fuzz_target;
+
+static TARGET: OnceLock<&Target> = OnceLock::new();
+
+fuzz_target!(
+    init: {
+        let name = env::var("FUZZ_TARGET").expect("FUZZ_TARGET names a target");
+        let target = Target::find(&name).unwrap_or_else(|| panic!("there is no target {name}"));
+        let path = |variable| env::var_os(variable).map(PathBuf::from);
+        if let (Some(corpus), Some(words)) = (path("FUZZ_CORPUS"), path("FUZZ_WORDS")) {
+            target.write(&corpus, &words).expect("the corpus can be written");
+        }
+        TARGET.set(target).expect("it is set once");
+    },
+    |input: &[u8]| (TARGET.wait().run)(input)
+);

@@ -1,0 +1,99 @@
+//! What daprd delivers: events, jobs, dead letters and an invocation, at the doors of the functions with the application's token. The
+//! first byte chooses the route, lines of headers follow (the first is the name of the job or the function), and after an
+//! empty line the body.
+//!
+//! Never a 404, which daprd takes as done; with the database away nothing is done but what is thrown away as nobody's.
+
+use axum::{
+    body::Body,
+    http::{Request, Uri},
+};
+use serde_json::json;
+use shared::event::EventType;
+
+use super::envelope;
+use crate::{
+    Target,
+    world::{self, APP_TOKEN, ID},
+};
+
+pub(crate) const TARGET: Target = Target { name: "delivered", seeds, words: WORDS, run };
+
+const WORDS: &[&str] = &[
+    "__topic: ",
+    "__partition: ",
+    "__offset: ",
+    "content-type: ",
+    "application/json",
+    "application/cloudevents+json",
+    "data_base64",
+    "e30=",
+    "reminder-",
+    "delivery-",
+    "task-updated",
+    "reminder_id",
+    "version",
+    "due_at",
+    ID,
+    "-1",
+    "2031-01-01T00:00:00Z",
+    "id",
+    "type",
+    "data",
+    "2147483648",
+    "\\u0000",
+    "null",
+    "%00",
+    "%ff",
+];
+
+fn path(byte: u8, name: &str) -> String {
+    let event = EventType::ALL.get(usize::from(byte) % 10);
+    match (event, byte % 10) {
+        (Some(kind), _) => format!("/events/{}", kind.consumer()),
+        (None, 7) => format!("/events/dead-letters/{name}"),
+        (None, 8) => format!("/job/{name}"),
+        (None, _) => "/send-now".to_owned(),
+    }
+}
+
+fn seeds() -> Vec<Vec<u8>> {
+    const HEAD: &str = "\ncontent-type: application/json\n__topic: task-events\n__partition: 0\n__offset: 17\n\n";
+    let of = |byte: u8, name: &str, body: &[u8]| [&[byte], name.as_bytes(), HEAD.as_bytes(), body].concat();
+    let events = (0..).zip(envelope::seeds()).map(|(byte, event)| of(byte, "", &event));
+    let job = json!({"reminder_id": ID, "version": 1, "due_at": "2031-01-01T00:00:00Z"}).to_string();
+    let others = [
+        of(7, "task-updated", json!({"data_base64": "eyJpZCI6IjEifQ=="}).to_string().as_bytes()),
+        of(7, "task-updated", b"{}"),
+        of(8, &format!("reminder-{ID}-1"), job.as_bytes()),
+        of(8, &format!("delivery-{ID}-1"), b"null"),
+        of(9, "", job.as_bytes()),
+    ];
+    events.chain(others).collect()
+}
+
+fn run(input: &[u8]) {
+    let Some((byte, input)) = input.split_first() else { return };
+    let (mut head, body) = world::head_and_body(input);
+    let Some(Ok(name)) = head.next().map(std::str::from_utf8) else { return };
+    let path = path(*byte, name);
+    let Ok(uri) = path.parse::<Uri>() else { return };
+    // Another route than the one that was meant: names come from us and have neither.
+    if name.is_empty() && path.ends_with('/') || name.contains(['/', '?', '#']) {
+        return;
+    }
+    let mut request = Request::post(uri).body(Body::from(body.to_vec())).expect("a request");
+    for (name, value) in head.filter_map(world::header_of) {
+        request.headers_mut().append(name, value);
+    }
+    request.headers_mut().insert("dapr-api-token", APP_TOKEN.parse().expect("a header"));
+    let status = world::call(request).status.as_u16();
+    match (byte % 10, status) {
+        // What tells of no reminder and no delivery is dropped. A name that is no UTF-8 is none of ours.
+        (8, 200 | 400 | 503) | (0..=7 | 9, 503) => {}
+        (7, 400) => assert!(path.contains('%')),
+        // It is asked by a command, which goes on without it.
+        (9, 400 | 413 | 415 | 422) => {}
+        _ => panic!("{path} answered {status}"),
+    }
+}

@@ -1,0 +1,118 @@
+//! CloudEvents as daprd hands them over, read as every type of event. At most one type takes one, and what was taken, written
+//! down anew, is taken as the same.
+
+use chrono::{DateTime, Utc};
+use serde_json::{Value, json};
+use shared::{
+    event::{self, EventType, Malformed, SOURCE},
+    schema::{Payload, ReminderDue, ReminderSent, TaskChanged, TaskCompleted, TaskCreated, TaskDeleted, TaskUpdated},
+};
+
+use crate::{Target, world::ID};
+
+pub(crate) const TARGET: Target = Target { name: "envelope", seeds, words: WORDS, run };
+
+pub(crate) const WORDS: &[&str] = &[
+    "specversion",
+    "id",
+    "source",
+    "type",
+    "subject",
+    "time",
+    "datacontenttype",
+    "dataschema",
+    "traceparent",
+    "data",
+    "data_base64",
+    "task_id",
+    "user_id",
+    "title",
+    "version",
+    "reminder_id",
+    "reminder_version",
+    "remind_at",
+    "completed_at",
+    "delivery_id",
+    "channel",
+    "cause",
+    "1.0",
+    "0.3",
+    ID,
+    "task.created",
+    "task.updated",
+    "task.completed",
+    "task.deleted",
+    "task.changed",
+    "reminder.due",
+    "reminder.sent",
+    "email",
+    "application/json",
+    "text/plain",
+    "2031-01-01T00:00:00Z",
+    "+262142-12-31T23:59:60Z",
+    "null",
+    "\\u0000",
+    "\\ud800",
+    "1e400",
+    "-9223372036854775808",
+];
+
+/// An envelope of every type.
+pub(crate) fn seeds() -> Vec<Vec<u8>> {
+    let at = "2031-01-01T09:00:00Z";
+    let data = |kind| {
+        let mut data = json!({"task_id": ID, "user_id": ID, "title": "call the dentist", "version": 1});
+        let more = match kind {
+            EventType::TaskCreated | EventType::TaskUpdated | EventType::TaskDeleted => json!({}),
+            EventType::TaskCompleted => json!({"completed_at": at}),
+            EventType::ReminderDue => json!({"reminder_id": ID, "remind_at": at, "reminder_version": 1}),
+            EventType::ReminderSent => {
+                json!({"reminder_id": ID, "remind_at": at, "reminder_version": 1, "channel": "email", "delivery_id": ID})
+            }
+            EventType::TaskChanged => json!({"cause": "task.updated"}),
+        };
+        data.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+        data
+    };
+    EventType::ALL.into_iter().map(|kind| written(ID, at, data(kind), kind).to_string().into_bytes()).collect()
+}
+
+fn written(id: impl ToString, time: impl ToString, data: Value, kind: EventType) -> Value {
+    json!({
+        "specversion": "1.0", "id": id.to_string(), "source": SOURCE, "type": kind.as_str(), "subject": data["task_id"],
+        "time": time.to_string(), "datacontenttype": "application/json", "partitionkey": ID, "sequence": "0000000001",
+        "traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", "data": data,
+    })
+}
+
+fn run(input: &[u8]) {
+    let taken = taken::<TaskCreated>(input)
+        + taken::<TaskUpdated>(input)
+        + taken::<TaskCompleted>(input)
+        + taken::<TaskDeleted>(input)
+        + taken::<ReminderDue>(input)
+        + taken::<ReminderSent>(input)
+        + taken::<TaskChanged>(input);
+    assert!(taken <= 1, "{taken} types take it");
+}
+
+fn taken<T: Payload + PartialEq + std::fmt::Debug>(input: &[u8]) -> usize {
+    let event = match event::parse::<T>(input) {
+        Ok(event) => event,
+        Err(malformed) => {
+            // It is logged and stored.
+            assert!(malformed.to_string().len() < 1_000 + 8 * input.len(), "{malformed}");
+            return 0;
+        }
+    };
+    assert_eq!(event.id.get_version_num(), 7);
+    assert_eq!((event.trace.as_str().len(), event.trace.id().len()), (55, 32));
+    let time: DateTime<Utc> = event.time;
+    let again = written(event.id, time.to_rfc3339(), serde_json::to_value(&event.data).expect("data"), T::TYPE);
+    match event::parse::<T>(again.to_string().as_bytes()) {
+        Ok(again) => assert_eq!((again.id, &again.data, again.time), (event.id, &event.data, time)),
+        Err(Malformed::Envelope(error)) => panic!("{again} is no envelope: {error}"),
+        Err(other) => panic!("{again}: {other}"),
+    }
+    1
+}

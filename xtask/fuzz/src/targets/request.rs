@@ -1,0 +1,217 @@
+//! Requests of users to every operation of the OpenAPI document, as somebody with a good token: the first byte chooses the
+//! operation, the first line is the id in the path and the query, more lines are headers, and after an empty line comes the body.
+//!
+//! The answer is a problem that says what is wrong with the request, or that the database is away. Nothing is our fault, and
+//! what was read as a good task is one by the rules as they are written here once more, plainly.
+
+use std::cell::OnceCell;
+
+use axum::{
+    body::Body,
+    http::{Method, Request, StatusCode, Uri, header},
+};
+use serde_json::Value;
+
+use crate::{
+    Target,
+    world::{self, ID},
+};
+
+pub(crate) const TARGET: Target = Target { name: "request", seeds, words: WORDS, run };
+
+const WORDS: &[&str] = &[
+    "if-match: ",
+    "idempotency-key: ",
+    "content-type: ",
+    "content-length: ",
+    "traceparent: ",
+    "transfer-encoding: ",
+    "application/json",
+    "application/merge-patch+json",
+    "; charset=utf-8",
+    "\"1\"",
+    "W/\"1\"",
+    "*",
+    "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+    ID,
+    "?",
+    "%00",
+    "%ff",
+    "status=",
+    "sort=",
+    "cursor=",
+    "priority=",
+    "tag=",
+    "due_before=",
+    "due_after=",
+    "q=",
+    "limit=",
+    "open",
+    "completed",
+    "all",
+    "-due_at",
+    "created_at",
+    "100",
+    "title",
+    "description",
+    "due_at",
+    "time_zone",
+    "tags",
+    "reminders",
+    "remind_at",
+    "before_due",
+    "channels",
+    "recurrence",
+    "type",
+    "interval",
+    "rule",
+    "anchor",
+    "until",
+    "minutes",
+    "version",
+    "user_id",
+    "daily",
+    "custom",
+    "completion",
+    "urgent",
+    "email",
+    "Europe/Berlin",
+    "PT15M",
+    "P1D",
+    "FREQ=MONTHLY;BYMONTHDAY=-1",
+    "2031-01-31T09:00:00+02:00",
+    "9999-12-31T23:59:59Z",
+    "1969-12-31T23:59:60Z",
+    "\\u0000",
+    "\\ud800",
+    "null",
+    "1e400",
+    "-1",
+    "{\"",
+    "[[[[[[[[",
+];
+
+/// What the body of a new task may say.
+const FIELDS: [&str; 9] =
+    ["title", "description", "priority", "due_at", "time_zone", "tags", "reminders", "remind_at", "recurrence"];
+
+thread_local! {
+    static OPERATIONS: OnceCell<Vec<(Method, String)>> = const { OnceCell::new() };
+}
+
+/// The operation that a byte chooses.
+fn operation(byte: u8) -> (Method, String) {
+    OPERATIONS.with(|all| {
+        let all = all.get_or_init(operations);
+        all[usize::from(byte) % all.len()].clone()
+    })
+}
+
+fn operations() -> Vec<(Method, String)> {
+    let document = serde_json::to_value(tasks::document()).expect("a document");
+    let paths = document["paths"].as_object().expect("paths");
+    let mut all = Vec::new();
+    for (path, methods) in paths {
+        for method in methods.as_object().expect("methods").keys() {
+            all.extend(Method::from_bytes(method.to_ascii_uppercase().as_bytes()).map(|method| (method, path.clone())));
+        }
+    }
+    assert!(all.len() > 15 && all.contains(&new_task()), "{all:?}");
+    all
+}
+
+fn new_task() -> (Method, String) {
+    (Method::POST, "/v1/tasks".to_owned())
+}
+
+fn seeds() -> Vec<Vec<u8>> {
+    const LIST: &str =
+        "?status=open&priority=high&tag=home&due_before=2031-01-01T00:00:00Z&q=milk&sort=-due_at&limit=10";
+    const TASK: &str = r#"{"title":"call","description":"d","priority":"high","due_at":"2031-01-31T09:00:00+02:00","time_zone":"Europe/Berlin","tags":["a","b"],"reminders":[{"before_due":"P1DT15M","channels":["email"]},{"remind_at":"2031-01-30T09:00:00Z"}],"recurrence":{"type":"custom","rule":"FREQ=MONTHLY;BYMONTHDAY=-1","anchor":"due"}}"#;
+    const HEAD: &str = "\ncontent-type: application/json\nidempotency-key: once\nif-match: \"1\", \"2\"\n\n";
+    let bodies =
+        [TASK, r#"{"minutes":15}"#, r#"{"until":"2031-01-01T00:00:00Z"}"#, r#"{"before_due":"PT15M"}"#, "{}", ""];
+    let of = |byte: usize, query: &str, body: &str| {
+        let byte = u8::try_from(byte).expect("few operations");
+        [&[byte], query.as_bytes(), HEAD.as_bytes(), body.as_bytes()].concat()
+    };
+    let mut seeds = Vec::new();
+    for (number, (method, path)) in operations().into_iter().enumerate() {
+        if method == Method::GET {
+            seeds.push(of(number, if path == "/v1/tasks" { LIST } else { "?limit=10&cursor=1" }, ""));
+            continue;
+        }
+        let fitting = bodies
+            .iter()
+            .map(|body| of(number, "", body))
+            .filter(|seed| ask(seed).is_some_and(|(_, answer)| answer.was_good()));
+        seeds.extend(fitting.take(2));
+    }
+    seeds.push(of(0, "x", "["));
+    seeds
+}
+
+fn run(input: &[u8]) {
+    let Some((asked, answer)) = ask(input) else { return };
+    // An id with a slash in it leads elsewhere.
+    let known = [400, 404, 405, 413, 415, 422, 503];
+    assert!(known.contains(&answer.status.as_u16()), "{} to {:?}", answer.status, asked.operation);
+    assert_eq!(answer.kind, "application/problem+json", "{:?}", asked.operation);
+    let problem = answer.json();
+    assert_eq!(problem["status"], answer.status.as_u16(), "{problem}");
+    assert!(answer.body.len() < 2_000 * (1 + faults(&problem).len()) + 8 * input.len(), "{} bytes", answer.body.len());
+    if answer.status == StatusCode::UNPROCESSABLE_ENTITY {
+        assert!(!faults(&problem).is_empty(), "{problem}");
+        for fault in faults(&problem) {
+            let places = ["pointer", "parameter", "header"].iter().filter(|place| fault[**place].is_string()).count();
+            assert!(places == 1 && fault["detail"].as_str().is_some_and(|detail| !detail.is_empty()), "{problem}");
+        }
+    }
+    if answer.was_good() && asked.operation == new_task() {
+        is_a_task(&serde_json::from_slice(asked.body).expect("a body that was read is JSON"));
+    }
+}
+
+fn faults(problem: &Value) -> &[Value] {
+    problem["errors"].as_array().map_or(&[], Vec::as_slice)
+}
+
+struct Asked<'a> {
+    operation: (Method, String),
+    body: &'a [u8],
+}
+
+/// Asks what an input says, where it can be said over HTTP.
+fn ask(input: &[u8]) -> Option<(Asked<'_>, world::Answer)> {
+    let (byte, input) = input.split_first()?;
+    let operation = operation(*byte);
+    let (mut head, body) = world::head_and_body(input);
+    let line = std::str::from_utf8(head.next()?).ok()?;
+    let (id, query) = line.split_once('?').map_or((line, None), |(id, query)| (id, Some(query)));
+    let mut uri = operation.1.replace("{id}", if id.is_empty() { ID } else { id });
+    query.inspect(|query| uri.extend(["?", query]));
+    let uri: Uri = uri.parse().ok()?;
+    let mut request = Request::builder().method(&operation.0).uri(uri).body(Body::from(body.to_vec())).ok()?;
+    for (name, value) in head.filter_map(world::header_of) {
+        request.headers_mut().append(name, value);
+    }
+    request.headers_mut().insert(header::AUTHORIZATION, world::bearer().parse().ok()?);
+    Some((Asked { operation, body }, world::call(request)))
+}
+
+fn is_a_task(task: &Value) {
+    let task = task.as_object().expect("an object");
+    assert!(task.keys().all(|name| FIELDS.contains(&name.as_str())), "{task:?}");
+    let title = task["title"].as_str().expect("a title").trim();
+    assert!((1..=500).contains(&title.chars().count()) && !title.contains('\0'), "{title:?}");
+    let description = task.get("description").and_then(Value::as_str).unwrap_or_default();
+    assert!(description.chars().count() <= 10_000 && !description.contains('\0'));
+    let count = |name: &str| task.get(name).and_then(Value::as_array).map_or(0, Vec::len);
+    let has = |name: &str| task.get(name).is_some_and(|value| !value.is_null());
+    assert!(count("tags") <= 20 && count("reminders") + usize::from(has("remind_at")) <= 20, "{task:?}");
+    assert!(!has("recurrence") || has("due_at"), "{task:?}");
+    if has("time_zone") {
+        let zone = task["time_zone"].as_str().expect("a name");
+        assert!(zone.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/_+-".contains(&byte)), "{zone}");
+    }
+}

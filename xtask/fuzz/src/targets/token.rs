@@ -1,0 +1,129 @@
+//! `Authorization`. In one of two ways, which the first byte chooses: the header as it is, or a header and claims of a token that are
+//! then signed with our secret. What is let in was signed by us, over exactly these bytes, and says who it is.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use axum::{
+    extract::FromRequestParts as _,
+    http::{Request, header, request::Parts},
+};
+use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD as BASE64};
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use serde_json::{Value, json};
+use sha2::Sha256;
+use shared::auth::{Auth, User};
+
+use crate::{
+    Target,
+    world::{self, ID, SECRET},
+};
+
+pub(crate) const TARGET: Target = Target { name: "token", seeds, words: WORDS, run };
+
+const WORDS: &[&str] = &[
+    "Bearer ",
+    "alg",
+    "HS256",
+    "HS384",
+    "RS256",
+    "none",
+    "typ",
+    "JWT",
+    "kid",
+    "crit",
+    "jwk",
+    "jku",
+    "x5u",
+    "x5c",
+    "cty",
+    "enc",
+    "zip",
+    "sub",
+    "email",
+    "exp",
+    "nbf",
+    "iat",
+    "aud",
+    "iss",
+    "scope",
+    "operator",
+    "ada@example.org",
+    ID,
+    "4102444800",
+    "18446744073709551615",
+    "1e300",
+    "-1",
+    "null",
+    "\\u0000",
+];
+
+fn seeds() -> Vec<Vec<u8>> {
+    let claims = json!({"sub": ID, "email": "ada@example.org", "exp": 4_102_444_800_u64, "scope": "tasks operator"});
+    let signed_by_us = |header: Value, claims: &Value| {
+        [b"s", header.to_string().as_bytes(), b"\n\n", claims.to_string().as_bytes()].concat()
+    };
+    let plain = |header: &Value, secret: &str| {
+        let rest = [header, &claims].map(|part| BASE64.encode(part.to_string())).join(".");
+        format!("hBearer {rest}.{}", signature(secret, &rest)).into_bytes()
+    };
+    let good = json!({"alg": "HS256", "typ": "JWT"});
+    vec![
+        signed_by_us(good.clone(), &claims),
+        signed_by_us(good.clone(), &json!({"sub": ID, "email": "a@b", "exp": 4_102_444_800.5, "nbf": 1, "aud": ["x"]})),
+        signed_by_us(json!({"alg": "HS256", "kid": "1", "crit": ["exp"]}), &claims),
+        signed_by_us(json!({"alg": "HS512"}), &claims),
+        plain(&good, SECRET),
+        plain(&good, "another secret of 32 bytes or more"),
+        plain(&json!({"alg": "none"}), SECRET),
+    ]
+}
+
+fn signature(secret: &str, signed: &str) -> String {
+    let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).expect("a secret of any length");
+    mac.update(signed.as_bytes());
+    BASE64.encode(mac.finalize().into_bytes())
+}
+
+/// Who is let in by a value of `Authorization`.
+fn let_in(authorization: &[u8]) -> Option<User> {
+    thread_local! { static AUTH: Auth = world::auth(); }
+    let request = Request::builder().header(header::AUTHORIZATION, authorization).body(()).ok()?;
+    let (mut parts, ()): (Parts, ()) = request.into_parts();
+    AUTH.with(|auth| world::run(User::from_request_parts(&mut parts, auth)).ok())
+}
+
+fn run(input: &[u8]) {
+    let Some((way, input)) = input.split_first() else { return };
+    let token = if way % 2 == 0 {
+        String::from_utf8_lossy(input).into_owned()
+    } else {
+        let (head, claims) = world::head_and_body(input);
+        let head: Vec<&[u8]> = head.collect();
+        let rest = format!("{}.{}", BASE64.encode(head.concat()), BASE64.encode(claims));
+        format!("Bearer {rest}.{}", signature(SECRET, &rest))
+    };
+    let Some(user) = let_in(token.as_bytes()) else { return };
+
+    let (scheme, jwt) = token.trim_ascii().split_once(' ').expect("a scheme");
+    let jwt = jwt.trim();
+    assert!(scheme.eq_ignore_ascii_case("bearer"));
+    let parts: Vec<&str> = jwt.split('.').collect();
+    let [head, claims, signed] = parts[..] else { panic!("{} parts were let in", parts.len()) };
+    assert_eq!(signed, signature(SECRET, &format!("{head}.{claims}")), "it was not signed by us");
+    let json = |part: &str| -> Value { serde_json::from_slice(&BASE64.decode(part).expect("base64")).expect("JSON") };
+    let (head, claims) = (json(head), json(claims));
+    assert_eq!(head["alg"], "HS256");
+    assert!(head["crit"].is_null());
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs_f64();
+    assert!(claims["exp"].as_f64().is_some_and(|exp| exp > now - 32.0), "it has expired: {claims}");
+    assert!(claims["nbf"].as_f64().is_none_or(|nbf| nbf < now + 32.0), "it is not valid yet: {claims}");
+    assert_eq!(claims["sub"].as_str().and_then(|sub| sub.parse().ok()), Some(user.id));
+    assert_eq!(claims["email"], user.email);
+    assert!(user.email.len() <= 254 && !user.email.contains(char::is_control));
+    let operator = claims["scope"].as_str().is_some_and(|scope| scope.split(' ').any(|word| word == "operator"));
+    assert_eq!(user.operator, operator);
+    // One letter of the signature, and it is nobody.
+    let other = if signed.starts_with('A') { "B" } else { "A" };
+    let forged = jwt.len() - signed.len();
+    assert_eq!(let_in(format!("Bearer {}{other}{}", &jwt[..forged], &jwt[forged + 1..]).as_bytes()), None);
+}

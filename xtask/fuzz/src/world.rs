@@ -1,0 +1,143 @@
+//! The product as a target calls it: every function's routes in this process, with a database that is away.
+//!
+//! The pool is closed, so whatever would ask the database ends at once as an outage, and nothing is waited for.
+
+use std::{future::Future, num::NonZeroU32};
+
+use axum::{
+    Router,
+    body::{Body, to_bytes},
+    http::{Request, StatusCode, header},
+};
+use chrono::{TimeDelta, Utc};
+use clap::Parser as _;
+use reminder_due::email::EmailConfig;
+use secrecy::SecretString;
+use serde_json::Value;
+use shared::{
+    App, Config,
+    auth::{Auth, AuthConfig, User, sign},
+};
+use sqlx::postgres::PgPoolOptions;
+use tokio::runtime::{Builder, Runtime};
+use tower::ServiceExt as _;
+use uuid::Uuid;
+
+/// The secret of the tokens.
+pub(crate) const SECRET: &str = "an HS256 secret of 32 bytes or more";
+/// What daprd shows on every call.
+pub(crate) const APP_TOKEN: &str = "token-of-the-application";
+/// An id where one is wanted.
+pub(crate) const ID: &str = "0198c0de-0000-7000-8000-000000000001";
+
+thread_local! {
+    static WORLD: World = World::new();
+}
+
+struct World {
+    runtime: Runtime,
+    routes: Router,
+    token: String,
+}
+
+impl World {
+    fn new() -> Self {
+        let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let routes = runtime.block_on(async {
+            let db = PgPoolOptions::new().connect_lazy("postgres://nobody@127.0.0.1:9/nowhere").expect("a pool");
+            db.close().await;
+            let config = ["fuzz", "--database-url", "postgres://nowhere", "--app-api-token", APP_TOKEN];
+            product(&App::new(Config::try_parse_from(config).expect("arguments"), db).expect("an address"))
+        });
+        let user = User { id: Uuid::from_u128(7), email: "ada@example.org".to_owned(), operator: true };
+        let token = sign(&SecretString::from(SECRET), &user, Utc::now() + TimeDelta::days(1)).expect("a token");
+        Self { runtime, routes, token }
+    }
+}
+
+/// How tokens are checked here.
+pub(crate) fn auth() -> Auth {
+    Auth::new(AuthConfig::try_parse_from(["fuzz", "--jwt-secret", SECRET]).expect("arguments")).expect("a secret")
+}
+
+fn product(app: &App) -> Router {
+    let email = ["fuzz", "--email-provider", "files", "--email-from", "a@example.org", "--mail-dir", "/nowhere"];
+    let email = EmailConfig::try_parse_from(email).expect("arguments");
+    // Nobody is slowed down here.
+    let most = NonZeroU32::MIN.saturating_add(1_000_000);
+    let limits = tasks::LimitsConfig { user_requests_per_second: most, ..tasks::LimitsConfig::default() };
+    let functions: [fn(App) -> Router; 8] = [
+        task_created::router,
+        task_updated::router,
+        task_completed::router,
+        task_deleted::router,
+        reminder_sent::router,
+        task_changed::router,
+        dead_letters::router,
+        upkeep::router,
+    ];
+    let routes = functions.into_iter().fold(Router::new(), |routes, function| routes.merge(function(app.clone())));
+    let routes = routes.merge(reminder_due::routes(app.clone(), email));
+    shared::serve::complete(routes.merge(tasks::limited(app.clone(), auth(), limits)), app.clone())
+}
+
+/// Runs something asynchronous to its end.
+pub(crate) fn run<T>(work: impl Future<Output = T>) -> T {
+    WORLD.with(|world| world.runtime.block_on(work))
+}
+
+/// Has something done beside whatever is run.
+pub(crate) fn spawn(work: impl Future<Output = ()> + Send + 'static) {
+    WORLD.with(|world| drop(world.runtime.spawn(work)));
+}
+
+/// An answer of the product.
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) kind: String,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Answer {
+    /// Whether the request was read as a good one, and only the database was missing.
+    pub(crate) fn was_good(&self) -> bool {
+        self.status == StatusCode::SERVICE_UNAVAILABLE
+    }
+
+    /// The body as JSON.
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).expect("an answer is JSON")
+    }
+}
+
+/// Calls a route of the product.
+pub(crate) fn call(request: Request<Body>) -> Answer {
+    WORLD.with(|world| {
+        world.runtime.block_on(async {
+            let Ok(response) = world.routes.clone().oneshot(request).await;
+            let (parts, body) = response.into_parts();
+            let kind = parts.headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+            let body = to_bytes(body, usize::MAX).await.expect("an answer in memory").to_vec();
+            Answer { status: parts.status, kind: kind.to_owned(), body }
+        })
+    })
+}
+
+/// `Authorization` of a user, who is an operator too.
+pub(crate) fn bearer() -> String {
+    WORLD.with(|world| format!("Bearer {}", world.token))
+}
+
+/// Cuts an input at its first empty line, and the part before into lines: a head like that of HTTP, and a body.
+pub(crate) fn head_and_body(input: &[u8]) -> (impl Iterator<Item = &[u8]>, &[u8]) {
+    let end = input.windows(2).position(|pair| pair == b"\n\n");
+    let (head, body) = end.map_or((input, &[][..]), |end| (&input[..end], &input[end + 2..]));
+    (head.split(|byte| *byte == b'\n'), body)
+}
+
+/// A header of a line `name: value`, where it can be one.
+pub(crate) fn header_of(line: &[u8]) -> Option<(header::HeaderName, header::HeaderValue)> {
+    let colon = line.iter().position(|byte| *byte == b':')?;
+    let name = header::HeaderName::from_bytes(&line[..colon]).ok()?;
+    Some((name, header::HeaderValue::from_bytes(line[colon + 1..].trim_ascii()).ok()?))
+}
