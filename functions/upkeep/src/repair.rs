@@ -60,7 +60,8 @@ pub async fn run(app: &App, settings: &Settings) -> anyhow::Result<()> {
 }
 
 /// Has every event published again, with the same id, that its function has not claimed, and moves up the mark before which all are
-/// claimed. The mark stays ten minutes behind: an id is older than its row's commit.
+/// claimed. One that was published again already is given twice as long each time, up to eight times: it may be not lost but waiting
+/// behind others, and as many copies as there are repairs would keep a function that is behind from ever catching up. The mark stays ten minutes behind: an id is older than its row's commit.
 ///
 /// # Errors
 /// When the database is away.
@@ -69,7 +70,8 @@ pub async fn unpublish_unclaimed(db: &PgPool, now: DateTime<Utc>, settings: &Set
         "update task_events set published_at = null where id in (
              select id from task_events event
              where id >= (select event_id from marks where name = 'handled')
-               and published_at < $1::timestamptz - make_interval(secs => $2)
+               and published_at < $1::timestamptz - least(
+                   greatest(make_interval(secs => $2), published_at - occurred_at), make_interval(secs => $2 * 8))
                and not exists (
                    select from processed_events
                    where consumer = replace(event.type, '.', '-') and event_id = event.id)

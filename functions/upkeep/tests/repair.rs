@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use chrono::Utc;
 use serde_json::Value;
 use shared::{
     schema::TaskCreated,
@@ -15,6 +16,11 @@ use uuid::Uuid;
 async fn repair(db: &PgPool) -> String {
     let settings = Settings { repair_interval_seconds: 300, repair_after_seconds: 120 };
     format!("{:#}", run(&app(db), &settings).await.unwrap_err())
+}
+
+async fn repair_events(db: &PgPool) {
+    let settings = Settings { repair_interval_seconds: 300, repair_after_seconds: 120 };
+    upkeep::repair::unpublish_unclaimed(db, Utc::now(), &settings).await.unwrap();
 }
 
 /// An event that was committed and published so many minutes ago.
@@ -70,6 +76,21 @@ async fn what_its_function_never_claimed_is_published_again_and_nothing_else(db:
     assert!(repair(&db).await.contains("publish"));
     assert_eq!(unpublished(&db).await, [lost, others]);
     assert!(fresh > others);
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn what_was_published_again_already_is_given_longer_each_time_and_never_for_ever(db: PgPool) {
+    let id = event(&db, 5).await;
+    // Minutes since it happened, minutes since it was published last, and whether it is published again.
+    for (old, since, again) in
+        [(5, 1, false), (5, 3, true), (10, 4, false), (10, 6, true), (1_000, 15, false), (1_000, 17, true)]
+    {
+        let age = "update task_events set occurred_at = now() - make_interval(mins => $2),
+                   published_at = now() - make_interval(mins => $3) where id = $1";
+        sqlx::query(age).bind(id).bind(old).bind(since).execute(&db).await.unwrap();
+        repair_events(&db).await;
+        assert_eq!(unpublished(&db).await == [id], again, "{old} minutes old, published {since} minutes ago");
+    }
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
