@@ -3,7 +3,7 @@
 //! The row decides, not the job: a version that was moved, cancelled, completed or fired meanwhile is not fired, and the clock
 //! that says whether it is time is the database's.
 //!
-//! Callbacks that come while others are being written are written together ([`together`]): at nine in the morning it is
+//! Callbacks that come while others are being written are written together (`fire/together.rs`): at nine in the morning it is
 //! transactions that the last reminder waits for. A callback that comes alone waits for nobody.
 
 mod together;
