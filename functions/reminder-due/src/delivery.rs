@@ -164,18 +164,15 @@ pub fn after(record: &Record, error: &SendError, now: DateTime<Utc>) -> After {
         }
         SendError::Unknown { .. } | SendError::Transient { .. } => now + backoff,
     };
-    if at - record.created_at >= WINDOW {
-        return if matches!(error, SendError::Unknown { .. }) { After::Unknown } else { After::Failed };
-    }
-    After::Retry { at, repeat: matches!(error, SendError::Unknown { .. }) }
+    again(record, matches!(error, SendError::Unknown { .. }), at)
 }
 
-/// Decides what follows where the provider has asked all of us to wait; `repeat` where the next attempt would be one. A delivery
-/// that only ever waits ends as late as one that is only ever refused.
+/// Another attempt at `at`, which is the one repeat of an unknown outcome or is not, unless that is later than any is planned for: a
+/// delivery that only ever waits for the provider ends as late as one that is only ever refused.
 #[must_use]
-pub fn held(record: &Record, repeat: bool, until: DateTime<Utc>) -> After {
-    if until - record.created_at < WINDOW {
-        After::Retry { at: until, repeat }
+pub fn again(record: &Record, repeat: bool, at: DateTime<Utc>) -> After {
+    if at - record.created_at < WINDOW {
+        After::Retry { at, repeat }
     } else if repeat {
         After::Unknown
     } else {

@@ -173,8 +173,8 @@ impl Sender {
             return Err(Failure::Outage(anyhow::anyhow!("delivery {id} is not due by the clock of the database")));
         }
         if let Some(until) = self.throttle.until(&self.app.sidecar, provider, row.now).await {
-            let held = delivery::held(&row.record(), repeat, until);
-            return self.follow(conn, &row, held, "the provider asked all of us to wait").await;
+            let later = delivery::again(&row.record(), repeat, until);
+            return self.follow(conn, &row, later, "the provider asked all of us to wait").await;
         }
         let row = record::begin(conn, row, provider, repeat).await?;
         crash("delivery-begun");

@@ -29,7 +29,8 @@ pub struct Settings {
     /// Seconds from one repair to the next. Reminders due within two of these are armed.
     #[arg(long, env, default_value_t = 300)]
     pub repair_interval_seconds: u32,
-    /// Seconds after which an event that was published and not claimed is published again.
+    /// Seconds after which an event that was published and not claimed is published again; the next time when it
+    /// is twice as old, but after at most eight times as many.
     #[arg(long, env, default_value_t = 120)]
     pub repair_after_seconds: u32,
 }
@@ -60,8 +61,8 @@ pub async fn run(app: &App, settings: &Settings) -> anyhow::Result<()> {
 }
 
 /// Has every event published again, with the same id, that its function has not claimed, and moves up the mark before which all are
-/// claimed. One that was published again already is given twice as long each time, up to eight times: it may be not lost but waiting
-/// behind others, and as many copies as there are repairs would keep a function that is behind from ever catching up. The mark stays ten minutes behind: an id is older than its row's commit.
+/// claimed. One that was published again already waits for as long as it has waited by then, up to eight times the first: it may be not
+/// lost but behind others, and a copy with every repair would keep a function that is behind from ever catching up. The mark stays ten minutes behind: an id is older than its row's commit.
 ///
 /// # Errors
 /// When the database is away.

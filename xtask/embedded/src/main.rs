@@ -17,20 +17,7 @@ async fn main() -> anyhow::Result<()> {
 
 fn router(app: App) -> Router {
     tokio::spawn(keep_repairing(app.clone()));
-    [
-        tasks::router,
-        task_created::router,
-        task_updated::router,
-        task_completed::router,
-        task_deleted::router,
-        reminder_due::router,
-        reminder_sent::router,
-        task_changed::router,
-        dead_letters::router,
-        upkeep::router,
-    ]
-    .into_iter()
-    .fold(Router::new(), |routes, function| routes.merge(function(app.clone())))
+    embedded::routes(&app, tasks::router(app.clone()), shared::config::from_env())
 }
 
 async fn keep_repairing(app: App) {

@@ -46,19 +46,8 @@ fn product(app: &App) -> Router {
         auth::AuthConfig::try_parse_from(["test", "--jwt-secret", "an HS256 secret of 32 bytes or more"]).unwrap();
     let email = ["test", "--email-provider", "files", "--email-from", "a@example.org", "--mail-dir", "/nowhere"];
     let email = reminder_due::email::EmailConfig::try_parse_from(email).unwrap();
-    let functions: [fn(App) -> Router; 8] = [
-        task_created::router,
-        task_updated::router,
-        task_completed::router,
-        task_deleted::router,
-        reminder_sent::router,
-        task_changed::router,
-        dead_letters::router,
-        upkeep::router,
-    ];
-    let routes = functions.into_iter().fold(Router::new(), |routes, function| routes.merge(function(app.clone())));
-    let routes = routes.merge(reminder_due::routes(app.clone(), email));
-    shared::serve::complete(routes.merge(tasks::routes(app.clone(), auth::Auth::new(auth).unwrap())), app.clone())
+    let tasks = tasks::routes(app.clone(), auth::Auth::new(auth).unwrap());
+    shared::serve::complete(embedded::routes(app, tasks, email), app.clone())
 }
 
 async fn call(product: &Router, path: &str, token: Option<&str>, kind: &str, body: &str) -> StatusCode {

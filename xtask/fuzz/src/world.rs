@@ -66,19 +66,8 @@ fn product(app: &App) -> Router {
     // Nobody is slowed down here.
     let most = NonZeroU32::MIN.saturating_add(1_000_000);
     let limits = tasks::LimitsConfig { user_requests_per_second: most, ..tasks::LimitsConfig::default() };
-    let functions: [fn(App) -> Router; 8] = [
-        task_created::router,
-        task_updated::router,
-        task_completed::router,
-        task_deleted::router,
-        reminder_sent::router,
-        task_changed::router,
-        dead_letters::router,
-        upkeep::router,
-    ];
-    let routes = functions.into_iter().fold(Router::new(), |routes, function| routes.merge(function(app.clone())));
-    let routes = routes.merge(reminder_due::routes(app.clone(), email));
-    shared::serve::complete(routes.merge(tasks::limited(app.clone(), auth(), limits)), app.clone())
+    let tasks = tasks::limited(app.clone(), auth(), limits);
+    shared::serve::complete(embedded::routes(app, tasks, email), app.clone())
 }
 
 /// Runs something asynchronous to its end.

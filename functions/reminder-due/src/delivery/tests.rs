@@ -274,8 +274,8 @@ fn a_delivery_that_only_ever_waits_for_the_provider_ends_after_a_day() {
     let (record, now) = (world.record, world.now);
     let soon = now + WINDOW - Duration::seconds(1);
     for repeat in [false, true] {
-        assert_eq!(held(&record, repeat, soon), After::Retry { at: soon, repeat });
+        assert_eq!(again(&record, repeat, soon), After::Retry { at: soon, repeat });
     }
-    assert_eq!(held(&record, false, now + WINDOW), After::Failed);
-    assert_eq!(held(&record, true, now + WINDOW), After::Unknown);
+    assert_eq!(again(&record, false, now + WINDOW), After::Failed);
+    assert_eq!(again(&record, true, now + WINDOW), After::Unknown);
 }
