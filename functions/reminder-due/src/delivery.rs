@@ -3,9 +3,12 @@
 //! A delivery is one reminder, version and channel. Before each attempt the row says `sending`; whoever finds it so, holding
 //! the delivery's lock, knows that the attempt before ended without a record. What that means depends on the provider:
 //!
-//! - It recognises our key (Resend, within 24 hours): attempt again, it sends once.
+//! - It recognises our key (Resend, within 24 hours): nobody knows, attempt again, it sends once.
 //! - It does not (SMTP, Mailgun): `at_dot` tells whether the message had left. Not set: it had not, attempt again. Set: nobody knows;
 //!   that is repeated once, with the same Message-ID, and if it stays unknown the delivery ends `unknown`.
+//!
+//! `repeated` keeps that there was such an attempt. From then on the delivery ends `sent` or `unknown`, never `failed` or `skipped`:
+//! what may have been accepted is not called unsent, whatever is refused or cancelled later.
 
 use chrono::{DateTime, Duration, Utc};
 
@@ -51,13 +54,11 @@ impl State {
 pub struct Record {
     /// Where it stands.
     pub state: State,
-    /// Attempts begun.
-    pub attempts: i32,
     /// When the first attempt could have been made.
     pub created_at: DateTime<Utc>,
     /// Whether the message of the last attempt had left when the attempt ended without a record.
     pub at_dot: bool,
-    /// Whether an unknown outcome was repeated already.
+    /// Whether the outcome of an earlier attempt is unknown: the message may have been accepted.
     pub repeated: bool,
     /// When the next attempt is to be made.
     pub next_attempt_at: DateTime<Utc>,
@@ -66,9 +67,9 @@ pub struct Record {
 /// What is to be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
-    /// Attempt it; `repeat` where the attempt before may have been accepted.
+    /// Attempt it.
     Attempt {
-        /// The one repeat of an unknown outcome.
+        /// The attempt before may have been accepted.
         repeat: bool,
     },
     /// Not before then.
@@ -85,17 +86,18 @@ pub fn next(record: &Record, has_key: bool, now: DateTime<Utc>) -> Next {
     match record.state {
         State::Over => Next::Nothing,
         State::Pending => Next::Attempt { repeat: false },
-        // Also a refused one: a provider with a key need not tell a lost answer from a refusal. Not one that only waited its turn.
-        State::Retrying | State::Sending if has_key && record.attempts > 0 && now - record.created_at >= WINDOW => {
-            Next::GiveUp
-        }
+        State::Retrying if has_key && record.repeated && is_forgotten(record, now) => Next::GiveUp,
         State::Retrying if record.next_attempt_at > now => Next::Wait(record.next_attempt_at),
         State::Retrying => Next::Attempt { repeat: false },
-        State::Sending if has_key => Next::Attempt { repeat: false },
-        State::Sending if !record.at_dot => Next::Attempt { repeat: false },
-        State::Sending if !record.repeated => Next::Attempt { repeat: true },
-        State::Sending => Next::GiveUp,
+        State::Sending if has_key && is_forgotten(record, now) => Next::GiveUp,
+        State::Sending if !has_key && !record.at_dot => Next::Attempt { repeat: false },
+        State::Sending if !has_key && record.repeated => Next::GiveUp,
+        State::Sending => Next::Attempt { repeat: true },
     }
+}
+
+fn is_forgotten(record: &Record, now: DateTime<Utc>) -> bool {
+    now - record.created_at >= WINDOW
 }
 
 /// The reminder of a delivery, as it is once the attempt has begun.
@@ -139,26 +141,26 @@ impl<'a> Reminder<'a> {
 /// How an attempt that was not accepted leaves the delivery.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum After {
-    /// Another attempt then; `repeat` where this one may have been accepted.
+    /// Another attempt.
     Retry {
         /// When.
         at: DateTime<Utc>,
-        /// The one repeat of an unknown outcome.
+        /// This one may have been accepted.
         repeat: bool,
     },
     /// Refused, or tried for too long.
     Failed,
-    /// Nobody knows, and it was repeated.
+    /// As [`After::Failed`], but one of its attempts may have been accepted; or nobody knows, and it was repeated.
     Unknown,
 }
 
 /// Decides what follows an attempt. The longer there is none that works, the longer the wait: a sixth of what has passed.
 #[must_use]
-pub fn after(record: &Record, error: &SendError, now: DateTime<Utc>) -> After {
+pub fn after(record: &Record, error: &SendError, has_key: bool, now: DateTime<Utc>) -> After {
     let backoff = ((now - record.created_at) / 6).clamp(SOON, LATER);
     let at = match error {
-        SendError::Permanent { .. } => return After::Failed,
-        SendError::Unknown { .. } if record.repeated => return After::Unknown,
+        SendError::Permanent { .. } => return over(record.repeated),
+        SendError::Unknown { .. } if record.repeated && !has_key => return After::Unknown,
         SendError::Throttled { retry_after, .. } => {
             now + Duration::from_std(*retry_after).unwrap_or(backoff).max(Duration::seconds(1))
         }
@@ -167,17 +169,15 @@ pub fn after(record: &Record, error: &SendError, now: DateTime<Utc>) -> After {
     again(record, matches!(error, SendError::Unknown { .. }), at)
 }
 
-/// Another attempt at `at`, which is the one repeat of an unknown outcome or is not, unless that is later than any is planned for: a
+/// Another attempt at `at`, after one that may have been accepted (`repeat`) or not, unless that is later than any is planned for: a
 /// delivery that only ever waits for the provider ends as late as one that is only ever refused.
 #[must_use]
 pub fn again(record: &Record, repeat: bool, at: DateTime<Utc>) -> After {
-    if at - record.created_at < WINDOW {
-        After::Retry { at, repeat }
-    } else if repeat {
-        After::Unknown
-    } else {
-        After::Failed
-    }
+    if at - record.created_at < WINDOW { After::Retry { at, repeat } } else { over(repeat || record.repeated) }
+}
+
+fn over(may_be_accepted: bool) -> After {
+    if may_be_accepted { After::Unknown } else { After::Failed }
 }
 
 #[cfg(test)]

@@ -163,10 +163,10 @@ impl Sender {
         let repeat = match delivery::next(&row.record(), provider.has_idempotency_key(), row.now) {
             Next::Nothing => return Ok(()),
             Next::Wait(until) => return self.arm(id, row.attempts, until).await,
-            Next::GiveUp if row.repeated => {
-                return record::end(conn, &row, "unknown", "no reply, and repeated once").await;
+            Next::GiveUp if provider.has_idempotency_key() => {
+                return record::end(conn, &row, "unknown", "the provider's memory of it has passed").await;
             }
-            Next::GiveUp => return record::end(conn, &row, "unknown", "the provider's memory of it has passed").await,
+            Next::GiveUp => return record::end(conn, &row, "unknown", "no reply, and repeated once").await,
             Next::Attempt { repeat } => repeat,
         };
         if row.reminder().is_early(row.now) {
@@ -179,7 +179,12 @@ impl Sender {
         let row = record::begin(conn, row, provider, repeat).await?;
         crash("delivery-begun");
         if let Some(reason) = row.reminder().obstacle().filter(|_| !broken("no-second-look")) {
-            return record::end(conn, &row, "skipped", reason).await;
+            return match row.repeated {
+                false => record::end(conn, &row, "skipped", reason).await,
+                true => {
+                    record::end(conn, &row, "unknown", &format!("{reason}, and it may have been accepted before")).await
+                }
+            };
         }
         let called = Instant::now();
         match Self::call(conn, provider, &row).await? {
@@ -248,7 +253,7 @@ impl Sender {
         error: &SendError,
         now: DateTime<Utc>,
     ) -> Result<(), Failure> {
-        let after = delivery::after(&row.record(), error, now);
+        let after = delivery::after(&row.record(), error, provider.has_idempotency_key(), now);
         if let (After::Retry { at, .. }, SendError::Throttled { .. }) = (&after, error) {
             self.throttle.set(&self.app.sidecar, provider, *at, now).await;
         }

@@ -56,14 +56,8 @@ struct World {
 impl World {
     fn new(has_key: bool) -> Self {
         let now = "2027-03-01T12:00:00Z".parse().unwrap();
-        let record = Record {
-            state: State::Pending,
-            attempts: 0,
-            created_at: now,
-            at_dot: false,
-            repeated: false,
-            next_attempt_at: now,
-        };
+        let record =
+            Record { state: State::Pending, created_at: now, at_dot: false, repeated: false, next_attempt_at: now };
         Self { has_key, now, record, messages: 0, first_taken_at: None, nobody_knew: false }
     }
 
@@ -102,11 +96,10 @@ impl World {
             "an attempt before its time"
         );
         assert!(
-            self.age() < WINDOW || self.record.state == State::Pending || !self.has_key,
+            self.age() < WINDOW || !self.nobody_knew || !self.has_key,
             "an attempt with a key that the provider has forgotten"
         );
         self.record.state = State::Sending;
-        self.record.attempts += 1;
         self.record.repeated |= repeat;
         self.record.at_dot = false;
         self.attempt(ends);
@@ -126,15 +119,10 @@ impl World {
             Ends::Permanent => self.answered(&SendError::Permanent { reason: String::new() }),
             Ends::NoAnswer { taken } => {
                 self.leave(taken);
-                // A provider with a key does not tell a lost answer from a refusal: it need not.
-                let reason = String::new();
-                self.answered(&if self.has_key {
-                    SendError::Transient { reason }
-                } else {
-                    SendError::Unknown { reason }
-                });
+                self.answered(&SendError::Unknown { reason: String::new() });
             }
-            Ends::DiesBeforeDot => {}
+            // With a key nobody keeps where in the attempt a process was.
+            Ends::DiesBeforeDot => self.nobody_knew |= self.has_key,
             Ends::DiesAfterDot { taken } => self.leave(taken),
             Ends::DiesBeforeRecord => self.leave(true),
         }
@@ -149,8 +137,15 @@ impl World {
     }
 
     fn answered(&mut self, error: &SendError) {
-        match after(&self.record, error, self.now) {
-            After::Failed | After::Unknown => self.record.state = State::Over,
+        match after(&self.record, error, self.has_key, self.now) {
+            After::Failed => {
+                assert_eq!(self.messages, 0, "accepted, and called failed");
+                self.record.state = State::Over;
+            }
+            After::Unknown => {
+                assert!(self.nobody_knew, "refused, and called unknown");
+                self.record.state = State::Over;
+            }
             After::Retry { at, repeat } => {
                 assert!(at > self.now, "a busy loop");
                 assert!(at - self.record.created_at < WINDOW, "an attempt planned after the window");
@@ -213,8 +208,8 @@ fn the_wait_between_attempts_is_short_at_first_and_grows_to_ten_minutes() {
     let world = World::new(false);
     let wait = |seconds: i64| {
         let now = world.now + Duration::seconds(seconds);
-        let record = Record { attempts: 1, state: State::Sending, ..world.record };
-        match after(&record, &SendError::Transient { reason: String::new() }, now) {
+        let record = Record { state: State::Sending, ..world.record };
+        match after(&record, &SendError::Transient { reason: String::new() }, false, now) {
             After::Retry { at, repeat: false } => (at - now).num_seconds(),
             other => panic!("{other:?}"),
         }
@@ -231,23 +226,26 @@ fn the_wait_between_attempts_is_short_at_first_and_grows_to_ten_minutes() {
 #[test]
 fn the_end_says_whether_anybody_knows() {
     let world = World::new(false);
-    let last = Record { state: State::Sending, attempts: 9, ..world.record };
+    let last = Record { state: State::Sending, ..world.record };
     let late = world.now + WINDOW - Duration::minutes(1);
     let reason = String::new;
-    assert_eq!(after(&last, &SendError::Permanent { reason: reason() }, world.now), After::Failed);
-    assert_eq!(after(&last, &SendError::Transient { reason: reason() }, late), After::Failed);
-    assert_eq!(after(&last, &SendError::Unknown { reason: reason() }, late), After::Unknown);
+    assert_eq!(after(&last, &SendError::Permanent { reason: reason() }, false, world.now), After::Failed);
+    assert_eq!(after(&last, &SendError::Transient { reason: reason() }, false, late), After::Failed);
+    assert_eq!(after(&last, &SendError::Unknown { reason: reason() }, false, late), After::Unknown);
     let repeated = Record { repeated: true, ..last };
-    assert_eq!(after(&repeated, &SendError::Unknown { reason: reason() }, world.now), After::Unknown);
+    assert_eq!(after(&repeated, &SendError::Unknown { reason: reason() }, false, world.now), After::Unknown);
+    // What may have been accepted has not failed, whatever was said later.
+    assert_eq!(after(&repeated, &SendError::Permanent { reason: reason() }, false, world.now), After::Unknown);
+    assert_eq!(after(&repeated, &SendError::Transient { reason: reason() }, true, late), After::Unknown);
 }
 
 #[test]
-fn one_that_only_ever_waited_its_turn_is_attempted_however_late() {
+fn what_was_surely_not_accepted_is_attempted_however_late() {
     let world = World::new(true);
     let late = world.now + WINDOW * 2;
     let waited = Record { state: State::Retrying, ..world.record };
     assert_eq!(next(&waited, true, late), Next::Attempt { repeat: false });
-    assert_eq!(next(&Record { attempts: 1, ..waited }, true, late), Next::GiveUp);
+    assert_eq!(next(&Record { repeated: true, ..waited }, true, late), Next::GiveUp);
 }
 
 #[test]

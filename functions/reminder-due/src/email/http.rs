@@ -4,15 +4,19 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use reqwest::{
-    Client, StatusCode,
+    Client, Response, StatusCode,
     header::{HeaderMap, RETRY_AFTER},
     redirect,
 };
+use serde::de::DeserializeOwned;
 
 use super::SendError;
 
 /// The wait where a provider says "slow down" and no more.
 const UNSTATED_WAIT: Duration = Duration::from_secs(30);
+
+/// Of an answer no more is read, in bytes: those of the providers have a few hundred.
+const ANSWER_LIMIT: usize = 256 << 10;
 
 /// A client that asks once: no redirects and no retries, either of which could send twice. Connecting has half of the
 /// deadline, so that a provider that cannot be reached is told from one that does not answer.
@@ -34,6 +38,8 @@ pub(super) fn refusal(provider: &str, status: StatusCode, headers: &HeaderMap, n
     match (status.as_u16(), retry_after(headers)) {
         (429, wait) => SendError::throttled(wait.unwrap_or(UNSTATED_WAIT), reason),
         (503, Some(wait)) => SendError::throttled(wait, reason),
+        // A gateway that gave up waiting does not know either.
+        (504, _) => SendError::unknown(reason),
         // These speak of our account, our address book of endpoints or the moment, not of the message: once an operator
         // has mended it the mail goes out late, which is better than never.
         (401 | 402 | 404 | 405 | 407 | 408 | 409 | 425, _) => SendError::transient(reason),
@@ -53,16 +59,27 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     Some((at.with_timezone(&Utc) - Utc::now()).to_std().unwrap_or_default())
 }
 
-/// A failure without an answer, in words that hold no address.
-pub(super) fn no_answer(provider: &str, error: &reqwest::Error) -> String {
-    let what = if error.is_connect() {
-        "could not be reached"
-    } else if error.is_timeout() {
-        "did not answer in time"
+/// What a failure without an answer means, in words that hold no address.
+pub(super) fn no_answer(provider: &str, error: &reqwest::Error) -> SendError {
+    if error.is_connect() {
+        SendError::transient(format!("{provider} could not be reached"))
     } else if error.is_builder() {
-        "could not be asked: the key or URL is not usable"
+        SendError::transient(format!("{provider} could not be asked: the key or URL is not usable"))
+    } else if error.is_timeout() {
+        SendError::unknown(format!("{provider} did not answer in time"))
     } else {
-        "closed the connection without an answer"
-    };
-    format!("{provider} {what}")
+        SendError::unknown(format!("{provider} closed the connection without an answer"))
+    }
+}
+
+/// The JSON of an answer, if it is that and no longer than one is.
+pub(super) async fn json<T: DeserializeOwned>(mut response: Response) -> Option<T> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.ok()? {
+        body.extend_from_slice(&chunk);
+        if body.len() > ANSWER_LIMIT {
+            return None;
+        }
+    }
+    serde_json::from_slice(&body).ok()
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use lettre::{Address, message::Mailbox};
-use reqwest::{Client, StatusCode, Url};
+use reqwest::{Client, Url};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 use tokio::time::{Instant, timeout_at};
@@ -63,26 +63,13 @@ impl Mailgun {
         let Ok(answer) = timeout_at(deadline, request.send()).await else {
             return Err(SendError::unknown("mailgun did not answer in time"));
         };
-        let response = answer.map_err(|error| {
-            let reason = http::no_answer("mailgun", &error);
-            if error.is_connect() || error.is_builder() {
-                SendError::transient(reason)
-            } else {
-                SendError::unknown(reason)
-            }
-        })?;
-
+        let response = answer.map_err(|error| http::no_answer("mailgun", &error))?;
         let status = response.status();
         if !status.is_success() {
-            let refusal = http::refusal("mailgun", status, response.headers(), None);
-            // A gateway that gave up waiting does not know either.
-            return Err(match status {
-                StatusCode::GATEWAY_TIMEOUT => SendError::unknown(refusal.reason()),
-                _ => refusal,
-            });
+            return Err(http::refusal("mailgun", status, response.headers(), None));
         }
         // The status is the acceptance; an answer that cannot be read costs no more than Mailgun's own id.
-        let accepted = timeout_at(deadline, response.json::<Accepted>()).await;
-        Ok(accepted.ok().and_then(Result::ok).map_or(message_id, |accepted| accepted.id))
+        let accepted = timeout_at(deadline, http::json::<Accepted>(response)).await;
+        Ok(accepted.ok().flatten().map_or(message_id, |accepted| accepted.id))
     }
 }

@@ -51,30 +51,25 @@ impl Resend {
             request.header("Idempotency-Key", email.id.to_string())
         };
         timeout(self.deadline, async {
-            let response = request.send().await.map_err(|error| no_answer(&error))?;
+            let response = request.send().await.map_err(|error| http::no_answer("resend", &error))?;
             if response.status().is_success() {
-                let accepted: CreateEmailResponse = response
-                    .json()
+                // Not an acceptance on the word of whatever stands in between: the key makes it safe to ask again.
+                let accepted: CreateEmailResponse = http::json(response)
                     .await
-                    .map_err(|_| SendError::transient("resend accepted, but its answer was not readable"))?;
+                    .ok_or_else(|| SendError::unknown("resend accepted, but its answer was not readable"))?;
                 Ok(accepted.id.to_string())
             } else {
                 Err(refusal(response).await)
             }
         })
         .await
-        .unwrap_or_else(|_| Err(SendError::transient("resend did not answer in time")))
+        .unwrap_or_else(|_| Err(SendError::unknown("resend did not answer in time")))
     }
-}
-
-fn no_answer(error: &reqwest::Error) -> SendError {
-    // Whether the request arrived does not matter: the key makes a repeat safe.
-    SendError::transient(http::no_answer("resend", error))
 }
 
 async fn refusal(response: Response) -> SendError {
     let (status, headers) = (response.status(), response.headers().clone());
-    let error: Option<ErrorResponse> = response.json().await.ok();
+    let error: Option<ErrorResponse> = http::json(response).await;
     let kind = error.as_ref().map_or(ErrorKind::Unrecognized, ErrorResponse::kind);
     // Only a name from the catalogue goes into the reason; anything else is the server's own words.
     let name = error.filter(|_| kind != ErrorKind::Unrecognized).map(|error| error.name);

@@ -91,7 +91,6 @@ impl Row {
     pub(super) fn record(&self) -> Record {
         Record {
             state: State::parse(&self.state),
-            attempts: self.attempts,
             created_at: self.created_at,
             at_dot: self.at_dot.is_some(),
             repeated: self.repeated,

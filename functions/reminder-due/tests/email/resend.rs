@@ -147,11 +147,14 @@ async fn an_attempt_without_an_answer_may_be_repeated() {
     let accepted = || ResponseTemplate::new(200).set_body_json(json!({"id": "49a3999c"}));
     let hanging = accepted().set_delay(Duration::from_secs(5));
     let started = std::time::Instant::now();
-    assert_eq!(outcome_of(hanging).await, transient("resend did not answer in time"));
+    assert_eq!(outcome_of(hanging).await, unknown("resend did not answer in time"));
     assert!(started.elapsed() < Duration::from_secs(2), "took {:?}", started.elapsed());
 
     let garbled = ResponseTemplate::new(200).set_body_string("canary");
-    assert_eq!(outcome_of(garbled).await, transient("resend accepted, but its answer was not readable"));
+    assert_eq!(outcome_of(garbled).await, unknown("resend accepted, but its answer was not readable"));
+
+    let endless = ResponseTemplate::new(200).set_body_json(json!({"id": "49a3999c", "more": "canary".repeat(50_000)}));
+    assert_eq!(outcome_of(endless).await, unknown("resend accepted, but its answer was not readable"));
 }
 
 #[tokio::test]

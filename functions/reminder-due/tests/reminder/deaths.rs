@@ -7,7 +7,7 @@ use sqlx::PgPool;
 
 use super::{
     Folder, delivery, execute, fired, reminder_state, sent_events,
-    smtp_server::{SmtpServer, WILLING},
+    smtp_server::{Answer, Script, SmtpServer, WILLING},
     story, with_files, with_smtp,
 };
 
@@ -72,11 +72,10 @@ async fn after_the_final_dot_of_the_repeat_it_ends_unknown(db: PgPool) {
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
 async fn with_a_provider_that_knows_the_key_it_is_attempted_again_within_a_day(db: PgPool) {
-    for (columns, state) in [
-        ("at_dot = null, created_at = now()", "sent"),
-        ("at_dot = now(), created_at = now()", "sent"),
-        ("at_dot = null, created_at = now() - interval '23 hours'", "sent"),
-        ("at_dot = null, created_at = now() - interval '24 hours'", "unknown"),
+    for (columns, state, repeated) in [
+        ("at_dot = null, created_at = now()", "sent", true),
+        ("at_dot = null, created_at = now() - interval '23 hours'", "sent", true),
+        ("at_dot = null, created_at = now() - interval '24 hours'", "unknown", false),
     ] {
         execute(&db, "delete from notification_deliveries; delete from task_reminders").await;
         let folder = Folder::new();
@@ -84,8 +83,33 @@ async fn with_a_provider_that_knows_the_key_it_is_attempted_again_within_a_day(d
         let (.., event) = fired(&db, &routes).await;
         died(&db, &event, columns).await;
         assert_eq!(deliver(&routes, &event).await, StatusCode::OK, "{columns}");
-        assert_eq!((delivery(&db).await.0.as_str(), delivery(&db).await.2), (state, false), "{columns}");
+        assert_eq!((delivery(&db).await.0.as_str(), delivery(&db).await.2), (state, repeated), "{columns}");
         assert_eq!(folder.messages().len(), usize::from(state == "sent"), "{columns}");
+    }
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn what_may_have_been_accepted_is_not_called_unsent_when_it_is_cancelled_or_refused_later(db: PgPool) {
+    let refusing = SmtpServer::start(Script { recipient: Answer::Reply("550 5.1.1 no such user"), ..WILLING }).await;
+    let folder = Folder::new();
+    let cancel = "update task_reminders set version = 2, state = 'cancelled', cancel_reason = 'completed'";
+    let cancelled = "completed, and it may have been accepted before";
+    for (routes, columns, change, ended) in [
+        (with_smtp(&db, &refusing.url), "at_dot = now(), repeated = false", cancel, ("unknown", true, cancelled)),
+        (with_smtp(&db, &refusing.url), "at_dot = null, repeated = true", cancel, ("unknown", true, cancelled)),
+        (with_smtp(&db, &refusing.url), "at_dot = null, repeated = false", cancel, ("skipped", false, "completed")),
+        (with_files(&db, &folder), "at_dot = null, repeated = false", cancel, ("unknown", true, cancelled)),
+        (with_smtp(&db, &refusing.url), "at_dot = now(), repeated = false", "", ("unknown", true, "smtp RCPT: 550")),
+        (with_smtp(&db, &refusing.url), "at_dot = null, repeated = false", "", ("failed", false, "smtp RCPT: 550")),
+    ] {
+        execute(&db, "delete from notification_deliveries; delete from task_reminders").await;
+        let (.., event) = fired(&db, &routes).await;
+        died(&db, &event, columns).await;
+        execute(&db, change).await;
+        assert_eq!(deliver(&routes, &event).await, StatusCode::OK, "{columns}");
+        let (state, _, repeated, reason) = delivery(&db).await;
+        assert_eq!((state.as_str(), repeated, reason.unwrap().as_str()), ended, "{columns}, {change}");
+        assert!(folder.messages().is_empty() && refusing.bodies().is_empty(), "{columns}");
     }
 }
 

@@ -245,13 +245,15 @@ async fn attempt_locked(here: &Here, delivery: usize) -> Result<(), Away> {
     let begun = here.db(|world| world.begin(delivery, repeat)).await?;
     let (record, reminder, now) = here.db(read).await?;
     if reminder.obstacle().is_some() {
-        return here.db(|world| world.end(delivery, "skipped")).await;
+        let how = if record.repeated { "unknown" } else { "skipped" };
+        return here.db(|world| world.end(delivery, how)).await;
     }
-    let Err(error) = provider(here, delivery, record.attempts, begun).await else {
+    let attempts = here.now(|world| world.deliveries[delivery].attempts);
+    let Err(error) = provider(here, delivery, attempts, begun).await else {
         here.now(|world| world.remembered[here.process].insert(delivery));
         return record_sent(here, delivery).await;
     };
-    match delivery::after(&record, &error, now) {
+    match delivery::after(&record, &error, has_key, now) {
         After::Failed => here.db(|world| world.end(delivery, "failed")).await,
         After::Unknown => here.db(|world| world.end(delivery, "unknown")).await,
         After::Retry { at, repeat } => {
@@ -288,7 +290,7 @@ async fn provider(here: &Here, delivery: usize, attempts: i32, begun: (u64, Date
         // Between 354 and the body.
         let at_dot = |world: &mut World| {
             let row = &mut world.deliveries[delivery];
-            let ours = row.record.state == State::Sending && row.record.attempts == attempts;
+            let ours = row.record.state == State::Sending && row.attempts == attempts;
             row.record.at_dot |= ours;
             row.dots += u32::from(ours);
             ours
@@ -302,7 +304,6 @@ async fn provider(here: &Here, delivery: usize, attempts: i32, begun: (u64, Date
     here.now(|world| world.leaves(delivery, begun, taken));
     step().await;
     match luck {
-        11 | 12 if has_key => Err(SendError::Transient { reason: reason() }),
         11 | 12 => Err(SendError::Unknown { reason: reason() }),
         _ => Ok(()),
     }

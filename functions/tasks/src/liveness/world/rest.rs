@@ -21,7 +21,7 @@ impl World {
     }
 
     pub(super) fn delivery_job(&self, delivery: usize, at: DateTime<Utc>) -> Job {
-        let attempts = self.deliveries[delivery].record.attempts;
+        let attempts = self.deliveries[delivery].attempts;
         self.job(format!("delivery-{delivery}-{attempts}"), at, Calls::Delivery(delivery))
     }
 
@@ -32,9 +32,10 @@ impl World {
 
     /// Commits that an attempt begins, and says when that was: by the count of steps and by the clock.
     pub(super) fn begin(&mut self, delivery: usize, repeat: bool) -> (u64, DateTime<Utc>) {
-        let record = &mut self.deliveries[delivery].record;
+        let row = &mut self.deliveries[delivery];
+        row.attempts += 1;
+        let record = &mut row.record;
         (record.state, record.at_dot) = (State::Sending, false);
-        record.attempts += 1;
         record.repeated |= repeat;
         record.next_attempt_at = self.now + TimeDelta::minutes(1);
         (self.clock, self.now)
@@ -60,12 +61,18 @@ impl World {
         let row = &mut self.deliveries[delivery];
         // The last attempt may have been planned for up to an hour later than it was made.
         let old = self.now - row.record.created_at >= WINDOW - TimeDelta::minutes(61);
+        let closed = row.refused || self.lives[&(row.reminder, row.version)].ended.is_some();
         match how {
             "failed" => assert!(row.refused || old, "failed without a refusal"),
-            "unknown" if self.has_key => assert!(old && row.record.attempts > 0, "given up while the key is known"),
-            "unknown" => assert!(row.dots >= 2 || (old && row.dots == 1), "given up with a repeat to spare"),
+            "unknown" if self.has_key => {
+                assert!((old || closed) && row.attempts > 0, "given up while the key is known")
+            }
+            "unknown" => {
+                assert!(row.dots >= 2 || ((old || closed) && row.dots == 1), "given up with a repeat to spare");
+            }
             _ => {}
         }
+        assert!(how == "unknown" || row.messages == 0, "accepted, and called {how}");
         (row.record.state, row.ended) = (State::Over, how);
         let is = &mut self.reminders[row.reminder].is;
         if how != "skipped" && is.version == row.version && is.state == ReminderState::Scheduled {

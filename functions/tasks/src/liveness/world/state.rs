@@ -43,6 +43,7 @@ pub(super) struct DeliveryRow {
     pub(super) reminder: usize,
     pub(super) version: i32,
     pub(super) record: Record,
+    pub(super) attempts: i32,
     /// `sent`, `skipped`, `failed` or `unknown`, once it is over.
     pub(super) ended: &'static str,
     /// What the world knows besides: messages that arrived, attempts that came to the dot, and whether one was refused for good.
@@ -358,14 +359,13 @@ impl World {
         if self.reminders[reminder].is.version == version && !self.deliveries.iter().any(is_of) {
             let record = Record {
                 state: State::Pending,
-                attempts: 0,
                 created_at: self.now,
                 at_dot: false,
                 repeated: false,
                 next_attempt_at: self.now,
             };
-            let (messages, dots, refused, ended) = (0, 0, false, "");
-            self.deliveries.push(DeliveryRow { reminder, version, record, ended, messages, dots, refused });
+            let (attempts, messages, dots, refused, ended) = (0, 0, 0, false, "");
+            self.deliveries.push(DeliveryRow { reminder, version, record, attempts, ended, messages, dots, refused });
         }
         (0..self.deliveries.len()).filter(|delivery| is_of(&self.deliveries[*delivery])).collect()
     }
