@@ -31,8 +31,7 @@ ENV RUSTUP_TOOLCHAIN=1.95.0 SQLX_OFFLINE=true
 # Alpine's target is musl, where rustc links statically. The caches outlive the build, so the next one compiles what changed.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/src/target,id=target-${TARGETARCH} \
-    cargo build --locked --profile "${PROFILE}" --workspace --bins \
-        --exclude xtask --exclude embedded --exclude fuzz --exclude gauntlet --exclude cluster-test \
+    cargo build --locked --profile "${PROFILE}" --bins \
     && mkdir -p "/out/${TARGETARCH}" \
     && find "target/$([ "${PROFILE}" = dev ] && echo debug || echo "${PROFILE}")" -maxdepth 1 -type f -perm -100 \
         -exec cp {} "/out/${TARGETARCH}/" \; \

@@ -20,7 +20,7 @@ pub enum Profile {
     Release,
 }
 
-/// Builds every function, the door and `migrate`, and gives the folder they are in.
+/// Builds what becomes images, the workspace's default members, and gives the folder they are in.
 ///
 /// # Errors
 /// When something does not build.
@@ -29,11 +29,7 @@ pub fn build(profile: Profile) -> anyhow::Result<PathBuf> {
     let host = rustc.lines().find_map(|line| line.strip_prefix("host: ")).context("rustc does not tell its host")?;
     say("building the functions");
     let mut build = Command::new(checks::CARGO);
-    build.args(["build", "--locked", "--bins", "--workspace"]);
-    // What only this repository runs is no image.
-    for package in ["xtask", "embedded", "fuzz", "gauntlet", "cluster-test"] {
-        build.args(["--exclude", package]);
-    }
+    build.args(["build", "--locked", "--bins"]);
     // With a target named, what runs while building (macros, build scripts) is linked as ever.
     build.args(["--target", host]).env("RUSTFLAGS", "-C target-feature=+crt-static");
     if profile == Profile::Release {

@@ -160,7 +160,7 @@ fn state() -> Option<Value> {
 fn build(mode: Mode) -> anyhow::Result<()> {
     let what: &[&str] = match mode {
         Mode::Embedded => &["--package", "embedded", "--package", "migrations"],
-        Mode::Distributed => &["--workspace", "--exclude", "xtask", "--exclude", "embedded"],
+        Mode::Distributed => &[],
     };
     say("building Punctual");
     checks::cargo(Command::new(checks::CARGO).args(["build", "--locked", "--bins"]).args(what))

@@ -122,7 +122,9 @@ fn a_process_that_cannot_start_tells_no_secret() {
         ("PORT", "canary"),
         ("JWKS_URL", "x"),
     ] {
-        let output = Command::new(env!("CARGO_BIN_EXE_tasks"))
+        // One that starts all the same is ended, and told nothing.
+        let output = Command::new("timeout")
+            .args(["10", env!("CARGO_BIN_EXE_tasks")])
             .env_clear()
             .envs([("DATABASE_URL", "postgres://x@127.0.0.1:1/x"), ("JWT_SECRET", JWT), ("APP_API_TOKEN", CALLED_BY)])
             .env(name, value)
