@@ -48,7 +48,7 @@ pub(crate) struct Answers {
 }
 
 impl Load {
-    /// Starts them.
+    /// Starts them, each a user of its own: one alone is told to ask for less.
     pub(crate) fn start(user: &User, plan: &Plan) -> Self {
         // No title is used twice, whatever ran before.
         let name = format!("{} {}", plan.name, &Uuid::now_v7().simple().to_string()[20..]);
@@ -57,7 +57,7 @@ impl Load {
         let answers = Arc::new(Mutex::new(Answers::default()));
         let clients = (0..plan.clients)
             .map(|_| {
-                let (user, plan, name) = (user.clone(), plan.clone(), name.clone());
+                let (user, plan, name) = (user.another(), plan.clone(), name.clone());
                 let (stop, next, answers) = (stop.clone(), next.clone(), answers.clone());
                 tokio::spawn(async move {
                     loop {

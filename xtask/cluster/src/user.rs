@@ -17,6 +17,7 @@ pub(crate) struct User {
     pub(crate) address: String,
     url: String,
     namespace: String,
+    jwt_secret: String,
     token: String,
     http: reqwest::Client,
 }
@@ -24,15 +25,21 @@ pub(crate) struct User {
 impl User {
     /// Someone nobody has heard of.
     pub(crate) fn new(gateway: &str, namespace: &str, jwt_secret: &str) -> anyhow::Result<Self> {
-        let id = Uuid::now_v7();
-        let address = format!("{}@punctual.test", &id.simple().to_string()[20..]);
+        let (address, token) = stranger(jwt_secret);
         Ok(Self {
-            token: secrets::token(jwt_secret, &id.to_string(), &address, false),
             address,
+            token,
+            jwt_secret: jwt_secret.to_owned(),
             url: format!("http://{gateway}"),
             namespace: namespace.to_owned(),
             http: reqwest::Client::builder().no_proxy().timeout(ANSWER).build()?,
         })
+    }
+
+    /// Someone else, who comes the same way.
+    pub(crate) fn another(&self) -> Self {
+        let (address, token) = stranger(&self.jwt_secret);
+        Self { address, token, ..self.clone() }
     }
 
     /// Calls a function by its host name, as the gateway tells them apart. Status 0 where no answer came.
@@ -75,6 +82,14 @@ impl User {
     pub(crate) async fn create(&self, title: &str) -> anyhow::Result<Uuid> {
         id(&self.command(Method::POST, "/v1/tasks", Some(json!({ "title": title }))).await?)
     }
+}
+
+/// The address and the token of a new user.
+fn stranger(jwt_secret: &str) -> (String, String) {
+    let id = Uuid::now_v7();
+    let address = format!("{}@punctual.test", &id.simple().to_string()[20..]);
+    let token = secrets::token(jwt_secret, &id.to_string(), &address, false);
+    (address, token)
 }
 
 /// The id in an answer.

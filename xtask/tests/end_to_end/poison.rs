@@ -1,12 +1,9 @@
 //! What can never be handled goes to the dead letters, once and with its reason, while its neighbours flow; what is replayed
 //! from there has one effect.
 
-use std::time::Duration;
-
 use chrono::Utc;
 use serde_json::{Value, json};
 use shared::schema::{Channel, Payload, ReminderSent, TaskChanged, TaskCreated, TaskRef, TaskUpdated};
-use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::{
@@ -66,6 +63,20 @@ async fn letters(world: &World, payload_has: &str) -> Vec<Letter> {
     .expect("the database answers")
 }
 
+/// How many seconds after the first of two events the other was handled.
+async fn apart(world: &World, first: &Value, last: &Value) -> f64 {
+    sqlx::query_scalar(
+        "select extract(epoch from max(processed_at) filter (where event_id = $2)
+                                 - min(processed_at) filter (where event_id = $1))::float8
+         from processed_events where event_id in ($1, $2)",
+    )
+    .bind(id(&first["id"]))
+    .bind(id(&last["id"]))
+    .fetch_one(&world.db)
+    .await
+    .expect("both were handled")
+}
+
 /// Puts poison between two good events of a partition. `functions` are those that get this topic.
 async fn set_aside<T: Payload>(world: &World, functions: &[&str], payload: impl Fn(TaskRef) -> T) {
     let user = world.user();
@@ -91,10 +102,18 @@ async fn set_aside<T: Payload>(world: &World, functions: &[&str], payload: impl 
         bytes(&wrong_id),
         bytes(&last),
     ];
-    let began = Instant::now();
     topics::put(&partition, put.clone()).await;
     world.claimed(&[id(&first["id"]), id(&last["id"])]).await;
-    assert!(began.elapsed() < Duration::from_secs(5), "its neighbour waited for {:?}", began.elapsed());
+    let mut held_up = vec![apart(world, &first, &last).await];
+    // On a busy machine anything may take a second once, but not each time.
+    while held_up[held_up.len() - 1] >= 1.0 && held_up.len() < 4 {
+        let (before, behind, mut between) = (event(), event(), event());
+        between["data"] = json!({"task_id": 7});
+        topics::put(&partition, vec![bytes(&before), bytes(&between), bytes(&behind)]).await;
+        world.claimed(&[id(&before["id"]), id(&behind["id"])]).await;
+        held_up.push(apart(world, &before, &behind).await);
+    }
+    assert!(held_up[held_up.len() - 1] < 1.0, "its neighbour was handled so many seconds later: {held_up:?}");
 
     // Again: nothing more.
     topics::put(&partition, put).await;
