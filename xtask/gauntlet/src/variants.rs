@@ -35,7 +35,8 @@ pub(crate) async fn every(arguments: &Arguments) -> anyhow::Result<bool> {
     }
     println!("\n{table}");
     if arguments.write {
-        write(&format!("{} minutes each, seed {}:\n\n{table}", arguments.minutes, seed(arguments)))?;
+        let (minutes, users, seed) = (arguments.minutes, arguments.users, seed(arguments));
+        write(&format!("{minutes} minutes each, {users} users, seed {seed}:\n\n{table}"))?;
     }
     if !missed.is_empty() {
         println!("NOT FOUND: {}", missed.join(", "));
