@@ -230,23 +230,21 @@ impl Due {
     /// one statement, which is a transaction.
     async fn emit(self, conn: &mut PgConnection) -> sqlx::Result<HashMap<Uuid, i64>> {
         let fired = sqlx::query!(
-            r#"with wanted as (
-                   select * from unnest($1::uuid[], $2::integer[], $3::timestamptz[], $4::jsonb[],
-                                        $5::uuid[], $6::bigint[], $7::jsonb[], $8::text[])
-                       as wanted (reminder, version, planned_at, detail, event, sequence, data, traceparent)
-               ), free as (
-                   select id from task_reminders where id = any($1) for update skip locked
+            r#"with free as (
+                   select wanted.*
+                   from unnest($1::uuid[], $2::integer[], $3::timestamptz[], $4::jsonb[],
+                               $5::uuid[], $6::bigint[], $7::jsonb[], $8::text[])
+                       as wanted (reminder, as_of, planned_at, detail, event, sequence, data, traceparent)
+                   join task_reminders reminder on reminder.id = wanted.reminder and version = as_of
+                   where $10 or (state = 'scheduled' and (fired_version is null or fired_version < version)
+                                 and remind_at = planned_at and remind_at <= clock_timestamp())
+                   for update of reminder skip locked
                ), fired as (
-                   update task_reminders reminder set fired_version = reminder.version, fired_at = clock_timestamp()
-                   from wanted, free
-                   where reminder.id = wanted.reminder and reminder.id = free.id
-                     and (($10 and reminder.version = wanted.version) or
-                          (reminder.version = wanted.version and state = 'scheduled'
-                           and (fired_version is null or fired_version < reminder.version)
-                           and remind_at = planned_at and remind_at <= clock_timestamp()))
-                   returning reminder.id, reminder.version, task_id, user_id,
+                   update task_reminders reminder set fired_version = version, fired_at = clock_timestamp()
+                   from free where reminder.id = free.reminder
+                   returning reminder.id, version, task_id, user_id,
                              (extract(epoch from fired_at - remind_at) * 1000)::bigint as late_ms,
-                             detail, event, sequence, data, wanted.traceparent
+                             detail, event, sequence, data, free.traceparent
                ), emitted as (
                    insert into task_events (id, type, task_id, user_id, sequence, data, traceparent)
                    select event, $9, task_id, user_id, sequence, data, traceparent from fired
