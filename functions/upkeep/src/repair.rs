@@ -8,7 +8,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use clap::Parser;
 use serde_json::json;
-use shared::{App, faults::crash, reminder::ReminderJob};
+use shared::{App, event::EventType, faults::crash, reminder::ReminderJob};
 use sqlx::PgPool;
 use tokio::task::JoinSet;
 use uuid::Uuid;
@@ -20,6 +20,8 @@ const AT_ONCE: usize = 32;
 /// Rows a statement gives at most. Of reminders there is a next one, as long as there are more; of events and deliveries the next run
 /// goes on, since those of this one are on their way then.
 const LIMIT: i64 = 10_000;
+/// Events of a function that is behind, or does nothing, that are published again for each second from one repair to the next.
+const COPIES_A_SECOND: i64 = 10;
 /// Before every reminder.
 const BEGINNING: DateTime<Utc> = DateTime::from_timestamp(-100_000_000_000, 0).unwrap();
 
@@ -30,7 +32,8 @@ pub struct Settings {
     #[arg(long, env, default_value_t = 300)]
     pub repair_interval_seconds: u32,
     /// Seconds after which an event that was published and not claimed is published again; the next time when it
-    /// is twice as old, but after at most eight times as many.
+    /// is twice as old, but after at most eight times as many. Of each function ten events for each second between two repairs, or
+    /// twice as many as it has claimed meanwhile.
     #[arg(long, env, default_value_t = 120)]
     pub repair_after_seconds: u32,
 }
@@ -60,26 +63,42 @@ pub async fn run(app: &App, settings: &Settings) -> anyhow::Result<()> {
     Ok(retention?)
 }
 
-/// Has every event published again, with the same id, that its function has not claimed, and moves up the mark before which all are
-/// claimed. One that was published again already waits for as long as it has waited by then, up to eight times the first: it may be not
-/// lost but behind others, and a copy with every repair would keep a function that is behind from ever catching up. The mark stays ten minutes behind: an id is older than its row's commit.
+/// Has events published again, with the same id, that their function has not claimed, and moves up the mark before which all are
+/// claimed. The mark stays ten minutes behind: an id is older than its row's commit.
+///
+/// What is not claimed may be not lost but behind others, and a function that is behind would never catch up with copies of all it
+/// has to do. So one that was published again already waits for as long as it has waited by then, up to eight times the first; and
+/// of each function's events there are at most ten for each second between two repairs, the oldest, or twice as many as it has
+/// claimed of those that happened since the last: one that is behind has claimed none.
 ///
 /// # Errors
 /// When the database is away.
 pub async fn unpublish_unclaimed(db: &PgPool, now: DateTime<Utc>, settings: &Settings) -> sqlx::Result<u64> {
+    let kinds = EventType::ALL.map(|kind| kind.as_str().to_owned());
     let lost = sqlx::query!(
-        "update task_events set published_at = null where id in (
-             select id from task_events event
+        "with room as (
+             select kind, greatest($4::bigint, 2 * (
+                 select count(*) from processed_events
+                 where consumer = replace(kind, '.', '-')
+                   and event_id >= uuid_v7_floor($1::timestamptz - make_interval(secs => $5)))) as places
+             from unnest($6::text[]) kind
+         ), unclaimed as (
+             select id, type, row_number() over (partition by type order by id) as place from task_events event
              where id >= (select event_id from marks where name = 'handled')
                and published_at < $1::timestamptz - least(
                    greatest(make_interval(secs => $2), published_at - occurred_at), make_interval(secs => $2 * 8))
                and not exists (
                    select from processed_events
                    where consumer = replace(event.type, '.', '-') and event_id = event.id)
-             order by id limit $3)",
+         )
+         update task_events set published_at = null where id in (
+             select id from unclaimed join room on kind = type and place <= places order by id limit $3)",
         now,
         f64::from(settings.repair_after_seconds),
         LIMIT,
+        i64::from(settings.repair_interval_seconds) * COPIES_A_SECOND,
+        f64::from(settings.repair_interval_seconds),
+        &kinds[..],
     )
     .execute(db)
     .await?

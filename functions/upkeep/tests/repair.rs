@@ -94,6 +94,33 @@ async fn what_was_published_again_already_is_given_longer_each_time_and_never_fo
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn a_function_that_is_behind_gets_few_copies_and_one_that_keeps_up_more(db: PgPool) {
+    let settings = Settings { repair_interval_seconds: 1, repair_after_seconds: 1 };
+    // Of two functions fifteen events each are not claimed; one of them has claimed six of the last second's.
+    for _ in 0..15 {
+        event(&db, 20).await;
+    }
+    let others = "with event as (
+            update task_events set type = 'task.updated' where id in (select id from task_events where type = 'task.created')
+            returning id, task_id, user_id, sequence, data, published_at)
+        insert into task_events (id, type, task_id, user_id, sequence, data, published_at)
+        select gen_random_uuid(), 'task.created', task_id, user_id, sequence, data, published_at from event";
+    sqlx::query(others).execute(&db).await.unwrap();
+    let now = Utc::now();
+    for minutes in 1..=6 {
+        claim(&db, "task-updated", Uuid::now_v7()).await;
+        claim(&db, "task-created", floor(&db, minutes).await).await;
+    }
+    upkeep::repair::unpublish_unclaimed(&db, now, &settings).await.unwrap();
+    let published: Vec<(String, i64)> =
+        sqlx::query_as("select type, count(*) from task_events where published_at is null group by 1 order by 1")
+            .fetch_all(&db)
+            .await
+            .unwrap();
+    assert_eq!(published, [("task.created".to_owned(), 10), ("task.updated".to_owned(), 12)]);
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
 async fn the_mark_stops_before_what_is_not_claimed_and_stays_ten_minutes_behind(db: PgPool) {
     let (first, second, third) = (event(&db, 40).await, event(&db, 30).await, event(&db, 20).await);
     let before = mark(&db).await;

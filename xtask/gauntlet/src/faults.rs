@@ -138,11 +138,11 @@ impl Faults {
         }
     }
 
-    /// Once a minute PostgreSQL cannot be reached.
+    /// PostgreSQL cannot be reached for so long, and again after a while.
     fn outages(&self, length: Duration, until: Instant) {
-        let minute = Duration::from_secs(60);
-        while Instant::now() + minute < until {
-            thread::sleep(minute - length);
+        let between = Duration::from_secs(15);
+        while Instant::now() + between + length < until {
+            thread::sleep(between);
             self.hold("link postgres", || self.cut("postgres", length));
         }
     }
