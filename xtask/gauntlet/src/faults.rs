@@ -45,7 +45,6 @@ pub(crate) struct Faults {
     pub(crate) doubles: Doubles,
     routes: Routes,
     longest_pause: Duration,
-    outage: Option<Duration>,
     /// Whether jobs may be lost: only repair brings them back.
     may_wipe: bool,
     log: Mutex<Vec<Fault>>,
@@ -76,7 +75,6 @@ impl Faults {
             doubles,
             routes,
             longest_pause: Duration::from_secs(arguments.longest_pause),
-            outage: arguments.outage.map(Duration::from_secs),
             may_wipe: !arguments.no_repair,
             log: Mutex::default(),
             poison: Mutex::default(),
@@ -123,10 +121,6 @@ impl Faults {
     pub(crate) fn rage(self: &Arc<Self>, seed: u64, until: Instant) {
         let mut rng = Rng::with_seed(seed);
         let mut at_work = Vec::new();
-        if let Some(length) = self.outage {
-            let faults = self.clone();
-            at_work.push(thread::spawn(move || faults.outages(length, until)));
-        }
         thread::sleep(Duration::from_secs(10)); // a while without a fault, to compare
         while Instant::now() < until {
             let (faults, own) = (self.clone(), rng.fork());
@@ -136,26 +130,6 @@ impl Faults {
         for one in at_work {
             let _ = one.join();
         }
-    }
-
-    /// PostgreSQL cannot be reached for so long, and again after a while.
-    fn outages(&self, length: Duration, until: Instant) {
-        let between = Duration::from_secs(15);
-        while Instant::now() + between + length < until {
-            thread::sleep(between);
-            self.hold("link postgres", || self.cut("postgres", length));
-        }
-    }
-
-    fn cut(&self, name: &str, length: Duration) {
-        let Some(links) = &self.topology.links else { return };
-        let started = Utc::now();
-        let done = links.cut(name);
-        thread::sleep(length);
-        if let Err(error) = done.and_then(|()| links.mend(name)) {
-            eprintln!("the link to {name}: {error:#}");
-        }
-        self.note("link cut", name, started);
     }
 
     fn strike(&self, mut rng: Rng) {
@@ -242,6 +216,9 @@ impl Faults {
     /// The route in front of a function is not there, or says that nobody is.
     fn route(&self, mut rng: Rng) {
         let names = self.routes.names();
+        if names.is_empty() {
+            return self.kill(rng);
+        }
         let name = names[rng.usize(..names.len())].clone();
         let status = [404, 502, 503][rng.usize(..3)];
         let started = Utc::now();

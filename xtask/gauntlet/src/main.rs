@@ -51,9 +51,9 @@ pub(crate) struct Arguments {
     /// The longest pause of a process, in seconds
     #[arg(long, default_value_t = 25)]
     pub(crate) longest_pause: u64,
-    /// Besides, PostgreSQL is out of reach for so many seconds, again and again
+    /// Each daprd calls its function itself, as without Knative
     #[arg(long)]
-    pub(crate) outage: Option<u64>,
+    pub(crate) no_doors: bool,
     /// A variant of the product that breaks a promise (`docs/gauntlet.md`): the run must find it
     #[arg(long)]
     pub(crate) broken: Option<String>,

@@ -132,7 +132,7 @@ fn options(arguments: &Arguments, doubles: &Doubles) -> anyhow::Result<Options> 
         repair_every: arguments.repair_every(),
         bin_dir: arguments.bin_dir.clone(),
         links: true,
-        doors: true,
+        doors: !arguments.no_doors,
         small_disks: arguments.disks.or(tools::is_root().then_some(DISKS)),
         ..Options::distributed(&arguments.name)
     };
