@@ -45,6 +45,7 @@ pub(crate) struct Faults {
     pub(crate) doubles: Doubles,
     routes: Routes,
     longest_pause: Duration,
+    often: Option<String>,
     /// Whether jobs may be lost: only repair brings them back.
     may_wipe: bool,
     log: Mutex<Vec<Fault>>,
@@ -75,6 +76,7 @@ impl Faults {
             doubles,
             routes,
             longest_pause: Duration::from_secs(arguments.longest_pause),
+            often: arguments.often.clone(),
             may_wipe: !arguments.no_repair,
             log: Mutex::default(),
             poison: Mutex::default(),
@@ -153,6 +155,9 @@ impl Faults {
     fn victim(&self, rng: &mut Rng) -> Option<&Process> {
         let servers = ["kafka", "postgres", "scheduler", "smtp", "repair"];
         let all = self.processes();
+        if let Some(often) = all.iter().find(|process| self.often.as_deref() == Some(process.name()) && rng.bool()) {
+            return lock(&self.held).insert(often.name().to_owned()).then_some(*often);
+        }
         let (few, many): (Vec<&Process>, Vec<&Process>) =
             all.into_iter().partition(|process| servers.contains(&process.name()));
         let of = if rng.u32(..100) < 35 { few } else { many };

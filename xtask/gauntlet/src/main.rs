@@ -51,6 +51,9 @@ pub(crate) struct Arguments {
     /// The longest pause of a process, in seconds
     #[arg(long, default_value_t = 25)]
     pub(crate) longest_pause: u64,
+    /// The process that is killed or paused as often as all others together
+    #[arg(long)]
+    pub(crate) often: Option<String>,
     /// Each daprd calls its function itself, as without Knative
     #[arg(long)]
     pub(crate) no_doors: bool,
