@@ -176,6 +176,12 @@ pub fn again(record: &Record, repeat: bool, at: DateTime<Utc>) -> After {
     if at - record.created_at < WINDOW { After::Retry { at, repeat } } else { over(repeat || record.repeated) }
 }
 
+/// How a delivery ends whose message is not wanted any more.
+#[must_use]
+pub const fn unwanted(record: &Record) -> &'static str {
+    if record.repeated { "unknown" } else { "skipped" }
+}
+
 fn over(may_be_accepted: bool) -> After {
     if may_be_accepted { After::Unknown } else { After::Failed }
 }

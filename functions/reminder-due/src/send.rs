@@ -179,11 +179,12 @@ impl Sender {
         let row = record::begin(conn, row, provider, repeat).await?;
         crash("delivery-begun");
         if let Some(reason) = row.reminder().obstacle().filter(|_| !broken("no-second-look")) {
-            return match row.repeated {
-                false => record::end(conn, &row, "skipped", reason).await,
-                true => {
-                    record::end(conn, &row, "unknown", &format!("{reason}, and it may have been accepted before")).await
+            return match delivery::unwanted(&row.record()) {
+                "unknown" => {
+                    let reason = format!("{reason}, and it may have been accepted before");
+                    record::end(conn, &row, "unknown", &reason).await
                 }
+                ended => record::end(conn, &row, ended, reason).await,
             };
         }
         let called = Instant::now();

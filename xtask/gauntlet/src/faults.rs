@@ -124,13 +124,10 @@ impl Faults {
         let mut rng = Rng::with_seed(seed);
         let mut at_work = Vec::new();
         thread::sleep(Duration::from_secs(10)); // a while without a fault, to compare
-        for number in 0.. {
-            if Instant::now() >= until {
-                break;
-            }
+        while Instant::now() < until {
             let (faults, own) = (self.clone(), rng.fork());
             // What only repair puts right happens in every run that has it.
-            let wipes = number == 4 && self.may_wipe;
+            let wipes = at_work.len() == 4 && self.may_wipe;
             at_work.push(thread::spawn(move || if wipes { faults.wipe_scheduler() } else { faults.strike(own) }));
             thread::sleep(Duration::from_millis(rng.u64(5_000..10_000)));
         }

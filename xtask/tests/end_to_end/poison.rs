@@ -1,9 +1,12 @@
 //! What can never be handled goes to the dead letters, once and with its reason, while its neighbours flow; what is replayed
 //! from there has one effect.
 
+use std::time::Duration;
+
 use chrono::Utc;
 use serde_json::{Value, json};
 use shared::schema::{Channel, Payload, ReminderSent, TaskChanged, TaskCreated, TaskRef, TaskUpdated};
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::{
@@ -102,8 +105,10 @@ async fn set_aside<T: Payload>(world: &World, functions: &[&str], payload: impl 
         bytes(&wrong_id),
         bytes(&last),
     ];
+    let began = Instant::now();
     topics::put(&partition, put.clone()).await;
     world.claimed(&[id(&first["id"]), id(&last["id"])]).await;
+    assert!(began.elapsed() < Duration::from_secs(5), "its neighbour waited for {:?}", began.elapsed());
     let mut held_up = vec![apart(world, &first, &last).await];
     // On a busy machine anything may take a second once, but not each time.
     while held_up[held_up.len() - 1] >= 1.0 && held_up.len() < 4 {

@@ -74,6 +74,7 @@ async fn after_the_final_dot_of_the_repeat_it_ends_unknown(db: PgPool) {
 async fn with_a_provider_that_knows_the_key_it_is_attempted_again_within_a_day(db: PgPool) {
     for (columns, state, repeated) in [
         ("at_dot = null, created_at = now()", "sent", true),
+        ("at_dot = now(), created_at = now()", "sent", true),
         ("at_dot = null, created_at = now() - interval '23 hours'", "sent", true),
         ("at_dot = null, created_at = now() - interval '24 hours'", "unknown", false),
     ] {

@@ -245,8 +245,7 @@ async fn attempt_locked(here: &Here, delivery: usize) -> Result<(), Away> {
     let begun = here.db(|world| world.begin(delivery, repeat)).await?;
     let (record, reminder, now) = here.db(read).await?;
     if reminder.obstacle().is_some() {
-        let how = if record.repeated { "unknown" } else { "skipped" };
-        return here.db(|world| world.end(delivery, how)).await;
+        return here.db(|world| world.end(delivery, delivery::unwanted(&record))).await;
     }
     let attempts = here.now(|world| world.deliveries[delivery].attempts);
     let Err(error) = provider(here, delivery, attempts, begun).await else {
