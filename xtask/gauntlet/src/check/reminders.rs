@@ -14,8 +14,9 @@ use crate::{
     history::{Command, Kind, Outcome, Shown},
 };
 
-/// How late a message may be accepted while things go wrong without a pause: a minute, two repairs of 20 s and a retry of 40 s.
-const BOUND: TimeDelta = TimeDelta::seconds(140);
+/// How late a message may be accepted, not counting the time when something that every reminder needs was out of order: a minute and
+/// two repairs.
+const BOUND: TimeDelta = TimeDelta::seconds(100);
 
 /// A version of a reminder as it was acknowledged.
 #[derive(Clone, Debug)]
@@ -169,6 +170,22 @@ fn refused(evidence: &Evidence, id: Uuid, version: i32) -> bool {
     deliveries.any(|delivery| delivery.state == "failed" && delivery.started_at.is_some_and(told))
 }
 
+/// How much of the time from then to then everything that each reminder needs was in order.
+fn beyond_faults(evidence: &Evidence, from: DateTime<Utc>, to: DateTime<Utc>) -> TimeDelta {
+    let needed = |fault: &&Fault| {
+        ["kafka", "postgres", "scheduler", "smtp", "provider"].contains(&fault.target.as_str())
+            || fault.target.ends_with("reminder-due")
+    };
+    let mut faults: Vec<_> = evidence.faults.iter().filter(needed).map(|fault| (fault.started, fault.ended)).collect();
+    faults.sort_unstable();
+    let (mut counted, mut in_order) = (from, TimeDelta::zero());
+    for (started, ended) in faults {
+        in_order += (started.min(to) - counted).max(TimeDelta::zero());
+        counted = counted.max(ended);
+    }
+    in_order + (to - counted).max(TimeDelta::zero())
+}
+
 /// I6: what was not moved, cancelled, completed or deleted was accepted, not early, not too late.
 fn kept(
     evidence: &Evidence,
@@ -176,27 +193,28 @@ fn kept(
     accepts: &BTreeMap<Version, Vec<&Accept>>,
     verdict: &mut Verdict,
 ) {
-    let (mut late, mut calmly): (Vec<i64>, Vec<i64>) = Default::default();
+    let (mut late, mut calmly, mut beyond): (Vec<i64>, Vec<i64>, Vec<i64>) = Default::default();
     for ((id, version), promise) in promises {
         let (task, marker) = (Some(promise.task), Some(promise.marker.as_str()));
         let due = promise.due.max(promise.known);
-        let stood = promise.maybe_over.is_none_or(|over| over > due + BOUND);
+        let stood = promise.maybe_over.is_none_or(|over| beyond_faults(evidence, due, over) > BOUND);
         let first = accepts.get(&(*id, *version)).and_then(|all| all.first());
         if let Some(accept) = first {
             let ms = (accept.at - due).num_milliseconds();
             late.push(ms);
+            beyond.push(beyond_faults(evidence, due, accept.at).num_milliseconds());
             if calm(evidence, due - SETTLED, accept.at) {
                 calmly.push(ms);
             }
         }
         match first {
             None if refused(evidence, *id, *version) => verdict.count("refused by the provider for good", 1),
-            None if stood && due + BOUND < evidence.checked_at => {
+            None if stood && beyond_faults(evidence, due, evidence.checked_at) > BOUND => {
                 verdict.count("lost", 1);
                 let what = format!("reminder {id} version {version} due {due} was never accepted");
                 verdict.find("I6", task, marker, what);
             }
-            Some(accept) if accept.at > due + BOUND => {
+            Some(accept) if beyond_faults(evidence, due, accept.at) > BOUND => {
                 verdict.count("late beyond the bound", 1);
                 verdict.find("I6", task, marker, format!("reminder {id} due {due}, accepted {}", accept.at));
             }
@@ -209,6 +227,9 @@ fn kept(
         verdict.figures.insert("ms late, median", late[late.len() / 2]);
         verdict.figures.insert("ms late, 99th percentile", late[late.len() * 99 / 100]);
         verdict.figures.insert("ms late, most", *most);
+    }
+    if let Some(most) = beyond.iter().max() {
+        verdict.figures.insert("ms late beyond the faults on its way, most", *most);
     }
     if let Some(most) = calmly.last() {
         verdict.figures.insert("ms late without a fault near, median", calmly[calmly.len() / 2]);
@@ -294,7 +315,8 @@ fn fired_once(evidence: &Evidence, verdict: &mut Verdict) {
 fn overdue(evidence: &Evidence, verdict: &mut Verdict) {
     for reminder in &evidence.facts.reminders {
         let unfired = reminder.fired_version.is_none_or(|fired| fired < reminder.version);
-        if reminder.state == "scheduled" && unfired && reminder.remind_at + BOUND < evidence.checked_at {
+        let late = beyond_faults(evidence, reminder.remind_at, evidence.checked_at);
+        if reminder.state == "scheduled" && unfired && late > BOUND {
             verdict.count("lost", 1);
             let what = format!("reminder {} due {} has not fired", reminder.id, reminder.remind_at);
             verdict.find("I6", Some(reminder.task_id), None, what);
