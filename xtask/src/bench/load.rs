@@ -49,8 +49,8 @@ pub(super) struct Arguments {
     /// Tasks a second by clients that behave
     #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u16).range(1..=200))]
     rate: u16,
-    /// For how many seconds, without and with each abuse
-    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(2..=120))]
+    /// For how many seconds, without and with each abuse; of few, 99 of 100 is a handful of requests
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u16).range(2..=120))]
     seconds: u16,
 }
 
