@@ -24,7 +24,10 @@ const OLDEST: [u32; 3] = [1, 17, 7];
 /// What daprd gives its calls in flight when it is asked to end.
 const GRACE_SECONDS: u32 = 10;
 /// Calls into one function at a time: as many as it has database connections.
-const CONCURRENCY: u32 = 10;
+const CALLS: u32 = 10;
+/// Into one that jobs call back: what comes together is written together (`functions/reminder-due/src/fire/together.rs`), so it
+/// is this number, and not the work, that a burst would wait for.
+const CALLBACKS: u32 = 100;
 
 /// The two programs.
 #[derive(Clone, Debug)]
@@ -207,7 +210,10 @@ impl Sidecar {
             .args(["--placement-host-address=", "--enable-metrics=false", "--log-level=warn"])
             // Both would wake a function that sleeps, and neither is needed: subscriptions are files.
             .args(["--disable-init-endpoints=config,subscribe"])
-            .args([format!("--app-max-concurrency={CONCURRENCY}")])
+            .args([format!(
+                "--app-max-concurrency={}",
+                if application.id == "reminder-due" { CALLBACKS } else { CALLS }
+            )])
             .args([format!("--dapr-graceful-shutdown-seconds={GRACE_SECONDS}")])
             .args(
                 ["configuration.yaml", "local/name-resolution.yaml"]

@@ -28,7 +28,7 @@ use shared::{
     schema::ReminderDue,
 };
 use sqlx::{Either, PgConnection, Postgres, pool::PoolConnection, postgres::PgAdvisoryLock};
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
 use uuid::Uuid;
 
 use self::{row::Row, throttle::Throttle};
@@ -48,13 +48,18 @@ pub struct Sender {
     /// outage of the database repeats no message.
     accepted: Arc<Mutex<HashMap<Uuid, String>>>,
     throttle: Throttle,
+    /// Messages at a time: each has a connection to the database for as long as the provider takes.
+    turns: Arc<Semaphore>,
 }
 
 impl Sender {
     /// Connects to nothing: the provider and its secret are looked up at the first message.
     #[must_use]
     pub fn new(app: App, config: EmailConfig) -> Self {
+        // One connection is left to firing, which is not to wait for a provider, and one to the relay.
+        let turns = app.db.options().get_max_connections().saturating_sub(2).max(1);
         Self {
+            turns: Arc::new(Semaphore::new(turns as usize)),
             app,
             config: Arc::new(config),
             provider: Arc::default(),
@@ -69,6 +74,7 @@ impl Sender {
     /// When the database, the scheduler or the secret store is away, or another process is at it; then the event comes again.
     pub async fn send(&self, event: &Event<ReminderDue>) -> Result<(), Failure> {
         let due = &event.data;
+        let _turn = self.turn().await?;
         let mut conn = self.app.db.acquire().await?;
         let deliveries = sqlx::query_scalar!(
             r#"with made as (
@@ -128,8 +134,18 @@ impl Sender {
     /// # Errors
     /// As [`Sender::send`].
     pub async fn attempt(&self, id: Uuid) -> Result<(), Failure> {
+        let _turn = self.turn().await?;
         let conn = self.app.db.acquire().await?;
         self.attempt_on(conn, id).await.map(drop)
+    }
+
+    /// Waits as long as for a connection.
+    async fn turn(&self) -> Result<SemaphorePermit<'_>, Failure> {
+        let limit = self.app.db.options().get_acquire_timeout();
+        match tokio::time::timeout(limit, self.turns.acquire()).await {
+            Ok(turn) => Ok(turn.expect("it is never closed")),
+            Err(_) => Err(Failure::Outage(anyhow::anyhow!("the messages before it take too long"))),
+        }
     }
 
     /// Makes it on a connection, which it gives back: what is done with few round trips is what a burst waits for.

@@ -1,6 +1,7 @@
 {{/* A function's settings: its own over the defaults. Called with (dict "root" $ "name" $name). */}}
 {{- define "punctual.function" -}}
-{{- mergeOverwrite (deepCopy .root.Values.defaults) (deepCopy (index .root.Values.functions .name | default dict)) | toYaml -}}
+{{- $function := mergeOverwrite (deepCopy .root.Values.defaults) (deepCopy (index .root.Values.functions .name | default dict)) -}}
+{{- merge $function (dict "connections" (add $function.concurrency 1)) | toYaml -}}
 {{- end -}}
 
 {{- define "punctual.labels" -}}
@@ -64,7 +65,7 @@ valueFrom: { secretKeyRef: { name: {{ .name }}, key: {{ .key }} } }
 {{- $env := dict
   "DAPR_GRPC_ENDPOINT" (printf "http://%s:50001" $sidecar)
   "REMINDER_DUE_DAPR_ENDPOINT" "http://reminder-due-daprd:50001"
-  "DATABASE_CONNECTIONS" (add $function.concurrency 1) -}}
+  "DATABASE_CONNECTIONS" $function.connections -}}
 {{- if eq $name "tasks" -}}
   {{- with $values.auth.jwksUrl }}{{ $_ := set $env "JWKS_URL" . }}{{ end -}}
   {{- with $values.auth.issuer }}{{ $_ := set $env "JWT_ISSUER" . }}{{ end -}}

@@ -29,9 +29,11 @@ use super::{Decision, Row, decide};
 
 /// How many are written together at most.
 const GROUP: usize = 200;
-/// While more callbacks wait, those that are fired wait this long to be published: all have fired sooner, and what sends them
-/// finds them together.
-const HOLD: Duration = Duration::from_secs(1);
+/// A group of this many is part of a burst: those that are fired wait to be published until no callback has come for [`QUIET`],
+/// and at most for [`HOLD`]. All have fired sooner, because what sends them does not compete with it, and is found together.
+const BURST: usize = 20;
+const QUIET: Duration = Duration::from_millis(20);
+const HOLD: Duration = Duration::from_secs(5);
 
 /// What became of a callback.
 #[derive(Clone, Debug)]
@@ -95,6 +97,7 @@ impl Together {
         if group.is_empty() {
             return;
         }
+        let burst = group.len() >= BURST;
         match self.fire(&group, &mut unpublished_since).await {
             // What one of them broke is not the fault of the others.
             Err(error) if group.len() > 1 && !is_outage(&error) => {
@@ -108,9 +111,14 @@ impl Together {
                 group.into_iter().for_each(|one| one.answer(fired.as_ref()));
             }
         }
-        if unpublished_since.is_some_and(|since| since.elapsed() >= HOLD || self.waiting().is_empty()) {
-            *unpublished_since = None;
-            self.app.outbox.wake();
+        if let Some(since) = *unpublished_since {
+            if burst && self.waiting().is_empty() {
+                tokio::time::sleep(QUIET).await;
+            }
+            if self.waiting().is_empty() || since.elapsed() >= HOLD {
+                *unpublished_since = None;
+                self.app.outbox.wake();
+            }
         }
     }
 

@@ -1,5 +1,7 @@
 //! `reminder.due` becomes one message, if it is still wanted.
 
+use std::time::Duration;
+
 use axum::http::StatusCode;
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
@@ -11,8 +13,8 @@ use sqlx::PgPool;
 use uuid::Uuid;
 
 use super::{
-    Folder, delivery, execute, fired, reminder_state, sent_events,
-    smtp_server::{SmtpServer, WILLING},
+    Folder, call, delivery, due, execute, fired, reminder_state, sent_events,
+    smtp_server::{Answer::Silence, Script, SmtpServer, WILLING},
     step, story, with_files, with_smtp,
 };
 
@@ -74,6 +76,26 @@ async fn more_reminders_at_once_than_connections_are_all_sent(db: PgPool) {
     }
     assert!(sends.join_all().await.into_iter().all(|status| status == StatusCode::OK));
     assert_eq!((server.bodies().len(), sent_events(&db).await), (20, 20));
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn messages_that_take_long_keep_no_reminder_from_firing(db: PgPool) {
+    let server = SmtpServer::start(Script { greeting: Silence, ..WILLING }).await;
+    let routes = with_smtp(&db, &server.url);
+    let (id, _) = due(&db, Utc::now()).await;
+    let mut sends = tokio::task::JoinSet::new();
+    let mut events = Vec::new();
+    for _ in 0..10 {
+        events.push(fired(&db, &routes).await.2);
+    }
+    for event in events {
+        let routes = routes.clone();
+        sends.spawn(async move { deliver(&routes, &event).await });
+    }
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let fired = tokio::time::timeout(Duration::from_millis(700), call(&routes, id, 1)).await;
+    assert_eq!(fired.expect("it fires though the provider says nothing"), StatusCode::OK);
+    assert!(sends.try_join_next().is_none(), "they were to take longer");
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
