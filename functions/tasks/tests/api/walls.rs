@@ -232,6 +232,8 @@ async fn a_connection_goes_back_to_the_pool_without_its_user(db: PgPool) {
     let one = sqlx::postgres::PgPoolOptions::new().max_connections(1).connect_lazy_with(one);
     let ada = Client::new(&one);
     let task = canary(&ada).await;
+    // A transaction that ends by a commit, and those that do not.
+    ada.patch(&path(&task), json!({"title": "another"})).await.expect(200);
     ada.get(&path(&task)).await.expect(200);
     ada.get(&format!("/v1/tasks/{}", Uuid::new_v4())).await.expect(404);
     let (user, role): (Option<String>, String) =
