@@ -199,22 +199,23 @@ fn kept(
         let due = promise.due.max(promise.known);
         let stood = promise.maybe_over.is_none_or(|over| beyond_faults(evidence, due, over) > BOUND);
         let first = accepts.get(&(*id, *version)).and_then(|all| all.first());
+        let waited = beyond_faults(evidence, due, first.map_or(evidence.checked_at, |accept| accept.at));
         if let Some(accept) = first {
             let ms = (accept.at - due).num_milliseconds();
             late.push(ms);
-            beyond.push(beyond_faults(evidence, due, accept.at).num_milliseconds());
+            beyond.push(waited.num_milliseconds());
             if calm(evidence, due - SETTLED, accept.at) {
                 calmly.push(ms);
             }
         }
         match first {
             None if refused(evidence, *id, *version) => verdict.count("refused by the provider for good", 1),
-            None if stood && beyond_faults(evidence, due, evidence.checked_at) > BOUND => {
+            None if stood && waited > BOUND => {
                 verdict.count("lost", 1);
                 let what = format!("reminder {id} version {version} due {due} was never accepted");
                 verdict.find("I6", task, marker, what);
             }
-            Some(accept) if beyond_faults(evidence, due, accept.at) > BOUND => {
+            Some(accept) if waited > BOUND => {
                 verdict.count("late beyond the bound", 1);
                 verdict.find("I6", task, marker, format!("reminder {id} due {due}, accepted {}", accept.at));
             }
