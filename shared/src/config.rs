@@ -44,8 +44,8 @@ pub struct Config {
     /// The Dapr secret store.
     #[arg(long, env, default_value = "secrets")]
     pub secret_store: String,
-    /// Connections to PostgreSQL at most.
-    #[arg(long, env, default_value_t = 10)]
+    /// Connections to PostgreSQL at most, three or more: what is in hand, the relay and what fires reminders have one each.
+    #[arg(long, env, default_value_t = 10, value_parser = clap::value_parser!(u32).range(3..))]
     pub database_connections: u32,
 }
 

@@ -15,7 +15,6 @@ use serde_json::json;
 use shared::{
     App,
     audit::{self, ReminderRef},
-    faults::broken,
     inbox::Failure,
     reminder::ReminderJob,
 };
@@ -47,23 +46,17 @@ pub struct Row {
     pub fired_version: Option<i32>,
     /// When it is due.
     pub remind_at: DateTime<Utc>,
-    /// The task's title, if there is the task.
-    pub title: Option<String>,
-    /// The task's version, if there is the task.
-    pub task_version: Option<i64>,
     /// Whether the task is completed, if there is the task.
     pub completed: Option<bool>,
-    /// The trace of what last happened to the task.
-    pub traceparent: Option<String>,
     /// The time by the clock of the database.
     pub now: DateTime<Utc>,
 }
 
-/// What the callback of a version does.
+/// What the callback of a version does that has not fired it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decision<'a> {
-    /// It is time.
-    Fire,
+    /// It is time: somebody else has the row, or it changed meanwhile. Look again.
+    Again,
     /// A little early: look again after that long.
     Wait(chrono::Duration),
     /// Early: have the job come again when it is due.
@@ -74,16 +67,16 @@ pub enum Decision<'a> {
     Skip(&'a str),
 }
 
-/// Decides what the callback of `version` does.
+/// Decides what the callback of `version` does that found `row` and has not fired it.
 #[must_use]
 pub fn decide(row: &Row, version: i32) -> Decision<'_> {
     let early = row.remind_at - row.now;
-    match row.obstacle(version).filter(|_| !broken("no-second-look")) {
+    match row.obstacle(version) {
         Some("fired") => Decision::Fired,
         Some(reason) => Decision::Skip(reason),
         None if early > WAIT => Decision::Arm,
         None if early > chrono::Duration::zero() => Decision::Wait(early),
-        None => Decision::Fire,
+        None => Decision::Again,
     }
 }
 
@@ -99,7 +92,7 @@ impl Row {
             Self { cancel_reason: Some(reason), .. } => Some(reason),
             _ if self.version != version => Some("moved"),
             _ if self.state != "scheduled" => Some(&self.state),
-            Self { title: None, .. } => Some("deleted"),
+            Self { completed: None, .. } => Some("deleted"),
             Self { completed: Some(true), .. } => Some("completed"),
             _ => None,
         }
@@ -138,8 +131,7 @@ impl Firing {
                 Look::NotFired(row) => row,
             };
             match decide(&row, version) {
-                // It changed since it was read, or somebody else has it.
-                Decision::Fire => tokio::time::sleep(LOOK_AGAIN * looks).await,
+                Decision::Again => tokio::time::sleep(LOOK_AGAIN * looks).await,
                 Decision::Wait(early) => {
                     tokio::time::sleep(early.to_std().unwrap_or_default() + Duration::from_millis(1)).await;
                 }

@@ -1,7 +1,7 @@
 {{/* A function's settings: its own over the defaults. Called with (dict "root" $ "name" $name). */}}
 {{- define "punctual.function" -}}
 {{- $function := mergeOverwrite (deepCopy .root.Values.defaults) (deepCopy (index .root.Values.functions .name | default dict)) -}}
-{{- merge $function (dict "connections" (add $function.concurrency 1)) | toYaml -}}
+{{- merge $function (dict "connections" (max 3 (add $function.concurrency 1))) | toYaml -}}
 {{- end -}}
 
 {{- define "punctual.labels" -}}

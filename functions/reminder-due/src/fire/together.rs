@@ -10,22 +10,19 @@ use std::{
     time::{Duration, Instant},
 };
 
-use chrono::{DateTime, Utc};
-use serde_json::{Value, json};
 use shared::{
     App,
     event::Trace,
     faults::{broken, crash},
     inbox::Failure,
-    outbox,
     problem::is_outage,
-    schema::{Payload as _, ReminderDue, TaskRef},
+    schema::{Payload as _, ReminderDue},
 };
-use sqlx::PgConnection;
-use tokio::sync::oneshot;
+use sqlx::{PgConnection, Postgres, pool::PoolConnection};
+use tokio::{sync::oneshot, time::timeout};
 use uuid::Uuid;
 
-use super::{Decision, Row, decide};
+use super::Row;
 
 /// How many are written together at most.
 const GROUP: usize = 200;
@@ -34,6 +31,8 @@ const GROUP: usize = 200;
 const BURST: usize = 20;
 const QUIET: Duration = Duration::from_millis(20);
 const HOLD: Duration = Duration::from_secs(5);
+/// A kept connection that is lost, or says nothing for so long, is given up for a new one: the pool would have asked it first.
+const SILENCE: Duration = Duration::from_secs(5);
 
 /// What became of a callback.
 #[derive(Clone, Debug)]
@@ -54,8 +53,18 @@ pub(super) enum Look {
 pub(super) struct Together {
     app: App,
     waiting: Arc<Mutex<Vec<Waiting>>>,
-    /// One group at a time, the others gather meanwhile; and since when something fired waits to be published.
-    turn: Arc<tokio::sync::Mutex<Option<Instant>>>,
+    /// One group at a time, the others gather meanwhile.
+    turn: Arc<tokio::sync::Mutex<Turn>>,
+}
+
+/// What one group leaves to the next.
+#[derive(Default)]
+struct Turn {
+    /// The connection it was fired on: to ask the pool for one costs a question to the database, and each connection that is new
+    /// to the statement, or hears that a table was analyzed, plans it anew, which takes longer than all the rest.
+    kept: Option<PoolConnection<Postgres>>,
+    /// Since when something that fired waits to be published.
+    unpublished_since: Option<Instant>,
 }
 
 struct Waiting {
@@ -88,7 +97,7 @@ impl Together {
     }
 
     async fn next_group(self) {
-        let mut unpublished_since = self.turn.lock().await;
+        let mut turn = self.turn.lock().await;
         let group: Vec<Waiting> = {
             let mut waiting = self.waiting();
             let size = waiting.len().min(GROUP);
@@ -98,11 +107,11 @@ impl Together {
             return;
         }
         let burst = group.len() >= BURST;
-        match self.fire(&group, &mut unpublished_since).await {
+        match self.fire(&group, &mut turn).await {
             // What one of them broke is not the fault of the others.
             Err(error) if group.len() > 1 && !is_outage(&error) => {
                 for one in group {
-                    let alone = self.fire(std::slice::from_ref(&one), &mut unpublished_since).await;
+                    let alone = self.fire(std::slice::from_ref(&one), &mut turn).await;
                     one.answer(alone.map_err(Arc::new).as_ref());
                 }
             }
@@ -111,48 +120,45 @@ impl Together {
                 group.into_iter().for_each(|one| one.answer(fired.as_ref()));
             }
         }
-        if let Some(since) = *unpublished_since {
+        if let Some(since) = turn.unpublished_since {
             if burst && self.waiting().is_empty() {
                 tokio::time::sleep(QUIET).await;
             }
             if self.waiting().is_empty() || since.elapsed() >= HOLD {
-                *unpublished_since = None;
+                turn.unpublished_since = None;
                 self.app.outbox.wake();
             }
         }
     }
 
     /// Fires those of a group that are to be fired, and says what became of each that is known.
-    async fn fire(
-        &self,
-        group: &[Waiting],
-        unpublished_since: &mut Option<Instant>,
-    ) -> sqlx::Result<HashMap<(Uuid, i32), Look>> {
-        let mut conn = self.app.db.acquire().await?;
-        let rows = read(&mut conn, group.iter().map(|one| one.id).collect()).await?;
-        let mut looks = HashMap::new();
-        let (mut due, mut asked) = (Due::default(), Vec::new());
-        for one in group {
-            let Some(row) = rows.get(&one.id) else { continue };
-            let version = if broken("no-second-look") { row.version } else { one.version };
-            let first = looks.insert((one.id, one.version), Look::NotFired(row.clone())).is_none();
-            if first && decide(row, version) == Decision::Fire {
-                due.push(one.id, version, row);
-                asked.push((one.id, one.version));
-            }
-        }
-        if due.reminders.is_empty() {
-            return Ok(looks);
-        }
+    async fn fire(&self, group: &[Waiting], turn: &mut Turn) -> sqlx::Result<HashMap<(Uuid, i32), Look>> {
         crash("reminder-before-commit");
-        let fired = due.emit(&mut conn).await?;
-        for (id, version) in asked {
-            if let Some(&late_ms) = fired.get(&id) {
-                looks.insert((id, version), Look::Fired { late_ms });
-                unpublished_since.get_or_insert_with(Instant::now);
+        let mut fired = None;
+        if let Some(mut kept) = turn.kept.take() {
+            match timeout(SILENCE, fire(&mut kept, group)).await {
+                Ok(looks) if !looks.as_ref().is_err_and(is_outage) => fired = Some((kept, looks)),
+                // What was fired on it nevertheless is not fired again, and waits to be published.
+                _ => {
+                    drop(kept.detach());
+                    turn.unpublished_since.get_or_insert_with(Instant::now);
+                }
             }
         }
-        crash("reminder-fired");
+        let (conn, looks) = match fired {
+            Some(fired) => fired,
+            None => {
+                let mut conn = self.app.db.acquire().await?;
+                let looks = fire(&mut conn, group).await;
+                (conn, looks)
+            }
+        };
+        let looks = looks?;
+        turn.kept = Some(conn);
+        if looks.values().any(|look| matches!(look, Look::Fired { .. })) {
+            turn.unpublished_since.get_or_insert_with(Instant::now);
+            crash("reminder-fired");
+        }
         Ok(looks)
     }
 }
@@ -165,116 +171,78 @@ impl Waiting {
     }
 }
 
-async fn read(conn: &mut PgConnection, ids: Vec<Uuid>) -> sqlx::Result<HashMap<Uuid, Row>> {
-    let rows = sqlx::query!(
-        r#"select reminder.id as "id!", reminder.task_id as "task_id!", reminder.user_id as "user_id!",
-                  reminder.version as "version!", reminder.state as "state!", cancel_reason, fired_version,
-                  reminder.remind_at as "remind_at!", title as "title?", task.version as "task_version?",
-                  completed as "completed?",
-                  (select traceparent from task_events event where event.task_id = reminder.task_id
-                   order by id desc limit 1) as traceparent,
-                  clock_timestamp() as "now!"
-           from task_reminders reminder left join tasks task on task.id = reminder.task_id
-           where reminder.id = any($1)"#,
-        &ids
+/// Fires those of a group that are to be fired and that nobody holds: rows, events and stories in one statement, which is a
+/// transaction. It decides by the row as it is when it is locked, and gives of what it did not fire what it found.
+async fn fire(conn: &mut PgConnection, group: &[Waiting]) -> sqlx::Result<HashMap<(Uuid, i32), Look>> {
+    let reminders: Vec<Uuid> = group.iter().map(|one| one.id).collect();
+    let versions: Vec<i32> = group.iter().map(|one| one.version).collect();
+    let events: Vec<Uuid> = group.iter().map(|_| Uuid::now_v7()).collect();
+    let traces: Vec<String> = group.iter().map(|_| Trace::from_header(None).as_str().to_owned()).collect();
+    let looks = sqlx::query!(
+        r#"with found as (
+               select wanted.*, reminder.*, title, task.version as sequence, completed, clock_timestamp() as now,
+                      to_char(reminder.remind_at at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') as planned_at
+               from unnest($1::uuid[], $2::integer[], $3::uuid[], $4::text[]) as wanted (reminder, as_of, event, new_trace)
+               join task_reminders reminder on reminder.id = wanted.reminder
+               left join tasks task on task.id = reminder.task_id
+           ), free as (
+               select found.*
+               from found join task_reminders reminder on reminder.id = found.id and reminder.remind_at = found.remind_at
+               where reminder.remind_at <= clock_timestamp()
+                 and ((reminder.version = as_of and reminder.state = 'scheduled' and not completed
+                       and (reminder.fired_version is null or reminder.fired_version < reminder.version))
+                      or ($6 and title is not null))
+               for update of reminder skip locked
+           ), fired as (
+               update task_reminders reminder set fired_version = reminder.version, fired_at = clock_timestamp()
+               from free where reminder.id = free.id
+               returning reminder.*, as_of, event, sequence, title, planned_at, new_trace,
+                         (extract(epoch from reminder.fired_at - reminder.remind_at) * 1000)::bigint as late_ms
+           ), emitted as (
+               insert into task_events (id, type, task_id, user_id, sequence, data, traceparent)
+               select event, $5, task_id, user_id, sequence,
+                      jsonb_build_object(
+                          'task_id', task_id, 'user_id', user_id, 'title', title, 'version', sequence, -- `schema::ReminderDue`
+                          'reminder_id', id, 'remind_at', planned_at, 'reminder_version', version),
+                      -- The trace of what last happened to the task: the request that set the reminder, as a rule.
+                      coalesce((select traceparent from task_events last where last.task_id = fired.task_id
+                                order by last.id desc limit 1), new_trace)
+               from fired
+           ), story as (
+               insert into audit_logs (user_id, task_id, reminder_id, reminder_version, action, detail)
+               select user_id, task_id, id, version, 'reminder.fired',
+                      jsonb_build_object('planned_at', planned_at, 'late_ms', late_ms)
+               from fired on conflict do nothing
+           )
+           select found.id as "id!", found.as_of as "as_of!", found.task_id as "task_id!", found.user_id as "user_id!",
+                  found.version as "version!", found.state as "state!", found.cancel_reason, found.fired_version,
+                  found.remind_at as "remind_at!", completed as "completed?", now as "now!", late_ms as "late_ms?"
+           from found left join fired on fired.id = found.id and fired.as_of = found.as_of"#,
+        &reminders,
+        &versions,
+        &events,
+        &traces,
+        ReminderDue::TYPE.as_str(),
+        broken("no-second-look"),
     )
     .fetch_all(conn)
     .await?;
-    let rows = rows.into_iter().map(|row| {
-        let read = Row {
-            task_id: row.task_id,
-            user_id: row.user_id,
-            version: row.version,
-            state: row.state,
-            cancel_reason: row.cancel_reason,
-            fired_version: row.fired_version,
-            remind_at: row.remind_at,
-            title: row.title,
-            task_version: row.task_version,
-            completed: row.completed,
-            traceparent: row.traceparent,
-            now: row.now,
+    let looks = looks.into_iter().map(|row| {
+        let look = match row.late_ms {
+            Some(late_ms) => Look::Fired { late_ms },
+            None => Look::NotFired(Row {
+                task_id: row.task_id,
+                user_id: row.user_id,
+                version: row.version,
+                state: row.state,
+                cancel_reason: row.cancel_reason,
+                fired_version: row.fired_version,
+                remind_at: row.remind_at,
+                completed: row.completed,
+                now: row.now,
+            }),
         };
-        (row.id, read)
+        ((row.id, row.as_of), look)
     });
-    Ok(rows.collect())
-}
-
-/// What is to be fired, a column each.
-#[derive(Default)]
-struct Due {
-    reminders: Vec<Uuid>,
-    versions: Vec<i32>,
-    planned: Vec<DateTime<Utc>>,
-    details: Vec<Value>,
-    events: Vec<Uuid>,
-    sequences: Vec<i64>,
-    data: Vec<Value>,
-    traces: Vec<String>,
-}
-
-impl Due {
-    fn push(&mut self, id: Uuid, version: i32, row: &Row) {
-        let task = TaskRef {
-            task_id: row.task_id,
-            user_id: row.user_id,
-            title: row.title.clone().unwrap_or_default(),
-            version: row.task_version.unwrap_or_default(),
-        };
-        let due = ReminderDue { task, reminder_id: id, remind_at: row.remind_at, reminder_version: version };
-        // In the trace of what last happened to the task: the request that set the reminder, as a rule.
-        let event = outbox::Row::new(&due, &Trace::from_header(row.traceparent.as_deref()));
-        self.reminders.push(id);
-        self.versions.push(version);
-        self.planned.push(row.remind_at);
-        self.details.push(json!({"planned_at": row.remind_at}));
-        self.events.push(event.id);
-        self.sequences.push(event.sequence);
-        self.data.push(event.data);
-        self.traces.push(event.traceparent);
-    }
-
-    /// Fires those that are still as they were read and that nobody holds, and says how late each is: row, event and story in
-    /// one statement, which is a transaction.
-    async fn emit(self, conn: &mut PgConnection) -> sqlx::Result<HashMap<Uuid, i64>> {
-        let fired = sqlx::query!(
-            r#"with free as (
-                   select wanted.*
-                   from unnest($1::uuid[], $2::integer[], $3::timestamptz[], $4::jsonb[],
-                               $5::uuid[], $6::bigint[], $7::jsonb[], $8::text[])
-                       as wanted (reminder, as_of, planned_at, detail, event, sequence, data, traceparent)
-                   join task_reminders reminder on reminder.id = wanted.reminder and version = as_of
-                   where $10 or (state = 'scheduled' and (fired_version is null or fired_version < version)
-                                 and remind_at = planned_at and remind_at <= clock_timestamp())
-                   for update of reminder skip locked
-               ), fired as (
-                   update task_reminders reminder set fired_version = version, fired_at = clock_timestamp()
-                   from free where reminder.id = free.reminder
-                   returning reminder.id, version, task_id, user_id,
-                             (extract(epoch from fired_at - remind_at) * 1000)::bigint as late_ms,
-                             detail, event, sequence, data, free.traceparent
-               ), emitted as (
-                   insert into task_events (id, type, task_id, user_id, sequence, data, traceparent)
-                   select event, $9, task_id, user_id, sequence, data, traceparent from fired
-               ), story as (
-                   insert into audit_logs (user_id, task_id, reminder_id, reminder_version, action, detail)
-                   select user_id, task_id, id, version, 'reminder.fired', detail || jsonb_build_object('late_ms', late_ms)
-                   from fired on conflict do nothing
-               )
-               select id as "id!", late_ms as "late_ms!" from fired"#,
-            &self.reminders,
-            &self.versions,
-            &self.planned,
-            &self.details,
-            &self.events,
-            &self.sequences,
-            &self.data,
-            &self.traces,
-            ReminderDue::TYPE.as_str(),
-            broken("no-second-look"),
-        )
-        .fetch_all(conn)
-        .await?;
-        Ok(fired.into_iter().map(|row| (row.id, row.late_ms)).collect())
-    }
+    Ok(looks.collect())
 }

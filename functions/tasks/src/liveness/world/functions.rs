@@ -167,13 +167,9 @@ pub(super) async fn called(here: Here, job: Job) -> Result<(), Away> {
 /// `fire::fire`.
 pub(super) async fn fire(here: Here, reminder: usize, version: i32) -> Result<(), Away> {
     for _ in 0..10 {
-        let row = here.db(|world| world.callback(reminder)).await?;
+        let Some(row) = here.db(|world| world.fire(reminder, version)).await? else { return Ok(()) };
         match fire::decide(&row, version) {
-            Decision::Fire => {
-                if here.db(|world| world.fire(reminder, version)).await? {
-                    return Ok(());
-                }
-            }
+            Decision::Again => {}
             Decision::Wait(early) => {
                 assert!(early <= TimeDelta::seconds(5), "a callback that waits for long");
                 let until = row.now + early;

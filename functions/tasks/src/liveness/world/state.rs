@@ -286,7 +286,7 @@ impl World {
 
     // What the functions read and write.
 
-    pub(super) fn callback(&self, reminder: usize) -> fire::Row {
+    fn callback(&self, reminder: usize) -> fire::Row {
         let ReminderRow { task, is, fired_version, .. } = &self.reminders[reminder];
         let there = &self.tasks[*task];
         fire::Row {
@@ -301,7 +301,6 @@ impl World {
             cancel_reason: is.cancel_reason.map(|reason| reason.as_str().to_owned()),
             fired_version: *fired_version,
             remind_at: is.remind_at,
-            title: (!there.gone).then(String::new),
             completed: (!there.gone).then_some(there.completed),
             now: self.now,
             ..fire::Row::default()
@@ -327,15 +326,16 @@ impl World {
         is.state == ReminderState::Scheduled && fired_version.is_none_or(|fired| fired < is.version)
     }
 
-    /// The statement of `fire::emit`.
-    pub(super) fn fire(&mut self, reminder: usize, version: i32) -> bool {
-        let is = &self.reminders[reminder].is;
-        let fires = self.waits(reminder) && is.version == version && is.remind_at <= self.now;
-        if fires {
+    /// The statement of `fire`: what it found of what it did not fire.
+    pub(super) fn fire(&mut self, reminder: usize, version: i32) -> Option<fire::Row> {
+        let ReminderRow { task, is, .. } = &self.reminders[reminder];
+        let task = &self.tasks[*task];
+        if self.waits(reminder) && is.version == version && is.remind_at <= self.now && !task.completed && !task.gone {
             self.reminders[reminder].fired_version = Some(version);
             self.emit(Told::Due { reminder, version });
+            return None;
         }
-        fires
+        Some(self.callback(reminder))
     }
 
     pub(super) fn claim(&mut self, event: usize) -> bool {
