@@ -116,7 +116,7 @@ pub(crate) struct Unpublished {
 pub struct Outbox {
     db: PgPool,
     sidecar: Sidecar,
-    woken: Arc<Notify>,
+    pub(crate) woken: Arc<Notify>,
 }
 
 /// What a pass over the outbox did, and left behind.

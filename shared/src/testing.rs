@@ -34,6 +34,11 @@ pub fn app(db: &PgPool) -> App {
     App::new(config, db.clone()).unwrap()
 }
 
+/// Whether the relay of this process was told, or is within two seconds, that there is something to publish.
+pub async fn relay_was_woken(app: &App) -> bool {
+    tokio::time::timeout(std::time::Duration::from_secs(2), app.outbox.woken.notified()).await.is_ok()
+}
+
 /// A user.
 pub async fn user(db: &PgPool) -> Uuid {
     let id = Uuid::now_v7();

@@ -5,6 +5,7 @@ mod mailgun;
 mod reminder;
 mod resend;
 mod smtp;
+#[expect(dead_code, reason = "the tests of reminders use the rest")]
 mod smtp_server;
 
 use std::{path::PathBuf, time::Duration};

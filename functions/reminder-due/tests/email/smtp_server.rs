@@ -11,6 +11,8 @@ use tokio::{
 #[derive(Clone, Copy)]
 pub(crate) enum Answer {
     Reply(&'static str),
+    /// Half a second later.
+    LateReply(&'static str),
     /// Closes the connection.
     Drop,
     /// Keeps the connection and says nothing.
@@ -161,6 +163,10 @@ impl Session {
     async fn answer(&mut self, answer: Answer) -> std::io::Result<bool> {
         match answer {
             Reply(reply) => self.stream.write_all(format!("{reply}\r\n").as_bytes()).await.map(|()| true),
+            Answer::LateReply(reply) => {
+                tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+                self.stream.write_all(format!("{reply}\r\n").as_bytes()).await.map(|()| true)
+            }
             Answer::Drop => Ok(false),
             // Until the client gives up.
             Answer::Silence => self.stream.read_to_end(&mut Vec::new()).await.map(|_| false),

@@ -1,8 +1,10 @@
 //! A process that dies in the middle of an attempt, and what the next one makes of the row it left.
 
+use std::time::Duration;
+
 use axum::http::StatusCode;
 use serde_json::Value;
-use shared::testing::deliver;
+use shared::testing::{deliver, post};
 use sqlx::PgPool;
 
 use super::{
@@ -216,4 +218,26 @@ async fn while_one_process_is_at_a_delivery_another_comes_again(db: PgPool) {
     lease.release_now().await.unwrap();
     assert_eq!(deliver(&routes, &event).await, StatusCode::OK);
     assert_eq!(folder.messages().len(), 1);
+}
+
+/// daprd cancels the calls of jobs when its scheduler goes away.
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn an_attempt_whose_call_is_given_up_goes_on_to_its_end(db: PgPool) {
+    let server = SmtpServer::start(Script { body: Answer::LateReply("250 2.0.0 queued"), ..WILLING }).await;
+    let routes = with_smtp(&db, &server.url);
+    let (.., event) = fired(&db, &routes).await;
+    died(&db, &event, "at_dot = null, repeated = false").await;
+    let id: uuid::Uuid = sqlx::query_scalar("select id from notification_deliveries").fetch_one(&db).await.unwrap();
+    let call = tokio::spawn(async move { post(&routes, &format!("/job/delivery-{id}-1"), "{}").await });
+    server.story.reaches("<dot>").await;
+    call.abort();
+    assert!(call.await.unwrap_err().is_cancelled());
+    for _ in 0..50 {
+        if delivery(&db).await.0 == "sent" {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(delivery(&db).await, ("sent".to_owned(), 2, false, None));
+    assert_eq!((server.bodies().len(), sent_events(&db).await), (1, 1));
 }

@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use axum::{body::Body, http::Request, http::StatusCode};
 use chrono::{DurationRound as _, Utc};
+use reminder_due::email::ProviderName;
 use serde_json::{Value, json};
 use shared::{
     schema::ReminderDue,
-    testing::{count, handed_over, post},
+    serve::complete,
+    testing::{app, count, handed_over, post, relay_was_woken},
 };
 use sqlx::{PgPool, postgres::PgPoolOptions};
 use tokio::{
@@ -17,7 +19,7 @@ use tokio::{
 use tower::ServiceExt as _;
 use uuid::Uuid;
 
-use super::{Folder, call, due, execute, step, story, with_files};
+use super::{Folder, call, due, email, execute, step, story, with_files};
 
 async fn events(db: &PgPool) -> i64 {
     count(db, "select count(*) from task_events where type = 'reminder.due'").await
@@ -79,6 +81,22 @@ async fn of_many_due_at_once_each_fires_once_and_one_that_is_held_holds_up_no_ot
     assert_eq!((events(&db).await, story(&db).await), (300, vec![step("reminder.fired", None); MANY]));
     let reminders = "select count(distinct data->>'reminder_id') from task_events";
     assert_eq!(count(&db, reminders).await, 300);
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn what_was_fired_alone_or_in_a_burst_is_published(db: PgPool) {
+    for together in [1, 60] {
+        let app = app(&db);
+        let routes = complete(reminder_due::routes(app.clone(), email(ProviderName::Files)), app.clone());
+        let mut calls = tokio::task::JoinSet::new();
+        for _ in 0..together {
+            let (routes, id) = (routes.clone(), due(&db, Utc::now()).await.0);
+            calls.spawn(async move { call(&routes, id, 1).await });
+        }
+        calls.join_all().await;
+        assert!(relay_was_woken(&app).await, "{together} at once");
+    }
+    assert_eq!(events(&db).await, 61);
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]

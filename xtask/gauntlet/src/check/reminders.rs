@@ -170,6 +170,16 @@ fn refused(evidence: &Evidence, id: Uuid, version: i32) -> bool {
     deliveries.any(|delivery| delivery.state == "failed" && delivery.started_at.is_some_and(told))
 }
 
+/// Whether nobody knows of this version: what carried it died at the final dot, and again at that of the one repeat.
+fn died_twice(evidence: &Evidence, id: Uuid, version: i32) -> bool {
+    let of = |delivery: &&Delivery| (delivery.reminder_id, delivery.reminder_version) == (id, version);
+    evidence.facts.deliveries.values().filter(of).any(|delivery| {
+        delivery.state == "unknown"
+            && delivery.repeated
+            && delivery.started_at.is_some_and(|at| died_near(&evidence.faults, at))
+    })
+}
+
 /// How much of the time from then to then everything that each reminder needs was in order.
 fn beyond_faults(evidence: &Evidence, from: DateTime<Utc>, to: DateTime<Utc>) -> TimeDelta {
     let needed = |fault: &&Fault| {
@@ -210,6 +220,9 @@ fn kept(
         }
         match first {
             None if refused(evidence, *id, *version) => verdict.count("refused by the provider for good", 1),
+            None if died_twice(evidence, *id, *version) => {
+                verdict.count("unknown after two deaths at the final dot", 1)
+            }
             None if stood && waited > BOUND => {
                 verdict.count("lost", 1);
                 let what = format!("reminder {id} version {version} due {due} was never accepted");
