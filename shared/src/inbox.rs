@@ -269,10 +269,11 @@ impl Claimed {
     /// # Errors
     /// When the database is away: then nothing of it holds, or all of it, and the next delivery finds out.
     pub async fn commit(self, app: &App) -> Result<(), Failure> {
-        self.tx.commit().await?;
+        let committed = self.tx.commit().await;
         crash("event-committed");
+        // Also where the answer was lost: it may be committed, and then the next delivery finds nothing to do.
         app.outbox.wake();
-        Ok(())
+        Ok(committed?)
     }
 }
 

@@ -150,9 +150,10 @@ impl Command {
         if broken("publish-before-commit") {
             faults::publish_uncommitted(&app.sidecar, &mut tx).await;
         }
-        let answer = self.unchanged(tx, user_id, answer).await?;
+        let answer = self.unchanged(tx, user_id, answer).await;
+        // Also where the database's answer was lost: it may be committed.
         app.outbox.wake();
-        Ok(answer)
+        answer
     }
 
     /// It changed a task or its reminders and has raised the task's version: `task.updated`, and the task as it now is.

@@ -6,7 +6,7 @@ use shared::{
     App,
     auth::User,
     outbox,
-    problem::Result,
+    problem::{Problem, Result},
     recurrence::Zone,
     schema::{TaskCreated, TaskRef},
 };
@@ -46,14 +46,14 @@ pub(crate) async fn create_task(State(app): State<App>, user: User, command: Com
         let task = insert(&mut tx, &user, wanted, &reminders, &command).await?;
         let answer = Answer::created(&task);
         command.keep(&mut tx, user.id, &answer).await?;
-        tx.commit().await?;
-        answer
+        tx.commit().await.map(|()| answer).map_err(Problem::from)
     } else {
-        let task = insert(&mut *app.db.acquire().await?, &user, wanted, &reminders, &command).await?;
-        Answer::created(&task)
+        let task = insert(&mut *app.db.acquire().await?, &user, wanted, &reminders, &command).await;
+        task.map(|task| Answer::created(&task))
     };
+    // Also where the database's answer was lost: it may be committed.
     app.outbox.wake();
-    Ok(answer)
+    answer
 }
 
 /// Everything a new task is, in one statement: one round trip, one transaction. Every `user_id` is that of the token.

@@ -152,8 +152,9 @@ pub(crate) async fn replay_dead_letter(
     .await?;
     let answer = Answer::json(StatusCode::OK, &letter);
     command.keep(&mut tx, user.id, &answer).await?;
-    tx.commit().await?;
+    let committed = tx.commit().await;
     app.outbox.wake();
+    committed?;
     Ok(answer)
 }
 

@@ -6,7 +6,7 @@ use axum::http::StatusCode;
 use serde_json::Value;
 use shared::{
     inbox::{self, Failure},
-    testing::{app, deliver},
+    testing::{app, deliver, relay_was_woken},
 };
 use sqlx::{PgPool, postgres::PgPoolOptions};
 
@@ -69,6 +69,20 @@ async fn a_killed_backend_never_counts(db: PgPool) {
     let event = event(&db).await;
     never_counts(&db, &killed, &event).await;
     is_handled(&db, &event).await;
+}
+
+/// It may have been committed, and then the next delivery has nothing to do.
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn a_commit_without_an_answer_wakes_the_relay(db: PgPool) {
+    let app = app(&db);
+    let killed = routes(&app, async |app, event| {
+        let Some(mut tx) = inbox::claim(&app, &event).await? else { return Ok(()) };
+        let backend: i32 = sqlx::query_scalar("select pg_backend_pid()").fetch_one(tx.conn()).await?;
+        sqlx::query("select pg_terminate_backend($1)").bind(backend).execute(&app.db).await?;
+        tx.commit(&app).await
+    });
+    assert_eq!(deliver(&killed, &event(&db).await).await, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(relay_was_woken(&app).await);
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
