@@ -184,6 +184,46 @@ async fn each_version_fires_for_itself(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn of_two_versions_that_are_called_at_once_the_one_that_stands_fires(db: PgPool) {
+    let routes = with_files(&db, &Folder::new());
+    let (id, _) = due(&db, Utc::now()).await;
+    execute(&db, "update task_reminders set version = 2").await;
+    let mut calls = tokio::task::JoinSet::new();
+    for version in [1, 2] {
+        let routes = routes.clone();
+        calls.spawn(async move { call(&routes, id, version).await });
+    }
+    assert!(calls.join_all().await.into_iter().all(|status| status == StatusCode::OK));
+    let mut story = story(&db).await;
+    story.sort();
+    assert_eq!(story, [step("reminder.fired", None), step("reminder.skipped", Some("moved"))]);
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn it_is_in_the_trace_of_what_last_happened_to_its_task(db: PgPool) {
+    let routes = with_files(&db, &Folder::new());
+    let (id, _) = due(&db, Utc::now()).await;
+    for (event, trace) in [(2, "b"), (1, "a")] {
+        execute(
+            &db,
+            &format!(
+                "insert into task_events (id, type, task_id, user_id, sequence, data, traceparent)
+                 select '00000000-0000-7000-8000-00000000000{event}', 'task.updated', id, user_id, {event}, '{{}}',
+                        '00-{}-00f067aa0ba902b7-01' from tasks",
+                trace.repeat(32)
+            ),
+        )
+        .await;
+    }
+    assert_eq!(call(&routes, id, 1).await, StatusCode::OK);
+    let trace: String = sqlx::query_scalar("select traceparent from task_events where type = 'reminder.due'")
+        .fetch_one(&db)
+        .await
+        .unwrap();
+    assert_eq!(trace, format!("00-{}-00f067aa0ba902b7-01", "b".repeat(32)));
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
 async fn a_callback_that_is_early_waits_for_the_clock_of_the_database(db: PgPool) {
     let routes = with_files(&db, &Folder::new());
     let (id, _) = due(&db, Utc::now() + chrono::Duration::milliseconds(900)).await;
