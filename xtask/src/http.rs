@@ -6,12 +6,13 @@ use std::{
     time::Duration,
 };
 
-const TIMEOUT: Duration = Duration::from_secs(2);
+/// Long enough for a machine that stands still for some seconds: disks of virtual machines do.
+const TIMEOUT: Duration = Duration::from_secs(15);
 
 /// The status of `GET http://127.0.0.1:<port><path>`.
 ///
 /// # Errors
-/// When nothing answers HTTP there within two seconds.
+/// When nothing answers HTTP there within 15 seconds.
 pub fn status(port: u16, path: &str) -> io::Result<u16> {
     send(port, "GET", path, "")
 }
@@ -19,7 +20,7 @@ pub fn status(port: u16, path: &str) -> io::Result<u16> {
 /// The status of a request with a JSON body to 127.0.0.1.
 ///
 /// # Errors
-/// When nothing answers HTTP there within two seconds.
+/// When nothing answers HTTP there within 15 seconds.
 pub fn send(port: u16, method: &str, path: &str, body: &str) -> io::Result<u16> {
     let mut stream = connect(port)?;
     stream.set_read_timeout(Some(TIMEOUT))?;

@@ -43,7 +43,7 @@ impl Links {
             .args(["-host", "127.0.0.1", "-port", &api.to_string()])
             .ready(Ready::Http(api, "/version"));
         let process = Process::spawn(run, program)?;
-        process.wait_ready(Duration::from_secs(10))?;
+        process.wait_ready(Duration::from_secs(60))?;
         Ok(Self { process, api, made: Mutex::default() })
     }
 

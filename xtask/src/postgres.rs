@@ -88,7 +88,7 @@ impl Postgres {
     /// Starts it again if it does not run, and waits until it takes statements.
     ///
     /// # Errors
-    /// When it does not within 30 seconds.
+    /// When it does not within a minute.
     pub fn start(&self) -> anyhow::Result<()> {
         let started = Instant::now();
         loop {
@@ -97,7 +97,7 @@ impl Postgres {
             let answer = self.sql("postgres", "select 1");
             match answer {
                 Ok(_) => return Ok(()),
-                Err(error) if started.elapsed() > Duration::from_secs(30) => {
+                Err(error) if started.elapsed() > Duration::from_secs(60) => {
                     return Err(
                         error.context(format!("PostgreSQL does not start, see {}", self.process.log().display()))
                     );
@@ -128,7 +128,7 @@ impl Postgres {
             Command::new(self.bin.join("psql"))
                 .args(["-X", "-q", "-A", "-t", "-w", "-v", "ON_ERROR_STOP=1", "-h", "127.0.0.1", "-U", "postgres"])
                 .args(["-p", &self.port.to_string(), "-d", database, "-c", statement])
-                .env("PGCONNECT_TIMEOUT", "5"),
+                .env("PGCONNECT_TIMEOUT", "30"),
         )
     }
 

@@ -29,7 +29,7 @@ impl Redis {
             .args(["--bind", "127.0.0.1", "--port", &port.to_string(), "--save", "", "--appendonly", "no"])
             .ready(Ready::Tcp(port));
         let redis = Self { process: Process::spawn(run, program)?, port };
-        redis.process.wait_ready(Duration::from_secs(10))?;
+        redis.process.wait_ready(Duration::from_secs(60))?;
         Ok(redis)
     }
 }
