@@ -149,7 +149,7 @@ where
         Ok(Standing::New | Standing::Claimed) => {}
         Err(error) => return retry(consumer, id, &Failure::from(error)),
     }
-    // In a task of its own: daprd giving up on the request must not cut the handler off in the middle, and a panic is a fault.
+    // In a task of its own: one that takes too long is not cut off in the middle, and a panic is a fault.
     let work = tokio::spawn(tracing::Instrument::instrument(handle(app.clone(), event), span));
     if broken("ack-before-commit") {
         return StatusCode::OK;

@@ -18,7 +18,6 @@ use axum::{
     routing::{get, post},
 };
 use tokio::signal::unix::{SignalKind, signal};
-use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::{App, Config, config, problem::Problem, telemetry};
 
@@ -92,11 +91,15 @@ pub fn complete(routes: Router, app: App) -> Router {
         .route("/readyz", get(ready))
         .route("/events/_ignore", post(async || StatusCode::OK))
         .with_state(app);
-    routes
-        .merge(common)
-        .fallback(unknown)
-        .layer(middleware::from_fn(log))
-        .layer(CatchPanicLayer::custom(|_| Problem::Internal("a handler panicked".into()).into_response()))
+    routes.merge(common).fallback(unknown).layer(middleware::from_fn(log)).layer(middleware::from_fn(to_its_end))
+}
+
+/// Works on a request in a task of its own, to its end, also when who asked goes away: daprd gives up the calls of jobs when its
+/// scheduler does (dapr `pkg/runtime/scheduler/internal/cluster/streamer.go`), and a client hangs up. Cut off in the middle, what
+/// was committed would not be published, and a message that was accepted not be known to be.
+async fn to_its_end(request: Request, next: Next) -> Response {
+    let work = tokio::spawn(next.run(request));
+    work.await.unwrap_or_else(|panic| Problem::Internal(format!("a handler panicked: {panic}").into()).into_response())
 }
 
 /// Whether the database answers, in 2 s.

@@ -71,11 +71,7 @@ struct Jobs {
 
 async fn job(_: FromDaprd, State(jobs): State<Jobs>, Path(name): Path<String>, body: Bytes) -> StatusCode {
     let done = if let Some(id) = delivery_of(&name) {
-        // In a task of its own: when the scheduler goes away daprd gives up the calls it is making (dapr
-        // `pkg/runtime/scheduler/internal/cluster/streamer.go`), and an attempt cut off there may leave a message that was accepted
-        // and is not known to be.
-        let attempt = tokio::spawn(async move { jobs.sender.attempt(id).await });
-        attempt.await.unwrap_or_else(|panic| Err(Failure::Fault(anyhow::anyhow!("the attempt panicked: {panic}"))))
+        jobs.sender.attempt(id).await
     } else if let Ok(job) = serde_json::from_slice::<ReminderJob>(&body) {
         jobs.firing.fire(job.reminder_id, job.version).await
     } else {

@@ -67,6 +67,13 @@ struct Turn {
     unpublished_since: Option<Instant>,
 }
 
+impl Turn {
+    /// Something fired, or may have where no answer came: then it is not fired again, and waits to be published all the same.
+    fn fired(&mut self) {
+        self.unpublished_since.get_or_insert_with(Instant::now);
+    }
+}
+
 struct Waiting {
     id: Uuid,
     version: i32,
@@ -138,10 +145,9 @@ impl Together {
         if let Some(mut kept) = turn.kept.take() {
             match timeout(SILENCE, fire(&mut kept, group)).await {
                 Ok(looks) if !looks.as_ref().is_err_and(is_outage) => fired = Some((kept, looks)),
-                // What was fired on it nevertheless is not fired again, and waits to be published.
                 _ => {
                     drop(kept.detach());
-                    turn.unpublished_since.get_or_insert_with(Instant::now);
+                    turn.fired();
                 }
             }
         }
@@ -153,10 +159,10 @@ impl Together {
                 (conn, looks)
             }
         };
-        let looks = looks?;
+        let looks = looks.inspect_err(|_| turn.fired())?;
         turn.kept = Some(conn);
         if looks.values().any(|look| matches!(look, Look::Fired { .. })) {
-            turn.unpublished_since.get_or_insert_with(Instant::now);
+            turn.fired();
             crash("reminder-fired");
         }
         Ok(looks)

@@ -297,13 +297,13 @@ async fn a_connection_that_was_lost_since_the_last_callback_costs_none(db: PgPoo
     }
 }
 
-/// A way to the database on which the connections that there are fall silent at a word, and new ones do not.
-async fn way(db: &PgPool) -> (PgPool, watch::Sender<()>) {
+/// A way to the database on which the connections that there are fall silent at a word and end after `silence`; new ones do not.
+async fn way(db: &PgPool, silence: Duration) -> (PgPool, watch::Sender<()>) {
     let straight = db.connect_options().as_ref().clone();
     let database = (straight.get_host().to_owned(), straight.get_port());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
-    let (silence, mut silent) = watch::channel(());
+    let (word, mut silent) = watch::channel(());
     tokio::spawn(async move {
         while let Ok((mut near, _)) = listener.accept().await {
             let mut far = TcpStream::connect(&database).await.unwrap();
@@ -312,18 +312,18 @@ async fn way(db: &PgPool) -> (PgPool, watch::Sender<()>) {
             tokio::spawn(async move {
                 tokio::select! {
                     _ = tokio::io::copy_bidirectional(&mut near, &mut far) => {}
-                    Ok(()) = silent.changed() => tokio::time::sleep(Duration::from_secs(60)).await,
+                    Ok(()) = silent.changed() => tokio::time::sleep(silence).await,
                 }
             });
         }
     });
     let pool = PgPoolOptions::new().max_connections(3).connect_lazy_with(straight.host("127.0.0.1").port(port));
-    (pool, silence)
+    (pool, word)
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
 async fn a_connection_that_fell_silent_since_the_last_callback_is_given_up(db: PgPool) {
-    let (way, silence) = way(&db).await;
+    let (way, silence) = way(&db, Duration::from_secs(60)).await;
     let routes = with_files(&way, &Folder::new());
     for fired in 1..=2 {
         let (id, _) = due(&db, Utc::now()).await;
@@ -332,6 +332,28 @@ async fn a_connection_that_fell_silent_since_the_last_callback_is_given_up(db: P
         assert_eq!(events(&db).await, fired);
         silence.send(()).unwrap();
     }
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn what_was_fired_though_its_answer_was_lost_is_published(db: PgPool) {
+    let (way, cut) = way(&db, Duration::ZERO).await;
+    let app = app(&way);
+    let routes = complete(reminder_due::routes(app.clone(), email(ProviderName::Files)), app.clone());
+    let (id, _) = due(&db, Utc::now()).await;
+    execute(
+        &db,
+        "create function takes_long() returns trigger language plpgsql as $$ begin perform pg_sleep(1); return null; end $$;
+         create constraint trigger takes_long after insert on task_events deferrable initially deferred
+             for each row execute function takes_long()",
+    )
+    .await;
+    let called = tokio::spawn(async move { call(&routes, id, 1).await });
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    cut.send(()).unwrap();
+    assert_eq!(called.await.unwrap(), StatusCode::SERVICE_UNAVAILABLE);
+    assert!(relay_was_woken(&app).await);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(events(&db).await, 1);
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]

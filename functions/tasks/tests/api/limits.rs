@@ -6,10 +6,7 @@ use super::*;
 
 /// Clients of one process that takes as much as `limits` say.
 fn clients<const N: usize>(db: &PgPool, limits: &[&str]) -> [Client; N] {
-    let limits = LimitsConfig::try_parse_from(["test"].iter().chain(limits)).unwrap();
-    let config = Config::try_parse_from(["test", "--database-url", "postgres://nowhere", "--app-api-token", "token"]);
-    let auth = Auth::new(AuthConfig::try_parse_from(["test", "--jwt-secret", SECRET]).unwrap()).unwrap();
-    let router = tasks::limited(App::new(config.unwrap(), db.clone()).unwrap(), auth, limits);
+    let router = router_with(app(db), limits);
     std::array::from_fn(|_| Client { router: router.clone(), ..Client::new(db) })
 }
 

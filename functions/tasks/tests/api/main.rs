@@ -25,8 +25,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use clap::Parser as _;
 use serde_json::{Value, json};
 use shared::{
-    App, Config,
+    App,
     auth::{self, Auth, AuthConfig, User},
+    testing::app,
 };
 use sqlx::PgPool;
 use tasks::LimitsConfig;
@@ -54,11 +55,17 @@ struct Reply {
 }
 
 fn router(db: &PgPool) -> Router {
-    let config = Config::try_parse_from(["test", "--database-url", "postgres://nowhere", "--app-api-token", "token"]);
+    router_of(app(db))
+}
+
+/// No test asks as seldom as a user does; the rate has tests of its own.
+fn router_of(app: App) -> Router {
+    router_with(app, &["--user-requests-per-second", "1000"])
+}
+
+fn router_with(app: App, limits: &[&str]) -> Router {
     let auth = Auth::new(AuthConfig::try_parse_from(["test", "--jwt-secret", SECRET]).unwrap()).unwrap();
-    // No test asks as seldom as a user does; the rate has tests of its own.
-    let limits = LimitsConfig::try_parse_from(["test", "--user-requests-per-second", "1000"]).unwrap();
-    tasks::limited(App::new(config.unwrap(), db.clone()).unwrap(), auth, limits)
+    tasks::limited(app, auth, LimitsConfig::try_parse_from(["test"].iter().chain(limits)).unwrap())
 }
 
 fn token(user: &User, lifetime: TimeDelta) -> String {

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use shared::serve;
+use shared::{serve, testing::relay_was_woken};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
@@ -14,11 +14,10 @@ use tokio::{
 use super::*;
 
 /// The function as a process serves it.
-async fn listening(db: &PgPool) -> SocketAddr {
+async fn listening(app: App) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let config = Config::try_parse_from(["test", "--database-url", "postgres://nowhere", "--app-api-token", "token"]);
-    let routes = serve::complete(router(db), App::new(config.unwrap(), db.clone()).unwrap());
+    let routes = serve::complete(router_of(app.clone()), app);
     tokio::spawn(serve::connections::serve(listener, routes, std::future::pending()));
     address
 }
@@ -54,7 +53,7 @@ async fn ask(address: SocketAddr, request: Vec<u8>) -> String {
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
 async fn slow_clients_are_cut_and_hold_nobody_up(db: PgPool) {
     let ada = Client::new(&db);
-    let address = listening(&db).await;
+    let address = listening(app(&db)).await;
     let bearer = format!("authorization: Bearer {}\r\n", ada.token.as_ref().unwrap());
     let body_of = |token: &str| {
         format!(
@@ -95,7 +94,7 @@ async fn slow_clients_are_cut_and_hold_nobody_up(db: PgPool) {
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
 async fn heads_and_lines_without_end_are_refused(db: PgPool) {
     let ada = Client::new(&db);
-    let address = listening(&db).await;
+    let address = listening(app(&db)).await;
     let bearer = format!("authorization: Bearer {}\r\n", ada.token.as_ref().unwrap());
     let head = |rest: &str| format!("GET /v1/me HTTP/1.1\r\nhost: x\r\n{rest}connection: close\r\n\r\n").into_bytes();
     for (request, status) in [
@@ -133,7 +132,7 @@ async fn heads_and_lines_without_end_are_refused(db: PgPool) {
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
 async fn bodies_of_ten_megabytes_are_refused_over_the_wire(db: PgPool) {
     let ada = Client::new(&db);
-    let address = listening(&db).await;
+    let address = listening(app(&db)).await;
     let bearer = format!("authorization: Bearer {}\r\n", ada.token.as_ref().unwrap());
     let ten = "x".repeat(10 << 20);
     let said = |token: &str| {
@@ -156,4 +155,34 @@ async fn bodies_of_ten_megabytes_are_refused_over_the_wire(db: PgPool) {
         assert!(answer.is_empty() || answer.starts_with(&format!("HTTP/1.1 {status}")), "{status}: {answer}");
     }
     assert_eq!(ada.footprint().await["tasks"], Value::Null);
+}
+
+/// Its request was taken, and no answer of ours tells what became of it.
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn what_is_committed_after_its_client_hung_up_is_published(db: PgPool) {
+    let ada = Client::new(&db);
+    let app = app(&db);
+    let address = listening(app.clone()).await;
+    sqlx::raw_sql(
+        "create function takes_long() returns trigger language plpgsql as $$ begin perform pg_sleep(1); return null; end $$;
+         create constraint trigger takes_long after insert on task_events deferrable initially deferred
+             for each row execute function takes_long()",
+    )
+    .execute(&db)
+    .await
+    .unwrap();
+    let body = json!({"title": "call the dentist"}).to_string();
+    let request = format!(
+        "POST /v1/tasks HTTP/1.1\r\nhost: t\r\nauthorization: Bearer {}\r\ncontent-type: application/json\r\n\
+         content-length: {}\r\n\r\n{body}",
+        ada.token.as_ref().unwrap(),
+        body.len()
+    );
+    let mut client = TcpStream::connect(address).await.unwrap();
+    client.write_all(request.as_bytes()).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    drop(client);
+    assert!(relay_was_woken(&app).await);
+    let written: i64 = sqlx::query_scalar("select count(*) from task_events").fetch_one(&db).await.unwrap();
+    assert_eq!(written, 1);
 }
