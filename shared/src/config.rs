@@ -96,3 +96,18 @@ pub fn from_env<C: Parser>() -> C {
     // Arguments belong to the binary (`upkeep --repair`); the configuration is the environment alone.
     C::try_parse_from(std::env::args_os().take(1)).unwrap_or_else(|error| error.exit())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fewer_than_three_connections_are_refused() {
+        let with = |connections| {
+            let needed = ["test", "--database-url", "postgres://host/database", "--app-api-token", "token"];
+            Config::try_parse_from(needed.into_iter().chain(["--database-connections", connections]))
+        };
+        assert_eq!(with("3").unwrap().database_connections, 3);
+        assert!(with("2").is_err());
+    }
+}

@@ -58,7 +58,8 @@ impl<'a> Product<'a> {
             if began.elapsed() > limit {
                 bail!("{what}: {} of {count} after {} s", found.trim(), limit.as_secs());
             }
-            thread::sleep(Duration::from_millis(200));
+            // A question costs a process and a connection, and some come while what is measured goes on.
+            thread::sleep(Duration::from_secs(1));
         }
     }
 

@@ -167,6 +167,19 @@ fn whoever_waits_waits_longer_than_whom_it_waits_for() {
     }
 }
 
+/// A function refuses to start with fewer.
+#[test]
+fn a_pod_that_takes_one_call_at_a_time_has_three_connections_to_the_database() {
+    let documents = render(&["--set", "defaults.concurrency=1"]);
+    let variables = documents.iter().filter_map(pod).flat_map(containers);
+    let variables = variables.flat_map(|container| container["env"].as_array().into_iter().flatten());
+    let connections: Vec<_> = variables.filter(|variable| variable["name"] == "DATABASE_CONNECTIONS").collect();
+    assert!(connections.iter().any(|variable| variable["value"] == "3"));
+    for variable in connections {
+        assert!(variable["value"].as_str().unwrap().parse::<u32>().unwrap() >= 3, "{variable}");
+    }
+}
+
 /// How many events of a topic are handed over at a time.
 fn partitions(topic: &str) -> u64 {
     let topics = fs::read_to_string(root().join("infra/redpanda/topics/topics.sh")).unwrap();
