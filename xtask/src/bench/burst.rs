@@ -1,7 +1,8 @@
 //! `cargo xtask bench burst`: how long many reminders take that are due in the same second, beside as many bare jobs.
 //!
 //! A burst is drained when the last of it is done; how it was armed does not count. The bare side is done when its application was called,
-//! ours when the last callback has become `reminder.due`, and again when the mail server has accepted the last message.
+//! ours when the last callback has become `reminder.due`. When the mail server has accepted the last message is shown beside it: so far
+//! no bare job goes.
 
 use std::{fmt::Write as _, thread, time::Duration};
 
@@ -16,7 +17,7 @@ use super::{
 };
 use crate::progress::say;
 
-/// How many times as long as bare jobs.
+/// How many times as long as bare jobs, until the last is fired.
 const RATIO: f64 = 3.0;
 /// What creating and arming a reminder takes on a small machine.
 const ARMING: Duration = Duration::from_millis(14);
@@ -48,15 +49,16 @@ pub(super) fn measure(arguments: &Arguments, setting: &Setting<'_>) -> anyhow::R
         let burst = burst(count, setting)?;
         let bare = burst.bare_ms / 1000.0;
         let _ = writeln!(table, "| {count} | bare job at its application: {bare:.2} | | {} % |", burst.bare_busy);
-        for (what, took, busy) in
-            [("fired", burst.fired_ms, None), ("accepted by the mail server", burst.sent_ms, Some(burst.busy))]
-        {
+        for (what, took, busy) in [
+            ("**fired**", burst.fired_ms, String::new()),
+            ("accepted by the mail server", burst.sent_ms, format!("{} %", burst.busy)),
+        ] {
             let ratio = took / burst.bare_ms;
-            let busy = busy.map(|busy| format!("{busy} %")).unwrap_or_default();
-            let _ = writeln!(table, "| {count} | **{what}**: {:.2} | {ratio:.1} | {busy} |", took / 1000.0);
-            if ratio > RATIO {
-                missed.push(format!("{count} at once, {what}: {ratio:.1} times as long as bare jobs, and not {RATIO}"));
-            }
+            let _ = writeln!(table, "| {count} | {what}: {:.2} | {ratio:.1} | {busy} |", took / 1000.0);
+        }
+        let ratio = burst.fired_ms / burst.bare_ms;
+        if ratio > RATIO {
+            missed.push(format!("{count} at once, fired: {ratio:.1} times as long as bare jobs, and not {RATIO}"));
         }
         if burst.early > 0 {
             missed.push(format!("{count} at once: {} were early", burst.early));
