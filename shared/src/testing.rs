@@ -39,6 +39,18 @@ pub async fn relay_was_woken(app: &App) -> bool {
     tokio::time::timeout(std::time::Duration::from_secs(2), app.outbox.woken.notified()).await.is_ok()
 }
 
+/// From now on what writes an event takes a second to commit.
+pub async fn commits_take_a_second(db: &PgPool) {
+    sqlx::raw_sql(
+        "create function takes_long() returns trigger language plpgsql as $$ begin perform pg_sleep(1); return null; end $$;
+         create constraint trigger takes_long after insert on task_events deferrable initially deferred
+             for each row execute function takes_long()",
+    )
+    .execute(db)
+    .await
+    .unwrap();
+}
+
 /// A user.
 pub async fn user(db: &PgPool) -> Uuid {
     let id = Uuid::now_v7();

@@ -13,7 +13,7 @@ use crate::{
     dev, http,
     links::Links,
     ports,
-    process::{Process, Program, Ready, Run},
+    process::{Process, Program, READY, Ready, Run},
     progress::{self, quietly},
     root, tools,
 };
@@ -129,7 +129,7 @@ impl Scheduler {
     /// # Errors
     /// When it does not within a minute.
     pub fn wait_ready(&self) -> anyhow::Result<()> {
-        self.process.wait_ready(Duration::from_secs(60))
+        self.process.wait_ready(READY)
     }
 
     /// Loses every job: kills it, deletes its data and starts it again.

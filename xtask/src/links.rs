@@ -7,7 +7,6 @@ use std::{
     path::PathBuf,
     process::Command,
     sync::{Mutex, PoisonError},
-    time::Duration,
 };
 
 use anyhow::ensure;
@@ -15,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::{
     dev, http, ports,
-    process::{Process, Program, Ready, Run},
+    process::{Process, Program, READY, Ready, Run},
     progress, tools,
 };
 
@@ -43,7 +42,7 @@ impl Links {
             .args(["-host", "127.0.0.1", "-port", &api.to_string()])
             .ready(Ready::Http(api, "/version"));
         let process = Process::spawn(run, program)?;
-        process.wait_ready(Duration::from_secs(60))?;
+        process.wait_ready(READY)?;
         Ok(Self { process, api, made: Mutex::default() })
     }
 

@@ -18,7 +18,7 @@ use anyhow::{Context as _, bail};
 
 use crate::{
     ports,
-    process::{Process, Program, Ready, Run},
+    process::{Process, Program, READY, Ready, Run},
     progress::{self, quietly},
     tools,
 };
@@ -97,7 +97,7 @@ impl Postgres {
             let answer = self.sql("postgres", "select 1");
             match answer {
                 Ok(_) => return Ok(()),
-                Err(error) if started.elapsed() > Duration::from_secs(60) => {
+                Err(error) if started.elapsed() > READY => {
                     return Err(
                         error.context(format!("PostgreSQL does not start, see {}", self.process.log().display()))
                     );

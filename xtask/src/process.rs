@@ -22,6 +22,9 @@ use crate::{
     spawn::{send, spawn},
 };
 
+/// How long anything may take to start: enough for a machine that is busy, or stands still for a while.
+pub const READY: Duration = Duration::from_secs(60);
+
 /// What to run.
 #[derive(Clone, Debug)]
 pub struct Program {

@@ -1,10 +1,10 @@
 //! A Redis server, for the tests that show the product on a second broker.
 
-use std::{path::PathBuf, time::Duration};
+use std::path::PathBuf;
 
 use crate::{
     ports,
-    process::{Process, Program, Ready, Run},
+    process::{Process, Program, READY, Ready, Run},
     tools,
 };
 
@@ -29,7 +29,7 @@ impl Redis {
             .args(["--bind", "127.0.0.1", "--port", &port.to_string(), "--save", "", "--appendonly", "no"])
             .ready(Ready::Tcp(port));
         let redis = Self { process: Process::spawn(run, program)?, port };
-        redis.process.wait_ready(Duration::from_secs(60))?;
+        redis.process.wait_ready(READY)?;
         Ok(redis)
     }
 }

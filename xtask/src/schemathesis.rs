@@ -14,7 +14,7 @@ use serde_json::Value;
 use crate::{
     checks::{CARGO, cargo, migrate, scratch},
     dev, ports,
-    process::{Process, Program, Ready, Run},
+    process::{Process, Program, READY, Ready, Run},
     progress::say,
     root, secrets, tools,
     topology::target_dir,
@@ -67,7 +67,7 @@ pub fn schemathesis(arguments: &Arguments) -> anyhow::Result<()> {
         .env("USER_REQUESTS_PER_SECOND", "10000")
         .ready(Ready::Http(port, "/readyz"));
     let tasks = Process::spawn(&run, program)?;
-    tasks.wait_ready(std::time::Duration::from_secs(60))?;
+    tasks.wait_ready(READY)?;
 
     let mut cases = 0;
     let mut seed = arguments.seed;

@@ -24,12 +24,9 @@ use xtask::{
     mail::{self, Catcher},
     ports,
     postgres::{self, Postgres},
-    process::{Process, Program, Ready, Run},
+    process::{Process, Program, READY, Ready, Run},
     redis::Redis,
 };
-
-/// Enough for a machine that is busy or stands still for a while; nothing here measures a time.
-const SOON: Duration = Duration::from_secs(60);
 
 fn run(name: &str) -> Run {
     let dir = dev().join(format!("test-parts-{name}"));
@@ -72,7 +69,7 @@ fn postgres_starts_below_a_folder_that_is_closed_to_others() {
 /// Sends one message and gives back the answers to RCPT and to the final dot; an empty one is a closed connection.
 fn send(port: u16) -> (String, String) {
     let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
-    stream.set_read_timeout(Some(SOON)).unwrap();
+    stream.set_read_timeout(Some(READY)).unwrap();
     let mut answers = BufReader::new(stream.try_clone().unwrap());
     let mut say = |line: &str| {
         (&stream).write_all(line.as_bytes()).unwrap();
@@ -101,7 +98,7 @@ fn the_smtp_server_keeps_refuses_and_drops_as_it_is_told() {
     let run = run("smtp");
     let mail_dir = run.dir.join("mail");
     let catcher = Catcher::launch(&run, &mail_dir).unwrap();
-    catcher.process.wait_ready(SOON).unwrap();
+    catcher.process.wait_ready(READY).unwrap();
     let kept = || mail::messages(&mail_dir).len();
 
     assert!(send(catcher.port).1.starts_with("250"));
@@ -136,7 +133,7 @@ fn kafka_has_its_topics_and_one_can_be_deleted() {
     };
     // The broker answers before the folders are there.
     let becomes = |wanted| {
-        let deadline = Instant::now() + SOON;
+        let deadline = Instant::now() + READY;
         while partitions() != wanted && Instant::now() < deadline {
             thread::sleep(Duration::from_millis(20));
         }
@@ -149,7 +146,7 @@ fn kafka_has_its_topics_and_one_can_be_deleted() {
     becomes(3);
     kafka.process.kill9();
     kafka.process.start().unwrap();
-    kafka.process.wait_ready(SOON).unwrap();
+    kafka.process.wait_ready(READY).unwrap();
     kafka.create_topic("after-the-restart", 1).unwrap();
     becomes(3);
 }
@@ -162,7 +159,7 @@ fn what_listens_for_others_listens_on_their_address_and_sends_them_back_there() 
     postgres::wipe(&run.dir).unwrap();
     let postgres = Postgres::launch_for(&run, Some(others)).unwrap();
     let catcher = Catcher::launch_for(&run, &run.dir.join("mail"), Some(others)).unwrap();
-    catcher.process.wait_ready(SOON).unwrap();
+    catcher.process.wait_ready(READY).unwrap();
     for port in [postgres.port, catcher.port] {
         TcpStream::connect((others, port)).unwrap();
     }
@@ -207,7 +204,7 @@ fn a_daprd_becomes_ready_with_every_component_of_the_embedded_run_and_again_afte
         .args(["-m", "http.server", "--bind", "127.0.0.1", &application.port.to_string()])
         .ready(Ready::Tcp(application.port));
     let listener = Process::spawn(&run, listens).unwrap();
-    listener.wait_ready(SOON).unwrap();
+    listener.wait_ready(READY).unwrap();
     let secrets = run.dir.join("secrets.json");
     fs::write(&secrets, "{}").unwrap();
     let path = |path: PathBuf| path.display().to_string();
@@ -223,8 +220,8 @@ fn a_daprd_becomes_ready_with_every_component_of_the_embedded_run_and_again_afte
         ],
     };
     let sidecar = Sidecar::launch(&run, &plane, &application, SidecarPorts::free()).unwrap();
-    sidecar.process.wait_ready(SOON).unwrap();
+    sidecar.process.wait_ready(READY).unwrap();
     assert_eq!(http::status(sidecar.http_port, "/v1.0/metadata").unwrap(), 401);
     scheduler.wipe().unwrap();
-    sidecar.process.wait_ready(SOON).unwrap();
+    sidecar.process.wait_ready(READY).unwrap();
 }

@@ -13,7 +13,6 @@ use std::{
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::Command,
-    time::Duration,
 };
 
 use anyhow::bail;
@@ -22,7 +21,7 @@ use crate::{
     dev,
     links::Links,
     ports,
-    process::{Process, Program, Ready, Run},
+    process::{Process, Program, READY, Ready, Run},
     progress::{self, quietly},
     tools,
 };
@@ -90,7 +89,7 @@ impl Kafka {
     }
 
     fn make_topics(&self) -> anyhow::Result<()> {
-        self.process.wait_ready(Duration::from_secs(60))?;
+        self.process.wait_ready(READY)?;
         for (name, partitions) in &self.topics {
             self.create_topic(name, *partitions)?;
         }

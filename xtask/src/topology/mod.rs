@@ -15,7 +15,6 @@ use std::{
     path::{Path, PathBuf},
     process::Command,
     thread,
-    time::Duration,
 };
 
 use anyhow::{Context as _, bail, ensure};
@@ -28,15 +27,13 @@ use crate::{
     mail::{self, Catcher},
     ports,
     postgres::{self, Postgres},
-    process::{Process, Program, Ready, Run},
+    process::{Process, Program, READY, Ready, Run},
     progress::{self, quietly},
     redis::{self, Redis},
     secrets,
 };
 use options::EMBEDDED;
 use stop::wipe;
-
-const READY: Duration = Duration::from_secs(60);
 
 /// A function's process and its daprd.
 #[derive(Debug)]

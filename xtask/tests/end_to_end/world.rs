@@ -16,6 +16,7 @@ use sqlx::{PgPool, postgres::PgPoolOptions};
 use tokio::runtime::Runtime;
 use xtask::{
     dev,
+    process::READY,
     topology::{Function, Options, Topology},
 };
 
@@ -185,7 +186,7 @@ impl Drop for Restore<'_> {
                 process.start()?;
             }
             for process in topology.processes() {
-                process.wait_ready(Duration::from_secs(60))?;
+                process.wait_ready(READY)?;
             }
             if topology.smtp.is_some() {
                 let _ = fs::remove_file(dev().join(&topology.options.name).join("smtp-control"));

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use shared::{
     schema::ReminderDue,
     serve::complete,
-    testing::{app, count, handed_over, post, relay_was_woken},
+    testing::{app, commits_take_a_second, count, handed_over, post, relay_was_woken},
 };
 use sqlx::{PgPool, postgres::PgPoolOptions};
 use tokio::{
@@ -340,13 +340,7 @@ async fn what_was_fired_though_its_answer_was_lost_is_published(db: PgPool) {
     let app = app(&way);
     let routes = complete(reminder_due::routes(app.clone(), email(ProviderName::Files)), app.clone());
     let (id, _) = due(&db, Utc::now()).await;
-    execute(
-        &db,
-        "create function takes_long() returns trigger language plpgsql as $$ begin perform pg_sleep(1); return null; end $$;
-         create constraint trigger takes_long after insert on task_events deferrable initially deferred
-             for each row execute function takes_long()",
-    )
-    .await;
+    commits_take_a_second(&db).await;
     let called = tokio::spawn(async move { call(&routes, id, 1).await });
     tokio::time::sleep(Duration::from_millis(500)).await;
     cut.send(()).unwrap();

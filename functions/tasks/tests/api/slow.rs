@@ -5,7 +5,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use shared::{serve, testing::relay_was_woken};
+use shared::{
+    serve,
+    testing::{commits_take_a_second, relay_was_woken},
+};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
@@ -163,14 +166,7 @@ async fn what_is_committed_after_its_client_hung_up_is_published(db: PgPool) {
     let ada = Client::new(&db);
     let app = app(&db);
     let address = listening(app.clone()).await;
-    sqlx::raw_sql(
-        "create function takes_long() returns trigger language plpgsql as $$ begin perform pg_sleep(1); return null; end $$;
-         create constraint trigger takes_long after insert on task_events deferrable initially deferred
-             for each row execute function takes_long()",
-    )
-    .execute(&db)
-    .await
-    .unwrap();
+    commits_take_a_second(&db).await;
     let body = json!({"title": "call the dentist"}).to_string();
     let request = format!(
         "POST /v1/tasks HTTP/1.1\r\nhost: t\r\nauthorization: Bearer {}\r\ncontent-type: application/json\r\n\
