@@ -271,9 +271,8 @@ impl Claimed {
     pub async fn commit(self, app: &App) -> Result<(), Failure> {
         let committed = self.tx.commit().await;
         crash("event-committed");
-        // Also where the answer was lost: it may be committed, and then the next delivery finds nothing to do.
-        app.outbox.wake();
-        Ok(committed?)
+        // Also where the answer was lost: the next delivery may find nothing to do.
+        Ok(app.outbox.wake_after(committed)?)
     }
 }
 

@@ -38,7 +38,11 @@ const TOPICS: [&str; 3] = ["reminders", "task-events", "task-updates"];
 const BURST: usize = 20;
 const GATHER: Duration = Duration::from_millis(50);
 
-/// Writes an event into the outbox, in the transaction of the change it tells of. Call [`Outbox::wake`] after the commit.
+/// PostgreSQL goes on with a commit whose connection is lost: after so long there is another look for what it made.
+const LOST: Duration = Duration::from_secs(3);
+
+/// Writes an event into the outbox, in the transaction of the change it tells of. Call [`Outbox::wake_after`] with what became
+/// of its commit.
 ///
 /// # Errors
 /// When the database refuses.
@@ -137,6 +141,24 @@ impl Outbox {
     /// Has the relay look, soon. Calls that come while it works are one.
     pub fn wake(&self) {
         self.woken.notify_one();
+    }
+
+    /// Has the relay look after a commit, and again in a while after one without an answer: it may be made, now or yet.
+    ///
+    /// # Errors
+    /// What it was given.
+    pub fn wake_after<T, E>(&self, committed: Result<T, E>) -> Result<T, E> {
+        self.wake();
+        committed.inspect_err(|_| self.wake_late())
+    }
+
+    /// Has the relay look when a commit whose answer was lost is made, if it is.
+    pub fn wake_late(&self) {
+        let outbox = self.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(LOST).await;
+            outbox.wake();
+        });
     }
 
     /// Publishes what is committed, now and whenever woken; ends never. A failure is tried again for as long as the process

@@ -3,6 +3,8 @@
 
 #![expect(clippy::missing_panics_doc, reason = "a test that cannot set up its rows has failed")]
 
+use std::time::Duration;
+
 use axum::{
     Router,
     body::Body,
@@ -11,7 +13,11 @@ use axum::{
 use chrono::{DateTime, Utc};
 use clap::Parser as _;
 use serde_json::{Value, json};
-use sqlx::{PgPool, Row as _};
+use sqlx::{PgPool, Row as _, postgres::PgPoolOptions};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::watch,
+};
 use tower::ServiceExt as _;
 use uuid::Uuid;
 
@@ -34,9 +40,9 @@ pub fn app(db: &PgPool) -> App {
     App::new(config, db.clone()).unwrap()
 }
 
-/// Whether the relay of this process was told, or is within two seconds, that there is something to publish.
+/// Whether the relay of this process was told, or is within ten seconds, that there is something to publish.
 pub async fn relay_was_woken(app: &App) -> bool {
-    tokio::time::timeout(std::time::Duration::from_secs(2), app.outbox.woken.notified()).await.is_ok()
+    tokio::time::timeout(Duration::from_secs(10), app.outbox.woken.notified()).await.is_ok()
 }
 
 /// From now on what writes an event takes a second to commit.
@@ -49,6 +55,30 @@ pub async fn commits_take_a_second(db: &PgPool) {
     .execute(db)
     .await
     .unwrap();
+}
+
+/// A way to the database on which the connections that there are fall silent at a word and end after `silence`; new ones do not.
+pub async fn way(db: &PgPool, silence: Duration) -> (PgPool, watch::Sender<()>) {
+    let straight = db.connect_options().as_ref().clone();
+    let database = (straight.get_host().to_owned(), straight.get_port());
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (word, mut silent) = watch::channel(());
+    tokio::spawn(async move {
+        while let Ok((mut near, _)) = listener.accept().await {
+            let mut far = TcpStream::connect(&database).await.unwrap();
+            silent.mark_unchanged();
+            let mut silent = silent.clone();
+            tokio::spawn(async move {
+                tokio::select! {
+                    _ = tokio::io::copy_bidirectional(&mut near, &mut far) => {}
+                    Ok(()) = silent.changed() => tokio::time::sleep(silence).await,
+                }
+            });
+        }
+    });
+    let pool = PgPoolOptions::new().max_connections(3).connect_lazy_with(straight.host("127.0.0.1").port(port));
+    (pool, word)
 }
 
 /// A user.

@@ -255,9 +255,8 @@ impl Sender {
 
     /// Also for a message that was accepted before, when the database was away.
     async fn record_sent(&self, conn: &mut PgConnection, row: &Row, message_id: &str) -> Result<(), Failure> {
-        record::sent(conn, row, message_id).await?;
+        self.app.outbox.wake_after(record::sent(conn, row, message_id).await)?;
         self.accepted.lock().unwrap_or_else(PoisonError::into_inner).remove(&row.id);
-        self.app.outbox.wake();
         tracing::info!(delivery.id = %row.id, reminder.id = %row.reminder_id, "reminder-due: delivery {} accepted", row.id);
         Ok(())
     }

@@ -150,10 +150,7 @@ impl Command {
         if broken("publish-before-commit") {
             faults::publish_uncommitted(&app.sidecar, &mut tx).await;
         }
-        let answer = self.unchanged(tx, user_id, answer).await;
-        // Also where the database's answer was lost: it may be committed.
-        app.outbox.wake();
-        answer
+        app.outbox.wake_after(self.unchanged(tx, user_id, answer).await)
     }
 
     /// It changed a task or its reminders and has raised the task's version: `task.updated`, and the task as it now is.

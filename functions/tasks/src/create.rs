@@ -51,9 +51,7 @@ pub(crate) async fn create_task(State(app): State<App>, user: User, command: Com
         let task = insert(&mut *app.db.acquire().await?, &user, wanted, &reminders, &command).await;
         task.map(|task| Answer::created(&task))
     };
-    // Also where the database's answer was lost: it may be committed.
-    app.outbox.wake();
-    answer
+    app.outbox.wake_after(answer)
 }
 
 /// Everything a new task is, in one statement: one round trip, one transaction. Every `user_id` is that of the token.

@@ -152,9 +152,7 @@ pub(crate) async fn replay_dead_letter(
     .await?;
     let answer = Answer::json(StatusCode::OK, &letter);
     command.keep(&mut tx, user.id, &answer).await?;
-    let committed = tx.commit().await;
-    app.outbox.wake();
-    committed?;
+    app.outbox.wake_after(tx.commit().await)?;
     Ok(answer)
 }
 

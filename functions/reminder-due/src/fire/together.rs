@@ -68,7 +68,7 @@ struct Turn {
 }
 
 impl Turn {
-    /// Something fired, or may have where no answer came: then it is not fired again, and waits to be published all the same.
+    /// Something fired, and waits to be published.
     fn fired(&mut self) {
         self.unpublished_since.get_or_insert_with(Instant::now);
     }
@@ -147,7 +147,7 @@ impl Together {
                 Ok(looks) if !looks.as_ref().is_err_and(is_outage) => fired = Some((kept, looks)),
                 _ => {
                     drop(kept.detach());
-                    turn.fired();
+                    self.lost(turn);
                 }
             }
         }
@@ -159,13 +159,19 @@ impl Together {
                 (conn, looks)
             }
         };
-        let looks = looks.inspect_err(|_| turn.fired())?;
+        let looks = looks.inspect_err(|_| self.lost(turn))?;
         turn.kept = Some(conn);
         if looks.values().any(|look| matches!(look, Look::Fired { .. })) {
             turn.fired();
             crash("reminder-fired");
         }
         Ok(looks)
+    }
+
+    /// No answer came: what may have fired is not fired again, and waits to be published all the same.
+    fn lost(&self, turn: &mut Turn) {
+        turn.fired();
+        self.app.outbox.wake_late();
     }
 }
 

@@ -86,6 +86,11 @@ impl Client {
         Self { router: router(db), db: db.clone(), user, token, headers: Vec::new() }
     }
 
+    /// The same user at another process.
+    fn at(&self, app: App) -> Self {
+        Self { router: router_of(app), ..self.clone() }
+    }
+
     fn with(&self, name: &'static str, value: impl ToString) -> Self {
         let mut client = self.clone();
         client.headers.push((name, value.to_string()));
