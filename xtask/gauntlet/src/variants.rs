@@ -12,13 +12,16 @@ const PAGE: &str = "docs/gauntlet.md";
 const BEGIN: &str = "<!-- cargo xtask gauntlet --every-variant --write: begin -->";
 const END: &str = "<!-- cargo xtask gauntlet --every-variant --write: end -->";
 
+/// A short run may not meet what shows a variant: what it misses gets a run of so many minutes, and must be found there.
+const AT_MOST: f64 = 5.0;
+
 /// Runs each and says whether each was found.
 ///
 /// # Errors
 /// When one does not start or does not heal, or the page cannot be written.
 pub(crate) async fn every(arguments: &Arguments) -> anyhow::Result<bool> {
     let upkeep = (UPKEEP, "nobody runs `upkeep --repair`");
-    let mut table = String::from("| variant | what it does | found by | times |\n|---|---|---|--:|\n");
+    let mut table = String::from("| variant | what it does | found by | times | in minutes |\n|---|---|---|--:|--:|\n");
     let mut missed = Vec::new();
     for (variant, what) in BROKEN.iter().chain([&upkeep]) {
         println!("\n--- {variant}: {what}");
@@ -30,7 +33,7 @@ pub(crate) async fn every(arguments: &Arguments) -> anyhow::Result<bool> {
         let callbacks = ["default-failure-policy", "job-answers-404"].contains(variant);
         let often = if callbacks { Some("postgres".to_owned()) } else { arguments.often.clone() };
         let no_doors = callbacks || arguments.no_doors;
-        let one = Arguments {
+        let mut one = Arguments {
             broken: Some((*variant).to_owned()),
             provider,
             no_repair,
@@ -38,16 +41,21 @@ pub(crate) async fn every(arguments: &Arguments) -> anyhow::Result<bool> {
             often,
             ..arguments.clone()
         };
-        let verdict = run::run(one).await.with_context(|| (*variant).to_owned())?;
+        let mut verdict = run::run(one.clone()).await.with_context(|| (*variant).to_owned())?;
+        if verdict.findings.is_empty() && one.minutes < AT_MOST {
+            one.minutes = AT_MOST;
+            verdict = run::run(one.clone()).await.with_context(|| (*variant).to_owned())?;
+        }
         if verdict.findings.is_empty() {
             missed.push(*variant);
         }
-        table += &format!("| `{variant}` | {what} | {} | {} |\n", names(&verdict), verdict.findings.len());
+        let (found_by, times) = (names(&verdict), verdict.findings.len());
+        table += &format!("| `{variant}` | {what} | {found_by} | {times} | {} |\n", one.minutes);
     }
     println!("\n{table}");
     if arguments.write {
-        let (minutes, users, seed) = (arguments.minutes, arguments.users, seed(arguments));
-        write(&format!("{minutes} minutes each, {users} users, seed {seed}:\n\n{table}"))?;
+        let (users, seed) = (arguments.users, seed(arguments));
+        write(&format!("{users} users, seed {seed}:\n\n{table}"))?;
     }
     if !missed.is_empty() {
         println!("NOT FOUND: {}", missed.join(", "));
