@@ -126,9 +126,14 @@ impl Faults {
         thread::sleep(Duration::from_secs(10)); // a while without a fault, to compare
         while Instant::now() < until {
             let (faults, own) = (self.clone(), rng.fork());
-            // What only repair puts right happens in every run that has it.
-            let wipes = at_work.len() == 4 && self.may_wipe;
-            at_work.push(thread::spawn(move || if wipes { faults.wipe_scheduler() } else { faults.strike(own) }));
+            let round = at_work.len();
+            at_work.push(thread::spawn(move || match round {
+                // What only repair puts right happens in every run that has it.
+                4 if faults.may_wipe => faults.wipe_scheduler(),
+                // So that five minutes arm every point.
+                _ if round % 4 == 2 => faults.crash(own),
+                _ => faults.strike(own),
+            }));
             thread::sleep(Duration::from_millis(rng.u64(5_000..10_000)));
         }
         for one in at_work {
@@ -137,7 +142,7 @@ impl Faults {
     }
 
     fn strike(&self, mut rng: Rng) {
-        match rng.u32(..100) {
+        match rng.u32(..82) {
             0..20 => self.kill(rng),
             20..32 => self.pause(rng),
             32..46 => self.link(rng),
@@ -149,7 +154,7 @@ impl Faults {
             71..76 => self.route(rng),
             76..79 if self.topology.options.small_disks.is_some() => self.fill_disk(rng),
             79..82 if self.may_wipe => self.wipe_scheduler(),
-            _ => self.crash(&mut rng),
+            _ => self.kill(rng),
         }
     }
 
@@ -313,7 +318,7 @@ impl Faults {
     }
 
     /// A process dies at a point of its code that was armed; the one that supervises starts it again.
-    fn crash(&self, rng: &mut Rng) {
+    fn crash(&self, rng: Rng) {
         let folder = self.topology.mail_dir.with_file_name("crash");
         let started = Utc::now();
         let armed = self.draw(rng);
@@ -333,9 +338,9 @@ impl Faults {
         }
     }
 
-    fn draw(&self, rng: &mut Rng) -> Vec<&'static str> {
+    fn draw(&self, mut rng: Rng) -> Vec<&'static str> {
         let mut points = lock(&self.points);
-        (0..rng.usize(2..5))
+        (0..3)
             .filter_map(|_| {
                 if points.is_empty() {
                     points.extend(shared::faults::POINTS);
