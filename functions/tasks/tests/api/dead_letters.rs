@@ -1,5 +1,7 @@
 //! Dead letters: listed and replayed by an operator.
 
+use shared::testing::relay_was_woken;
+
 use super::*;
 
 /// A task whose `task.created` was published and rejected by its function.
@@ -38,7 +40,8 @@ async fn as_new(db: &PgPool, event: Uuid) -> (bool, bool, bool, bool) {
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
 async fn a_replay_makes_the_event_new_once(db: PgPool) {
-    let (ada, op) = (Client::new(&db), Client::operator(&db));
+    let (ada, app) = (Client::new(&db), app(&db));
+    let op = Client::operator(&db).at(app.clone());
     let (letter, event) = rejected(&ada).await;
     sqlx::query("update marks set event_id = uuid_v7_floor(now() + interval '1 minute') where name = 'handled'")
         .execute(&db)
@@ -49,6 +52,7 @@ async fn a_replay_makes_the_event_new_once(db: PgPool) {
     let replayed = op.post(&replay, json!(null)).await.expect(200);
     assert_eq!(replayed["state"], "replayed");
     assert_eq!(as_new(&db, event).await, (true, true, true, true));
+    assert!(relay_was_woken(&app).await);
 
     // Published and handled, and replayed a second time: nothing happens.
     sqlx::query("update task_events set published_at = now()").execute(&db).await.unwrap();
