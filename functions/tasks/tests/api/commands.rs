@@ -1,5 +1,9 @@
 //! Create, read, replace, change, complete, reopen, delete.
 
+use std::time::Duration;
+
+use shared::testing::{commits_take_a_second, count, relay_was_woken, way};
+
 use super::*;
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
@@ -338,8 +342,33 @@ async fn a_reminder_that_is_being_marked_sent_is_sent_and_not_cancelled(db: PgPo
         let (ada, path) = (ada.clone(), format!("{}/complete", path(&task)));
         tokio::spawn(async move { ada.post(&path, json!(null)).await.expect(200) })
     };
-    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
     assert!(!complete.is_finished());
     marking.commit().await.unwrap();
     assert_eq!(reminder(&complete.await.unwrap(), 0), ("sent".to_owned(), 1, Value::Null));
+}
+
+/// PostgreSQL goes on with a commit whose connection is lost.
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn what_is_committed_after_the_database_was_lost_is_published(db: PgPool) {
+    let ada = Client::new(&db);
+    let task = ada.task(json!({"title": "call the dentist"})).await;
+    commits_take_a_second(&db).await;
+    let (way, cut) = way(&db, Duration::ZERO).await;
+    let app = app(&way);
+    let ada = ada.at(app.clone());
+    let commands = [
+        (ada.clone(), Method::POST, "/v1/tasks".to_owned()),
+        (ada.with("idempotency-key", "one"), Method::POST, "/v1/tasks".to_owned()),
+        (ada, Method::PATCH, path(&task)),
+    ];
+    for (written, (client, method, path)) in (2..).zip(commands) {
+        let asked = tokio::spawn(async move { client.send(method, &path, r#"{"title": "call them"}"#).await });
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        cut.send(()).unwrap();
+        asked.await.unwrap().expect(503);
+        assert!(relay_was_woken(&app).await, "at once");
+        assert!(relay_was_woken(&app).await, "when it is made");
+        assert_eq!(count(&db, "select count(*) from task_events").await, written);
+    }
 }

@@ -7,7 +7,7 @@ use std::{
 
 use shared::{
     serve,
-    testing::{commits_take_a_second, count, relay_was_woken, way},
+    testing::{commits_take_a_second, count, relay_was_woken},
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -180,29 +180,4 @@ async fn what_is_committed_after_its_client_hung_up_is_published(db: PgPool) {
     drop(client);
     assert!(relay_was_woken(&app).await);
     assert_eq!(count(&db, "select count(*) from task_events").await, 1);
-}
-
-/// PostgreSQL goes on with a commit whose connection is lost.
-#[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn what_is_committed_after_the_database_was_lost_is_published(db: PgPool) {
-    let ada = Client::new(&db);
-    let task = ada.task(json!({"title": "call the dentist"})).await;
-    commits_take_a_second(&db).await;
-    let (way, cut) = way(&db, Duration::ZERO).await;
-    let app = app(&way);
-    let ada = ada.at(app.clone());
-    let commands = [
-        (ada.clone(), Method::POST, "/v1/tasks".to_owned()),
-        (ada.with("idempotency-key", "one"), Method::POST, "/v1/tasks".to_owned()),
-        (ada, Method::PATCH, path(&task)),
-    ];
-    for (written, (client, method, path)) in (2..).zip(commands) {
-        let asked = tokio::spawn(async move { client.send(method, &path, r#"{"title": "call them"}"#).await });
-        tokio::time::sleep(Duration::from_millis(500)).await;
-        cut.send(()).unwrap();
-        asked.await.unwrap().expect(503);
-        assert!(relay_was_woken(&app).await, "at once");
-        assert!(relay_was_woken(&app).await, "when it is made");
-        assert_eq!(count(&db, "select count(*) from task_events").await, written);
-    }
 }
