@@ -31,7 +31,7 @@ use uuid::Uuid;
 use crate::{
     App, audit,
     event::{self, Event, Trace},
-    faults::{broken, crash},
+    faults::crash,
     outbox,
     problem::is_outage,
     schema::Payload,
@@ -139,21 +139,18 @@ where
     let (id, trace) = (event.id, event.trace.clone());
     let span = tracing::info_span!("event", event.id = %id, trace.id = trace.id());
     match standing(&app.db, consumer, id).await {
-        Ok(Standing::Claimed) if !broken("no-claim") => {
+        Ok(Standing::Claimed) => {
             tracing::info!(event.id = %id, "{consumer}: event {id} was handled before");
             return StatusCode::OK;
         }
         Ok(Standing::TooOld) => {
             return reject(&app.db, letter, "it is older than what the inbox remembers".to_owned()).await;
         }
-        Ok(Standing::New | Standing::Claimed) => {}
+        Ok(Standing::New) => {}
         Err(error) => return retry(consumer, id, &Failure::from(error)),
     }
     // In a task of its own: one that takes too long is not cut off in the middle, and a panic is a fault.
     let work = tokio::spawn(tracing::Instrument::instrument(handle(app.clone(), event), span));
-    if broken("ack-before-commit") {
-        return StatusCode::OK;
-    }
     let outcome = match tokio::time::timeout(HANDLER_LIMIT, work).await {
         Ok(Ok(outcome)) => outcome,
         Ok(Err(panic)) => Err(Failure::Fault(anyhow::anyhow!("the handler panicked: {panic}"))),
@@ -234,12 +231,8 @@ pub async fn claim<T: Payload>(app: &App, event: &Event<T>) -> Result<Option<Cla
     .execute(&mut *tx)
     .await?
     .rows_affected();
-    if broken("claim-in-another-transaction") {
-        tx.commit().await?;
-        tx = app.db.begin().await?;
-    }
     crash("event-claimed");
-    Ok((first == 1 || broken("no-claim")).then(|| Claimed { tx, trace: event.trace.clone() }))
+    Ok((first == 1).then(|| Claimed { tx, trace: event.trace.clone() }))
 }
 
 impl Claimed {

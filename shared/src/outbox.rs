@@ -22,7 +22,7 @@ use uuid::Uuid;
 
 use crate::{
     event::{self, EventType, Trace},
-    faults::{self, broken, crash},
+    faults::crash,
     schema::Payload,
     sidecar::{Publication, Published, Sidecar},
 };
@@ -205,9 +205,6 @@ impl Outbox {
     }
 
     async fn pass(&self) -> anyhow::Result<Pass> {
-        if broken("relay-after-the-last") {
-            faults::forget_what_came_late(&self.db).await?;
-        }
         let mut tx = self.db.begin().await?;
         let shards = sqlx::query!(
             r#"select shard as "shard!", pg_try_advisory_xact_lock($1, shard) as "ours!"
@@ -235,9 +232,6 @@ impl Outbox {
         while let Some((topic, events)) = round.next_call() {
             let batch = events.iter().map(Unpublished::publication).collect::<anyhow::Result<Vec<Publication>>>()?;
             crash("outbox-before-publish");
-            if broken("mark-before-the-ack") {
-                faults::mark_published(conn, batch.iter().map(|event| event.id).collect()).await?;
-            }
             let published = round.answered(self.sidecar.publish(topic, batch).await?);
             crash("outbox-published");
             sqlx::query!("update task_events set published_at = now() where id = any($1)", &published)

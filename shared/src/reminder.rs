@@ -14,7 +14,6 @@ use uuid::Uuid;
 use crate::{
     App,
     audit::{self, ReminderRef},
-    faults::broken,
     inbox::Failure,
     sidecar::{Sidecar, SidecarError},
 };
@@ -57,7 +56,7 @@ impl ReminderJob {
 }
 
 fn job_name(id: Uuid, version: i32) -> String {
-    if broken("job-without-version") { format!("reminder-{id}") } else { format!("reminder-{id}-{version}") }
+    format!("reminder-{id}-{version}")
 }
 
 /// What [`align`] did, to be recorded in the transaction of the claim.
@@ -73,18 +72,6 @@ pub struct Aligned {
 /// # Errors
 /// When the scheduler or the database is away; then it has to run again.
 pub async fn align(app: &App, task_id: Uuid) -> Result<Aligned, Failure> {
-    if broken("arm-after-the-commit") {
-        let app = app.clone();
-        tokio::spawn(async move {
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-            let _ = aligned(&app, task_id).await;
-        });
-        return Ok(Aligned::default());
-    }
-    aligned(app, task_id).await
-}
-
-async fn aligned(app: &App, task_id: Uuid) -> Result<Aligned, Failure> {
     let rows = sqlx::query!(
         r#"select id, user_id, version, remind_at, job_id,
                   state = 'scheduled' and (fired_version is null or fired_version < version) as "live!"

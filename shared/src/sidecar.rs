@@ -29,11 +29,7 @@ use tonic::{
 };
 use uuid::Uuid;
 
-use crate::{
-    Config,
-    faults::{broken, crash},
-    recurrence::end_of_calendar,
-};
+use crate::{Config, faults::crash, recurrence::end_of_calendar};
 
 /// A job call that takes longer failed.
 const JOB_DEADLINE: Duration = Duration::from_secs(2);
@@ -287,7 +283,7 @@ fn job(name: &str, data: &serde_json::Value) -> Job {
         name: name.to_owned(),
         // Any type but google.protobuf.Value reaches the application as the bytes it is (dapr pkg/channel/http).
         data: Some(Any { type_url: "application/json".to_owned(), value: data.to_string().into_bytes() }),
-        failure_policy: (!broken("default-failure-policy")).then_some(JobFailurePolicy {
+        failure_policy: Some(JobFailurePolicy {
             policy: Some(Policy::Constant(JobFailurePolicyConstant {
                 interval: Some(prost_types::Duration { seconds: JOB_RETRY.as_secs().cast_signed(), nanos: 0 }),
                 max_retries: None,

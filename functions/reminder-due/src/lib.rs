@@ -27,7 +27,6 @@ use serde::Deserialize;
 use shared::{
     App,
     event::Event,
-    faults::broken,
     inbox::{self, Failure, FromDaprd},
     reminder::ReminderJob,
     schema::ReminderDue,
@@ -102,7 +101,7 @@ fn answer(name: &str, done: Result<(), Failure>) -> StatusCode {
                 error = format!("{:#}", anyhow::Error::new(failure)),
                 "reminder-due: {name} failed and will come again"
             );
-            if broken("job-answers-404") { StatusCode::NOT_FOUND } else { StatusCode::SERVICE_UNAVAILABLE }
+            StatusCode::SERVICE_UNAVAILABLE
         }
     }
 }

@@ -23,7 +23,7 @@ use shared::{
     App,
     audit::{self, ReminderRef},
     event::Event,
-    faults::{broken, crash},
+    faults::crash,
     inbox::Failure,
     schema::ReminderDue,
 };
@@ -194,7 +194,7 @@ impl Sender {
         }
         let row = record::begin(conn, row, provider, repeat).await?;
         crash("delivery-begun");
-        if let Some(reason) = row.reminder().obstacle().filter(|_| !broken("no-second-look")) {
+        if let Some(reason) = row.reminder().obstacle() {
             return match delivery::unwanted(&row.record()) {
                 "unknown" => {
                     let reason = format!("{reason}, and it may have been accepted before");

@@ -14,7 +14,7 @@ use sha2::{Digest as _, Sha256};
 use shared::{
     App,
     event::Trace,
-    faults::{self, broken, crash},
+    faults::crash,
     outbox,
     problem::{Fault, Problem, Result},
     schema::TaskUpdated,
@@ -146,10 +146,7 @@ impl Command {
     }
 
     /// It changed something, and has written its event.
-    pub(crate) async fn done(&self, app: &App, mut tx: UserTx, user_id: Uuid, answer: Answer) -> Result<Answer> {
-        if broken("publish-before-commit") {
-            faults::publish_uncommitted(&app.sidecar, &mut tx).await;
-        }
+    pub(crate) async fn done(&self, app: &App, tx: UserTx, user_id: Uuid, answer: Answer) -> Result<Answer> {
         app.outbox.wake_after(self.unchanged(tx, user_id, answer).await)
     }
 

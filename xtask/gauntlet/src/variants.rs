@@ -3,10 +3,26 @@
 use std::fs;
 
 use anyhow::Context as _;
-use shared::faults::BROKEN;
 use xtask::root;
 
 use crate::{Arguments, Provider, UPKEEP, check::Verdict, run};
+
+/// The broken variants, and what each does.
+pub const BROKEN: &[(&str, &str)] = &[
+    ("no-claim", "an event that was handled before is handled again"),
+    ("claim-in-another-transaction", "the claim is committed before what it claims"),
+    ("ack-before-commit", "an event is acknowledged, and handled then"),
+    ("publish-before-commit", "an event is published before the change it tells of is committed"),
+    ("relay-after-the-last", "the relay looks for events after the last it saw, not for unpublished ones"),
+    ("job-without-version", "all versions of a reminder share a job"),
+    ("arm-after-the-commit", "jobs are armed when the event is claimed already"),
+    ("mark-before-the-ack", "an event counts as published before the broker has it"),
+    ("default-failure-policy", "a job that fails is called three times more, a second apart, and forgotten"),
+    ("no-second-look", "a reminder is fired and sent as its job says, whatever became of it"),
+    ("no-user-filter", "a task is read by its id alone, past row-level security"),
+    ("no-idempotency-key", "an attempt at a message does not carry the key of its delivery"),
+    ("job-answers-404", "the job's route answers 404 when it fails"),
+];
 
 const PAGE: &str = "docs/gauntlet.md";
 const BEGIN: &str = "<!-- cargo xtask gauntlet --every-variant --write: begin -->";

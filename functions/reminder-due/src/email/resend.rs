@@ -11,7 +11,6 @@ use lettre::Address;
 use reqwest::{Client, Response, StatusCode, Url};
 use resend_rs::types::{CreateEmailBaseOptions, CreateEmailResponse, ErrorKind, ErrorResponse};
 use secrecy::{ExposeSecret as _, SecretString};
-use shared::faults::broken;
 use tokio::time::timeout;
 
 use super::{Email, EmailConfig, SendError, config, http, message};
@@ -45,11 +44,7 @@ impl Resend {
             .with_html(&email.html)
             .with_header("Auto-Submitted", "auto-generated");
         let request = self.client.post(self.url.clone()).bearer_auth(self.key.expose_secret()).json(&body);
-        let request = if broken("no-idempotency-key") {
-            request
-        } else {
-            request.header("Idempotency-Key", email.id.to_string())
-        };
+        let request = request.header("Idempotency-Key", email.id.to_string());
         timeout(self.deadline, async {
             let response = request.send().await.map_err(|error| http::no_answer("resend", &error))?;
             if response.status().is_success() {

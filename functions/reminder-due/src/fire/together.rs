@@ -13,7 +13,7 @@ use std::{
 use shared::{
     App,
     event::Trace,
-    faults::{broken, crash},
+    faults::crash,
     inbox::Failure,
     problem::is_outage,
     schema::{Payload as _, ReminderDue},
@@ -201,9 +201,8 @@ async fn fire(conn: &mut PgConnection, group: &[Waiting]) -> sqlx::Result<HashMa
                select found.*
                from found join task_reminders reminder on reminder.id = found.id and reminder.remind_at = found.remind_at
                where reminder.remind_at <= clock_timestamp()
-                 and ((reminder.version = as_of and reminder.state = 'scheduled' and not completed
-                       and (reminder.fired_version is null or reminder.fired_version < reminder.version))
-                      or ($6 and title is not null))
+                 and reminder.version = as_of and reminder.state = 'scheduled' and not completed
+                 and (reminder.fired_version is null or reminder.fired_version < reminder.version)
                for update of reminder skip locked
            ), fired as (
                update task_reminders reminder set fired_version = reminder.version, fired_at = clock_timestamp()
@@ -235,7 +234,6 @@ async fn fire(conn: &mut PgConnection, group: &[Waiting]) -> sqlx::Result<HashMa
         &events,
         &traces,
         ReminderDue::TYPE.as_str(),
-        broken("no-second-look"),
     )
     .fetch_all(conn)
     .await?;
