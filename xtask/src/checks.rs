@@ -4,22 +4,18 @@ use std::{
     collections::BTreeMap,
     fs::{self, File},
     path::Path,
-    process::Command,
     time::SystemTime,
 };
 
-use anyhow::{bail, ensure};
-
-use crate::{
-    chart, dapr, dev, kafka, mail,
-    postgres::{self, Postgres},
-    process::Run,
-    progress::{quietly, say},
-    redis, root, schemathesis,
-    topology::target_dir,
+use anyhow::bail;
+use lab::{
+    cargo::{self, migrate, scratch},
+    chart, dapr, dev, kafka, mail, postgres,
+    progress::say,
+    redis, root,
 };
 
-pub(crate) const CARGO: &str = "cargo";
+use crate::schemathesis;
 
 /// Installs every part that a run or a test needs and this machine lacks.
 ///
@@ -45,14 +41,15 @@ pub fn test(filters: &[String]) -> anyhow::Result<()> {
     install()?; // all of it now, with its progress shown: a test would install it unseen
     let postgres = scratch("test")?;
     say("building every binary and test");
-    cargo(Command::new(CARGO).args(["build", "--workspace", "--bins", "--locked"]))?;
-    cargo(Command::new(CARGO).args(["test", "--workspace", "--locked", "--no-run"]))?;
+    cargo::build()?;
+    cargo::run(&["test", "--workspace", "--locked", "--no-run"], |test| test)?;
     say("running the tests");
     // `#[sqlx::test]` makes a database on it for each test. It has the schema because rustdoc, which looks for examples to
     // test, expands the statements once more and holds them against it.
     migrate(&postgres)?;
-    let tests = ["test", "--workspace", "--locked", "--no-fail-fast", "--"];
-    cargo(Command::new(CARGO).args(tests).args(filters).env("DATABASE_URL", postgres.url("punctual")))
+    cargo::run(&["test", "--workspace", "--locked", "--no-fail-fast", "--"], |test| {
+        test.args(filters).env("DATABASE_URL", postgres.url("punctual"))
+    })
 }
 
 /// Writes `.sqlx`, the descriptions of all checked statements, so that a build needs no database; with `check` it only
@@ -68,18 +65,14 @@ pub fn prepare(check: bool) -> anyhow::Result<()> {
     let _ = fs::remove_dir_all(&fresh);
     fs::create_dir_all(&fresh)?;
     let postgres = scratch("prepare")?;
-    cargo(Command::new(CARGO).args(["build", "--locked", "--package", "migrations", "--bins"]))?;
+    cargo::run(&["build", "--locked", "--package", "migrations", "--bins"], |build| build)?;
     migrate(&postgres)?;
-    for members in ["functions", "migrations", "shared", "xtask"] {
+    for members in ["functions", "migrations", "shared", "testing", "xtask"] {
         touch_sources(&root().join(members))?;
     }
-    cargo(
-        Command::new(CARGO)
-            .args(["check", "--workspace", "--all-targets", "--locked"])
-            .env("DATABASE_URL", postgres.url("punctual"))
-            .env("SQLX_OFFLINE", "false")
-            .env("SQLX_OFFLINE_DIR", &fresh),
-    )?;
+    cargo::run(&["check", "--workspace", "--all-targets", "--locked"], |check| {
+        check.env("DATABASE_URL", postgres.url("punctual")).env("SQLX_OFFLINE", "false").env("SQLX_OFFLINE_DIR", &fresh)
+    })?;
     let kept = root().join(".sqlx");
     let (is, should) = (contents(&kept)?, contents(&fresh)?);
     if is == should {
@@ -105,11 +98,9 @@ pub fn prepare(check: bool) -> anyhow::Result<()> {
 /// # Errors
 /// When the generator fails.
 pub fn manifests() -> anyhow::Result<()> {
-    cargo(
-        Command::new(CARGO)
-            .args(["test", "--locked", "--package", "shared", "--test", "manifests"])
-            .env("UPDATE_MANIFESTS", "1"),
-    )
+    cargo::run(&["test", "--locked", "--package", "manifests", "--test", "generated"], |test| {
+        test.env("UPDATE_MANIFESTS", "1")
+    })
 }
 
 /// Checks the Helm chart alone; `test` does that too.
@@ -117,29 +108,7 @@ pub fn manifests() -> anyhow::Result<()> {
 /// # Errors
 /// When a manifest is not what a cluster takes, or not what the code needs.
 pub fn chart() -> anyhow::Result<()> {
-    cargo(Command::new(CARGO).args(["test", "--locked", "--package", "door", "--test", "chart"]))
-}
-
-/// Runs cargo in the repository with its own progress shown.
-pub(crate) fn cargo(command: &mut Command) -> anyhow::Result<()> {
-    let status = command.current_dir(root()).status()?;
-    ensure!(status.success(), "cargo {} failed", command.get_args().next().unwrap_or_default().display());
-    Ok(())
-}
-
-/// An empty PostgreSQL with a database `punctual`.
-pub(crate) fn scratch(name: &str) -> anyhow::Result<Postgres> {
-    let run = Run { dir: dev().join(name), detached: false };
-    fs::create_dir_all(&run.dir)?;
-    postgres::wipe(&run.dir)?;
-    let postgres = Postgres::launch(&run)?;
-    postgres.create_database("punctual")?;
-    Ok(postgres)
-}
-
-pub(crate) fn migrate(postgres: &Postgres) -> anyhow::Result<()> {
-    quietly(Command::new(target_dir().join("debug/migrate")).env("DATABASE_URL", postgres.url("punctual")))?;
-    Ok(())
+    cargo::run(&["test", "--locked", "--package", "manifests", "--test", "chart"], |test| test)
 }
 
 /// Makes cargo compile every member again, as sqlx's own tool does: by the time of their source files.

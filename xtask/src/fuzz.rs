@@ -1,7 +1,7 @@
-//! `cargo xtask fuzz`: builds `xtask/fuzz` so that libFuzzer sees which code an input reaches, and lets it look for inputs that reach
+//! `cargo xtask fuzz`: builds `testing/fuzz` so that libFuzzer sees which code an input reaches, and lets it look for inputs that reach
 //! more. An input that makes a target panic, hang or fill the memory fails it, and is kept.
 //!
-//! The toolchain is the stable one, without `cargo fuzz`. Only this workspace's own crates are instrumented (`xtask/fuzz/rustc`), and
+//! The toolchain is the stable one, without `cargo fuzz`. Only this workspace's own crates are instrumented (`testing/fuzz/rustc`), and
 //! with them what they instantiate of others, such as the JSON readers; the others are those of an ordinary build, so that this
 //! one takes no longer than it has to.
 
@@ -18,13 +18,7 @@ use std::{
 
 use anyhow::{Context as _, bail, ensure};
 
-use crate::{
-    checks::{CARGO, cargo},
-    dev,
-    progress::say,
-    root, tools,
-    topology::target_dir,
-};
+use lab::{cargo, dev, progress::say, root, tools, topology::target_dir};
 
 /// A longer input is none that a parser needs; a hang is far above what the slowest takes, with others at work beside it.
 const LIMITS: [&str; 3] = ["-max_len=8192", "-timeout=20", "-rss_limit_mb=1024"];
@@ -32,7 +26,7 @@ const LIMITS: [&str; 3] = ["-max_len=8192", "-timeout=20", "-rss_limit_mb=1024"]
 /// What, and for how long.
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// Only this target, a file of xtask/fuzz/src/targets
+    /// Only this target, a file of testing/fuzz/src/targets
     #[arg(long)]
     target: Option<String>,
     /// How long each target runs
@@ -87,7 +81,7 @@ pub fn fuzz(arguments: &Arguments) -> anyhow::Result<()> {
 
 /// The names of the targets: their files.
 fn targets() -> anyhow::Result<BTreeSet<String>> {
-    let folder = root().join("xtask/fuzz/src/targets");
+    let folder = root().join("testing/fuzz/src/targets");
     let names =
         fs::read_dir(folder)?.map(|file| Ok(file?.path().file_stem().unwrap_or_default().display().to_string()));
     names.collect()
@@ -100,13 +94,13 @@ fn build() -> anyhow::Result<PathBuf> {
         tools::require("c++", "a C++ compiler (Debian: apt-get install g++)")?;
     }
     say("building the fuzzer");
-    cargo(
-        Command::new(CARGO)
-            .args(["build", "--locked", "--workspace", "--bin", "fuzz", "--features", "fuzz/libfuzzer"])
-            .env("RUSTC_WORKSPACE_WRAPPER", root().join("xtask/fuzz/rustc"))
+    let arguments = ["build", "--locked", "--workspace", "--bin", "fuzz", "--features", "fuzz/libfuzzer"];
+    cargo::run(&arguments, |build| {
+        build
+            .env("RUSTC_WORKSPACE_WRAPPER", root().join("testing/fuzz/rustc"))
             .env("CARGO_INCREMENTAL", "0")
-            .env("SQLX_OFFLINE", "true"),
-    )?;
+            .env("SQLX_OFFLINE", "true")
+    })?;
     Ok(target_dir().join("debug/fuzz"))
 }
 

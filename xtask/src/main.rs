@@ -1,9 +1,14 @@
 //! `cargo xtask`: runs, tests and maintains Punctual on this machine.
 
+mod checks;
+mod fuzz;
+mod laboratory;
+mod schemathesis;
+mod up;
+
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use xtask::{bench, checks, cluster, fuzz, gauntlet, schemathesis, up};
 
 /// Runs, tests and maintains Punctual on this machine.
 #[derive(Parser)]
@@ -51,34 +56,41 @@ enum Command {
         /// Only tests whose name contains one of these
         filter: Vec<String>,
     },
-    /// Measure reminders, events and a function, beside Dapr alone
-    Bench(bench::Arguments),
-    /// Run the product under faults for some minutes and check what it promises; `-- --help` tells the options
+    /// Measure reminders, events and a function, beside Dapr alone; `bench --help` lists the options
+    #[command(disable_help_flag = true)]
+    Bench {
+        /// `steady`, `faults`, `burst` or `load`, and their options
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Run the product under faults and check its promises; `gauntlet --help` lists the options
+    #[command(disable_help_flag = true)]
     Gauntlet {
         /// `--minutes N --seed S`, and others
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
-    /// Hold the answers of a real `tasks` against the OpenAPI document
+    /// Check the answers of a real `tasks` against the OpenAPI document
     Schemathesis(schemathesis::Arguments),
-    /// Look for inputs that the parsers do not bear, guided by the code that they reach
+    /// Coverage-guided fuzzing of every parser
     Fuzz(fuzz::Arguments),
-    /// Deploy to the cluster of the current kubeconfig and see there that it sleeps, wakes and loses nothing; `-- --help` tells
-    /// the options
+    /// Deploy to the cluster of the current kubeconfig and test sleep, wake-up and failures; `cluster-test --help` lists the
+    /// options
+    #[command(disable_help_flag = true)]
     ClusterTest {
         /// `--load COMMAND`, and others
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
-    /// Write .sqlx again, which lets a build check its SQL without a database
+    /// Write .sqlx, which lets a build check its SQL without a database
     Prepare {
         /// Only say whether it is up to date
         #[arg(long)]
         check: bool,
     },
-    /// Write the manifests that are generated from the code again
+    /// Write the manifests that are generated from the code
     Manifests,
-    /// Check the Helm chart: what it renders for every environment, against the schemas of the cluster and against the code
+    /// Check the Helm chart of every environment against the cluster's schemas and the code
     ChartCheck,
 }
 
@@ -89,11 +101,11 @@ fn main() -> ExitCode {
         Command::Token { user, email, operator } => up::token(&user, &email, operator).map(|token| println!("{token}")),
         Command::Install => checks::install(),
         Command::Test { filter } => checks::test(&filter),
-        Command::Bench(arguments) => bench::bench(&arguments),
-        Command::Gauntlet { arguments } => gauntlet::gauntlet(&arguments),
+        Command::Bench { arguments } => laboratory::bench(&arguments),
+        Command::Gauntlet { arguments } => laboratory::gauntlet(&arguments),
         Command::Schemathesis(arguments) => schemathesis::schemathesis(&arguments),
         Command::Fuzz(arguments) => fuzz::fuzz(&arguments),
-        Command::ClusterTest { arguments } => cluster::cluster_test(&arguments),
+        Command::ClusterTest { arguments } => laboratory::cluster_test(&arguments),
         Command::Prepare { check } => checks::prepare(check),
         Command::Manifests => checks::manifests(),
         Command::ChartCheck => checks::chart(),

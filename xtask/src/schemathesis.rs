@@ -11,8 +11,8 @@ use std::{
 use anyhow::{Context as _, ensure};
 use serde_json::Value;
 
-use crate::{
-    checks::{CARGO, cargo, migrate, scratch},
+use lab::{
+    cargo::{self, migrate, scratch},
     dev, ports,
     process::{Process, Program, READY, Ready, Run},
     progress::say,
@@ -51,7 +51,7 @@ pub fn python() -> anyhow::Result<PathBuf> {
 pub fn schemathesis(arguments: &Arguments) -> anyhow::Result<()> {
     let python = python()?;
     say("building tasks");
-    cargo(Command::new(CARGO).args(["build", "--locked", "--workspace", "--bins"]))?;
+    cargo::build()?;
     let postgres = scratch("schemathesis-run")?;
     migrate(&postgres)?;
     let run = Run { dir: dev().join("schemathesis-run"), detached: false };
@@ -89,14 +89,14 @@ fn once(python: &Path, port: u16, secret: &str, seed: u64, examples: u32) -> any
     let token = secrets::token(secret, USER, "ada@example.org", true);
     let status = Command::new(python.with_file_name("schemathesis"))
         .arg("--config-file")
-        .arg(root().join("xtask/schemathesis.toml"))
+        .arg(root().join("testing/schemathesis/schemathesis.toml"))
         .arg("run")
         .arg(format!("http://127.0.0.1:{port}/openapi.json"))
         .args(["--header", &format!("Authorization: Bearer {token}"), "--seed", &seed.to_string()])
         .args(["--max-examples", &examples.to_string(), "--no-shrink", "--workers", "2", "--warnings", "off"])
         .args(["--report", "json", "--report-json-path"])
         .arg(&report)
-        .env("PYTHONPATH", root().join("xtask"))
+        .env("PYTHONPATH", root().join("testing/schemathesis"))
         .env("SCHEMATHESIS_HOOKS", "schemathesis_formats")
         .current_dir(dev())
         .status()?;

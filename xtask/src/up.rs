@@ -7,7 +7,6 @@ use std::{
     collections::BTreeSet,
     fs::{self, File},
     path::PathBuf,
-    process::Command,
     sync::atomic::{AtomicBool, Ordering},
     thread,
     time::Duration,
@@ -16,8 +15,8 @@ use std::{
 use anyhow::{Context as _, bail, ensure};
 use serde_json::{Value, json};
 
-use crate::{
-    checks, dev,
+use lab::{
+    cargo, dev,
     identity::{self, Identity},
     mail,
     progress::say,
@@ -163,7 +162,7 @@ fn build(mode: Mode) -> anyhow::Result<()> {
         Mode::Distributed => &[],
     };
     say("building Punctual");
-    checks::cargo(Command::new(checks::CARGO).args(["build", "--locked", "--bins"]).args(what))
+    cargo::run(&["build", "--locked", "--bins"], |build| build.args(what))
 }
 
 fn introduce(topology: &Topology, token: &str) {
@@ -237,6 +236,8 @@ fn is_uuid(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::process::Command;
+
     use super::*;
 
     #[test]

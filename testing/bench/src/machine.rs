@@ -1,0 +1,66 @@
+//! What it ran on, and how busy that was.
+
+use std::{fs, path::Path, thread, time::Duration};
+
+use anyhow::Context as _;
+
+use crate::footprint::kilobytes;
+
+/// "2 cores, AMD EPYC, 24 GB".
+pub(super) fn description() -> anyhow::Result<String> {
+    let cores = thread::available_parallelism()?;
+    let cpus = fs::read_to_string("/proc/cpuinfo")?;
+    let model = cpus.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':')).map(|(_, name)| name);
+    let memory = kilobytes(Path::new("/proc/meminfo"), "MemTotal")? as f64 / f64::from(1 << 20);
+    Ok(format!("{cores} cores, {}, {memory:.0} GB", model.unwrap_or("unknown processor").trim()))
+}
+
+/// Ticks of all cores so far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Cpu {
+    busy: u64,
+    all: u64,
+}
+
+impl Cpu {
+    pub(super) fn now() -> anyhow::Result<Self> {
+        Self::read(&fs::read_to_string("/proc/stat")?).context("/proc/stat makes no sense")
+    }
+
+    /// How busy the cores were since then, in percent.
+    pub(super) fn busy_since(self) -> anyhow::Result<u64> {
+        Ok(self.busy_until(Self::now()?))
+    }
+
+    /// The same, until another instant.
+    pub(super) fn busy_until(self, then: Self) -> u64 {
+        (then.busy - self.busy) * 100 / (then.all - self.all).max(1)
+    }
+
+    /// How busy the cores are by what others do.
+    pub(super) fn busy_now() -> anyhow::Result<u64> {
+        let before = Self::now()?;
+        thread::sleep(Duration::from_secs(3));
+        before.busy_since()
+    }
+
+    /// user, nice, system, idle, iowait, irq, softirq, steal; guests are in user already.
+    fn read(stat: &str) -> Option<Self> {
+        let ticks = stat.lines().next()?.strip_prefix("cpu ")?.split_whitespace().take(8);
+        let ticks: Vec<u64> = ticks.map(str::parse).collect::<Result<_, _>>().ok()?;
+        let all = ticks.iter().sum();
+        Some(Self { busy: all - ticks.get(3)? - ticks.get(4)?, all })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waiting_is_not_busy() {
+        let cpu = Cpu::read("cpu  10 1 5 80 20 1 1 2 7 0\ncpu0 1 1 1 1 1 1 1 1 1 1\n").unwrap();
+        assert_eq!(cpu, Cpu { busy: 20, all: 120 });
+        assert_eq!(Cpu::read("intr 1 2 3\n"), None);
+    }
+}

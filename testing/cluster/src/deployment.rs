@@ -1,0 +1,184 @@
+//! The release in the cluster: its namespace, its Secrets, its values; every version goes in through `infra/deploy/deploy.sh`.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::PathBuf,
+    process::Stdio,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, ensure};
+use lab::{process::Run, root, secrets};
+use serde_json::{Value, json};
+use tokio::process::Command;
+
+use crate::{
+    Arguments,
+    kube::{Kube, text},
+    parts::Parts,
+};
+
+const RELEASE: &str = "punctual";
+const OURS: &str = "punctual/cluster-test";
+
+/// How versions are deployed.
+pub(crate) struct Deployment {
+    arguments: Vec<String>,
+    registry: String,
+    namespace: String,
+    gateway: String,
+    smoke_token: String,
+    dir: PathBuf,
+    pub(crate) jwt_secret: String,
+    pub(crate) dapr_api_token: String,
+}
+
+/// How a deployment ended.
+pub(crate) struct Deployed {
+    pub(crate) works: bool,
+    pub(crate) took: Duration,
+    pub(crate) told: String,
+}
+
+impl Deployment {
+    /// Makes the namespace anew, with the Secrets in it.
+    pub(crate) async fn prepare(arguments: &Arguments, run: &Run, kube: &Kube, parts: &Parts) -> anyhow::Result<Self> {
+        make_namespace(arguments, kube).await?;
+        let (jwt, dapr, app) = (secrets::random()?, secrets::random()?, secrets::random()?);
+        let secret = |name: &str, key: &str, value: &str| json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": name }, "stringData": { key: value } });
+        let items = [
+            secret("punctual-database", "url", &parts.database_url),
+            secret("punctual-state-database", "url", &parts.state_database_url),
+            secret("punctual-jwt", "secret", &jwt),
+            secret("punctual-dapr-api-token", "token", &dapr),
+            secret("punctual-app-api-token", "token", &app),
+            secret("smtp-password", "password", "of a server that asks for none"),
+        ];
+        kube.apply(&json!({ "apiVersion": "v1", "kind": "List", "items": items })).await?;
+
+        let values = run.dir.join("values.json");
+        fs::write(&values, serde_json::to_string_pretty(&values_of(arguments, parts))?)?;
+        let user = secrets::token(&jwt, "0198c0de-0000-7000-8000-00000000c1a5", "smoke@punctual.test", false);
+        let mut helm = vec!["--values".to_owned(), values.display().to_string()];
+        helm.extend(arguments.helm.iter().cloned());
+        Ok(Self {
+            arguments: helm,
+            registry: arguments.registry.clone(),
+            namespace: arguments.namespace.clone(),
+            gateway: arguments.gateway.clone(),
+            smoke_token: user,
+            dir: run.dir.clone(),
+            jwt_secret: jwt,
+            dapr_api_token: dapr,
+        })
+    }
+
+    /// Deploys a version as production does.
+    pub(crate) async fn deploy(&self, tag: &str) -> anyhow::Result<Deployed> {
+        let began = Instant::now();
+        let log = self.dir.join("log").join(format!("deploy-{tag}.log"));
+        let file = fs::File::create(&log)?;
+        let status = Command::new(root().join("infra/deploy/deploy.sh"))
+            .args(&self.arguments)
+            .envs([("RELEASE", RELEASE), ("NAMESPACE", &self.namespace), ("GATEWAY", &self.gateway)])
+            .envs([("IMAGE_REGISTRY", self.registry.as_str()), ("IMAGE_TAG", tag), ("SMOKE_TOKEN", &self.smoke_token)])
+            .env("IMAGE_SECONDS", "15")
+            .stdin(Stdio::null())
+            .stdout(file.try_clone()?)
+            .stderr(file)
+            .kill_on_drop(true)
+            .status()
+            .await
+            .context("cannot run infra/deploy/deploy.sh")?;
+        Ok(Deployed { works: status.success(), took: began.elapsed(), told: fs::read_to_string(&log)? })
+    }
+
+    /// The manifests as Helm has stored them last.
+    pub(crate) async fn manifest(&self) -> anyhow::Result<String> {
+        let output =
+            Command::new("helm").args(["get", "manifest", RELEASE, "--namespace", &self.namespace]).output().await?;
+        ensure!(output.status.success(), "helm: {}", String::from_utf8_lossy(&output.stderr).trim());
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    /// Removes the release and its namespace.
+    pub(crate) async fn remove(&self, kube: &Kube) -> anyhow::Result<()> {
+        let arguments = ["uninstall", RELEASE, "--namespace", &self.namespace, "--wait", "--ignore-not-found"];
+        Command::new("helm").args(arguments).stdout(Stdio::null()).status().await?;
+        kube.kubectl(&["delete", "namespace", &self.namespace, "--timeout=180s"]).await.map(drop)
+    }
+}
+
+/// What there is in the namespace, by kind and name, and the generation it has: what a second installation must not touch.
+pub(crate) async fn generations(kube: &Kube) -> anyhow::Result<BTreeMap<String, String>> {
+    let mut found = BTreeMap::new();
+    let kinds = [
+        "serving.knative.dev/v1/services",
+        "serving.knative.dev/v1/revisions",
+        "apps/v1/deployments",
+        "batch/v1/cronjobs",
+        "networking.k8s.io/v1/networkpolicies",
+        "dapr.io/v1alpha1/components",
+    ];
+    for kind in kinds {
+        for object in kube.list(kind, "").await? {
+            let meta = &object["metadata"];
+            // A function that wakes or falls asleep changes how many pods its own Deployment wants.
+            let generation = if meta["labels"]["serving.knative.dev/service"].is_null() || kind.contains("services") {
+                meta["generation"].to_string()
+            } else {
+                String::new()
+            };
+            found.insert(format!("{kind} {}", text(&meta["name"])), format!("{} {generation}", text(&meta["uid"])));
+        }
+    }
+    for pod in kube.pods(&kube.namespace, "punctual/daprd").await? {
+        found.insert(format!("pods {pod}"), String::new());
+    }
+    Ok(found)
+}
+
+/// The tags that the functions are told to run.
+pub(crate) async fn tags(kube: &Kube) -> anyhow::Result<Vec<String>> {
+    let services = kube.list("serving.knative.dev/v1/services", "app.kubernetes.io/part-of=punctual").await?;
+    let image = |service: &Value| text(&service["spec"]["template"]["spec"]["containers"][0]["image"]).to_owned();
+    let mut tags: Vec<String> = services.iter().map(image).collect();
+    tags.iter_mut().for_each(|image| *image = image.rsplit(':').next().unwrap_or_default().to_owned());
+    tags.sort();
+    tags.dedup();
+    Ok(tags)
+}
+
+async fn make_namespace(arguments: &Arguments, kube: &Kube) -> anyhow::Result<()> {
+    let name = arguments.namespace.as_str();
+    if let Ok(there) = kube.get(&format!("/api/v1/namespaces/{name}")).await {
+        ensure!(!there["metadata"]["labels"][OURS].is_null(), "the namespace {name} is not of an earlier test");
+        kube.kubectl(&["delete", "namespace", name, "--timeout=180s"]).await?;
+    }
+    let mut labels = json!({ OURS: "true" });
+    if arguments.restricted {
+        labels["pod-security.kubernetes.io/enforce"] = "restricted".into();
+    }
+    kube.apply(&json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name, "labels": labels } }))
+        .await
+}
+
+/// The chart's own values but for where things are, for how long a pod stays that has nothing to do, and for repair: what is lost on
+/// the way has to stay lost, or the test would not see it.
+fn values_of(arguments: &Arguments, parts: &Parts) -> Value {
+    let gateway = arguments.gateway.split('/').next().unwrap_or_default();
+    let [database, broker, mail] = parts.ports().map(|port| port.map_or_else(|| json!([]), |port| json!([port])));
+    json!({
+        "defaults": { "podRetention": "2s" },
+        "functions": { "tasks": { "podRetention": "2s" } },
+        "email": { "provider": "smtp", "from": "Punctual <reminders@punctual.test>", "smtpUrl": parts.smtp_url },
+        "broker": { "env": { "KAFKA_BROKERS": parts.brokers } },
+        "dapr": { "namespace": arguments.dapr_namespace },
+        "repair": { "afterSeconds": 86_400 },
+        "networkPolicy": {
+            "callers": ["knative-serving", gateway],
+            "database": { "ports": database }, "broker": { "ports": broker }, "mail": { "ports": mail },
+        },
+    })
+}

@@ -1,0 +1,198 @@
+//! The cluster: what runs in the namespace, asked of the API server through `kubectl proxy`, and ways to its Services.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::{SocketAddr, TcpStream},
+    process::Stdio,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, bail, ensure};
+use lab::{
+    ports,
+    process::{Process, Program, Ready, Run},
+};
+use reqwest::{StatusCode, Url};
+use serde_json::{Value, json};
+use tokio::{io::AsyncWriteExt as _, process::Command};
+
+/// The label of what Knative runs for a Service.
+const SERVICE: &str = "serving.knative.dev/service";
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The API server, and the namespace of the test.
+pub(crate) struct Kube {
+    pub(crate) namespace: String,
+    run: Run,
+    url: String,
+    http: reqwest::Client,
+    _proxy: Process,
+}
+
+/// A Service as this machine reaches it.
+pub(crate) struct Way {
+    pub(crate) address: SocketAddr,
+    _forward: Option<Process>,
+}
+
+impl Kube {
+    /// Connects to the cluster of the current kubeconfig.
+    pub(crate) fn connect(run: &Run, namespace: &str) -> anyhow::Result<Self> {
+        let port = ports::free();
+        let program =
+            Program::new("kubectl-proxy", "kubectl").args(["proxy", &format!("--port={port}")]).ready(Ready::Tcp(port));
+        let run = Run { detached: false, ..run.clone() };
+        let proxy = Process::spawn(&run, program)?;
+        proxy.wait_ready(PATIENCE)?;
+        Ok(Self {
+            namespace: namespace.to_owned(),
+            run,
+            url: format!("http://127.0.0.1:{port}"),
+            http: reqwest::Client::builder().no_proxy().timeout(PATIENCE).build()?,
+            _proxy: proxy,
+        })
+    }
+
+    /// `kubectl` in the namespace, to its end.
+    pub(crate) async fn kubectl(&self, arguments: &[&str]) -> anyhow::Result<String> {
+        self.kubectl_with(arguments, None).await
+    }
+
+    /// Makes or changes what a manifest says.
+    pub(crate) async fn apply(&self, manifest: &Value) -> anyhow::Result<()> {
+        self.kubectl_with(&["apply", "--filename", "-"], Some(manifest.to_string())).await.map(drop)
+    }
+
+    async fn kubectl_with(&self, arguments: &[&str], input: Option<String>) -> anyhow::Result<String> {
+        let mut command = Command::new("kubectl");
+        command.args(["--namespace", &self.namespace]).args(arguments).kill_on_drop(true);
+        let stdin = if input.is_some() { Stdio::piped() } else { Stdio::null() };
+        let mut child = command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+        if let (Some(mut stdin), Some(input)) = (child.stdin.take(), input) {
+            stdin.write_all(input.as_bytes()).await?;
+        }
+        let output = child.wait_with_output().await?;
+        let told = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "kubectl {}: {}", arguments.join(" "), told.trim());
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    async fn ask(&self, path: &str, selector: &str) -> anyhow::Result<Value> {
+        let selector = Url::parse_with_params(&format!("{}{path}", self.url), [("labelSelector", selector)])?;
+        let answer = self.http.get(selector).send().await?;
+        let status = answer.status();
+        let body = answer.text().await?;
+        ensure!(status.is_success(), "{path}: {status} {body}");
+        Ok(serde_json::from_str(&body)?)
+    }
+
+    /// One object, by its path in the API.
+    pub(crate) async fn get(&self, path: &str) -> anyhow::Result<Value> {
+        self.ask(path, "").await
+    }
+
+    /// Objects of the namespace: `pods`, or `apps/v1/deployments`.
+    pub(crate) async fn list(&self, kind: &str, selector: &str) -> anyhow::Result<Vec<Value>> {
+        self.list_in(&self.namespace, kind, selector).await
+    }
+
+    /// Objects of a namespace.
+    pub(crate) async fn list_in(&self, namespace: &str, kind: &str, selector: &str) -> anyhow::Result<Vec<Value>> {
+        let path = match kind.rsplit_once('/') {
+            Some((group, kind)) => format!("/apis/{group}/namespaces/{namespace}/{kind}"),
+            None => format!("/api/v1/namespaces/{namespace}/{kind}"),
+        };
+        match self.ask(&path, selector).await?["items"].take() {
+            Value::Array(items) => Ok(items),
+            other => bail!("{path}: no list but {other}"),
+        }
+    }
+
+    /// Functions that have or want pods, with how many there are.
+    pub(crate) async fn awake(&self) -> anyhow::Result<BTreeMap<String, u64>> {
+        let mut awake = BTreeMap::new();
+        for deployment in self.list("apps/v1/deployments", SERVICE).await? {
+            let count = |field: &Value| field.as_u64().unwrap_or_default();
+            let pods = count(&deployment["spec"]["replicas"]).max(count(&deployment["status"]["replicas"]));
+            if pods > 0 {
+                *awake.entry(text(&deployment["metadata"]["labels"][SERVICE]).to_owned()).or_default() += pods;
+            }
+        }
+        Ok(awake)
+    }
+
+    /// Waits until every function is at zero, and says how long that took.
+    pub(crate) async fn zero(&self, limit: Duration) -> anyhow::Result<Duration> {
+        let began = Instant::now();
+        loop {
+            let awake = self.awake().await?;
+            if awake.is_empty() {
+                return Ok(began.elapsed());
+            }
+            ensure!(began.elapsed() < limit, "not at zero after {} s: {awake:?}", limit.as_secs());
+            tokio::time::sleep(Duration::from_millis(300)).await;
+        }
+    }
+
+    /// Names of the pods of a namespace that are not about to end.
+    pub(crate) async fn pods(&self, namespace: &str, selector: &str) -> anyhow::Result<BTreeSet<String>> {
+        let pods = self.list_in(namespace, "pods", selector).await?;
+        let there = pods.iter().filter(|pod| pod["metadata"]["deletionTimestamp"].is_null());
+        Ok(there.map(|pod| text(&pod["metadata"]["name"]).to_owned()).collect())
+    }
+
+    /// The pods of a function.
+    pub(crate) async fn pods_of(&self, function: &str) -> anyhow::Result<BTreeSet<String>> {
+        self.pods(&self.namespace, &format!("{SERVICE}={function}")).await
+    }
+
+    /// Kills pods and returns when the node says that they are dead. A second is what is left to them: told to go at once the
+    /// API server forgets a pod, and its node lets it end in peace.
+    pub(crate) async fn kill(&self, namespace: &str, pods: &BTreeSet<String>) -> anyhow::Result<()> {
+        let path = |pod: &str| format!("{}/api/v1/namespaces/{namespace}/pods/{pod}", self.url);
+        for pod in pods {
+            let killed = self.http.delete(path(pod)).json(&json!({ "gracePeriodSeconds": 1 })).send().await?;
+            let status = killed.status();
+            ensure!(status.is_success() || status == StatusCode::NOT_FOUND, "{pod} cannot be killed: {status}");
+        }
+        let began = Instant::now();
+        for pod in pods {
+            // One of a StatefulSet has a successor of the same name.
+            while self.http.get(path(pod)).send().await?.text().await?.contains("deletionTimestamp") {
+                ensure!(began.elapsed() < PATIENCE, "{pod} does not die");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs repair now, as its CronJob does, and waits for its end.
+    pub(crate) async fn repair(&self, name: &str) -> anyhow::Result<()> {
+        self.kubectl(&["create", "job", "--from=cronjob/repair", name]).await?;
+        self.kubectl(&["wait", "--for=condition=complete", &format!("job/{name}"), "--timeout=60s"]).await?;
+        self.kubectl(&["delete", "job", name]).await.map(drop)
+    }
+
+    /// A way from here to a Service: its own address, else a forwarded port.
+    pub(crate) async fn way(&self, namespace: &str, service: &str, port: u16) -> anyhow::Result<Way> {
+        let object = self.get(&format!("/api/v1/namespaces/{namespace}/services/{service}")).await?;
+        let address = text(&object["spec"]["clusterIP"]).parse().map(|ip| SocketAddr::new(ip, port));
+        if let Ok(address) = address
+            && TcpStream::connect_timeout(&address, Duration::from_secs(2)).is_ok()
+        {
+            return Ok(Way { address, _forward: None });
+        }
+        let local = ports::free();
+        let program = Program::new(format!("forward-{service}"), "kubectl")
+            .args(["--namespace", namespace, "port-forward", &format!("service/{service}"), &format!("{local}:{port}")])
+            .ready(Ready::Tcp(local));
+        let forward = Process::spawn(&self.run, program)?;
+        forward.wait_ready(PATIENCE).with_context(|| format!("no way to {namespace}/{service}"))?;
+        Ok(Way { address: SocketAddr::from(([127, 0, 0, 1], local)), _forward: Some(forward) })
+    }
+}
+
+/// A string of an object; empty where it is none.
+pub(crate) fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
+}

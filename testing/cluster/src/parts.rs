@@ -1,0 +1,124 @@
+//! What Punctual needs beside a cluster: PostgreSQL, a broker with the topics, a mail server. They run on this machine and listen
+//! where pods reach them, unless others were named.
+
+use std::{
+    fs,
+    net::{IpAddr, SocketAddr, UdpSocket},
+    path::PathBuf,
+    time::Duration,
+};
+
+use anyhow::{Context as _, ensure};
+use lab::{
+    kafka::{Doors, Kafka},
+    mail::{self, Catcher, Message},
+    postgres::{self, Postgres},
+    process::Run,
+    secrets,
+    topology::topics,
+};
+
+use crate::{
+    Arguments,
+    kube::{Kube, text},
+};
+
+/// The servers, and their addresses as pods reach them.
+pub(crate) struct Parts {
+    pub(crate) database_url: String,
+    pub(crate) state_database_url: String,
+    pub(crate) brokers: String,
+    pub(crate) smtp_url: String,
+    /// The mail server, where it is ours.
+    pub(crate) smtp: Option<Catcher>,
+    mail_dir: PathBuf,
+    postgres: Option<Postgres>,
+    kafka: Option<Kafka>,
+}
+
+impl Parts {
+    /// Starts what was not named.
+    pub(crate) async fn start(arguments: &Arguments, run: &Run, kube: &Kube) -> anyhow::Result<Self> {
+        let mail_dir = run.dir.join("mail");
+        fs::create_dir_all(&mail_dir)?;
+        let address = match arguments.address {
+            Some(address) => address,
+            None => address_for_pods(kube).await?,
+        };
+        let others = Some(address);
+        let at = |port| SocketAddr::new(address, port);
+
+        let (mut postgres, mut kafka, mut smtp) = (None, None, None);
+        let (database_url, state_database_url) = match (&arguments.database_url, &arguments.state_database_url) {
+            (Some(url), Some(state)) => (url.clone(), state.clone()),
+            _ => {
+                postgres::wipe(&run.dir)?;
+                let server = postgres.insert(Postgres::launch_for(run, others)?);
+                let password = secrets::random()?;
+                // As in production: it owns its databases and may create the role that row-level security wants.
+                server.sql("postgres", &format!("create role punctual login createrole password '{password}'"))?;
+                for database in ["punctual", "dapr_state"] {
+                    server.sql("postgres", &format!("create database {database} owner punctual"))?;
+                }
+                let url = |name| format!("postgres://punctual:{password}@{}/{name}?sslmode=disable", at(server.port));
+                (url("punctual"), url("dapr_state"))
+            }
+        };
+        let brokers = match &arguments.kafka_brokers {
+            Some(brokers) => brokers.clone(),
+            None => {
+                let server = kafka.insert(Kafka::launch_with(run, &topics(), Doors { others, ..Doors::default() })?);
+                server.others.context("the broker listens for nobody")?.to_string()
+            }
+        };
+        let smtp_url = match &arguments.smtp_url {
+            Some(url) => url.clone(),
+            None => {
+                let server = smtp.insert(Catcher::launch_for(run, &mail_dir, others)?);
+                server.process.wait_ready(Duration::from_secs(30))?;
+                format!("smtp://{}", at(server.port))
+            }
+        };
+        Ok(Self { database_url, state_database_url, brokers, smtp_url, smtp, mail_dir, postgres, kafka })
+    }
+
+    /// Ports that a NetworkPolicy has to let through: the database's, the broker's, the mail server's.
+    pub(crate) fn ports(&self) -> [Option<u16>; 3] {
+        let port = |url: &str| {
+            let host = url.rsplit_once('@').map_or(url, |(_, host)| host);
+            host.split(['/', '?']).find_map(|part| part.rsplit_once(':')?.1.parse().ok())
+        };
+        [port(&self.database_url), port(&self.brokers), port(&self.smtp_url)]
+    }
+
+    /// The messages to an address that our mail server accepted; nothing is known of another one's.
+    pub(crate) fn accepted(&self, to: &str) -> Option<Vec<Message>> {
+        self.smtp.as_ref()?;
+        let mut messages = mail::messages(&self.mail_dir);
+        messages.retain(|message| message.header("to").is_some_and(|header| header.contains(to)));
+        Some(messages)
+    }
+
+    /// Lets the servers go on after the end of this process.
+    pub(crate) fn leave_running(&self) {
+        let postgres = self.postgres.as_ref().map(|server| &server.process);
+        let kafka = self.kafka.as_ref().map(|server| &server.process);
+        let smtp = self.smtp.as_ref().map(|server| &server.process);
+        for process in [postgres, kafka, smtp].into_iter().flatten() {
+            process.leave_running();
+        }
+    }
+}
+
+/// The address from which this machine reaches a node of the cluster: a pod there finds the way back.
+async fn address_for_pods(kube: &Kube) -> anyhow::Result<IpAddr> {
+    let nodes = kube.get("/api/v1/nodes").await?;
+    let addresses = nodes["items"][0]["status"]["addresses"].as_array().cloned().unwrap_or_default();
+    let node = addresses.iter().find(|address| address["type"] == "InternalIP").context("no node has an address")?;
+    let node: IpAddr = text(&node["address"]).parse()?;
+    let socket = UdpSocket::bind(if node.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" })?;
+    socket.connect((node, 9))?; // sends nothing: the kernel only chooses a route
+    let address = socket.local_addr()?.ip();
+    ensure!(!address.is_loopback(), "pods do not reach this machine at {address}: name an address with --address");
+    Ok(address)
+}

@@ -1,0 +1,189 @@
+//! What there is at the end: the rows, and the messages that were accepted.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use lab::{mail, topology::Topology};
+use serde_json::{Value, json};
+use sqlx::{PgPool, Row as _};
+use uuid::Uuid;
+
+use crate::doubles::{Accept, Doubles, delivery};
+
+/// An event of the outbox and what came of it.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub(crate) struct Event {
+    pub(crate) id: Uuid,
+    pub(crate) kind: String,
+    pub(crate) task_id: Uuid,
+    pub(crate) sequence: i64,
+    pub(crate) reminder: Option<String>,
+    pub(crate) published: bool,
+    /// Functions that claimed it.
+    pub(crate) claims: i64,
+    /// Rows that its function wrote for it.
+    pub(crate) effects: i64,
+}
+
+/// A task's row.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub(crate) struct Task {
+    pub(crate) id: Uuid,
+    pub(crate) title: String,
+    pub(crate) version: Option<i64>,
+    pub(crate) completed: bool,
+    pub(crate) series_id: Option<Uuid>,
+    pub(crate) occurrence: Option<i32>,
+    pub(crate) recurs: bool,
+}
+
+/// A reminder's row.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub(crate) struct Reminder {
+    pub(crate) id: Uuid,
+    pub(crate) task_id: Uuid,
+    pub(crate) version: i32,
+    pub(crate) remind_at: DateTime<Utc>,
+    pub(crate) state: String,
+    pub(crate) fired_version: Option<i32>,
+    pub(crate) task_there: bool,
+}
+
+/// A delivery's row.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub(crate) struct Delivery {
+    pub(crate) id: Uuid,
+    pub(crate) reminder_id: Uuid,
+    pub(crate) reminder_version: i32,
+    pub(crate) task_id: Uuid,
+    pub(crate) state: String,
+    pub(crate) started_at: Option<DateTime<Utc>>,
+    pub(crate) repeated: bool,
+    /// What the event says that it was due for.
+    pub(crate) due: DateTime<Utc>,
+}
+
+/// All of it.
+#[derive(Debug)]
+pub(crate) struct Facts {
+    pub(crate) events: Vec<Event>,
+    pub(crate) tasks: BTreeMap<Uuid, Task>,
+    pub(crate) reminders: Vec<Reminder>,
+    pub(crate) deliveries: BTreeMap<Uuid, Delivery>,
+    pub(crate) accepts: Vec<Accept>,
+    /// Dead letters: consumer, event.
+    pub(crate) letters: Vec<(String, Option<Uuid>)>,
+    /// The occurrences of a series that were made: series, number, rows.
+    pub(crate) occurrences: Vec<(Uuid, i32)>,
+    /// Keys that a provider saw with other words.
+    pub(crate) conflicts: Vec<String>,
+    /// Events that a function handled and the outbox does not have.
+    pub(crate) unknown: Vec<(String, Uuid)>,
+}
+
+impl Facts {
+    pub(crate) async fn gather(db: &PgPool, topology: &Topology, doubles: &Doubles) -> anyhow::Result<Self> {
+        let events = sqlx::query_as(
+            "select event.id, type as kind, task_id, sequence,
+                    data ->> 'reminder_id' || ' ' || (data ->> 'reminder_version') as reminder,
+                    published_at is not null as published, coalesce(claims, 0) as claims,
+                    case type when 'task.changed' then coalesce(fed, 0) else coalesce(told, 0) end as effects
+             from task_events event
+             left join (select event_id, consumer, count(*) as claims from processed_events group by 1, 2) claim
+                 on claim.event_id = event.id and consumer = replace(type, '.', '-')
+             left join (select event_id, count(*) as fed from feed group by 1) feed on feed.event_id = event.id
+             left join (select event_id, count(*) as told from audit_logs group by 1) story on story.event_id = event.id
+             order by event.id",
+        )
+        .fetch_all(db)
+        .await?;
+        let tasks: Vec<Task> = sqlx::query_as(
+            "select id, title, version, completed, series_id, occurrence, recurrence_type is not null as recurs from tasks",
+        )
+        .fetch_all(db)
+        .await?;
+        let reminders = sqlx::query_as(
+            "select id, task_id, version, remind_at, state, fired_version,
+                    exists (select from tasks where tasks.id = task_id) as task_there from task_reminders",
+        )
+        .fetch_all(db)
+        .await?;
+        let deliveries: Vec<Delivery> = sqlx::query_as(
+            "select delivery.id, reminder_id, reminder_version, delivery.task_id, state, started_at, repeated,
+                    (data ->> 'remind_at')::timestamptz as due
+             from notification_deliveries delivery join task_events event on event.id = event_id",
+        )
+        .fetch_all(db)
+        .await?;
+        let letters = sqlx::query_as("select consumer, event_id from dead_letters").fetch_all(db).await?;
+        let unknown = sqlx::query_as(
+            "select consumer, event_id from processed_events claim
+             where not exists (select from task_events where id = event_id)
+               and not exists (select from dead_letters letter
+                               where letter.event_id = claim.event_id and letter.consumer = claim.consumer)",
+        )
+        .fetch_all(db)
+        .await?;
+        let occurrences = sqlx::query_as("select series_id, occurrence from task_occurrences").fetch_all(db).await?;
+        let accepts = if topology.smtp.is_some() { mails(topology) } else { doubles.accepts() };
+        Ok(Self {
+            events,
+            tasks: tasks.into_iter().map(|task| (task.id, task)).collect(),
+            reminders,
+            deliveries: deliveries.into_iter().map(|delivery| (delivery.id, delivery)).collect(),
+            accepts,
+            letters,
+            occurrences,
+            conflicts: doubles.conflicts(),
+            unknown,
+        })
+    }
+}
+
+fn mails(topology: &Topology) -> Vec<Accept> {
+    let mut accepts: Vec<Accept> = mail::messages(&topology.mail_dir)
+        .into_iter()
+        .map(|message| {
+            let name = message.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let nanoseconds = name.split('-').next().and_then(|digits| digits.parse().ok()).unwrap_or_default();
+            Accept {
+                delivery: message.header("message-id").as_deref().and_then(delivery),
+                to: message.header("to").unwrap_or_default(),
+                subject: message.header("subject").unwrap_or_default(),
+                at: DateTime::from_timestamp_nanos(nanoseconds),
+            }
+        })
+        .collect();
+    accepts.sort_by_key(|accept| accept.at);
+    accepts
+}
+
+/// Everything the database knows of one task: what a failure is reported with.
+pub(crate) async fn story(db: &PgPool, task: Uuid) -> anyhow::Result<Vec<Value>> {
+    let rows = sqlx::query(
+        "select to_jsonb(found) as found from (
+             select 'event' as what, id::text, type as kind, sequence, occurred_at as at,
+                    jsonb_build_object('published_at', published_at, 'data', data,
+                        'claimed', (select jsonb_agg(jsonb_build_array(consumer, processed_at))
+                                    from processed_events where event_id = task_events.id)) as detail
+             from task_events where task_id = $1
+             union all
+             select 'story', id::text, action, null, created_at, detail || jsonb_build_object('reminder', reminder_id,
+                    'reminder_version', reminder_version, 'event', event_id) from audit_logs where task_id = $1
+             union all
+             select 'reminder', id::text, state, version, remind_at, to_jsonb(task_reminders)
+             from task_reminders where task_id = $1
+             union all
+             select 'delivery', id::text, state, attempts, created_at, to_jsonb(notification_deliveries)
+             from notification_deliveries where task_id = $1
+             union all
+             select 'task', id::text, 'row', version, updated_at, to_jsonb(tasks) from tasks where id = $1
+         ) found order by at",
+    )
+    .bind(task)
+    .fetch_all(db)
+    .await?;
+    rows.iter()
+        .map(|row| Ok(row.try_get::<Value, _>("found").unwrap_or_else(|error| json!(error.to_string()))))
+        .collect()
+}

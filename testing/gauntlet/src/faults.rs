@@ -1,0 +1,405 @@
+//! What goes wrong, by the seed: every 5 to 10 seconds something more, for a while, overlapping; and who puts it right again.
+
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use chrono::{DateTime, Utc};
+use fastrand::Rng;
+use lab::{process::Process, topology::Topology};
+use serde_json::json;
+use tokio::runtime::Handle;
+use uuid::Uuid;
+
+use crate::{Arguments, doubles::Doubles, messages, routes::Routes};
+
+/// What was wrong, from when to when.
+#[derive(Clone, Debug)]
+pub(crate) struct Fault {
+    pub(crate) what: String,
+    pub(crate) target: String,
+    pub(crate) started: DateTime<Utc>,
+    /// When everything it touched answered again.
+    pub(crate) ended: DateTime<Utc>,
+}
+
+/// An event that no function can handle, put straight onto its topic.
+#[derive(Clone, Debug)]
+pub(crate) struct Poison {
+    pub(crate) id: Uuid,
+    pub(crate) consumer: &'static str,
+}
+
+/// The run, and everything that was done to it.
+#[derive(Debug)]
+pub(crate) struct Faults {
+    pub(crate) topology: Topology,
+    /// The second process of `tasks`.
+    pub(crate) second: Process,
+    pub(crate) doubles: Doubles,
+    routes: Routes,
+    longest_pause: Duration,
+    often: Option<String>,
+    /// Whether jobs may be lost: only repair brings them back.
+    may_wipe: bool,
+    log: Mutex<Vec<Fault>>,
+    poison: Mutex<Vec<Poison>>,
+    /// Processes that a fault is at: nobody else touches them.
+    held: Mutex<BTreeSet<String>>,
+    /// The crash points to come: each once before any comes again, since many can be met only at rare moments.
+    points: Mutex<Vec<&'static str>>,
+    over: AtomicBool,
+    runtime: Handle,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Faults {
+    pub(crate) fn new(
+        topology: Topology,
+        second: Process,
+        doubles: Doubles,
+        routes: Routes,
+        arguments: &Arguments,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            topology,
+            second,
+            doubles,
+            routes,
+            longest_pause: Duration::from_secs(arguments.longest_pause),
+            often: arguments.often.clone(),
+            may_wipe: !arguments.no_repair,
+            log: Mutex::default(),
+            poison: Mutex::default(),
+            held: Mutex::default(),
+            points: Mutex::default(),
+            over: AtomicBool::new(false),
+            runtime: Handle::current(),
+        })
+    }
+
+    pub(crate) fn log(&self) -> Vec<Fault> {
+        lock(&self.log).clone()
+    }
+
+    pub(crate) fn poison(&self) -> Vec<Poison> {
+        lock(&self.poison).clone()
+    }
+
+    pub(crate) fn processes(&self) -> Vec<&Process> {
+        let mut all = self.topology.processes();
+        all.push(&self.second);
+        all
+    }
+
+    /// Starts again what ended by itself (or by a crash point), as a kubelet does, until all is over.
+    pub(crate) fn supervise(&self) {
+        while !self.over.load(Ordering::Relaxed) {
+            for process in self.processes() {
+                let name = process.name();
+                if process.pid().is_none() && !lock(&self.held).contains(name) {
+                    let started = Utc::now();
+                    thread::sleep(Duration::from_millis(300));
+                    self.hold(name, || {
+                        let _ = self.start(process);
+                    });
+                    self.note("ended by itself", name, started);
+                }
+            }
+            thread::sleep(Duration::from_millis(300));
+        }
+    }
+
+    /// Does one thing after another until then; returns when the last has ended.
+    pub(crate) fn rage(self: &Arc<Self>, seed: u64, until: Instant) {
+        let mut rng = Rng::with_seed(seed);
+        let mut at_work = Vec::new();
+        thread::sleep(Duration::from_secs(10)); // a while without a fault, to compare
+        while Instant::now() < until {
+            let (faults, own) = (self.clone(), rng.fork());
+            let round = at_work.len();
+            at_work.push(thread::spawn(move || match round {
+                // What only repair puts right happens in every run that has it.
+                4 if faults.may_wipe => faults.wipe_scheduler(),
+                // So that five minutes arm every point.
+                _ if round % 4 == 2 => faults.crash(own),
+                _ => faults.strike(own),
+            }));
+            thread::sleep(Duration::from_millis(rng.u64(5_000..10_000)));
+        }
+        for one in at_work {
+            let _ = one.join();
+        }
+    }
+
+    fn strike(&self, mut rng: Rng) {
+        match rng.u32(..82) {
+            0..20 => self.kill(rng),
+            20..32 => self.pause(rng),
+            32..46 => self.link(rng),
+            46..50 => self.end_backend(),
+            50..58 => self.mail(rng),
+            58..64 => self.repeat_messages(rng),
+            64..66 => self.replay(rng),
+            66..71 => self.poison_topic(rng),
+            71..76 => self.route(rng),
+            76..79 if self.topology.options.small_disks.is_some() => self.fill_disk(rng),
+            79..82 if self.may_wipe => self.wipe_scheduler(),
+            _ => self.kill(rng),
+        }
+    }
+
+    /// One that no fault is at; servers that everything needs less often than functions and daprds.
+    fn victim(&self, rng: &mut Rng) -> Option<&Process> {
+        let servers = ["kafka", "postgres", "scheduler", "smtp", "repair"];
+        let all = self.processes();
+        if let Some(often) = all.iter().find(|process| self.often.as_deref() == Some(process.name()) && rng.bool()) {
+            return lock(&self.held).insert(often.name().to_owned()).then_some(*often);
+        }
+        let (few, many): (Vec<&Process>, Vec<&Process>) =
+            all.into_iter().partition(|process| servers.contains(&process.name()));
+        let of = if rng.u32(..100) < 35 { few } else { many };
+        let one = of[rng.usize(..of.len())];
+        lock(&self.held).insert(one.name().to_owned()).then_some(one)
+    }
+
+    fn kill(&self, mut rng: Rng) {
+        let Some(process) = self.victim(&mut rng) else { return };
+        let started = Utc::now();
+        process.kill9();
+        thread::sleep(Duration::from_millis(rng.u64(..8_000)));
+        let _ = self.start(process);
+        lock(&self.held).remove(process.name());
+        self.note("kill -9", process.name(), started);
+    }
+
+    fn pause(&self, mut rng: Rng) {
+        let Some(process) = self.victim(&mut rng) else { return };
+        let started = Utc::now();
+        process.pause();
+        let longest = u64::try_from(self.longest_pause.as_millis()).unwrap_or(u64::MAX);
+        thread::sleep(Duration::from_millis(rng.u64(1_000..longest)));
+        process.resume();
+        lock(&self.held).remove(process.name());
+        self.note("SIGSTOP", process.name(), started);
+    }
+
+    fn end_backend(&self) {
+        let started = Utc::now();
+        let one = "select pg_terminate_backend(pid) from pg_stat_activity
+            where datname = 'punctual' and pid <> pg_backend_pid() order by random() limit 1";
+        let _ = self.topology.postgres.sql("punctual", one);
+        self.note("backend ended", "postgres", started);
+    }
+
+    /// A connection between two parts is cut, reset, slow, or one-way.
+    fn link(&self, mut rng: Rng) {
+        let Some(links) = &self.topology.links else { return self.kill(rng) };
+        let names = links.names();
+        let name = &names[rng.usize(..names.len())];
+        let stream = ["upstream", "downstream"][rng.usize(..2)];
+        let slow = rng.u64(200..2_000);
+        let started = Utc::now();
+        self.hold(&format!("link {name}"), || {
+            let (what, done) = match rng.u32(..6) {
+                0 | 1 => ("link cut", links.cut(name)),
+                2 => ("link reset", links.spoil(name, "reset_peer", stream, &json!({"timeout": 0}))),
+                3 => ("link slow", links.spoil(name, "latency", stream, &json!({"latency": slow, "jitter": slow / 2}))),
+                4 => ("link narrow", links.spoil(name, "bandwidth", stream, &json!({"rate": 4}))),
+                _ => ("link one-way", links.spoil(name, "timeout", stream, &json!({"timeout": 0}))),
+            };
+            thread::sleep(Duration::from_millis(rng.u64(1_000..15_000)));
+            if let Err(error) = done.and_then(|()| links.mend(name)) {
+                eprintln!("the link to {name}: {error:#}");
+            }
+            self.note(what, name, started);
+        });
+    }
+
+    /// The route in front of a function is not there, or says that nobody is.
+    fn route(&self, mut rng: Rng) {
+        let names = self.routes.names();
+        if names.is_empty() {
+            return self.kill(rng);
+        }
+        let name = names[rng.usize(..names.len())].clone();
+        let status = [404, 502, 503][rng.usize(..3)];
+        let started = Utc::now();
+        self.hold(&format!("route {name}"), || {
+            self.routes.answer(&name, status);
+            // Longer than a door waits, now and then.
+            thread::sleep(Duration::from_millis(rng.u64(1_000..30_000)));
+            self.routes.forward(&name);
+            self.note(&format!("route answers {status}"), &name, started);
+        });
+    }
+
+    fn fill_disk(&self, mut rng: Rng) {
+        let disk = ["pg", "kafka"][rng.usize(..2)];
+        let target = if disk == "pg" { "postgres" } else { "kafka" };
+        let started = Utc::now();
+        self.hold(&format!("disk {disk}"), || {
+            let filled = self.topology.fill_disk(disk);
+            thread::sleep(Duration::from_millis(rng.u64(1_000..8_000)));
+            self.topology.empty_disk(disk);
+            if let Err(error) = filled {
+                eprintln!("the disk of {disk}: {error:#}");
+            }
+            self.note("disk full", target, started);
+        });
+    }
+
+    /// Everything a partition has is on it once more, from the first message on.
+    fn replay(&self, rng: Rng) {
+        let started = Utc::now();
+        let brokers = self.topology.kafka_brokers().unwrap_or_default();
+        let done = self.runtime.block_on(messages::replay(&brokers, rng));
+        let what = done.map_or_else(|error| format!("none: {error:#}"), |count| format!("{count} messages"));
+        self.note(&format!("repeated: a partition from its beginning, {what}"), "kafka", started);
+    }
+
+    /// The provider refuses, or accepts without saying so.
+    fn mail(&self, mut rng: Rng) {
+        let started = Utc::now();
+        let times = rng.u32(1..6);
+        match &self.topology.smtp {
+            Some(smtp) => {
+                let orders =
+                    ["rcpt 450", "rcpt 421", "rcpt 550", "data 451", "data 554", "drop", "accept-drop", "silent"];
+                let order = orders[rng.usize(..orders.len())];
+                let _ = smtp.order(&format!("{order} {times}"));
+                thread::sleep(Duration::from_secs(10));
+                let _ = smtp.order("accept");
+                self.note(&format!("mail: {order}"), "smtp", started);
+            }
+            None => {
+                let order = self.doubles.misbehave(&mut rng, times);
+                thread::sleep(Duration::from_secs(10));
+                self.doubles.behave();
+                self.note(&format!("mail: {order}"), "provider", started);
+            }
+        }
+    }
+
+    fn repeat_messages(&self, rng: Rng) {
+        let started = Utc::now();
+        let brokers = self.topology.kafka_brokers().unwrap_or_default();
+        let done = self.runtime.block_on(messages::repeat(&brokers, &self.topology.database_url, rng));
+        let what = done.map_or_else(|error| format!("none: {error:#}"), |count| format!("{count} messages"));
+        self.note(&format!("repeated: {what}"), "kafka", started);
+    }
+
+    fn poison_topic(&self, rng: Rng) {
+        let started = Utc::now();
+        let brokers = self.topology.kafka_brokers().unwrap_or_default();
+        if let Ok(poison) = self.runtime.block_on(messages::poison(&brokers, rng)) {
+            lock(&self.poison).extend(poison);
+            self.note("poison", "kafka", started);
+        }
+    }
+
+    fn wipe_scheduler(&self) {
+        if !lock(&self.held).insert("scheduler".to_owned()) {
+            return;
+        }
+        let started = Utc::now();
+        let _ = self.topology.scheduler.wipe();
+        lock(&self.held).remove("scheduler");
+        self.note("jobs lost", "scheduler", started);
+    }
+
+    /// A process dies at a point of its code that was armed; the one that supervises starts it again.
+    fn crash(&self, rng: Rng) {
+        let folder = self.topology.mail_dir.with_file_name("crash");
+        let started = Utc::now();
+        let armed = self.draw(rng);
+        for point in &armed {
+            let _ = std::fs::write(folder.join(point), "");
+        }
+        thread::sleep(Duration::from_secs(8));
+        let mut met = Vec::new();
+        for point in &armed {
+            // Still there: nobody came by.
+            if std::fs::remove_file(folder.join(point)).is_err() {
+                met.push(*point);
+            }
+        }
+        if !met.is_empty() {
+            self.note("crash point", &met.join(", "), started);
+        }
+    }
+
+    fn draw(&self, mut rng: Rng) -> Vec<&'static str> {
+        let mut points = lock(&self.points);
+        (0..3)
+            .filter_map(|_| {
+                if points.is_empty() {
+                    points.extend(shared::faults::POINTS);
+                    rng.shuffle(&mut points);
+                }
+                points.pop()
+            })
+            .collect()
+    }
+
+    fn hold(&self, name: &str, work: impl FnOnce()) {
+        if lock(&self.held).insert(name.to_owned()) {
+            work();
+            lock(&self.held).remove(name);
+        }
+    }
+
+    fn start(&self, process: &Process) -> anyhow::Result<()> {
+        if process.name() == "postgres" {
+            self.topology.postgres.start()?
+        } else {
+            process.start()?
+        }
+        process.wait_ready(Duration::from_secs(30))
+    }
+
+    fn note(&self, what: &str, target: &str, started: DateTime<Utc>) {
+        let fault = Fault { what: what.to_owned(), target: target.to_owned(), started, ended: Utc::now() };
+        lock(&self.log).push(fault);
+    }
+
+    /// Everything runs, and nothing is wrong any more.
+    ///
+    /// # Errors
+    /// When a process does not become ready again.
+    pub(crate) fn heal(&self) -> anyhow::Result<()> {
+        let started = Instant::now();
+        let mut all = self.processes();
+        for disk in ["pg", "kafka"] {
+            self.topology.empty_disk(disk);
+        }
+        all.sort_by_key(|process| !["postgres", "kafka", "scheduler", "smtp"].contains(&process.name()));
+        for process in all {
+            process.resume();
+            // One that ends while it is waited for (a daprd whose broker was away) is started again.
+            while let Err(error) = self.start(process) {
+                anyhow::ensure!(
+                    started.elapsed() < Duration::from_secs(120),
+                    "{} stays down: {error:#}",
+                    process.name()
+                );
+                thread::sleep(Duration::from_millis(500));
+            }
+        }
+        self.note("the last", "all", Utc::now());
+        Ok(())
+    }
+
+    pub(crate) fn over(&self) {
+        self.over.store(true, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,32 @@
+//! What the scheduler still has: a job is there for a reminder that is to come, and for nothing else.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use dapr::dapr::proto::runtime::v1::{ListJobsRequest, dapr_client::DaprClient};
+use lab::topology::Topology;
+use tonic::{Request, transport::Endpoint};
+
+use crate::facts::Facts;
+
+/// The jobs of reminders that need none any more.
+///
+/// # Errors
+/// When the daprd of `reminder-due` does not tell.
+pub(crate) async fn orphans(topology: &Topology, facts: &Facts) -> anyhow::Result<Vec<String>> {
+    let daprd = format!("http://127.0.0.1:{}", topology.daprd("reminder-due").grpc_port);
+    let mut client = DaprClient::new(Endpoint::from_shared(daprd)?.timeout(Duration::from_secs(30)).connect_lazy());
+    let mut request = Request::new(ListJobsRequest {});
+    request.metadata_mut().insert("dapr-api-token", topology.dapr_api_token.parse()?);
+    let jobs = client.list_jobs(request).await.context("the jobs of reminder-due")?.into_inner().jobs;
+    let is_needed = |name: &str| {
+        facts.reminders.iter().any(|reminder| {
+            reminder.state == "scheduled"
+                && reminder.task_there
+                && reminder.fired_version != Some(reminder.version)
+                && name == format!("reminder-{}-{}", reminder.id, reminder.version)
+        })
+    };
+    let names = jobs.into_iter().map(|job| job.name);
+    Ok(names.filter(|name| name.starts_with("reminder-") && !is_needed(name)).collect())
+}

@@ -1,0 +1,177 @@
+//! One run: start, load and faults, heal, come to rest, check.
+
+use std::{
+    fs,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::Context as _;
+use chrono::Utc;
+use lab::{
+    dev, tools,
+    topology::{Mail, Options, Topology},
+};
+use sqlx::{PgPool, postgres::PgPoolOptions};
+
+use crate::{
+    Arguments, Provider, UPKEEP,
+    check::{self, Evidence, Verdict},
+    doubles::Doubles,
+    facts::Facts,
+    faults::Faults,
+    history::History,
+    jobs,
+    load::Load,
+    report,
+    routes::Routes,
+    user::Users,
+};
+
+/// How often repair runs, and how long after its publication an unclaimed event is published again.
+const REPAIR: Duration = Duration::from_secs(20);
+/// What a fault delayed has its effect within this of the last one's end, and one repair.
+const HEALED: Duration = Duration::from_secs(60);
+/// Megabytes, each.
+const DISKS: u32 = 1_000;
+/// Reminders are set at most this far ahead, or for the year 9999.
+const AHEAD: Duration = Duration::from_secs(30);
+
+/// Events that wait to be published or handled, deliveries that are not over, and reminders that are overdue.
+const LEFT: &str = "select concat_ws(' ', type, event.id, 'of task', task_id, 'published', published_at)
+    from task_events event
+    where published_at is null or not exists (
+        select from processed_events where consumer = replace(type, '.', '-') and event_id = event.id)
+    union all
+    select concat_ws(' ', 'delivery', id, state, 'next', next_attempt_at) from notification_deliveries
+    where state in ('pending', 'sending', 'retrying')
+    union all
+    select concat_ws(' ', 'reminder', id, 'due', remind_at) from task_reminders
+    where state = 'scheduled' and (fired_version is null or fired_version < version) and remind_at < now()
+    limit 20";
+
+/// Runs it and says what it found.
+///
+/// # Errors
+/// When the product does not start or does not heal.
+pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<Verdict> {
+    let seed = arguments.seed.unwrap_or_else(|| fastrand::u64(..1_000_000));
+    println!("gauntlet: seed {seed}, {} minutes, mail by {:?}", arguments.minutes, arguments.provider);
+    let repairs = arguments.repair_every().is_some();
+    let doubles = Doubles::start().await?;
+    let options = options(&arguments, &doubles)?;
+    let topology = tokio::task::spawn_blocking(|| Topology::start(options)).await??;
+    fs::create_dir_all(dev().join(&arguments.name).join("crash"))?;
+    let (second, second_url) = topology.second("tasks")?;
+    second.wait_ready(Duration::from_secs(30))?;
+    let db = PgPoolOptions::new().max_connections(4).connect_lazy(&topology.database_url)?;
+
+    let history = Arc::new(History::default());
+    let urls = vec![topology.url.clone(), second_url];
+    let load = Load::new(Users::new(&topology, urls, arguments.users, history.clone())?, history.clone());
+    let routes = Routes::serve(&topology.routes).await?;
+    let faults = Faults::new(topology, second, doubles, routes, &arguments);
+    anyhow::ensure!(load.users.ready(Duration::from_secs(30)).await, "the API does not answer");
+
+    let started = Instant::now();
+    let over = started + arguments.length();
+    let supervisor = thread::spawn({
+        let faults = faults.clone();
+        move || faults.supervise()
+    });
+    let director = tokio::task::spawn_blocking({
+        let faults = faults.clone();
+        move || faults.rage(seed, over)
+    });
+    let workers: Vec<_> = (0..arguments.users).map(|user| tokio::spawn(load.clone().work(user, seed, over))).collect();
+    while Instant::now() < over {
+        tokio::time::sleep(Duration::from_secs(30).min(over.saturating_duration_since(Instant::now()))).await;
+        let (asked, struck) = (history.commands().len(), faults.log().len());
+        println!("{:>4} s: {asked} commands, {struck} faults", started.elapsed().as_secs());
+    }
+    director.await.context("the faults")?;
+    for worker in workers {
+        worker.await.context("a user")?;
+    }
+
+    println!("healing");
+    faults.over();
+    let _ = supervisor.join();
+    let healing = faults.clone();
+    tokio::task::spawn_blocking(move || healing.heal()).await??;
+    let healed = Instant::now();
+    let repair = if repairs { REPAIR } else { Duration::ZERO };
+    let unsettled = rest(&db, healed, AHEAD + HEALED + repair).await;
+    println!("at rest {} s after the last fault", healed.elapsed().as_secs());
+
+    let facts = Facts::gather(&db, &faults.topology, &faults.doubles).await?;
+    let orphans = jobs::orphans(&faults.topology, &facts).await?;
+    let evidence = Evidence {
+        commands: history.commands(),
+        leaks: history.leaks(),
+        faults: faults.log(),
+        poison: faults.poison(),
+        facts,
+        unsettled,
+        orphans,
+        canaries: load.users.canaries.clone(),
+        checked_at: Utc::now(),
+    };
+    let verdict = check::check(&evidence);
+    report::report(&db, &evidence, &verdict, &dev().join(&arguments.name)).await?;
+    let held = verdict.findings.is_empty();
+    println!("\ngauntlet: {}, seed {seed}", if held { "every promise held" } else { "BROKEN" });
+    Ok(verdict)
+}
+
+fn options(arguments: &Arguments, doubles: &Doubles) -> anyhow::Result<Options> {
+    let dir = dev().join(&arguments.name);
+    let crash = dir.join("crash");
+    let mut options = Options {
+        repair_every: arguments.repair_every(),
+        bin_dir: arguments.bin_dir.clone(),
+        links: true,
+        doors: !arguments.no_doors,
+        small_disks: arguments.disks.or(tools::is_root().then_some(DISKS)),
+        ..Options::distributed(&arguments.name)
+    };
+    options = options.env("REPAIR_AFTER_SECONDS", REPAIR.as_secs().to_string());
+    options = options.env("CRASH_POINTS", crash.display().to_string());
+    if let Some(broken) = arguments.broken.as_ref().filter(|broken| *broken != UPKEEP) {
+        options = options.env("BROKEN", broken);
+    }
+    options = match arguments.provider {
+        Provider::Smtp => options,
+        Provider::Resend => options.env("EMAIL_PROVIDER", "resend").env("RESEND_BASE_URL", &doubles.url),
+        Provider::Mailgun => options
+            .env("EMAIL_PROVIDER", "mailgun")
+            .env("MAILGUN_BASE_URL", &doubles.url)
+            .env("MAILGUN_DOMAIN", "punctual.test"),
+    };
+    if arguments.provider != Provider::Smtp {
+        options.mail = Mail::Files;
+        for key in ["resend-api-key", "mailgun-api-key"] {
+            options.secrets.insert(key.to_owned(), "a key".to_owned());
+        }
+    }
+    Ok(options)
+}
+
+/// Waits until nothing is left to be done, or it should have been; says what still is.
+async fn rest(db: &PgPool, healed: Instant, limit: Duration) -> Vec<String> {
+    let mut quiet = 0;
+    loop {
+        let left = sqlx::query_scalar::<_, String>(LEFT).fetch_all(db).await;
+        let elapsed = healed.elapsed();
+        quiet = if left.as_ref().is_ok_and(Vec::is_empty) { quiet + 1 } else { 0 };
+        // What lies ahead becomes due first.
+        if elapsed > AHEAD && quiet > 4 {
+            return Vec::new();
+        }
+        if elapsed > limit {
+            return left.unwrap_or_else(|error| vec![error.to_string()]);
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+}

@@ -1,0 +1,56 @@
+//! Calls cargo, and prepares an empty database for what it builds.
+
+use std::{fs, process::Command};
+
+use anyhow::ensure;
+
+use crate::{
+    dev,
+    postgres::{self, Postgres},
+    process::Run,
+    progress::quietly,
+    root,
+    topology::target_dir,
+};
+
+/// Builds every binary of the workspace, in the profile dev. A package that is built alone has its dependencies compiled once
+/// more, with fewer features.
+///
+/// # Errors
+/// When something does not build.
+pub fn build() -> anyhow::Result<()> {
+    run(&["build", "--workspace", "--bins", "--locked"], |build| build)
+}
+
+/// Runs cargo in the repository, with its own progress shown. `settings` may add arguments and variables.
+///
+/// # Errors
+/// When cargo fails.
+pub fn run(arguments: &[&str], settings: impl FnOnce(&mut Command) -> &mut Command) -> anyhow::Result<()> {
+    let mut command = Command::new("cargo");
+    let status = settings(command.args(arguments)).current_dir(root()).status()?;
+    ensure!(status.success(), "cargo {} failed", arguments.first().copied().unwrap_or_default());
+    Ok(())
+}
+
+/// Starts an empty PostgreSQL with a database `punctual`; its data is in `.dev/<name>`.
+///
+/// # Errors
+/// When PostgreSQL is missing or does not start.
+pub fn scratch(name: &str) -> anyhow::Result<Postgres> {
+    let run = Run { dir: dev().join(name), detached: false };
+    fs::create_dir_all(&run.dir)?;
+    postgres::wipe(&run.dir)?;
+    let postgres = Postgres::launch(&run)?;
+    postgres.create_database("punctual")?;
+    Ok(postgres)
+}
+
+/// Applies the migrations to the database `punctual`. The binaries must be built.
+///
+/// # Errors
+/// When a migration fails.
+pub fn migrate(postgres: &Postgres) -> anyhow::Result<()> {
+    quietly(Command::new(target_dir().join("debug/migrate")).env("DATABASE_URL", postgres.url("punctual")))?;
+    Ok(())
+}

@@ -1,0 +1,37 @@
+//! Runs Punctual on one machine: finds or installs the real parts (PostgreSQL, Dapr, Kafka, an SMTP server), starts
+//! them on free ports and stops them again. `cargo xtask up` and every test across processes use [`topology::Topology`].
+//!
+//! Nothing here is part of the product. The code blocks, uses the standard library, and runs on Linux only.
+
+pub mod cargo;
+pub mod chart;
+pub mod dapr;
+pub mod http;
+pub mod identity;
+pub mod kafka;
+pub mod links;
+pub mod mail;
+pub mod ports;
+pub mod postgres;
+pub mod process;
+pub mod progress;
+pub mod redis;
+pub mod release;
+pub mod secrets;
+pub mod spawn;
+pub mod tools;
+pub mod topology;
+
+use std::path::PathBuf;
+
+/// The repository.
+#[must_use]
+pub fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).map(PathBuf::from).unwrap_or_default()
+}
+
+/// Where everything that is installed, written or left running lives; safe to delete while nothing runs.
+#[must_use]
+pub fn dev() -> PathBuf {
+    root().join(".dev")
+}

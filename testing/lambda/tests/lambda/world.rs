@@ -1,0 +1,310 @@
+//! What the functions need on Lambda, whoever may touch it, and putting it right.
+
+use std::{
+    fs,
+    sync::{Arc, LazyLock, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use lab::{
+    dapr::{self, Application, Plane, Scheduler, Sidecar, SidecarPorts},
+    dev,
+    kafka::Kafka,
+    ports,
+    postgres::{self, Postgres},
+    process::{Process, Program, Run},
+    secrets,
+    topology::target_dir,
+};
+use rskafka::client::{
+    ClientBuilder,
+    partition::{OffsetAt, UnknownTopicHandling},
+};
+use serde_json::{Value, json};
+use sqlx::{PgPool, postgres::PgPoolOptions};
+use tokio::runtime::Runtime;
+use uuid::Uuid;
+
+use crate::{
+    runtime_api::{Outcome, RuntimeApi},
+    sources, template,
+};
+
+/// The topics, a partition each: Lambda does not care.
+const TOPICS: [&str; 3] = ["task-events", "reminders", "task-updates"];
+/// What happens by itself does so within this, on a busy machine.
+pub(crate) const SOON: Duration = Duration::from_secs(30);
+
+static RUNTIME: LazyLock<Runtime> =
+    LazyLock::new(|| tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime"));
+static WORLD: LazyLock<Mutex<World>> =
+    LazyLock::new(|| Mutex::new(RUNTIME.block_on(async { World::start().expect("the world starts") })));
+
+/// Runs a test; whatever it did to the world is put right after it, also when it failed.
+pub(crate) fn on_lambda(test: impl AsyncFnOnce(&World)) {
+    let world = WORLD.lock().unwrap_or_else(PoisonError::into_inner);
+    let _restored = Restore(&world);
+    RUNTIME.block_on(test(&world));
+}
+
+/// Everything but the functions.
+pub(crate) struct World {
+    run: Run,
+    _scheduler: Scheduler,
+    kafka: Kafka,
+    pub(crate) daprd: Sidecar,
+    pub(crate) postgres: Postgres,
+    pub(crate) db: PgPool,
+    jwt_secret: String,
+    pub(crate) app_api_token: String,
+    dapr_api_token: String,
+}
+
+impl World {
+    fn start() -> anyhow::Result<Self> {
+        let run = Run { dir: dev().join("lambda"), detached: false };
+        fs::create_dir_all(&run.dir)?;
+        let lock = fs::File::create(run.dir.join("lock"))?;
+        lock.lock()?; // a second run of these tests would delete this one's data
+        std::mem::forget(lock);
+        postgres::wipe(&run.dir)?;
+        let _ = fs::remove_dir_all(run.dir.join("scheduler"));
+        let _ = fs::remove_dir_all(run.dir.join("log"));
+
+        let binaries = dapr::binaries()?;
+        let kafka = Kafka::launch(&run, &TOPICS.map(|topic| (topic.to_owned(), 1)))?;
+        let postgres = Postgres::launch(&run)?;
+        postgres.create_database("punctual")?;
+        let migrate = Program::new("migrate", target_dir().join("debug/migrate"));
+        let migrate = Process::spawn(&run, migrate.env("DATABASE_URL", postgres.url("punctual")))?;
+        while migrate.pid().is_some() {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let scheduler = Scheduler::launch(&run, &binaries, None)?;
+        scheduler.wait_ready()?;
+
+        let (app_api_token, dapr_api_token) = (secrets::random()?, secrets::random()?);
+        let secrets_file = run.dir.join("secrets.json");
+        fs::write(&secrets_file, "{}")?;
+        let plane = Plane {
+            daprd: binaries.daprd,
+            // No subscriptions: on Lambda the events come from the mappings.
+            resources: vec!["pubsub/kafka", "statestore/in-memory", "local"],
+            scheduler: scheduler.port,
+            env: [
+                ("APP_API_TOKEN", app_api_token.clone()),
+                ("DAPR_API_TOKEN", dapr_api_token.clone()),
+                ("KAFKA_BROKERS", kafka.brokers()),
+                ("SECRETS_FILE", secrets_file.display().to_string()),
+                ("NAME_RESOLUTION_FILE", run.dir.join("name-resolution.db").display().to_string()),
+            ]
+            .map(|(name, value)| (name.to_owned(), value))
+            .into(),
+        };
+        // Nothing listens there: jobs are brought by a test.
+        let application = Application { id: "reminder-due".to_owned(), port: ports::free() };
+        let daprd = Sidecar::launch(&run, &plane, &application, SidecarPorts::free())?;
+        daprd.wait_callable(SOON)?;
+        let db = PgPoolOptions::new().max_connections(10).connect_lazy(&postgres.url("punctual"))?;
+        let jwt_secret = secrets::random()?;
+        Ok(Self { run, _scheduler: scheduler, kafka, daprd, postgres, db, jwt_secret, app_api_token, dapr_api_token })
+    }
+
+    /// Starts a process of a function and waits until it asks for an invocation.
+    pub(crate) async fn function(&self, name: &str) -> Function {
+        self.function_of(self.program(name)).await
+    }
+
+    pub(crate) async fn function_of(&self, program: Program) -> Function {
+        let api = RuntimeApi::start().await;
+        let process = self.spawn(program.env("AWS_LAMBDA_RUNTIME_API", api.address.clone()));
+        let function = Function { process: Arc::new(process), api };
+        function.api.asked().await;
+        function
+    }
+
+    pub(crate) fn spawn(&self, program: Program) -> Process {
+        Process::spawn(&self.run, program).unwrap_or_else(|error| panic!("{error:#}"))
+    }
+
+    /// A function with the variables that the template and Lambda give it, and no others.
+    pub(crate) fn program(&self, name: &str) -> Program {
+        let binary = target_dir().join("debug").join(name);
+        assert!(binary.exists(), "{} is not built: cargo build --workspace --bins", binary.display());
+        let mut program = Program::new(name, binary)
+            .env("AWS_LAMBDA_FUNCTION_NAME", format!("punctual-{name}"))
+            .env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "256")
+            .env("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST");
+        for variable in template::variables(name) {
+            let value = match variable.as_str() {
+                "DATABASE_URL" => self.postgres.url("punctual"),
+                "DATABASE_CONNECTIONS" => "3".to_owned(),
+                "DAPR_GRPC_ENDPOINT" => format!("http://127.0.0.1:{}", self.daprd.grpc_port),
+                "DAPR_API_TOKEN" => self.dapr_api_token.clone(),
+                "APP_API_TOKEN" => self.app_api_token.clone(),
+                "JWT_SECRET" => self.jwt_secret.clone(),
+                "EMAIL_PROVIDER" => "resend".to_owned(),
+                "EMAIL_FROM" => "Punctual <reminders@punctual.test>".to_owned(),
+                other => panic!("the template sets {other}, which no test knows"),
+            };
+            program = program.env(variable, value);
+        }
+        program
+    }
+
+    /// Someone nobody has heard of.
+    pub(crate) fn user(&self) -> User {
+        let id = Uuid::now_v7();
+        let token = secrets::token(&self.jwt_secret, &id.to_string(), &format!("{}@example.test", id.simple()), false);
+        User { id, bearer: format!("Bearer {token}") }
+    }
+
+    /// A number from the database.
+    pub(crate) async fn count(&self, statement: &'static str, id: Uuid) -> i64 {
+        sqlx::query_scalar(statement).bind(id).fetch_one(&self.db).await.expect("the database answers")
+    }
+
+    /// What is on the topics about a task, of one type: the bytes of each record.
+    pub(crate) async fn on_topic(&self, kind: shared::event::EventType, task: Uuid) -> Vec<Vec<u8>> {
+        let kafka = ClientBuilder::new(vec![self.kafka.brokers()]).build().await.expect("Kafka answers");
+        let partition =
+            kafka.partition_client(kind.topic(), 0, UnknownTopicHandling::Retry).await.expect("Kafka answers");
+        let mut next = partition.get_offset(OffsetAt::Earliest).await.expect("Kafka answers");
+        let end = partition.get_offset(OffsetAt::Latest).await.expect("Kafka answers");
+        let mut found = Vec::new();
+        while next < end {
+            let (some, _) = partition.fetch_records(next, 1..10_000_000, 1_000).await.expect("Kafka answers");
+            next = some.last().map_or(end, |last| last.offset + 1);
+            found.extend(some.into_iter().filter_map(|record| record.record.value));
+        }
+        found.retain(|value| {
+            let event: Value = serde_json::from_slice(value).unwrap_or_default();
+            event["type"] == kind.as_str() && event["subject"] == json!(task)
+        });
+        found
+    }
+
+    /// Makes every line of the audit log fail for a user, for a reason that is no outage.
+    pub(crate) fn break_for(&self, user: &User) {
+        let when = format!(
+            "create function broken_for_a_while() returns trigger language plpgsql as
+             $$ begin raise exception 'broken for a while'; end $$;
+             create trigger broken before insert on audit_logs for each row when (new.user_id = '{}')
+             execute function broken_for_a_while()",
+            user.id
+        );
+        self.postgres.sql("punctual", &when).expect("the database answers");
+    }
+
+    pub(crate) fn mend(&self) {
+        self.postgres.sql("punctual", "drop function if exists broken_for_a_while cascade").expect("an answer");
+    }
+}
+
+/// Puts everything right when it goes out of scope.
+struct Restore<'a>(&'a World);
+
+impl Drop for Restore<'_> {
+    fn drop(&mut self) {
+        let world = self.0;
+        for process in [&world.postgres.process, &world.daprd.process] {
+            process.resume();
+        }
+        let restored = world.postgres.start().and_then(|()| world.daprd.process.start());
+        if let Err(error) = restored.and_then(|()| world.daprd.wait_callable(SOON)) {
+            eprintln!("the world could not be put right: {error:#}");
+        }
+        world.mend();
+    }
+}
+
+/// A process of a function, and what invokes it. Dropping it kills it.
+pub(crate) struct Function {
+    pub(crate) process: Arc<Process>,
+    pub(crate) api: RuntimeApi,
+}
+
+impl Function {
+    /// Invokes it and lets it go on; gives whether that was acknowledged, and the response or the error.
+    pub(crate) async fn invoke(&self, event: Value) -> (bool, Value) {
+        let Outcome { acknowledged, body, .. } = self.api.invoke(event).await;
+        (acknowledged, body)
+    }
+
+    /// A request through an HTTP API.
+    pub(crate) async fn request(&self, user: &User, method: &str, path: &str, body: Option<Value>) -> Answer {
+        let headers = [("authorization", user.bearer.as_str())];
+        self.answer(sources::http_api(method, path, "", &headers, body.as_ref())).await
+    }
+
+    /// The answer to a request.
+    pub(crate) async fn answer(&self, event: Value) -> Answer {
+        let (acknowledged, response) = self.invoke(event).await;
+        assert!(acknowledged, "an HTTP request is answered, not failed: {response}");
+        Answer::of(&response)
+    }
+
+    /// Creates a task and gives it back.
+    pub(crate) async fn create(&self, user: &User, task: Value) -> Value {
+        let answer = self.request(user, "POST", "/v1/tasks", Some(task)).await;
+        assert_eq!(answer.status, 201, "{answer:?}");
+        answer.body
+    }
+}
+
+/// What an HTTP API makes of a response in format 2.0.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u64,
+    pub(crate) headers: Value,
+    pub(crate) text: String,
+    /// The body, where it is JSON.
+    pub(crate) body: Value,
+}
+
+impl Answer {
+    pub(crate) fn of(response: &Value) -> Self {
+        let body = response["body"].as_str().unwrap_or_default();
+        let text = if response["isBase64Encoded"] == true {
+            String::from_utf8(BASE64_STANDARD.decode(body).expect("base64")).expect("text")
+        } else {
+            body.to_owned()
+        };
+        let status = response["statusCode"].as_u64().unwrap_or_else(|| panic!("{response} is no response"));
+        Self {
+            status,
+            headers: response["headers"].clone(),
+            body: serde_json::from_str(&text).unwrap_or_default(),
+            text,
+        }
+    }
+}
+
+/// Someone who uses the HTTP API.
+pub(crate) struct User {
+    pub(crate) id: Uuid,
+    pub(crate) bearer: String,
+}
+
+/// The id in a field of an answer.
+pub(crate) fn id(value: &Value) -> Uuid {
+    value.as_str().and_then(|text| text.parse().ok()).unwrap_or_else(|| panic!("{value} is no id"))
+}
+
+/// Looks until `look` gives `wanted`.
+pub(crate) async fn until_equal<T: PartialEq + std::fmt::Debug>(
+    what: &str,
+    wanted: T,
+    mut look: impl AsyncFnMut() -> T,
+) {
+    let began = Instant::now();
+    loop {
+        let seen = look().await;
+        if seen == wanted {
+            return;
+        }
+        assert!(began.elapsed() < SOON, "{what}: {seen:?} where {wanted:?} is wanted");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}

@@ -1,0 +1,185 @@
+//! The chart, `dapr/` and the code are one: the list of functions, who gets which event, what is read from the environment.
+
+use std::{collections::BTreeSet, fs, path::Path};
+
+use lab::{root, topology::FUNCTIONS};
+use serde_json::Value;
+
+use super::{
+    PLAIN, api, name, names, of_kind,
+    render::{GIVEN, NAMESPACE, folder, helm, render, validate},
+};
+
+/// The functions: the folders of `functions/`.
+pub(crate) fn functions() -> BTreeSet<String> {
+    let folders = fs::read_dir(root().join("functions")).unwrap();
+    folders.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+}
+
+fn set<'a>(list: impl IntoIterator<Item = &'a Value>) -> BTreeSet<String> {
+    list.into_iter().map(|value| value.as_str().unwrap().to_owned()).collect()
+}
+
+fn pod(document: &Value) -> &Value {
+    &document["spec"]["template"]
+}
+
+#[test]
+fn a_function_is_a_folder_a_service_and_an_app_id() {
+    let functions = functions();
+    let local: BTreeSet<String> = FUNCTIONS.iter().map(|(name, _)| (*name).to_owned()).collect();
+    assert_eq!(local, functions);
+    let schema: Value = serde_json::from_slice(&fs::read(folder().join("values.schema.json")).unwrap()).unwrap();
+    let named = schema["properties"]["functions"]["propertyNames"]["enum"].as_array().unwrap();
+    assert_eq!(set(named), functions);
+    for arguments in [&[], PLAIN] {
+        let documents = render(arguments);
+        let app_ids = of_kind(&documents, "Deployment")
+            .map(|deployment| &pod(deployment)["metadata"]["annotations"]["dapr.io/app-id"]);
+        assert_eq!(set(app_ids), functions);
+    }
+    let documents = render(&[]);
+    let services: BTreeSet<String> =
+        of_kind(&documents, "Service").filter(|service| api(service).contains("knative")).map(name).collect();
+    assert_eq!(services, functions);
+}
+
+#[test]
+fn a_door_leads_to_its_own_function_and_only_tasks_is_public() {
+    let documents = render(&[]);
+    for function in functions() {
+        let of = |kind: &str, called: &str| {
+            let mut found = of_kind(&documents, kind).filter(|document| name(document) == called);
+            found.next().unwrap_or_else(|| panic!("no {kind} {called}"))
+        };
+        let door = pod(of("Deployment", &format!("{function}-daprd")));
+        assert_eq!(door["metadata"]["annotations"]["dapr.io/app-id"], *function);
+        let env = door["spec"]["containers"][0]["env"].as_array().unwrap();
+        let target = env.iter().find(|variable| variable["name"] == "TARGET").unwrap();
+        assert_eq!(target["value"], format!("http://{function}.{NAMESPACE}.svc.cluster.local"));
+        let port = env.iter().find(|variable| variable["name"] == "PORT").unwrap();
+        assert_eq!(port["value"], door["metadata"]["annotations"]["dapr.io/app-port"]);
+        let service = of("Service", &format!("{function}-daprd"));
+        assert_eq!(service["spec"]["selector"]["punctual/daprd"], door["metadata"]["labels"]["punctual/daprd"]);
+        let visibility = &of("Service", &function)["metadata"]["labels"]["networking.knative.dev/visibility"];
+        assert_eq!(visibility == "cluster-local", function != "tasks", "{function}");
+    }
+}
+
+#[test]
+fn the_resources_of_dapr_are_those_of_local_runs() {
+    let dapr = root().join("dapr");
+    let mut files = vec!["pubsub/kafka/pubsub.yaml", "statestore/postgresql/statestore.yaml"];
+    files.extend(["resiliency/resiliency.yaml", "configuration.yaml"]);
+    let mut files: Vec<_> = files.into_iter().map(|file| dapr.join(file)).collect();
+    files.extend(fs::read_dir(dapr.join("subscriptions")).unwrap().map(|entry| entry.unwrap().path()));
+    let text: String = files.iter().map(|file| format!("---\n{}\n", fs::read_to_string(file).unwrap())).collect();
+    let mut expected = validate(&text);
+    for arguments in [&[], PLAIN] {
+        let mut found: Vec<Value> =
+            render(arguments).into_iter().filter(|document| api(document).contains("dapr.io")).collect();
+        // It has no counterpart: locally the secrets are a file.
+        let store = found.iter().position(|document| document["spec"]["type"] == "secretstores.kubernetes").unwrap();
+        assert_eq!(set(found.remove(store)["scopes"].as_array().unwrap()), BTreeSet::from(["reminder-due".to_owned()]));
+        let by_name = |document: &Value| (document["kind"].to_string(), name(document));
+        expected.sort_by_key(by_name);
+        found.sort_by_key(by_name);
+        assert_eq!(found, expected);
+    }
+}
+
+#[test]
+fn every_broker_can_be_chosen() {
+    for entry in fs::read_dir(root().join("dapr/pubsub")).unwrap() {
+        let broker = entry.unwrap().file_name().into_string().unwrap();
+        if broker == "in-memory" {
+            continue; // it lives in one daprd
+        }
+        let source = fs::read_to_string(root().join(format!("dapr/pubsub/{broker}/pubsub.yaml"))).unwrap();
+        let component = validate(&source).remove(0);
+        let mut settings = format!("broker.component={broker}");
+        for item in component["spec"]["metadata"].as_array().unwrap() {
+            if let Some(variable) = item["envRef"].as_str() {
+                let given = ["--set", "broker.env=null", "--set", settings.as_str()];
+                assert!(helm("template", &[GIVEN, &given].concat()).is_err(), "{variable} is missing");
+                settings += &format!(",broker.env.{variable}=somewhere");
+            }
+        }
+        let documents = render(&["--set", &settings]);
+        assert_eq!(of_kind(&documents, "Component").find(|found| name(found) == "pubsub"), Some(&component));
+    }
+}
+
+#[test]
+fn a_daprd_is_given_what_its_components_refer_to() {
+    for arguments in [&[], PLAIN] {
+        let documents = render(arguments);
+        for deployment in of_kind(&documents, "Deployment") {
+            let annotations = &pod(deployment)["metadata"]["annotations"];
+            let app_id = &annotations["dapr.io/app-id"];
+            let given: BTreeSet<String> = ["dapr.io/env", "dapr.io/env-from-secret"]
+                .iter()
+                .filter_map(|key| annotations[key].as_str())
+                .flat_map(|list| list.split(',').filter_map(|entry| entry.split_once('=')))
+                .map(|(variable, _)| variable.to_owned())
+                .collect();
+            let seen = |component: &&Value| component["scopes"].as_array().is_none_or(|scopes| scopes.contains(app_id));
+            let referred: BTreeSet<String> = of_kind(&documents, "Component")
+                .filter(seen)
+                .flat_map(|component| component["spec"]["metadata"].as_array().unwrap())
+                .filter_map(|item| item["envRef"].as_str().map(str::to_owned))
+                .collect();
+            assert_eq!(given, referred, "{app_id}");
+        }
+    }
+}
+
+#[test]
+fn every_variable_is_one_that_the_function_reads() {
+    let source = |folder: &Path| -> String {
+        let mut text = String::new();
+        let mut open = vec![folder.to_owned()];
+        while let Some(folder) = open.pop() {
+            for path in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+                if path.is_dir() {
+                    open.push(path);
+                } else {
+                    text += &fs::read_to_string(path).unwrap();
+                }
+            }
+        }
+        text
+    };
+    let shared = source(&root().join("shared/src"));
+    for arguments in
+        [&[], PLAIN, &["--set", "auth.jwksUrl=https://id,auth.issuer=i,auth.audience=a,email.mailgunDomain=d"]]
+    {
+        let documents = render(arguments);
+        for document in &documents {
+            let function = name(document);
+            let containers = pod(document)["spec"]["containers"].as_array();
+            let Some(container) = containers.filter(|containers| containers[0]["name"] == "function") else { continue };
+            let own = source(&root().join("functions").join(&function).join("src"));
+            for variable in container[0]["env"].as_array().unwrap() {
+                let variable = variable["name"].as_str().unwrap();
+                let field = format!("pub {}:", variable.to_lowercase());
+                let read = variable == "RUST_LOG" || shared.contains(&field) || own.contains(&field);
+                assert!(read, "{function} does not read {variable}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_key_of_every_provider_of_mail_can_be_read_and_nothing_else() {
+    let config = fs::read_to_string(root().join("functions/reminder-due/src/email/config.rs")).unwrap();
+    let (_, body) = config.split_once("fn secret_key(").unwrap();
+    let (body, _) = body.split_once("\n    }\n").unwrap();
+    let keys: BTreeSet<String> = body.split('"').skip(1).step_by(2).map(str::to_owned).collect();
+    let documents = render(&[]);
+    let rules = of_kind(&documents, "Role").flat_map(|role| role["rules"].as_array().unwrap()).collect::<Vec<_>>();
+    assert_eq!(rules.len(), 1);
+    assert_eq!(set(rules[0]["resourceNames"].as_array().unwrap()), keys);
+    assert_eq!(set(rules[0]["verbs"].as_array().unwrap()), BTreeSet::from(["get".to_owned()]));
+    assert_eq!(names(&documents, "RoleBinding").len(), 1);
+}

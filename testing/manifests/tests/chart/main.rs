@@ -1,0 +1,112 @@
+//! The Helm chart: what it renders is what a cluster takes (Knative's and Dapr's own schemas say so), the same as what local
+//! runs use, and what the code needs.
+
+mod code;
+mod network;
+mod pods;
+mod render;
+
+use std::collections::BTreeSet;
+
+use render::{GIVEN, helm, render, validate};
+use serde_json::Value;
+
+/// The environments, by their values beside those that must be given.
+const ENVIRONMENTS: [&[&str]; 6] = [
+    &[],
+    &["--values", "values-minikube.yaml"],
+    &["--values", "values-oke.yaml"],
+    &["--values", "values-aks.yaml"],
+    &["--set", "ingress.host=tasks.example.com,ingress.tlsSecret=tls,auth.jwksUrl=https://id.example.com:8443/keys"],
+    &[
+        "--set",
+        "knative.enabled=false,ingress.host=tasks.example.com,ingress.tlsSecret=tls,image.pullSecrets={registry}",
+    ],
+];
+const PLAIN: &[&str] = &["--set", "knative.enabled=false"];
+
+/// The names of the objects of a kind.
+fn names(documents: &[Value], kind: &str) -> BTreeSet<String> {
+    of_kind(documents, kind).map(name).collect()
+}
+
+fn of_kind<'a>(documents: &'a [Value], kind: &str) -> impl Iterator<Item = &'a Value> {
+    documents.iter().filter(move |document| document["kind"] == kind)
+}
+
+fn name(document: &Value) -> String {
+    document["metadata"]["name"].as_str().unwrap().to_owned()
+}
+
+fn api(document: &Value) -> &str {
+    document["apiVersion"].as_str().unwrap()
+}
+
+#[test]
+fn a_cluster_takes_it_in_every_environment() {
+    for environment in ENVIRONMENTS {
+        assert!(render(environment).len() > 40); // validated in there
+        let linted = helm("lint", &[&["--strict", "--quiet"], GIVEN, environment].concat());
+        assert!(linted.is_ok(), "{environment:?}: {linted:?}");
+    }
+}
+
+#[test]
+fn a_cluster_takes_the_servers_of_minikube() {
+    let read = |file: &str| std::fs::read_to_string(lab::root().join("infra/minikube").join(file)).unwrap();
+    let servers = validate(&[read("postgres.yaml"), read("mailpit.yaml")].join("\n---\n"));
+    assert_eq!(names(&servers, "Service"), ["mailpit", "postgres"].map(str::to_owned).into());
+}
+
+#[test]
+fn installing_twice_changes_nothing() {
+    for environment in ENVIRONMENTS {
+        assert_eq!(render(environment), render(environment));
+    }
+}
+
+#[test]
+fn a_setting_that_does_not_exist_is_refused() {
+    for typo in [
+        "networkpolicy.enabled=true",
+        "functions.task-craeted.maxScale=1",
+        "functions.tasks.maxscale=1",
+        "broker.component=rabbitmq",
+        "email.from=",
+        "broker.env.KAFKA_BROKERS=",
+        "image.registry=",
+    ] {
+        assert!(helm("template", &[GIVEN, &["--set", typo]].concat()).is_err(), "{typo}");
+    }
+}
+
+#[test]
+fn without_knative_a_function_is_an_ordinary_deployment() {
+    let plain = render(PLAIN);
+    assert!(plain.iter().all(|document| !api(document).contains("knative")));
+    assert_eq!(names(&plain, "Deployment"), code::functions());
+    // Migrations: before each pod here, before the rollout with Knative.
+    let migrates =
+        |deployment: &Value| deployment["spec"]["template"]["spec"]["initContainers"][0]["name"] == "migrate";
+    assert!(of_kind(&plain, "Deployment").all(migrates));
+    assert!(names(&plain, "Job").is_empty());
+    let knative = render(&[]);
+    assert!(!of_kind(&knative, "Deployment").any(migrates));
+    let job = of_kind(&knative, "Job").next().unwrap();
+    assert_eq!(job["metadata"]["annotations"]["helm.sh/hook"], "pre-install,pre-upgrade");
+}
+
+#[test]
+fn a_change_of_what_dapr_reads_makes_new_daprds() {
+    let versions = |arguments: &[&str]| -> BTreeSet<String> {
+        let documents = render(arguments);
+        let deployments = of_kind(&documents, "Deployment");
+        deployments
+            .map(|deployment| deployment["spec"]["template"]["metadata"]["annotations"]["punctual/dapr"].to_string())
+            .collect()
+    };
+    let kafka = versions(&[]);
+    assert_eq!(kafka.len(), 1);
+    assert_eq!(kafka, versions(&["--set", "image.tag=other"]));
+    assert_ne!(kafka, versions(&["--set", "broker.component=redis,broker.env.REDIS_HOST=redis:6379"]));
+}

@@ -1,0 +1,194 @@
+//! What every pod may do, and how long it may take.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+};
+
+use lab::root;
+use serde_json::{Value, json};
+
+use super::{
+    ENVIRONMENTS, PLAIN, api, name, of_kind,
+    render::{of_dapr, render},
+};
+
+/// The pods of a document: its own, or those its jobs make.
+pub(crate) fn pod(document: &Value) -> Option<&Value> {
+    let spec = &document["spec"];
+    let template =
+        if spec["jobTemplate"].is_null() { &spec["template"] } else { &spec["jobTemplate"]["spec"]["template"] };
+    template["spec"]["containers"].is_array().then_some(template)
+}
+
+fn containers(pod: &Value) -> impl Iterator<Item = &Value> {
+    ["initContainers", "containers"].into_iter().filter_map(|kind| pod["spec"][kind].as_array()).flatten()
+}
+
+#[test]
+fn every_pod_is_restricted_and_has_no_token() {
+    let restricted = json!({
+        "allowPrivilegeEscalation": false,
+        "capabilities": {"drop": ["ALL"]},
+        "readOnlyRootFilesystem": true,
+        "runAsNonRoot": true,
+        "runAsUser": 65532,
+        "seccompProfile": {"type": "RuntimeDefault"},
+    });
+    for environment in ENVIRONMENTS {
+        let mut seen = 0;
+        for document in &render(environment) {
+            let Some(pod) = pod(document) else { continue };
+            seen += 1;
+            let spec = &pod["spec"];
+            assert_eq!(spec["automountServiceAccountToken"], false, "{}", name(document));
+            for host in ["hostNetwork", "hostPID", "hostIPC"] {
+                assert!(spec[host].is_null());
+            }
+            for container in containers(pod) {
+                assert_eq!(container["securityContext"], restricted, "{}", name(document));
+                assert!(container["volumeMounts"].is_null(), "nothing is mounted into {}", name(document));
+                assert!(container["resources"]["limits"]["memory"].is_string());
+                assert!(container["resources"]["requests"]["cpu"].is_string());
+            }
+            // Knative refuses it on its own pods; there every container says it.
+            if !api(document).contains("knative") {
+                assert_eq!(spec["securityContext"]["seccompProfile"]["type"], "RuntimeDefault");
+                assert_eq!(spec["securityContext"]["runAsNonRoot"], true);
+            }
+            // Dapr's injector adds the sidecar with what these say.
+            let annotations = &pod["metadata"]["annotations"];
+            if annotations["dapr.io/enabled"] == "true" {
+                assert_eq!(annotations["dapr.io/disable-builtin-k8s-secret-store"], "true");
+                assert_eq!(annotations["dapr.io/sidecar-seccomp-profile-type"], "RuntimeDefault");
+                assert_eq!(annotations["dapr.io/disable-init-endpoints"], "config,subscribe");
+                assert!(
+                    annotations["dapr.io/api-token-secret"].is_string()
+                        && annotations["dapr.io/app-token-secret"].is_string()
+                );
+            }
+        }
+        assert!(seen >= 11, "{seen}");
+    }
+}
+
+/// One with a mistake in its name would be passed over without a word.
+#[test]
+fn every_annotation_for_the_injector_is_one_it_knows() {
+    let known = of_dapr("pkg/injector/annotations/annotations.go");
+    for arguments in [&[], PLAIN] {
+        let documents = render(arguments);
+        let annotations = documents.iter().filter_map(pod).filter_map(|pod| pod["metadata"]["annotations"].as_object());
+        let names: BTreeSet<&String> = annotations.flat_map(|annotations| annotations.keys()).collect();
+        let names: Vec<_> = names.into_iter().filter(|name| name.starts_with("dapr.io/")).collect();
+        assert!(names.len() > 15);
+        for name in names {
+            assert!(known.contains(&format!("= \"{name}\"")), "{name}");
+        }
+    }
+}
+
+#[test]
+fn one_daprd_alone_is_given_a_token_of_the_api_server() {
+    for arguments in [&[], PLAIN] {
+        let documents = render(arguments);
+        let projected: Vec<&Value> = documents
+            .iter()
+            .filter(|document| pod(document).is_some_and(|pod| !pod["spec"]["volumes"].is_null()))
+            .collect();
+        assert_eq!(projected.len(), 1);
+        let pod = pod(projected[0]).unwrap();
+        assert_eq!(pod["metadata"]["annotations"]["dapr.io/app-id"], "reminder-due");
+        assert_eq!(pod["spec"]["serviceAccountName"], "reminder-due-daprd");
+        let mount = pod["metadata"]["annotations"]["dapr.io/volume-mounts"].as_str().unwrap();
+        assert_eq!(mount.split_once(':').unwrap().0, pod["spec"]["volumes"][0]["name"]);
+    }
+}
+
+#[test]
+fn secrets_are_referred_to() {
+    for environment in ENVIRONMENTS {
+        let documents = render(environment);
+        assert_eq!(of_kind(&documents, "Secret").count(), 0);
+        for container in documents.iter().filter_map(pod).flat_map(containers) {
+            for variable in container["env"].as_array().into_iter().flatten() {
+                let secret = ["DATABASE_URL", "JWT_SECRET", "APP_API_TOKEN", "DAPR_API_TOKEN"];
+                let referred = variable["valueFrom"]["secretKeyRef"]["name"].is_string();
+                assert_eq!(secret.contains(&variable["name"].as_str().unwrap()), referred, "{variable}");
+            }
+        }
+    }
+}
+
+/// Who is handed which secret: a function that needs no token of users is not given what makes them.
+#[test]
+fn only_tasks_can_check_tokens() {
+    for document in &render(&[]) {
+        let Some(pod) = pod(document) else { continue };
+        let variables = containers(pod).flat_map(|container| container["env"].as_array().into_iter().flatten());
+        let has = variables.into_iter().any(|variable| variable["name"] == "JWT_SECRET");
+        assert_eq!(has, name(document) == "tasks");
+    }
+}
+
+#[test]
+fn whoever_waits_waits_longer_than_whom_it_waits_for() {
+    let resiliency = fs::read_to_string(root().join("dapr/resiliency/resiliency.yaml")).unwrap();
+    let inbound = resiliency.lines().find_map(|line| line.trim().strip_prefix("inbound: ")).unwrap();
+    let inbound = seconds(inbound.split_whitespace().next().unwrap());
+    assert!(door::PATIENCE.as_secs() * 2 < inbound);
+    let documents = render(&[]);
+    let mut capacity = BTreeMap::new();
+    for service in of_kind(&documents, "Service").filter(|service| api(service).contains("knative")) {
+        let pod = &service["spec"]["template"];
+        let (timeout, start) = (&pod["spec"]["timeoutSeconds"], &pod["spec"]["responseStartTimeoutSeconds"]);
+        assert!(timeout.as_u64().unwrap() > inbound && timeout == start, "{}", name(service));
+        let annotations = &pod["metadata"]["annotations"];
+        assert_eq!(annotations["autoscaling.knative.dev/min-scale"], "0");
+        let retention = annotations["autoscaling.knative.dev/scale-to-zero-pod-retention-period"].as_str().unwrap();
+        assert!(retention == "30s" || retention == "2m", "at rest nothing stays up: {retention}");
+        let most: u64 = annotations["autoscaling.knative.dev/max-scale"].as_str().unwrap().parse().unwrap();
+        let concurrency = pod["spec"]["containerConcurrency"].as_u64().unwrap();
+        capacity.insert(name(service), concurrency * most);
+        let env = pod["spec"]["containers"][0]["env"].as_array().unwrap();
+        let connections = env.iter().find(|variable| variable["name"] == "DATABASE_CONNECTIONS").unwrap();
+        // Callbacks of jobs share one; beside it there is one for the relay, and one for each message.
+        let needed = if name(service) == "reminder-due" { partitions("reminders") + 2 } else { concurrency + 1 };
+        assert_eq!(connections["value"], needed.to_string());
+    }
+    for deployment in of_kind(&documents, "Deployment").chain(of_kind(&render(PLAIN), "Deployment")) {
+        let pod = &deployment["spec"]["template"];
+        let annotation = |name: &str| pod["metadata"]["annotations"][name].as_str().unwrap().to_owned();
+        let calls: u64 = annotation("dapr.io/app-max-concurrency").parse().unwrap();
+        assert!(calls <= capacity[&annotation("dapr.io/app-id")]);
+        let ends = seconds(&annotation("dapr.io/block-shutdown-duration"))
+            + seconds(&format!("{}s", annotation("dapr.io/graceful-shutdown-seconds")));
+        assert!(pod["spec"]["terminationGracePeriodSeconds"].as_u64().unwrap() > ends + 5);
+    }
+}
+
+/// A function refuses to start with fewer.
+#[test]
+fn a_pod_that_takes_one_call_at_a_time_has_three_connections_to_the_database() {
+    let documents = render(&["--set", "defaults.concurrency=1"]);
+    let variables = documents.iter().filter_map(pod).flat_map(containers);
+    let variables = variables.flat_map(|container| container["env"].as_array().into_iter().flatten());
+    let connections: Vec<_> = variables.filter(|variable| variable["name"] == "DATABASE_CONNECTIONS").collect();
+    assert!(connections.iter().any(|variable| variable["value"] == "3"));
+    for variable in connections {
+        assert!(variable["value"].as_str().unwrap().parse::<u32>().unwrap() >= 3, "{variable}");
+    }
+}
+
+/// How many events of a topic are handed over at a time.
+fn partitions(topic: &str) -> u64 {
+    let topics = fs::read_to_string(root().join("infra/redpanda/topics/topics.sh")).unwrap();
+    let number = topics.lines().find_map(|line| line.trim().strip_prefix(topic)?.strip_prefix(':'));
+    number.and_then(|number| number.parse().ok()).unwrap()
+}
+
+fn seconds(text: &str) -> u64 {
+    text.strip_suffix('s')
+        .and_then(|number| number.parse().ok())
+        .unwrap_or_else(|| panic!("{text} is no number of seconds"))
+}
