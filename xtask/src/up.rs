@@ -7,7 +7,6 @@ use std::{
     collections::BTreeSet,
     fs::{self, File},
     path::PathBuf,
-    sync::atomic::{AtomicBool, Ordering},
     thread,
     time::Duration,
 };
@@ -20,7 +19,7 @@ use lab::{
     identity::{self, Identity},
     mail,
     progress::say,
-    secrets,
+    secrets, signals,
     topology::{self, Mode, Options, Topology},
 };
 
@@ -49,7 +48,7 @@ pub fn up(distributed: bool, detached: bool, port: Option<u16>, fresh: bool) -> 
         "Punctual is being started by another `cargo xtask up`; wait for it, or stop it first"
     );
     refuse_a_second()?;
-    stop_on_signals();
+    signals::catch();
     let topology = Topology::start(options)?;
     let token = topology.token(USER, EMAIL, true);
     let supervisor = (!detached).then(|| Identity::of(std::process::id())).flatten();
@@ -187,33 +186,12 @@ fn curl(url: &str, token: &str) -> String {
     )
 }
 
-static STOPPING: AtomicBool = AtomicBool::new(false);
-
-/// From here on Ctrl-C, SIGTERM and a closed terminal set [`STOPPING`]; a second one ends this process at once, and what
-/// it started with it.
-fn stop_on_signals() {
-    extern "C" fn stop(_: libc::c_int) {
-        if STOPPING.swap(true, Ordering::Relaxed) {
-            #[expect(unsafe_code, reason = "_exit is safe in a signal handler")]
-            unsafe {
-                libc::_exit(130)
-            }
-        }
-    }
-    for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
-        #[expect(unsafe_code, reason = "the standard library has no signals; the handler only sets a flag")]
-        unsafe {
-            libc::signal(signal, stop as *const () as libc::sighandler_t);
-        }
-    }
-}
-
 /// Prints each message as it arrives, and says when a process ended by itself, until it is to stop.
 fn follow(topology: &Topology) {
     let mut seen = BTreeSet::new();
     let _ = mail::arrived(&topology.mail_dir, &mut seen); // what an earlier run received
     let mut ended = BTreeSet::new();
-    while !STOPPING.load(Ordering::Relaxed) {
+    while !signals::asked_to_stop() {
         for message in mail::arrived(&topology.mail_dir, &mut seen) {
             let header = |name| message.header(name).unwrap_or_default();
             println!("── mail to {} ── {} ──", header("to"), header("subject"));

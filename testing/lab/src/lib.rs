@@ -18,6 +18,7 @@ pub mod progress;
 pub mod redis;
 pub mod release;
 pub mod secrets;
+pub mod signals;
 pub mod spawn;
 pub mod tools;
 pub mod topology;

@@ -84,7 +84,5 @@ fn a_target_that_is_no_address_is_refused() {
 }
 
 fn terminate(door: &Child) {
-    #[expect(unsafe_code, reason = "kill(2) of a child that has not been waited for")]
-    let sent = unsafe { libc::kill(door.id().cast_signed(), libc::SIGTERM) };
-    assert_eq!(sent, 0);
+    lab::spawn::send(door.id().cast_signed(), libc::SIGTERM);
 }
