@@ -1,6 +1,6 @@
-//! The story of a task and of a reminder: what happened, when, why, or why not. Rows of `audit_logs`, never changed.
+//! The audit log: what happened to a task or a reminder, when, and why (or why not). Rows of `audit_logs` never change.
 //!
-//! Titles and addresses are not in it: the story outlives the task.
+//! A row holds no title and no address, because it outlives the task.
 
 use serde_json::Value;
 use sqlx::PgConnection;
@@ -8,10 +8,7 @@ use uuid::Uuid;
 
 use crate::{event::Event, schema::Payload};
 
-/// Adds an event to the story, in the transaction that claimed it.
-///
-/// # Errors
-/// When the database refuses.
+/// Logs an event, in the transaction that claimed it.
 pub async fn event<T: Payload>(conn: &mut PgConnection, event: &Event<T>, detail: Value) -> sqlx::Result<()> {
     let task = event.data.task();
     let (reminder_id, reminder_version) = event.data.reminder().unzip();
@@ -36,7 +33,7 @@ pub async fn event<T: Payload>(conn: &mut PgConnection, event: &Event<T>, detail
     Ok(())
 }
 
-/// A version of a reminder, and whose it is.
+/// A version of a reminder, with its task and its user.
 #[derive(Clone, Copy, Debug)]
 pub struct ReminderRef {
     /// The reminder.
@@ -49,11 +46,8 @@ pub struct ReminderRef {
     pub user_id: Uuid,
 }
 
-/// Adds a step of a reminder to the story: `reminder.armed`, `reminder.fired`, `reminder.skipped` (each once a version),
-/// `reminder.sending`, `reminder.retrying`, `reminder.unknown`, `reminder.failed`.
-///
-/// # Errors
-/// When the database refuses.
+/// Logs a step of a reminder. `reminder.armed`, `reminder.fired` and `reminder.skipped` are logged once a version;
+/// `reminder.sending`, `reminder.retrying`, `reminder.unknown` and `reminder.failed` each time.
 pub async fn reminder(conn: &mut PgConnection, of: ReminderRef, action: &str, detail: Value) -> sqlx::Result<()> {
     sqlx::query!(
         "insert into audit_logs (user_id, task_id, reminder_id, reminder_version, action, detail)

@@ -1,5 +1,5 @@
-//! What each event carries. The JSON Schemas in `shared/schema/` are generated from these types, and what is on the
-//! topics is held against them.
+//! The payload of each event type. The JSON Schemas in `shared/schema/` are generated from these types; the end-to-end tests
+//! validate every event on the topics against them.
 
 use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
@@ -8,15 +8,15 @@ use uuid::Uuid;
 
 use crate::event::EventType;
 
-/// The data of an event of one type.
+/// The payload of one event type.
 pub trait Payload: Serialize + DeserializeOwned + JsonSchema + Send + 'static {
-    /// The CloudEvents `type` it travels as.
+    /// The CloudEvents `type`.
     const TYPE: EventType;
 
-    /// The task it is about.
+    /// The task that the event is about.
     fn task(&self) -> &TaskRef;
 
-    /// The reminder it is about, and the version of it.
+    /// The reminder that the event is about, with its version.
     fn reminder(&self) -> Option<(Uuid, i32)> {
         None
     }
@@ -57,7 +57,7 @@ pub struct TaskCompleted {
     /// The task.
     #[serde(flatten)]
     pub task: TaskRef,
-    /// When.
+    /// When the user completed it.
     pub completed_at: DateTime<Utc>,
 }
 
@@ -69,7 +69,7 @@ pub struct TaskDeleted {
     pub task: TaskRef,
 }
 
-/// A reminder's time has come.
+/// A reminder is due.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ReminderDue {
     /// The task.
@@ -77,13 +77,13 @@ pub struct ReminderDue {
     pub task: TaskRef,
     /// The reminder.
     pub reminder_id: Uuid,
-    /// When it was to fire.
+    /// The planned instant.
     pub remind_at: DateTime<Utc>,
-    /// Which version of it: a moved or cancelled reminder has another one.
+    /// The version that fired. Moving or cancelling a reminder gives it a new version.
     pub reminder_version: i32,
 }
 
-/// A reminder was accepted by a provider.
+/// A provider accepted the message of a reminder.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ReminderSent {
     /// The task.
@@ -91,23 +91,23 @@ pub struct ReminderSent {
     pub task: TaskRef,
     /// The reminder.
     pub reminder_id: Uuid,
-    /// When it was to fire.
+    /// The planned instant.
     pub remind_at: DateTime<Utc>,
-    /// Which version of it.
+    /// The version that was sent.
     pub reminder_version: i32,
-    /// How it was sent.
+    /// The channel that it was sent on.
     pub channel: Channel,
     /// The row of `notification_deliveries`.
     pub delivery_id: Uuid,
 }
 
-/// What connected clients are told: the task is not as it was.
+/// Something that a client shows of a task has changed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TaskChanged {
     /// The task.
     #[serde(flatten)]
     pub task: TaskRef,
-    /// The event behind it.
+    /// The event that changed it.
     pub cause: EventType,
 }
 
@@ -120,7 +120,7 @@ pub enum Channel {
 }
 
 impl Channel {
-    /// As it is stored.
+    /// The stored value.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -140,7 +140,7 @@ impl std::str::FromStr for Channel {
     }
 }
 
-/// A channel nobody sends on.
+/// A name that is not a [`Channel`].
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("is not a channel: only email is")]
 pub struct UnknownChannel;

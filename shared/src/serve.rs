@@ -1,6 +1,6 @@
-//! One process of a function: reads its configuration, connects to nothing, listens, and stops cleanly.
+//! The process of a function: it reads its configuration, connects lazily, listens, and stops cleanly on SIGTERM.
 //!
-//! The same router runs under axum on `$PORT` (Knative, plain Kubernetes, a laptop) or, where AWS Lambda's runtime is there,
+//! The same router runs under axum on `$PORT` (Knative, plain Kubernetes, a laptop) and, when `AWS_LAMBDA_RUNTIME_API` is set,
 //! under `lambda_http` (see [`lambda`]).
 
 pub mod connections;
@@ -21,15 +21,15 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{App, Config, config, problem::Problem, telemetry};
 
-/// How long requests in flight may take after SIGTERM; Knative's and Dapr's own grace is 30 s.
+/// Limit for requests in flight after SIGTERM. Knative and Dapr kill a process after 30 s.
 const DRAIN: Duration = Duration::from_secs(25);
-/// How long a process that stops goes on publishing what it wrote.
+/// Limit for publishing committed events after SIGTERM.
 const FLUSH: Duration = Duration::from_secs(2);
 
-/// Runs a function until SIGTERM, or for as long as Lambda's runtime keeps it.
+/// Runs a function until SIGTERM, or until Lambda ends the process.
 ///
 /// # Errors
-/// When the configuration is wrong or the port is taken.
+/// When the configuration is invalid or the port is taken.
 pub async fn run(router: fn(App) -> Router) -> anyhow::Result<()> {
     let app = start()?;
     let routes = complete(router(app.clone()), app.clone());
@@ -39,17 +39,20 @@ pub async fn run(router: fn(App) -> Router) -> anyhow::Result<()> {
     tokio::spawn(app.outbox.clone().relay());
     listen(routes, &app).await?;
     if let Err(error) = app.outbox.flush(FLUSH).await {
-        tracing::warn!(error = format!("{error:#}"), "outbox: the next process publishes what this one could not");
+        tracing::warn!(
+            error = format!("{error:#}"),
+            "outbox: not everything was published before the stop; the next process publishes it"
+        );
     }
     Ok(())
 }
 
-/// The state of this process, from its environment: also for one that serves nothing (`upkeep --repair`).
+/// Builds the state of a process from its environment, also of one that serves nothing (`upkeep --repair`).
 ///
 /// # Errors
-/// When the configuration is wrong.
+/// When the configuration is invalid.
 pub fn start() -> anyhow::Result<App> {
-    // Whichever crate asks first would choose it otherwise, and two would panic.
+    // Without a process-wide choice the first crate that needs a provider chooses, and a second choice panics.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     telemetry::init();
     let config: Config = config::from_env();
@@ -61,7 +64,7 @@ async fn listen(routes: Router, app: &App) -> anyhow::Result<()> {
     let port = app.config.port;
     let listener = tokio::net::TcpListener::bind((Ipv4Addr::UNSPECIFIED, port))
         .await
-        .with_context(|| format!("port {port} cannot be had; set PORT to a free one"))?;
+        .with_context(|| format!("cannot listen on port {port}: set PORT to a free port"))?;
     tracing::info!(port, "listening on port {port}");
     let (stop, stopped) = tokio::sync::oneshot::channel();
     let server = connections::serve(listener, routes, async {
@@ -71,7 +74,7 @@ async fn listen(routes: Router, app: &App) -> anyhow::Result<()> {
     tokio::select! {
         () = server => {}
         () = async { let _ = stopped.await; tokio::time::sleep(DRAIN).await } => {
-            tracing::warn!("requests in flight took longer than {DRAIN:?} and were cut");
+            tracing::warn!("aborted the requests still in flight {DRAIN:?} after SIGTERM");
         }
     }
     tracing::info!("stopped");
@@ -79,45 +82,48 @@ async fn listen(routes: Router, app: &App) -> anyhow::Result<()> {
 }
 
 async fn terminated() {
-    let mut terminate = signal(SignalKind::terminate()).expect("a signal handler can be installed");
-    let mut interrupt = signal(SignalKind::interrupt()).expect("a signal handler can be installed");
+    let mut terminate = signal(SignalKind::terminate()).expect("installing a signal handler never fails on Linux");
+    let mut interrupt = signal(SignalKind::interrupt()).expect("installing a signal handler never fails on Linux");
     tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
 }
 
-/// What every function answers beside its own routes.
+/// Adds the routes and layers that every function has.
 pub fn complete(routes: Router, app: App) -> Router {
     let common = Router::new()
         .route("/healthz", get(async || StatusCode::OK))
         .route("/readyz", get(ready))
         .route("/events/_ignore", post(async || StatusCode::OK))
         .with_state(app);
-    routes.merge(common).fallback(unknown).layer(middleware::from_fn(log)).layer(middleware::from_fn(to_its_end))
+    routes.merge(common).fallback(unknown).layer(middleware::from_fn(log)).layer(middleware::from_fn(detached))
 }
 
-/// Works on a request in a task of its own, to its end, also when who asked goes away: daprd gives up the calls of jobs when its
-/// scheduler does (dapr `pkg/runtime/scheduler/internal/cluster/streamer.go`), and a client hangs up. Cut off in the middle, what
-/// was committed would not be published, and a message that was accepted not be known to be.
-async fn to_its_end(request: Request, next: Next) -> Response {
+/// Runs a request in a task of its own, so that it completes even when the caller disconnects.
+///
+/// Clients hang up, and daprd drops its job calls when it loses the scheduler (dapr
+/// `pkg/runtime/scheduler/internal/cluster/streamer.go`). A handler that was cancelled between its commit and its end would
+/// not publish what it committed, or not record that a provider accepted a message.
+async fn detached(request: Request, next: Next) -> Response {
     let work = tokio::spawn(next.run(request));
     work.await.unwrap_or_else(|_| Problem::Internal("a handler panicked".into()).into_response())
 }
 
-/// Whether the database answers, in 2 s.
+/// Answers 200 when the database answers within 2 s, else 503.
 async fn ready(State(app): State<App>) -> StatusCode {
     let asked = tokio::time::timeout(Duration::from_secs(2), sqlx::query("select 1").execute(&app.db)).await;
     if matches!(asked, Ok(Ok(_))) { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }
 }
 
-/// A missing event or job route is a fault of ours that a retry may meet mended; a 404 would tell Dapr that all is done.
+/// Answers a path without a route. For event and job paths that is a 500, because Dapr takes a 404 as done and would drop the
+/// event or job; a later deployment may have the route.
 async fn unknown(uri: Uri) -> Response {
     if uri.path().starts_with("/events/") || uri.path().starts_with("/job/") {
-        tracing::error!("no route for {}: answered 500 so that nothing is lost", uri.path());
+        tracing::error!("no route for {}: answered 500, so that Dapr retries", uri.path());
         return StatusCode::INTERNAL_SERVER_ERROR.into_response();
     }
     Problem::NotFound.into_response()
 }
 
-/// One line a request of the HTTP API; events and jobs write their own.
+/// Logs one line for each request of the HTTP API. Event and job handlers log their own outcome.
 async fn log(request: Request, next: Next) -> Response {
     let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
     let Some(route) = route.filter(|route| route.starts_with("/v1/")) else {

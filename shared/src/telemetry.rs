@@ -1,10 +1,10 @@
-//! One structured line per outcome, readable alone: the identifier is in the message and again as a dotted field. No
-//! addresses, titles or tokens.
+//! Logging: one structured line per outcome. The message reads alone, and its identifiers are repeated as dotted fields. A line
+//! never holds an address, a title or a token.
 
 use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
-/// Sends logs to standard output: JSON lines, or text with `LOG_FORMAT=text`. `RUST_LOG` filters; `info` is the default.
-/// A second call changes nothing.
+/// Logs to standard output as JSON lines, or as text with `LOG_FORMAT=text`. `RUST_LOG` filters (default `info,sqlx=warn`).
+/// A second call does nothing.
 pub fn init() {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,sqlx=warn"));
     let registry = tracing_subscriber::registry().with(filter);

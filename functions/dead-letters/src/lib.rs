@@ -1,10 +1,10 @@
-//! `dead-letters`: stores what daprd could not deliver to a function, so that it can be read and replayed.
+//! `dead-letters`: stores each event that daprd could not deliver, so that an operator can read and replay it.
 //!
-//! Triggered by the dead-letter topics, `<topic>.dlq.<function>`, as raw payloads (a payload that is no CloudEvent would block
-//! its own dead-letter topic otherwise). What a function itself rejects never comes here: it writes its own row.
+//! Triggered by the dead-letter topics, `<topic>.dlq.<function>`, as raw payloads: otherwise a payload that is not a CloudEvent
+//! would block its own dead-letter topic. An event that a function rejects never comes here; the function stores it itself.
 //!
-//! Runs twice without harm: a letter is stored once, by function and event id, and open again where its replay ended here too; an
-//! event its function handled after all is not stored.
+//! Runs twice without harm: function and event id identify a letter, so it is stored once. A letter whose replay fails too is
+//! opened again. An event that its function handled in the meantime is not stored.
 
 use axum::{
     Router,
@@ -25,7 +25,7 @@ pub fn router(app: App) -> Router {
         .with_state(app)
 }
 
-/// The raw payload that daprd wraps into a CloudEvent of its own; the body itself where it is not wrapped.
+/// The raw payload. daprd wraps it into a CloudEvent of its own; a body that is not wrapped is the payload.
 fn unwrap(body: &[u8]) -> Vec<u8> {
     let wrapped: Value = serde_json::from_slice(body).unwrap_or_default();
     wrapped["data_base64"].as_str().and_then(|text| BASE64_STANDARD.decode(text).ok()).unwrap_or_else(|| body.to_vec())
@@ -37,24 +37,24 @@ async fn store(_: FromDaprd, State(app): State<App>, Path(function): Path<String
         Ok(true) => {
             tracing::error!(
                 consumer = function,
-                "dead-letters: an event daprd could not deliver to {function} is stored"
+                "dead-letters: stored an event that daprd could not deliver to {function}"
             );
             StatusCode::OK
         }
         Ok(false) => StatusCode::OK,
         Err(error) => {
-            tracing::warn!(error = %error, "dead-letters: a letter was not stored and will come again");
+            tracing::warn!(error = %error, "dead-letters: a letter could not be stored; daprd will deliver it again");
             StatusCode::SERVICE_UNAVAILABLE
         }
     }
 }
 
-/// Stores a letter unless it is stored, or its event was handled; says whether it did.
+/// Stores a letter and returns true, unless it is stored already or its function has handled the event.
 async fn insert(app: &App, function: &str, payload: &[u8]) -> sqlx::Result<bool> {
     let event: Value = serde_json::from_slice(payload).unwrap_or_default();
     let event_id: Option<Uuid> = event["id"].as_str().and_then(|id| id.parse().ok());
     let kind = event["type"].as_str().and_then(EventType::parse);
-    // Where all functions share one daprd, only the event knows whose it was.
+    // In the embedded host all functions share one daprd, so only the event says which function it was for.
     let function = kind.map_or(function, |kind| kind.consumer());
     let dedupe = event_id.unwrap_or_else(|| Uuid::new_v5(&Uuid::NAMESPACE_OID, payload));
     let stored = sqlx::query!(

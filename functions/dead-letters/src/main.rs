@@ -1,4 +1,4 @@
-//! The process of the function `dead-letters`; what it does is in the library.
+//! The process of the function `dead-letters`; the library is the function.
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {

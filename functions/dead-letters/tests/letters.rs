@@ -1,4 +1,4 @@
-//! Dead letters through the door: each stored once, whatever it is made of.
+//! Dead letters through the route: each is stored once, whatever it contains.
 
 use axum::http::StatusCode;
 use axum::{Router, body::Body, http::Request};
@@ -18,7 +18,7 @@ fn routes(db: &PgPool) -> Router {
     complete(dead_letters::router(app(db)), app(db))
 }
 
-/// A raw payload as daprd wraps it: an event of its own around it, with another id at every delivery.
+/// A raw payload as daprd wraps it: in an event of its own, whose id is new at every delivery.
 fn wrapped(payload: &[u8]) -> String {
     json!({
         "specversion": "1.0", "id": Uuid::new_v4(), "source": "dead-letters", "type": "com.dapr.event.sent",
@@ -43,7 +43,7 @@ async fn letters(db: &PgPool) -> Vec<(String, String)> {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn a_letter_is_stored_once_with_what_is_known_of_it(db: PgPool) {
+async fn a_letter_is_stored_once_with_its_function_type_and_topic(db: PgPool) {
     let event = event(&db).await;
     for _ in 0..3 {
         assert_eq!(post(&routes(&db), ROUTE, wrapped(event.to_string().as_bytes())).await, StatusCode::OK);
@@ -56,19 +56,19 @@ async fn a_letter_is_stored_once_with_what_is_known_of_it(db: PgPool) {
             .unwrap();
     let text = |text: &str| text.to_owned();
     assert_eq!(row, (text("task-created"), id(&event), text("task.created"), text("task-events"), text("daprd")));
-    // Not claimed: repair publishes it again, and its function may yet handle it.
+    // The event stays unclaimed: repair publishes it again, and its function may still handle it.
     assert_eq!(count(&db, "select count(*) from processed_events").await, 0);
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn one_daprd_for_all_functions_still_files_it_under_the_right_one(db: PgPool) {
+async fn a_letter_from_the_shared_daprd_is_stored_under_the_function_of_its_type(db: PgPool) {
     let event = event(&db).await.to_string();
     assert_eq!(post(&routes(&db), "/events/dead-letters/punctual", wrapped(event.as_bytes())).await, StatusCode::OK);
     assert_eq!(count(&db, "select count(*) from dead_letters where consumer = 'task-created'").await, 1);
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn an_event_its_function_handled_or_rejected_has_no_letter_of_daprd(db: PgPool) {
+async fn a_handled_or_rejected_event_is_not_stored(db: PgPool) {
     let event = event(&db).await;
     sqlx::query("insert into processed_events (consumer, event_id) values ('task-created', $1)")
         .bind(id(&event))
@@ -80,7 +80,7 @@ async fn an_event_its_function_handled_or_rejected_has_no_letter_of_daprd(db: Pg
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn a_letter_whose_replay_ended_here_too_is_open_again(db: PgPool) {
+async fn a_letter_whose_replay_fails_is_opened_again(db: PgPool) {
     let event = event(&db).await;
     let body = wrapped(event.to_string().as_bytes());
     post(&routes(&db), ROUTE, body.clone()).await;
@@ -90,7 +90,7 @@ async fn a_letter_whose_replay_ended_here_too_is_open_again(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn a_payload_that_is_no_event_no_text_or_not_wrapped_is_stored_once(db: PgPool) {
+async fn a_payload_that_is_not_an_event_not_text_or_not_wrapped_is_stored_once(db: PgPool) {
     let payloads: [(&[u8], &str); 5] = [
         (b"not JSON", "not JSON"),
         (b"\xff\xfe\x00binary", "\u{fffd}\u{fffd}\u{fffd}binary"),
@@ -114,7 +114,7 @@ async fn a_payload_that_is_no_event_no_text_or_not_wrapped_is_stored_once(db: Pg
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn without_the_token_or_the_database_it_comes_again(db: PgPool) {
+async fn without_the_token_or_the_database_the_answer_is_503(db: PgPool) {
     use tower::ServiceExt as _;
     let request = Request::post(ROUTE).body(Body::from("{}")).unwrap();
     let answer = routes(&db).oneshot(request).await.unwrap();

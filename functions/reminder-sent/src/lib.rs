@@ -1,9 +1,9 @@
-//! `reminder-sent`: when a reminder was accepted by a provider, marks that version of it done.
+//! `reminder-sent`: marks a version of a reminder as sent, once a provider has accepted its message.
 //!
-//! Triggered by `reminder.sent` on `reminders`. Writes the story of the task and tells connected clients (`task.changed`).
+//! Triggered by `reminder.sent` on `reminders`. Writes the audit log and emits `task.changed` for connected clients.
 //!
 //! Runs twice without harm: everything happens in the transaction that claims the event. A reminder that was moved or
-//! cancelled meanwhile has another version and stays as it is.
+//! cancelled in the meantime has a new version and is not touched.
 
 use axum::Router;
 use serde_json::json;

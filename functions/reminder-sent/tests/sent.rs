@@ -1,4 +1,4 @@
-//! `reminder.sent` through the door: marks the version it speaks of, and tells the story.
+//! `reminder.sent` through the route: it marks the version that was sent, and writes the audit log.
 
 use axum::{Router, http::StatusCode};
 use chrono::Utc;
@@ -15,7 +15,7 @@ fn routes(db: &PgPool) -> Router {
     complete(reminder_sent::router(app(db)), app(db))
 }
 
-/// A reminder, and the event that says that its first version was sent.
+/// A reminder, and the `reminder.sent` event of its first version.
 async fn sent(db: &PgPool) -> (Uuid, TaskRef, Value) {
     let user = user(db).await;
     let task = task(db, user).await;
@@ -34,20 +34,20 @@ async fn row(db: &PgPool, id: Uuid) -> (String, i32, Option<String>) {
         .unwrap()
 }
 
-async fn story(db: &PgPool) -> i64 {
+async fn audit_rows(db: &PgPool) -> i64 {
     count(db, "select count(*) from audit_logs where action = 'reminder.sent' and reminder_version = 1").await
 }
 
-async fn told(db: &PgPool) -> i64 {
+async fn changes_emitted(db: &PgPool) -> i64 {
     count(db, "select count(*) from task_events where type = 'task.changed' and data->>'cause' = 'reminder.sent'").await
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn a_sent_reminder_is_marked_once_however_often_that_is_said(db: PgPool) {
+async fn an_event_delivered_20_times_at_once_marks_the_reminder_once(db: PgPool) {
     let (id, task, event) = sent(&db).await;
     assert_eq!(deliver_at_once(&routes(&db), &event, 20).await, 20);
     assert_eq!(row(&db, id).await, ("sent".to_owned(), 1, None));
-    assert_eq!((story(&db).await, told(&db).await), (1, 1));
+    assert_eq!((audit_rows(&db).await, changes_emitted(&db).await), (1, 1));
     let detail: Value = sqlx::query_scalar("select detail from audit_logs").fetch_one(&db).await.unwrap();
     assert_eq!((&detail["channel"], &detail["delivery_id"]), (&"email".into(), &event["data"]["delivery_id"]));
     let changed: Value =
@@ -56,7 +56,7 @@ async fn a_sent_reminder_is_marked_once_however_often_that_is_said(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn one_that_was_given_up_and_went_out_after_all_is_sent(db: PgPool) {
+async fn a_failed_reminder_that_was_accepted_after_all_becomes_sent(db: PgPool) {
     let (id, _, event) = sent(&db).await;
     sqlx::query("update task_reminders set state = 'failed'").execute(&db).await.unwrap();
     assert_eq!(deliver(&routes(&db), &event).await, StatusCode::OK);
@@ -64,7 +64,7 @@ async fn one_that_was_given_up_and_went_out_after_all_is_sent(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn word_that_comes_after_a_move_changes_nothing_but_the_story(db: PgPool) {
+async fn an_event_of_an_older_version_changes_only_the_audit_log(db: PgPool) {
     let (id, _, event) = sent(&db).await;
     sqlx::query("update task_reminders set version = 2, remind_at = now() + interval '1 day'")
         .execute(&db)
@@ -72,21 +72,21 @@ async fn word_that_comes_after_a_move_changes_nothing_but_the_story(db: PgPool) 
         .unwrap();
     assert_eq!(deliver(&routes(&db), &event).await, StatusCode::OK);
     assert_eq!(row(&db, id).await, ("scheduled".to_owned(), 2, None));
-    assert_eq!((story(&db).await, told(&db).await), (1, 1));
+    assert_eq!((audit_rows(&db).await, changes_emitted(&db).await), (1, 1));
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn word_that_comes_after_a_cancel_leaves_it_cancelled(db: PgPool) {
+async fn an_event_after_a_cancel_leaves_the_reminder_cancelled(db: PgPool) {
     let (id, _, event) = sent(&db).await;
     let cancel = "update task_reminders set version = 2, state = 'cancelled', cancel_reason = 'user'";
     sqlx::query(cancel).execute(&db).await.unwrap();
     assert_eq!(deliver(&routes(&db), &event).await, StatusCode::OK);
     assert_eq!(row(&db, id).await, ("cancelled".to_owned(), 2, Some("user".to_owned())));
-    assert_eq!(story(&db).await, 1);
+    assert_eq!(audit_rows(&db).await, 1);
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn it_marks_no_other_reminder(db: PgPool) {
+async fn another_reminder_of_the_task_stays_scheduled(db: PgPool) {
     let (id, task, event) = sent(&db).await;
     let other = reminder(&db, &task, Utc::now()).await;
     assert_eq!(deliver(&routes(&db), &event).await, StatusCode::OK);

@@ -1,7 +1,7 @@
-//! `task-changed`: when something a client shows has changed, adds it to the user's feed and tells who is listening.
+//! `task-changed`: appends a change to the user's feed and notifies listeners.
 //!
-//! Triggered by `task.changed` on `task-updates`. The feed numbers a user's changes without a gap, under the lock of the
-//! user's row, so a client that has seen number n misses nothing by asking for what is after n.
+//! Triggered by `task.changed` on `task-updates`. Under the lock of the user's row, the feed numbers changes without gaps. A client
+//! that has seen number n misses nothing when it asks for the changes after n.
 //!
 //! Runs twice without harm: number, row and notification belong to the transaction that claims the event.
 
@@ -22,7 +22,7 @@ pub fn router(app: App) -> Router {
 async fn handle(app: App, event: Event<TaskChanged>) -> Result<(), Failure> {
     let Some(mut tx) = inbox::claim(&app, &event).await? else { return Ok(()) };
     let task = &event.data.task;
-    // A user who is gone has no feed; the event is handled all the same.
+    // A deleted user has no feed; the event still counts as handled.
     sqlx::query!(
         "with numbered as (
              update users set feed_seq = feed_seq + 1 where id = $1 returning feed_seq

@@ -1,4 +1,4 @@
-//! `task.changed` through the door: a user's feed has each change once, numbered without a gap.
+//! `task.changed` through the route: a user's feed has each change once, numbered without gaps.
 
 use axum::{Router, http::StatusCode};
 use shared::{
@@ -23,7 +23,7 @@ async fn feed_seq(db: &PgPool, user: Uuid) -> i64 {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn one_change_delivered_a_hundred_times_at_once_is_one_row_with_number_one(db: PgPool) {
+async fn a_change_delivered_100_times_at_once_is_one_row_with_number_1(db: PgPool) {
     let user = user(&db).await;
     let task = task(&db, user).await;
     let event = emitted(&db, &changed(task.clone())).await;
@@ -36,7 +36,7 @@ async fn one_change_delivered_a_hundred_times_at_once_is_one_row_with_number_one
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn changes_at_once_are_numbered_without_a_gap_and_each_user_alone(db: PgPool) {
+async fn concurrent_changes_are_numbered_without_gaps_for_each_user(db: PgPool) {
     let (ada, ben) = (user(&db).await, user(&db).await);
     let routes = routes(&db);
     let mut deliveries = tokio::task::JoinSet::new();
@@ -58,7 +58,7 @@ async fn changes_at_once_are_numbered_without_a_gap_and_each_user_alone(db: PgPo
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn who_listens_is_told_once_and_only_what_is_committed(db: PgPool) {
+async fn a_listener_is_notified_once_and_only_of_committed_changes(db: PgPool) {
     let user = user(&db).await;
     let task = task(&db, user).await;
     let mut listener = PgListener::connect_with(&db).await.unwrap();
@@ -72,7 +72,7 @@ async fn who_listens_is_told_once_and_only_what_is_committed(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn a_change_of_a_user_who_is_gone_is_handled_without_a_row(db: PgPool) {
+async fn a_change_of_a_deleted_user_is_handled_without_a_row(db: PgPool) {
     let task = TaskRef { task_id: Uuid::now_v7(), user_id: Uuid::now_v7(), title: "x".to_owned(), version: 1 };
     let event = emitted(&db, &changed(task)).await;
     assert_eq!(deliver(&routes(&db), &event).await, StatusCode::OK);

@@ -1,11 +1,11 @@
-//! `task-deleted`: when a task was deleted, deletes its reminder jobs.
+//! `task-deleted`: deletes the reminder jobs of a deleted task.
 //!
-//! Triggered by `task.deleted` on `task-events`. Writes the story of the task and tells connected clients (`task.changed`).
+//! Triggered by `task.deleted` on `task-events`. Writes the audit log and emits `task.changed` for connected clients.
 //!
-//! Absorbs anything late: whatever is armed for the task after this finds cancelled rows, fires nothing and is forgotten.
+//! A job that is armed late finds the reminder cancelled and fires nothing.
 //!
-//! Runs twice without harm: arming and deleting jobs is idempotent and follows the rows as they are now, not the event; the
-//! rest happens in the transaction that claims the event.
+//! Runs twice without harm: arming and deleting jobs is idempotent and follows the current rows, not the event. Everything else
+//! happens in the transaction that claims the event.
 
 use axum::Router;
 use serde_json::json;

@@ -1,9 +1,9 @@
-//! `task-updated`: when a task or one of its reminders was changed, brings its reminder jobs in line with the rows.
+//! `task-updated`: aligns the reminder jobs of a changed task with its rows.
 //!
-//! Triggered by `task.updated` on `task-events`. Writes the story of the task and tells connected clients (`task.changed`).
+//! Triggered by `task.updated` on `task-events`. Writes the audit log and emits `task.changed` for connected clients.
 //!
-//! Runs twice without harm: arming and deleting jobs is idempotent and follows the rows as they are now, not the event; the
-//! rest happens in the transaction that claims the event.
+//! Runs twice without harm: arming and deleting jobs is idempotent and follows the current rows, not the event. Everything else
+//! happens in the transaction that claims the event.
 
 use axum::Router;
 use serde_json::json;

@@ -1,4 +1,4 @@
-//! The process of the function `task-updated`; what it does is in the library.
+//! The process of the function `task-updated`; the library is the function.
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {

@@ -1,14 +1,14 @@
-//! `door`: daprd's application, in daprd's pod, for a function that may be at zero.
+//! `door`: the application of an always-on daprd, for a function that may be scaled to zero.
 //!
-//! daprd calls it at 127.0.0.1; it hands each call to the function's Knative Service, whose route wakes the function. It stands
-//! there because daprd misunderstands a route: a 404 is "done" to it, and a route that is being changed answers 404.
+//! daprd calls the door at 127.0.0.1. The door forwards each call to the function's Knative Service, whose route wakes the
+//! function. daprd must not call that route directly: it takes a 404 as done, and a Knative route that is changing answers 404.
 //!
-//! - `/events/_ignore` is answered here: an event of another type wakes nobody.
-//! - A 404 becomes a 503. No function answers 404 on purpose (see CONTRIBUTING.md).
-//! - A connection that is refused or breaks, and a 404, 502 or 503 of the route, are tried again for 20 s.
+//! - The door answers `/events/_ignore` itself: an event of another type wakes no function.
+//! - It turns a 404 into a 503. No function answers 404 on purpose (see CONTRIBUTING.md).
+//! - It retries a refused or broken connection, and a 404, 502 or 503 of the route, for 20 s.
 //!
-//! A call may therefore reach the function twice. So it may without the door: events and jobs are delivered at least once, and the
-//! function's inbox and job versions make them take effect once.
+//! A call may therefore reach the function twice. That is allowed without the door too: Dapr delivers events and jobs at least
+//! once, and the function's inbox and job versions make them take effect once.
 
 use std::{
     net::Ipv4Addr,
@@ -34,18 +34,18 @@ use tokio::{
     signal::unix::{SignalKind, signal},
 };
 
-/// How long a route that is not there, or not yet, is tried again. Together with the slowest handler it stays below the inbound
-/// timeout of `dapr/resiliency`.
+/// How long the door retries a route that does not answer. Together with the slowest handler this stays below the inbound timeout
+/// of `dapr/resiliency`.
 pub const PATIENCE: Duration = Duration::from_secs(20);
-/// How long calls are still accepted after SIGTERM. Above `dapr.io/block-shutdown-duration`, which is how long daprd goes on
-/// calling after its own.
+/// How long the door still accepts calls after SIGTERM: longer than `dapr.io/block-shutdown-duration`, for which daprd goes on
+/// calling after its own SIGTERM.
 const LINGER: Duration = Duration::from_secs(5);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
-/// Above what a broker carries and a dead letter's encoding makes of it.
+/// Limit of a body in bytes: larger than any message of a broker after a dead letter's base64 encoding.
 const LARGEST_BODY: usize = 32 << 20;
-/// Of one connection, or added by the sender's side of it (RFC 9110, section 7.6.1): never handed on.
-const OF_THE_CONNECTION: [header::HeaderName; 8] = [
+/// Headers of a single connection (RFC 9110, section 7.6.1), which are never forwarded.
+const HOP_BY_HOP: [header::HeaderName; 8] = [
     header::CONNECTION,
     header::CONTENT_LENGTH,
     header::EXPECT,
@@ -63,17 +63,17 @@ struct Door {
     client: Client<HttpConnector, Full<Bytes>>,
 }
 
-/// The door to `target`, `http://<host>[:<port>]`, which waits for it as long as `patience`.
+/// Forwards to `target`, which is `http://<host>[:<port>]`, and retries for at most `patience`.
 ///
 /// # Errors
-/// When `target` is not such an address.
+/// When `target` has another form.
 pub fn router(target: &Uri, patience: Duration) -> anyhow::Result<Router> {
     let plain = target.scheme_str() == Some("http") && target.path() == "/" && target.query().is_none();
     anyhow::ensure!(plain, "TARGET must be http://<host> or http://<host>:<port>");
     let mut connector = HttpConnector::new();
     connector.set_connect_timeout(Some(Duration::from_secs(5)));
     connector.set_nodelay(true);
-    // A function may think for long; a node that died must be noticed all the same.
+    // A handler may take minutes, so there is no read timeout; keepalives detect a dead node.
     connector.set_keepalive(Some(Duration::from_secs(15)));
     connector.set_keepalive_interval(Some(Duration::from_secs(5)));
     connector.set_keepalive_retries(Some(3));
@@ -85,15 +85,15 @@ pub fn router(target: &Uri, patience: Duration) -> anyhow::Result<Router> {
     Ok(Router::new().route("/events/_ignore", any(async || StatusCode::OK)).fallback(forward).with_state(door))
 }
 
-/// Serves until SIGTERM, then for `LINGER` more and until every call has its answer: the end is daprd's to choose, whose calls
-/// end with it.
+/// Serves until SIGTERM, then for `LINGER` more, then until every call is answered. There is no deadline: daprd ends before the
+/// door, and its calls end with it.
 ///
 /// # Errors
 /// When the port is taken.
 pub async fn run(routes: Router, port: u16) -> anyhow::Result<()> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))
         .await
-        .with_context(|| format!("port {port} cannot be had; set PORT to a free one"))?;
+        .with_context(|| format!("cannot listen on port {port}: set PORT to a free port"))?;
     let mut terminate = signal(SignalKind::terminate())?;
     tracing::info!(port, "door: listening on port {port}");
     axum::serve(listener, routes)
@@ -109,7 +109,7 @@ pub async fn run(routes: Router, port: u16) -> anyhow::Result<()> {
 async fn forward(State(door): State<Door>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let Ok(body) = axum::body::to_bytes(body, LARGEST_BODY).await else {
-        tracing::warn!("door: a call broke off, or is larger than {LARGEST_BODY} bytes");
+        tracing::warn!("door: daprd aborted a call, or its body is larger than {LARGEST_BODY} bytes");
         return StatusCode::SERVICE_UNAVAILABLE.into_response();
     };
     let began = Instant::now();
@@ -118,36 +118,36 @@ async fn forward(State(door): State<Door>, request: Request) -> Response {
         let answer = door.once(&parts, body.clone()).await;
         let given_up = began.elapsed() + pause > door.patience;
         let refusal = match answer {
-            Ok(answer) if !is_of_the_route(&answer) => return answer,
+            Ok(answer) if !is_from_route(&answer) => return answer,
             Ok(answer) if given_up => {
-                tracing::warn!(http.status = answer.status().as_u16(), "door: no function behind {}", door.target);
+                tracing::warn!(http.status = answer.status().as_u16(), "door: no answer from {}", door.target);
                 return answer;
             }
             Ok(answer) => answer.status().to_string(),
             Err(error) if given_up => {
-                tracing::warn!(error, "door: no function behind {}", door.target);
+                tracing::warn!(error, "door: no answer from {}", door.target);
                 return StatusCode::SERVICE_UNAVAILABLE.into_response();
             }
             Err(error) => error,
         };
-        tracing::debug!(refusal, "door: trying {} again", door.target);
+        tracing::debug!(refusal, "door: retrying {}", door.target);
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }
 
 impl Door {
-    /// One attempt; the answer's body is not waited for but handed on as it comes.
+    /// Makes one attempt. The answer's body is streamed.
     async fn once(&self, call: &Parts, body: Bytes) -> Result<Response, String> {
         let mut target = self.target.clone().into_parts();
         target.path_and_query = call.uri.path_and_query().cloned().or(Some(PathAndQuery::from_static("/")));
         let mut request = Request::new(Full::new(body));
         *request.method_mut() = call.method.clone();
         *request.uri_mut() = Uri::from_parts(target).map_err(|error| error.to_string())?;
-        *request.headers_mut() = without_the_connection(call.headers.clone());
+        *request.headers_mut() = without_hop_by_hop(call.headers.clone());
         let answer = self.client.request(request).await.map_err(|error| chain(&error))?;
         let (mut parts, body) = answer.into_parts();
-        parts.headers = without_the_connection(parts.headers);
+        parts.headers = without_hop_by_hop(parts.headers);
         if parts.status == StatusCode::NOT_FOUND {
             parts.status = StatusCode::SERVICE_UNAVAILABLE;
         }
@@ -155,10 +155,11 @@ impl Door {
     }
 }
 
-/// Whether an answer, its 404 turned into 503, is of the route rather than the function: a gateway and the activator answer with
-/// plain text or nothing, a function that has something to say with JSON. A function's bare 503 is tried again too: it means that
-/// something it needs is away.
-fn is_of_the_route(answer: &Response) -> bool {
+/// Whether an answer comes from the route and not from the function, so that a retry may reach the function.
+///
+/// The gateway and the activator answer with plain text or nothing; a function answers a final 503 with JSON. The door also
+/// retries a function's bare 503, which means that a dependency is down.
+fn is_from_route(answer: &Response) -> bool {
     let json = answer.headers().get(header::CONTENT_TYPE).is_some_and(|kind| {
         let kind = kind.as_bytes();
         kind.starts_with(b"application/json") || kind.starts_with(b"application/problem+json")
@@ -166,14 +167,14 @@ fn is_of_the_route(answer: &Response) -> bool {
     matches!(answer.status(), StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE) && !json
 }
 
-fn without_the_connection(mut headers: HeaderMap) -> HeaderMap {
-    for name in OF_THE_CONNECTION {
+fn without_hop_by_hop(mut headers: HeaderMap) -> HeaderMap {
+    for name in HOP_BY_HOP {
         headers.remove(name);
     }
     headers
 }
 
-/// The error with its causes: the outermost says only that the client failed.
+/// The error and its causes in one line: the outermost says only that the client failed.
 fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();

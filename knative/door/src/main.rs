@@ -1,16 +1,16 @@
-//! The process of the door: see the library.
+//! The process of the door; the library is the door.
 
 use axum::http::Uri;
 use clap::Parser;
 use tracing_subscriber::EnvFilter;
 
-/// What the door reads from the environment.
+/// The settings of the door, read from its environment.
 #[derive(Parser)]
 struct Settings {
     /// The function's Knative Service: `http://<function>.<namespace>.svc.cluster.local`.
     #[arg(long, env)]
     target: Uri,
-    /// Where daprd calls, at 127.0.0.1.
+    /// The port on 127.0.0.1 that daprd calls.
     #[arg(long, env, default_value_t = 8080)]
     port: u16,
 }

@@ -1,7 +1,7 @@
-//! The connections of a process: what a client may take of one that sends nothing, or without end.
+//! Accepts connections, with limits against clients that send too slowly or too much.
 //!
-//! A head must arrive whole in `HEAD_DEADLINE` and in `HEAD_LIMIT` bytes, else its connection is closed; bodies have limits
-//! and deadlines of their own where they are read, after the one who sends them is known.
+//! A request head must arrive completely within `HEAD_DEADLINE` and `HEAD_LIMIT` bytes, else the connection is closed. Bodies
+//! have their own limits where they are read, which is after authentication.
 
 use std::{io, pin::pin, time::Duration};
 
@@ -14,13 +14,13 @@ use hyper_util::{
 };
 use tokio::net::TcpListener;
 
-/// How long a head may take; as long a connection may idle. Reminders are due at round times, so this is none: a connection must
-/// not be closed by us just when daprd uses it again.
+/// Limit for receiving a request head, and for an idle connection. Deliberately not a round number: reminders fire on the
+/// minute, and we must not close a connection just as daprd reuses it.
 const HEAD_DEADLINE: Duration = Duration::from_secs(37);
-/// The longest head: several times the longest token.
+/// Limit of a request head in bytes: several times the longest token.
 const HEAD_LIMIT: usize = 32 * 1024;
 
-/// Serves `routes` until `stop`, and then until the requests in flight are answered.
+/// Serves `routes` until `stop` completes, then until the requests in flight are answered.
 pub async fn serve(listener: TcpListener, routes: Router, stop: impl Future<Output = ()>) {
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(HEAD_DEADLINE).max_header_size(HEAD_LIMIT);
@@ -41,10 +41,10 @@ pub async fn serve(listener: TcpListener, routes: Router, stop: impl Future<Outp
                     }
                 });
             }
-            Err(error) if is_of_the_client(&error) => {}
+            Err(error) if is_client_error(&error) => {}
             Err(error) => {
-                // Such as too many open files: accepting on would only spin.
-                tracing::error!(error = %error, "no connection can be accepted: {error}");
+                // For example too many open files. Accepting again at once would spin.
+                tracing::error!(error = %error, "cannot accept connections: {error}");
                 tokio::time::sleep(Duration::from_secs(1)).await;
             }
         }
@@ -53,7 +53,7 @@ pub async fn serve(listener: TcpListener, routes: Router, stop: impl Future<Outp
     open.shutdown().await;
 }
 
-fn is_of_the_client(error: &io::Error) -> bool {
+fn is_client_error(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }

@@ -1,13 +1,12 @@
-//! AWS Lambda as a host: API Gateway and ALB requests go to the router as they are; an event from SQS, EventBridge or MSK is
-//! unpacked into its CloudEvents, each delivered to the route of its type.
+//! AWS Lambda as a host. API Gateway and ALB requests go to the router unchanged. An event from SQS, EventBridge or MSK is
+//! unpacked into its CloudEvents, and each goes to the route of its type.
 //!
-//! `lambda_http` drops the status of an answer to such an event (its `response.rs`), so a 500 would acknowledge it: every
-//! answer that is not 2xx becomes an error here. The process freezes after an answer, so the relay is flushed before it.
+//! `lambda_http` ignores the status of an answer to such an event (its `response.rs`), so a 500 would acknowledge it. Here every
+//! answer that is not 2xx becomes an error. Lambda freezes the process after an answer, so the outbox is flushed first.
 //!
-//! A batch is acknowledged as a whole or comes again as a whole. Each of its records is tried, so that one that fails does not
-//! hold up its neighbours, and those that were handled are known to the inbox when they come again. SQS would also take the
-//! failed ones by name (`batchItemFailures`), but where the mapping does not ask for them it reads that as success, and the
-//! failed ones would be gone.
+//! A batch succeeds or fails as a whole. Every record is tried, so that a failing record does not block its neighbours; when the
+//! batch comes again, the inbox skips the records that were handled. SQS can also retry single records (`batchItemFailures`),
+//! but a mapping that is not configured for that reads the answer as success, and the failed records would be lost.
 
 use std::time::Duration;
 
@@ -25,10 +24,10 @@ use tower::ServiceExt as _;
 
 use crate::{App, event::EventType};
 
-/// How long an answer may wait for the relay.
+/// Limit for publishing committed events before an answer.
 const FLUSH: Duration = Duration::from_secs(2);
 
-/// Serves Lambda's runtime for as long as it keeps this process.
+/// Serves the Lambda runtime until it ends the process.
 ///
 /// # Errors
 /// When the runtime cannot be reached.
@@ -38,7 +37,10 @@ pub async fn run(routes: Router, app: App) -> anyhow::Result<()> {
         async move {
             let answer = answer(routes, &app, request).await;
             if let Err(error) = app.outbox.flush(FLUSH).await {
-                tracing::warn!(error = format!("{error:#}"), "outbox: not all is published before the freeze");
+                tracing::warn!(
+                    error = format!("{error:#}"),
+                    "outbox: not everything was published before the freeze; the next call publishes it"
+                );
             }
             answer
         }
@@ -68,7 +70,7 @@ async fn answer(routes: Router, app: &App, request: lambda_http::Request) -> Res
     Ok(Response::builder().status(StatusCode::OK).body(Body::empty())?)
 }
 
-/// Delivers an event to the route of its type, and says whether that acknowledged it.
+/// Delivers an event to the route of its type. True when the route acknowledged it.
 async fn deliver(routes: &Router, app: &App, event: &Value) -> Result<bool, lambda_http::Error> {
     let route = event["type"].as_str().and_then(EventType::parse).map_or("_unknown", EventType::consumer);
     let request = Request::post(format!("/events/{route}"))
@@ -78,8 +80,8 @@ async fn deliver(routes: &Router, app: &App, event: &Value) -> Result<bool, lamb
     Ok(routes.clone().oneshot(request).await?.status().is_success())
 }
 
-/// The records in an event of SQS (`Records[].body`), EventBridge (`detail`) or MSK (`records.*[].value`, base64); `None` for
-/// one that holds no JSON.
+/// The records of an event from SQS (`Records[].body`), EventBridge (`detail`) or MSK (`records.*[].value`, base64). A record
+/// that is not JSON is `None`.
 fn unpack(payload: &Value) -> Option<Vec<Option<Value>>> {
     if let Some(records) = payload["Records"].as_array() {
         return Some(records.iter().map(|record| serde_json::from_str(record["body"].as_str()?).ok()).collect());
@@ -115,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_that_holds_no_json_stands_between_its_neighbours() {
+    fn a_record_that_is_not_json_keeps_its_place_between_its_neighbours() {
         let found = unpack(&json!({"Records": [{"body": "{}"}, {"body": "no"}, {"messageId": "1"}, {"body": "[]"}]}));
         assert_eq!(found.unwrap(), [Some(json!({})), None, None, Some(json!([]))]);
         let found =

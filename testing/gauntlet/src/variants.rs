@@ -8,7 +8,7 @@ use lab::root;
 use crate::{Arguments, Provider, UPKEEP, check::Verdict, run};
 
 /// The broken variants, and what each does.
-pub const BROKEN: &[(&str, &str)] = &[
+const BROKEN: &[(&str, &str)] = &[
     ("no-claim", "an event that was handled before is handled again"),
     ("claim-in-another-transaction", "the claim is committed before what it claims"),
     ("ack-before-commit", "an event is acknowledged, and handled then"),

@@ -1,4 +1,4 @@
-//! The door between real sockets: daprd's side speaks plain HTTP/1.1, and behind it stands a route that does what it is told.
+//! The door between real sockets: the test speaks plain HTTP/1.1 as daprd does, and a scripted route stands behind the door.
 
 mod process;
 mod route;
@@ -15,7 +15,7 @@ use tokio::{
 
 use route::{Route, Step};
 
-/// A door to `target`, as daprd reaches it.
+/// Starts a door to `target` and returns its address.
 async fn door_to(target: SocketAddr, patience: Duration) -> SocketAddr {
     let routes = door::router(&format!("http://{target}").parse().unwrap(), patience).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -24,13 +24,13 @@ async fn door_to(target: SocketAddr, patience: Duration) -> SocketAddr {
     address
 }
 
-/// A route that takes the steps, one a call, and a door to it.
+/// Starts a route that takes one step a call, and a door to it.
 async fn door_before(steps: &[Step]) -> (SocketAddr, Route) {
     let route = Route::start(steps).await;
     (door_to(route.address, door::PATIENCE).await, route)
 }
 
-/// Sends `request` to the door as it is and returns all that comes back.
+/// Sends `request` to the door byte for byte and returns everything that it answers.
 async fn call(door: SocketAddr, request: &str) -> String {
     let mut connection = TcpStream::connect(door).await.unwrap();
     connection.write_all(request.as_bytes()).await.unwrap();
@@ -48,7 +48,7 @@ fn status(answer: &str) -> &str {
 }
 
 #[tokio::test]
-async fn a_call_arrives_as_it_was_sent_but_for_the_host() {
+async fn a_call_arrives_unchanged_except_for_its_host() {
     let (door, route) = door_before(&[Step::Answer("200 OK", "", "")]).await;
     assert_eq!(status(&call(door, EVENT).await), "200");
     let seen = route.calls().remove(0);
@@ -71,7 +71,7 @@ async fn a_call_arrives_as_it_was_sent_but_for_the_host() {
 }
 
 #[tokio::test]
-async fn an_answer_goes_back_as_it_is() {
+async fn an_answer_is_returned_unchanged() {
     let answer = Step::Answer("422 Unprocessable Entity", "content-type: application/problem+json\r\nx-two: 2", "{}");
     let (door, _route) = door_before(&[answer]).await;
     let answer = call(door, EVENT).await;
@@ -81,7 +81,7 @@ async fn an_answer_goes_back_as_it_is() {
 }
 
 #[tokio::test]
-async fn an_event_of_another_type_wakes_nobody() {
+async fn an_event_of_another_type_wakes_no_function() {
     let (door, route) = door_before(&[Step::Answer("200 OK", "", "")]).await;
     let ignored = EVENT.replace("/events/task-created?a=%2Fb", "/events/_ignore");
     assert_eq!(status(&call(door, &ignored).await), "200");
@@ -97,7 +97,7 @@ async fn daprd_never_sees_a_404() {
 }
 
 #[tokio::test]
-async fn a_route_that_is_not_there_yet_is_waited_for() {
+async fn a_route_that_does_not_exist_yet_is_retried() {
     let gone = Step::Answer("404 Not Found", "", "");
     let overloaded = Step::Answer("503 Service Unavailable", "content-type: text/plain", "no healthy upstream");
     let torn = Step::Answer("502 Bad Gateway", "", "");
@@ -110,7 +110,7 @@ async fn a_route_that_is_not_there_yet_is_waited_for() {
 }
 
 #[tokio::test]
-async fn a_refused_connection_is_waited_for() {
+async fn a_refused_connection_is_retried() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     drop(listener);
@@ -123,14 +123,14 @@ async fn a_refused_connection_is_waited_for() {
 }
 
 #[tokio::test]
-async fn a_connection_that_breaks_is_made_again() {
+async fn a_broken_connection_is_retried() {
     let (door, route) = door_before(&[Step::Reset, Step::Close, Step::Answer("200 OK", "", "")]).await;
     assert_eq!(status(&call(door, EVENT).await), "200");
     assert_eq!(route.calls().len(), 3);
 }
 
 #[tokio::test]
-async fn what_the_function_says_is_not_asked_twice() {
+async fn a_final_answer_of_the_function_is_not_retried() {
     let own = "content-type: application/problem+json";
     for step in [
         Step::Answer("503 Service Unavailable", own, "{}"),
@@ -145,7 +145,7 @@ async fn what_the_function_says_is_not_asked_twice() {
 }
 
 #[tokio::test]
-async fn patience_ends() {
+async fn retries_end_after_the_patience() {
     for (step, limit) in [(Step::Answer("404 Not Found", "", ""), 300), (Step::Reset, 300)] {
         let route = Route::start(&[step; 20]).await;
         let door = door_to(route.address, Duration::from_millis(limit)).await;
@@ -158,7 +158,7 @@ async fn patience_ends() {
 }
 
 #[tokio::test]
-async fn an_answer_is_handed_on_while_it_comes() {
+async fn an_answer_is_streamed() {
     let (door, route) = door_before(&[Step::Halves("first half, ", "second half")]).await;
     let mut connection = TcpStream::connect(door).await.unwrap();
     connection.write_all(EVENT.as_bytes()).await.unwrap();
@@ -176,7 +176,7 @@ async fn an_answer_is_handed_on_while_it_comes() {
 }
 
 #[tokio::test]
-async fn an_answer_that_breaks_off_is_not_taken_for_a_whole_one() {
+async fn a_truncated_answer_stays_truncated() {
     let (door, _route) = door_before(&[Step::HalfOnly]).await;
     let mut connection = TcpStream::connect(door).await.unwrap();
     connection.write_all(EVENT.as_bytes()).await.unwrap();
@@ -188,7 +188,7 @@ async fn an_answer_that_breaks_off_is_not_taken_for_a_whole_one() {
 }
 
 #[tokio::test]
-async fn a_call_that_daprd_gives_up_ends_at_the_route() {
+async fn a_call_that_daprd_aborts_is_aborted_at_the_route() {
     let (door, route) = door_before(&[Step::Hang]).await;
     let mut connection = TcpStream::connect(door).await.unwrap();
     connection.write_all(EVENT.as_bytes()).await.unwrap();

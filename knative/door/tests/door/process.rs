@@ -1,4 +1,4 @@
-//! The door as a process: how it starts, and how it ends.
+//! The door as a process: its start and its end.
 
 use std::{
     net::{SocketAddr, TcpListener},
@@ -38,14 +38,14 @@ async fn start(target: SocketAddr) -> (Door, SocketAddr) {
     let door = Door(door);
     let began = Instant::now();
     while TcpStream::connect(free).await.is_err() {
-        assert!(began.elapsed() < Duration::from_secs(5), "the door does not listen");
+        assert!(began.elapsed() < Duration::from_secs(5), "the door does not listen within 5 s");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     (door, free)
 }
 
 #[tokio::test]
-async fn after_sigterm_calls_are_answered_until_none_is_left() {
+async fn after_sigterm_every_call_in_flight_is_answered() {
     let steps = [Step::Halves("before", " and after"), Step::Answer("200 OK", "", "late")];
     let route = Route::start(&steps).await;
     let (mut door, address) = start(route.address).await;
@@ -54,7 +54,7 @@ async fn after_sigterm_calls_are_answered_until_none_is_left() {
     route.until(|route| route.calls().len() == 1).await;
 
     terminate(&door.0);
-    // daprd goes on calling for a moment: jobs, and what other functions ask.
+    // daprd goes on calling for a moment: jobs and service invocations.
     tokio::time::sleep(Duration::from_secs(2)).await;
     assert_eq!(status(&call(address, EVENT).await), "200");
     // Long after it stopped accepting, a call that runs still gets its answer.
@@ -70,8 +70,8 @@ async fn after_sigterm_calls_are_answered_until_none_is_left() {
 }
 
 #[test]
-fn a_target_that_is_no_address_is_refused() {
-    // A taken port, so that a door that accepts the target ends as well, and says something else.
+fn an_invalid_target_is_refused() {
+    // The port is taken, so that a door that accepts the target fails too, with another message.
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
     for target in ["task-created", "https://task-created", "http://task-created/path"] {

@@ -1,4 +1,4 @@
-//! What stands before a function, played by a socket: one step a call, in order, and then nothing more.
+//! A scripted route on a socket: it takes one step a call, in order, and panics at one call too many.
 
 use std::{
     collections::VecDeque,
@@ -16,20 +16,20 @@ use tokio::{
     sync::Notify,
 };
 
-/// What it does with a call.
+/// What the route does with a call.
 #[derive(Clone, Copy)]
 pub(crate) enum Step {
     /// Status line, headers, body.
     Answer(&'static str, &'static str, &'static str),
     /// An answer whose second half waits for [`Route::go_on`].
     Halves(&'static str, &'static str),
-    /// Half of what its length says, and the end.
+    /// Half of the announced body, then the connection closes.
     HalfOnly,
-    /// The end, politely.
+    /// Closes the connection.
     Close,
-    /// The end, by RST.
+    /// Resets the connection.
     Reset,
-    /// Nothing, until the other side ends it.
+    /// Answers nothing until the caller disconnects.
     Hang,
 }
 
@@ -76,7 +76,7 @@ impl Route {
         Self { address, state }
     }
 
-    /// The calls so far, head and body as they came.
+    /// The calls so far, head and body.
     pub(crate) fn calls(&self) -> Vec<String> {
         self.state.calls.lock().unwrap().clone()
     }
@@ -85,7 +85,7 @@ impl Route {
         self.state.connections.load(Ordering::SeqCst)
     }
 
-    /// Calls that hung until the other side ended them.
+    /// The number of calls that the caller aborted.
     pub(crate) fn abandoned(&self) -> usize {
         self.state.abandoned.load(Ordering::SeqCst)
     }
