@@ -21,7 +21,7 @@ use crate::schemathesis;
 ///
 /// # Errors
 /// When something is missing that no package client can be asked for; the message says what to install.
-pub fn install() -> anyhow::Result<()> {
+pub(crate) fn install() -> anyhow::Result<()> {
     // The quick ones first, so that what is missing is said before Dapr is built.
     postgres::binaries()?;
     redis::binary()?;
@@ -37,7 +37,7 @@ pub fn install() -> anyhow::Result<()> {
 ///
 /// # Errors
 /// When a part is missing or a test fails.
-pub fn test(filters: &[String]) -> anyhow::Result<()> {
+pub(crate) fn test(filters: &[String]) -> anyhow::Result<()> {
     install()?; // all of it now, with its progress shown: a test would install it unseen
     let postgres = scratch("test")?;
     say("building every binary and test");
@@ -60,7 +60,7 @@ pub fn test(filters: &[String]) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// When a statement does not fit the migrations, or `.sqlx` is not what it should be and `check` is set.
-pub fn prepare(check: bool) -> anyhow::Result<()> {
+pub(crate) fn prepare(check: bool) -> anyhow::Result<()> {
     let fresh = dev().join("prepare/sqlx");
     let _ = fs::remove_dir_all(&fresh);
     fs::create_dir_all(&fresh)?;
@@ -97,7 +97,7 @@ pub fn prepare(check: bool) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// When the generator fails.
-pub fn manifests() -> anyhow::Result<()> {
+pub(crate) fn manifests() -> anyhow::Result<()> {
     cargo::run(&["test", "--locked", "--package", "manifests", "--test", "generated"], |test| {
         test.env("UPDATE_MANIFESTS", "1")
     })
@@ -107,7 +107,7 @@ pub fn manifests() -> anyhow::Result<()> {
 ///
 /// # Errors
 /// When a manifest is not what a cluster takes, or not what the code needs.
-pub fn chart() -> anyhow::Result<()> {
+pub(crate) fn chart() -> anyhow::Result<()> {
     cargo::run(&["test", "--locked", "--package", "manifests", "--test", "chart"], |test| test)
 }
 

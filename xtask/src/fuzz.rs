@@ -25,7 +25,7 @@ const LIMITS: [&str; 3] = ["-max_len=8192", "-timeout=20", "-rss_limit_mb=1024"]
 
 /// What, and for how long.
 #[derive(clap::Args)]
-pub struct Arguments {
+pub(crate) struct Arguments {
     /// Only this target, a file of testing/fuzz/src/targets
     #[arg(long)]
     target: Option<String>,
@@ -41,7 +41,7 @@ pub struct Arguments {
 ///
 /// # Errors
 /// When something is missing or does not build, or an input was found.
-pub fn fuzz(arguments: &Arguments) -> anyhow::Result<()> {
+pub(crate) fn fuzz(arguments: &Arguments) -> anyhow::Result<()> {
     let targets = targets()?;
     if let Some(target) = &arguments.target {
         let known = targets.iter().map(String::as_str).collect::<Vec<_>>().join(", ");

@@ -27,7 +27,7 @@ const OPERATIONS: u32 = 20;
 
 /// How much.
 #[derive(clap::Args)]
-pub struct Arguments {
+pub(crate) struct Arguments {
     /// How many cases at least
     #[arg(long, default_value_t = 20_000)]
     cases: u32,
@@ -40,7 +40,7 @@ pub struct Arguments {
 ///
 /// # Errors
 /// When there is no Python 3, or pip fails.
-pub fn python() -> anyhow::Result<PathBuf> {
+pub(crate) fn python() -> anyhow::Result<PathBuf> {
     tools::venv(&dev().join("schemathesis"), "schemathesis", SCHEMATHESIS)
 }
 
@@ -48,7 +48,7 @@ pub fn python() -> anyhow::Result<PathBuf> {
 ///
 /// # Errors
 /// When something is missing, an answer was not as documented, or there were fewer cases.
-pub fn schemathesis(arguments: &Arguments) -> anyhow::Result<()> {
+pub(crate) fn schemathesis(arguments: &Arguments) -> anyhow::Result<()> {
     let python = python()?;
     say("building tasks");
     cargo::build()?;

@@ -32,7 +32,7 @@ const EMAIL: &str = "dev@punctual.test";
 ///
 /// # Errors
 /// When an instance already runs, or a part is missing or does not start.
-pub fn up(distributed: bool, detached: bool, port: Option<u16>, fresh: bool) -> anyhow::Result<()> {
+pub(crate) fn up(distributed: bool, detached: bool, port: Option<u16>, fresh: bool) -> anyhow::Result<()> {
     refuse_a_second()?;
     let mut options = if distributed { Options::distributed(RUN) } else { Options::embedded(RUN) };
     options.port = port;
@@ -81,7 +81,7 @@ pub fn up(distributed: bool, detached: bool, port: Option<u16>, fresh: bool) -> 
 ///
 /// # Errors
 /// When the description of the run cannot be removed.
-pub fn down() -> anyhow::Result<()> {
+pub(crate) fn down() -> anyhow::Result<()> {
     let supervisor = state().and_then(|state| {
         let field = |name| state["supervisor"][name].as_u64();
         Some(Identity { pid: field("pid")?.try_into().ok()?, started: field("started")? })
@@ -119,7 +119,7 @@ pub fn down() -> anyhow::Result<()> {
 ///
 /// # Errors
 /// When none runs, or `user` is not a UUID.
-pub fn token(user: &str, email: &str, operator: bool) -> anyhow::Result<String> {
+pub(crate) fn token(user: &str, email: &str, operator: bool) -> anyhow::Result<String> {
     let state =
         state().filter(|_| running().is_some()).context("Punctual is not running: start it by `cargo xtask up`")?;
     ensure!(is_uuid(user), "{user} is not a UUID: the user of a token is one, like {USER}");
