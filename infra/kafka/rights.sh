@@ -1,21 +1,24 @@
 #!/bin/bash
-# Gives the functions' daprds the rights they need, on Apache Kafka with an authorizer (StandardAuthorizer,
-# allow.everyone.if.no.acl.found=false): to write and read the topics, also those of the dead letters, and to be the groups, which are
-# named as the functions. Running it twice changes nothing. infra/redpanda/topics/rights.sh does the same on Redpanda.
+# Grants the functions' daprds their rights on Apache Kafka with an authorizer (StandardAuthorizer, allow.everyone.if.no.acl.found=false):
+# to read and write the topics, dead-letter topics included, and to use the consumer groups, which are named after the functions. Running
+# it twice changes nothing. infra/redpanda/topics/rights.sh does the same on Redpanda.
 #
-# Whoever else may write to these topics can make every function's daprd crash; docs/operations.md tells how, and the cure.
+# Any other writer to these topics can crash every function's daprd. docs/operations.md explains how, and the cure.
 #
-# Wants kafka-acls.sh on PATH; BROKERS; PRINCIPAL, as User:punctual; and COMMAND_CONFIG, a file with how to log in as one who may
-# give rights, where that is needed.
+# Needs kafka-acls.sh on PATH; BROKERS; PRINCIPAL, like User:punctual; and, if the broker needs it, COMMAND_CONFIG: a file with the login
+# of a user that may grant rights.
 set -euo pipefail
+
+# shellcheck source=infra/redpanda/topics/lists.sh
+source "$(dirname "${BASH_SOURCE[0]}")/../redpanda/topics/lists.sh"
 
 login=(--bootstrap-server "$BROKERS")
 if [[ -n ${COMMAND_CONFIG:-} ]]; then
     login+=(--command-config "$COMMAND_CONFIG")
 fi
 
-# Each is the beginning of names: task-events is also task-events.dlq.task-created.
+# Prefixed, so that the right to a topic includes its dead-letter topics.
 kafka-acls.sh "${login[@]}" --add --allow-principal "$PRINCIPAL" --resource-pattern-type prefixed \
-    --operation Read --operation Write --topic task-events --topic reminders --topic task-updates
+    --operation Read --operation Write "${topic_prefixes[@]/#/--topic=}"
 kafka-acls.sh "${login[@]}" --add --allow-principal "$PRINCIPAL" --resource-pattern-type prefixed \
-    --operation Read --group task- --group reminder- --group dead-letters
+    --operation Read "${groups[@]/#/--group=}"

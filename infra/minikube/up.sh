@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
-# The whole product in a Minikube of its own (profile and kubectl context `punctual`), each function an ordinary Deployment with an
-# injected daprd. Run it again after a change: what is unchanged stays as it is. `infra/minikube/down.sh` removes everything.
+# Runs the whole product in its own Minikube (profile and kubectl context `punctual`): each function is an ordinary Deployment with an
+# injected daprd. Run it again after a change; it replaces only what changed. `infra/minikube/down.sh` removes everything.
 #
-# Wants minikube, kubectl, Helm 3, Docker 25 with BuildKit, openssl; some 6 GB of memory and 4 cores. PROFILE=dev builds faster.
+# Needs minikube, kubectl, Helm 3, Docker 25 with BuildKit, openssl; about 6 GB of memory and 4 cores. PROFILE=dev builds faster.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
 PROFILE=${PROFILE:-release}
 DAPR_CHARTS=https://dapr.github.io/helm-charts/
-functions=(tasks task-created task-updated task-completed task-deleted reminder-due reminder-sent task-changed dead-letters upkeep)
+# shellcheck source=infra/minikube/images.sh
+source infra/minikube/images.sh
 
 say() { printf '=== %s\n' "$*"; }
 kube() { kubectl --context punctual --namespace punctual "$@"; }
@@ -38,7 +39,7 @@ for image in migrate "${functions[@]}"; do
     docker build --quiet --build-arg "PROFILE=$PROFILE" --build-arg "BINARY=$image" --tag "punctual/$image:dev" . >/dev/null
     ids+=$(docker image inspect --format '{{.Id}}' "punctual/$image:dev")
 done
-# A tag that changes with the images: the same one would neither be loaded again nor rolled out.
+# A tag that changes with the images. Under the same tag nothing would be reloaded or rolled out.
 tag=dev-$(printf %s "$ids" | openssl dgst -sha256 -r | cut -c1-12)
 loaded=$(minikube --profile punctual image ls)
 for image in migrate "${functions[@]}"; do
@@ -55,7 +56,7 @@ chart dapr-dashboard dapr-dashboard --repo "$DAPR_CHARTS" --version 0.15.0 --nam
 say "Redpanda and the topics"
 chart redpanda redpanda --repo https://charts.redpanda.com --version 26.2.2 --namespace redpanda \
     --values infra/redpanda/values-local.yaml
-kubectl --context punctual --namespace redpanda delete job topics --ignore-not-found >/dev/null # a Job cannot be changed
+kubectl --context punctual --namespace redpanda delete job topics --ignore-not-found >/dev/null # a Job is immutable
 kubectl --context punctual apply --kustomize infra/redpanda/topics >/dev/null
 kubectl --context punctual --namespace redpanda wait --for=condition=complete job/topics --timeout=10m >/dev/null
 
@@ -65,7 +66,7 @@ kubectl --context punctual create namespace punctual --dry-run=client --output y
 kube apply --filename infra/minikube/postgres.yaml --filename infra/minikube/mailpit.yaml >/dev/null
 kube rollout status deployment postgres mailpit --timeout=10m >/dev/null
 
-# Once made they stay: a new token would lock out what runs.
+# Secrets are created once: a new token would lock out running pods.
 secret() { kube get secret "$1" >/dev/null 2>&1 || kube create secret generic "$1" --from-literal "$2=$3" >/dev/null; }
 secret punctual-database url 'postgres://punctual:punctual@postgres:5432/punctual?sslmode=disable'
 secret punctual-state-database url 'postgres://punctual:punctual@postgres:5432/dapr_state?sslmode=disable'

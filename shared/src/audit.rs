@@ -6,7 +6,7 @@ use serde_json::Value;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use crate::{event::Event, schema::Payload};
+use crate::{cloud_event::Event, schema::Payload};
 
 /// Logs an event, in the transaction that claimed it.
 pub async fn event<T: Payload>(conn: &mut PgConnection, event: &Event<T>, detail: Value) -> sqlx::Result<()> {

@@ -20,18 +20,18 @@ use std::time::Duration;
 use axum::{
     Router,
     body::Bytes,
-    extract::{DefaultBodyLimit, FromRef, FromRequestParts, State},
-    http::{HeaderMap, StatusCode, request::Parts},
+    extract::{DefaultBodyLimit, State},
+    http::{HeaderMap, StatusCode},
     routing::{MethodRouter, post},
 };
 use sqlx::{PgPool, Postgres, Transaction};
-use subtle::ConstantTimeEq as _;
 use uuid::Uuid;
 
 use crate::{
     App, audit,
-    event::{self, Event, Trace},
+    cloud_event::{self, Event, Trace},
     faults::crash,
+    from_daprd::FromDaprd,
     outbox,
     problem::is_outage,
     schema::Payload,
@@ -96,34 +96,6 @@ where
     post(deliver).layer(DefaultBodyLimit::max(16 << 20))
 }
 
-/// Proof that a call shows the token which only our daprd has: an event or job route takes this first, so that nothing of a
-/// call without it is read. Compared in constant time.
-///
-/// The answer to any other is a 5xx like every other that is no acknowledgement, since it may be our own daprd with a token that
-/// has just been changed.
-#[derive(Clone, Copy, Debug)]
-pub struct FromDaprd;
-
-impl<S: Send + Sync> FromRequestParts<S> for FromDaprd
-where
-    App: FromRef<S>,
-{
-    type Rejection = StatusCode;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, StatusCode> {
-        use secrecy::ExposeSecret as _;
-        let app = App::from_ref(state);
-        let expected = app.config.app_api_token.expose_secret().as_bytes();
-        match parts.headers.get("dapr-api-token") {
-            Some(token) if token.as_bytes().ct_eq(expected).into() => Ok(Self),
-            _ => {
-                tracing::warn!("a call without the application's token was refused");
-                Err(StatusCode::SERVICE_UNAVAILABLE)
-            }
-        }
-    }
-}
-
 async fn deliver<T, F, Fut>(app: App, headers: HeaderMap, body: Bytes, handle: F) -> StatusCode
 where
     T: Payload,
@@ -132,7 +104,7 @@ where
 {
     let consumer = T::TYPE.consumer();
     let letter = Letter::read::<T>(&headers, &body);
-    let event = match event::parse::<T>(&body) {
+    let event = match cloud_event::parse::<T>(&body) {
         Ok(event) => event,
         Err(malformed) => return reject(&app.db, letter, malformed.to_string()).await,
     };

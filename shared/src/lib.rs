@@ -4,9 +4,10 @@
 //! published on a topic after the commit; the **inbox** lets its one function handle it once, however often it comes.
 //! The modules are these words:
 //!
-//! - [`event`], [`schema`]: the types of events, what they carry, the CloudEvents they travel as
+//! - [`catalogue`], [`schema`], [`cloud_event`]: the event types, their payloads, and the format in which they travel
 //! - [`outbox`]: writes an event in the transaction of its change, publishes it after the commit
 //! - [`inbox`]: receives an event, claims it, tells an outage from a fault, rejects what can never succeed
+//! - [`from_daprd`]: the check that a call comes from daprd
 //! - [`reminder`], [`recurrence`]: when to remind, and when a task comes again
 //! - [`sidecar`]: the Dapr API, through the generated client of the `dapr` crate
 //! - [`audit`]: the story of a task and of a reminder
@@ -16,9 +17,10 @@
 
 pub mod audit;
 pub mod auth;
+pub mod cloud_event;
 pub mod config;
-pub mod event;
 pub mod faults;
+pub mod from_daprd;
 pub mod inbox;
 pub mod outbox;
 pub mod problem;
@@ -34,4 +36,5 @@ pub mod testing;
 mod app;
 
 pub use app::App;
+pub use catalogue;
 pub use config::Config;

@@ -15,13 +15,15 @@
 
 use std::{sync::Arc, time::Duration};
 
+use catalogue::{EventType, TOPICS};
 use chrono::{DateTime, Utc};
+use cloudevents::{EventBuilder as _, EventBuilderV10};
 use sqlx::{PgConnection, PgPool};
 use tokio::sync::Notify;
 use uuid::Uuid;
 
 use crate::{
-    event::{self, EventType, Trace},
+    cloud_event::{SOURCE, Trace},
     faults::crash,
     schema::Payload,
     sidecar::{Publication, Published, Sidecar},
@@ -31,8 +33,6 @@ use crate::{
 const RELAY_LOCK: i32 = 0x6f75_7462; // "outb"
 /// The oldest events that are looked at for one call; of each task the first goes out.
 const BATCH: i64 = 200;
-/// In the order in which a round calls: a reminder that is due comes before what only tells of something done.
-const TOPICS: [&str; 3] = ["reminders", "task-events", "task-updates"];
 /// A pass that published this many is in the middle of a burst: the next waits for [`GATHER`], because fewer and larger calls
 /// are what lets everybody else get on.
 const BURST: usize = 20;
@@ -284,7 +284,25 @@ async fn heads(conn: &mut PgConnection, shards: &[i16]) -> anyhow::Result<Heads>
 
 impl Unpublished {
     fn publication(&self) -> anyhow::Result<Publication> {
-        Ok(Publication { id: self.id, key: self.task_id.to_string(), event: event::to_json(self)? })
+        Ok(Publication { id: self.id, key: self.task_id.to_string(), event: self.cloud_event()? })
+    }
+
+    /// The event as a CloudEvent in JSON.
+    pub(crate) fn cloud_event(&self) -> anyhow::Result<Vec<u8>> {
+        let mut builder = EventBuilderV10::new()
+            .id(self.id.to_string())
+            .source(SOURCE)
+            .ty(self.kind.clone())
+            .subject(self.task_id.to_string())
+            .time(self.occurred_at)
+            .data("application/json", self.data.clone())
+            .extension("partitionkey", self.task_id.to_string())
+            .extension("sequence", format!("{:010}", self.sequence));
+        if let Some(traceparent) = &self.traceparent {
+            // Both, because daprd replaces the `traceparent` of an event without `traceid` (components-contrib pubsub/envelope.go).
+            builder = builder.extension("traceparent", traceparent.clone()).extension("traceid", traceparent.clone());
+        }
+        Ok(serde_json::to_vec(&builder.build()?)?)
     }
 
     fn topic(&self) -> Option<&'static str> {
@@ -307,7 +325,7 @@ impl Round {
     /// What goes out next, and where.
     fn next_call(&mut self) -> Option<(&'static str, Vec<Unpublished>)> {
         let goes = |topic| move |event: &Unpublished| event.topic() == Some(topic);
-        let topic = TOPICS.into_iter().find(|topic| self.to_come.iter().any(goes(topic)))?;
+        let topic = TOPICS.map(|topic| topic.name).into_iter().find(|topic| self.to_come.iter().any(goes(topic)))?;
         Some((topic, self.to_come.extract_if(.., |event| event.topic() == Some(topic)).collect()))
     }
 

@@ -1,15 +1,16 @@
 //! The payload of each event type. The JSON Schemas in `shared/schema/` are generated from these types; the end-to-end tests
 //! validate every event on the topics against them.
 
+use std::fmt::Debug;
+
+use catalogue::EventType;
 use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use uuid::Uuid;
 
-use crate::event::EventType;
-
 /// The payload of one event type.
-pub trait Payload: Serialize + DeserializeOwned + JsonSchema + Send + 'static {
+pub trait Payload: Serialize + DeserializeOwned + JsonSchema + Debug + PartialEq + Send + 'static {
     /// The CloudEvents `type`.
     const TYPE: EventType;
 
@@ -21,6 +22,91 @@ pub trait Payload: Serialize + DeserializeOwned + JsonSchema + Send + 'static {
         None
     }
 }
+
+/// Something that is done with every payload type.
+pub trait PayloadVisitor {
+    /// Visits one type.
+    fn visit<T: Payload>(&mut self);
+}
+
+macro_rules! payloads {
+    ($($name:ident $({ $reminder:ident, $version:ident })?),+) => {
+        $(impl Payload for $name {
+            const TYPE: EventType = EventType::$name;
+
+            fn task(&self) -> &TaskRef {
+                &self.task
+            }
+
+            $(fn reminder(&self) -> Option<(Uuid, i32)> {
+                Some((self.$reminder, self.$version))
+            })?
+        })+
+
+        /// Visits every payload type, in the order of [`EventType::ALL`].
+        pub fn visit_payloads(visitor: &mut impl PayloadVisitor) {
+            $(visitor.visit::<$name>();)+
+        }
+    };
+}
+
+/// An [`EventType`] in a payload: its CloudEvents `type`.
+mod event_type {
+    use schemars::{Schema, SchemaGenerator, json_schema};
+    use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
+
+    use super::EventType;
+
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes fields by reference")]
+    pub(super) fn serialize<S: Serializer>(kind: &EventType, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(kind.as_str())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<EventType, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        EventType::parse(&name).ok_or_else(|| D::Error::custom(format_args!("there is no event type {name:?}")))
+    }
+
+    pub(super) fn schema(_: &mut SchemaGenerator) -> Schema {
+        let one_of = EventType::ALL
+            .map(|kind| json_schema!({"description": kind.about(), "type": "string", "const": kind.as_str()}));
+        json_schema!({ "oneOf": one_of })
+    }
+}
+
+/// How a reminder reaches its user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema, utoipa::ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Channel {
+    /// E-mail.
+    Email,
+}
+
+impl Channel {
+    /// The stored value.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Email => "email",
+        }
+    }
+}
+
+impl std::str::FromStr for Channel {
+    type Err = UnknownChannel;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "email" => Ok(Self::Email),
+            _ => Err(UnknownChannel),
+        }
+    }
+}
+
+/// A name that is not a [`Channel`].
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("is not a channel: only email is")]
+pub struct UnknownChannel;
 
 /// The task an event is about: part of every payload.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -108,57 +194,17 @@ pub struct TaskChanged {
     #[serde(flatten)]
     pub task: TaskRef,
     /// The event that changed it.
+    #[serde(with = "event_type")]
+    #[schemars(schema_with = "event_type::schema")]
     pub cause: EventType,
 }
 
-/// How a reminder reaches its user.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema, utoipa::ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Channel {
-    /// E-mail.
-    Email,
-}
-
-impl Channel {
-    /// The stored value.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Email => "email",
-        }
-    }
-}
-
-impl std::str::FromStr for Channel {
-    type Err = UnknownChannel;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text {
-            "email" => Ok(Self::Email),
-            _ => Err(UnknownChannel),
-        }
-    }
-}
-
-/// A name that is not a [`Channel`].
-#[derive(Clone, Copy, Debug, thiserror::Error)]
-#[error("is not a channel: only email is")]
-pub struct UnknownChannel;
-
-macro_rules! payload {
-    ($($name:ident)*) => {$(
-        impl Payload for $name {
-            const TYPE: EventType = EventType::$name;
-            fn task(&self) -> &TaskRef { &self.task }
-        }
-    )*};
-    (reminder: $($name:ident)*) => {$(
-        impl Payload for $name {
-            const TYPE: EventType = EventType::$name;
-            fn task(&self) -> &TaskRef { &self.task }
-            fn reminder(&self) -> Option<(Uuid, i32)> { Some((self.reminder_id, self.reminder_version)) }
-        }
-    )*};
-}
-payload!(TaskCreated TaskUpdated TaskCompleted TaskDeleted TaskChanged);
-payload!(reminder: ReminderDue ReminderSent);
+payloads!(
+    TaskCreated,
+    TaskUpdated,
+    TaskCompleted,
+    TaskDeleted,
+    ReminderDue { reminder_id, reminder_version },
+    ReminderSent { reminder_id, reminder_version },
+    TaskChanged
+);

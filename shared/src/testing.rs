@@ -23,7 +23,8 @@ use uuid::Uuid;
 
 use crate::{
     App, Config,
-    event::{self, EventType, Trace},
+    catalogue::EventType,
+    cloud_event::Trace,
     outbox,
     schema::{Payload, TaskRef},
 };
@@ -134,7 +135,7 @@ pub async fn handed_over(db: &PgPool, id: Uuid) -> Value {
         traceparent: row.get("traceparent"),
         occurred_at: row.get("occurred_at"),
     };
-    let mut event: Value = serde_json::from_slice(&event::to_json(&row).unwrap()).unwrap();
+    let mut event: Value = serde_json::from_slice(&row.cloud_event().unwrap()).unwrap();
     let topic = EventType::parse(&row.kind).unwrap().topic();
     for (name, value) in [("topic", topic), ("pubsubname", "pubsub"), ("tracestate", "")] {
         event[name] = json!(value);

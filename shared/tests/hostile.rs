@@ -7,7 +7,8 @@ use chrono::{DateTime, Utc};
 use proptest::{collection::vec, option, prelude::*, sample::select};
 use serde_json::{Value, json};
 use shared::{
-    event::{self, EventType, Malformed, Trace},
+    catalogue::EventType,
+    cloud_event::{self, Malformed, Trace},
     recurrence::{BeforeDue, Zone},
     schema::{Payload, ReminderDue, ReminderSent, TaskChanged, TaskCompleted, TaskCreated, TaskDeleted, TaskUpdated},
 };
@@ -18,7 +19,7 @@ const TASK: &str = "0198c0de-0000-7000-8000-000000000001";
 /// Reads the bytes as every type of event; how many of them took it.
 fn read_as_everything(bytes: &[u8]) -> usize {
     fn taken<T: Payload>(bytes: &[u8]) -> usize {
-        let read = event::parse::<T>(bytes);
+        let read = cloud_event::parse::<T>(bytes);
         if let Ok(event) = &read {
             assert_eq!(event.id.get_version_num(), 7);
             assert_eq!(event.trace.as_str().len(), 55);
@@ -43,7 +44,7 @@ fn read_as_everything(bytes: &[u8]) -> usize {
 
 fn good() -> Value {
     json!({
-        "specversion": "1.0", "id": TASK, "source": event::SOURCE, "type": "task.updated", "subject": TASK,
+        "specversion": "1.0", "id": TASK, "source": cloud_event::SOURCE, "type": "task.updated", "subject": TASK,
         "time": "2031-01-01T00:00:00Z", "datacontenttype": "application/json", "partitionkey": TASK,
         "sequence": "0000000001", "traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
         "data": {"task_id": TASK, "user_id": TASK, "title": "a", "version": 1},
@@ -132,7 +133,7 @@ proptest! {
         }
         let taken = read_as_everything(&bytes);
         prop_assert!(taken <= 1);
-        if let Ok(read) = event::parse::<TaskUpdated>(&bytes) {
+        if let Ok(read) = cloud_event::parse::<TaskUpdated>(&bytes) {
             let event: Value = serde_json::from_slice(&bytes).unwrap();
             prop_assert_eq!(event["id"].as_str().unwrap().parse::<Uuid>().unwrap(), read.id);
             prop_assert_eq!(event["data"]["task_id"].as_str().unwrap().parse::<Uuid>().unwrap(), read.data.task.task_id);
@@ -194,5 +195,5 @@ fn deep_and_large_envelopes_are_refused_in_time() {
     assert_eq!(read_as_everything(fields.as_bytes()), 1, "extensions are allowed");
     let long = good().to_string().replace("\"a\"", &format!("\"{}\"", "a".repeat(8 << 20)));
     assert_eq!(read_as_everything(long.as_bytes()), 1);
-    assert!(matches!(event::parse::<TaskCreated>(good().to_string().as_bytes()), Err(Malformed::Type(_))));
+    assert!(matches!(cloud_event::parse::<TaskCreated>(good().to_string().as_bytes()), Err(Malformed::Type(_))));
 }

@@ -6,7 +6,8 @@ use chrono::DateTime;
 use cloudevents::{AttributesReader as _, Data, Event};
 use serde_json::Value;
 use shared::{
-    event::{EventType, SOURCE, Trace},
+    catalogue::EventType,
+    cloud_event::{SOURCE, Trace},
     outbox,
     schema::{
         Channel, Payload, ReminderDue, ReminderSent, TaskChanged, TaskCompleted, TaskCreated, TaskDeleted, TaskRef,

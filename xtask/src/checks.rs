@@ -30,6 +30,7 @@ pub(crate) fn install() -> anyhow::Result<()> {
     schemathesis::python()?;
     dapr::binaries()?;
     chart::tools()?;
+    chart::compose_check()?;
     Ok(())
 }
 
@@ -93,11 +94,12 @@ pub(crate) fn prepare(check: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Writes the manifests that are generated from the code again.
+/// Writes the generated manifests: first every list of the catalogue, then what needs the product's types.
 ///
 /// # Errors
 /// When the generator fails.
 pub(crate) fn manifests() -> anyhow::Result<()> {
+    manifests::write(&root())?;
     cargo::run(&["test", "--locked", "--package", "manifests", "--test", "generated"], |test| {
         test.env("UPDATE_MANIFESTS", "1")
     })

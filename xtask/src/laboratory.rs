@@ -3,12 +3,7 @@
 use std::{fs, path::PathBuf, process::Command};
 
 use anyhow::{bail, ensure};
-use lab::{
-    cargo, dapr, dev, kafka, links, mail, postgres,
-    progress::say,
-    tools,
-    topology::{FUNCTIONS, target_dir},
-};
+use lab::{cargo, dapr, dev, kafka, links, mail, postgres, progress::say, tools, topology::target_dir};
 
 /// Runs `testing/bench`.
 pub(crate) fn bench(arguments: &[String]) -> anyhow::Result<()> {
@@ -53,7 +48,7 @@ fn with_crash_points() -> anyhow::Result<PathBuf> {
     cargo::run(&["build", "--locked", "--workspace", "--bins", "--features", "shared/faults"], |build| build)?;
     let folder = dev().join("faults");
     fs::create_dir_all(&folder)?;
-    for name in FUNCTIONS.iter().map(|(name, _)| *name).chain(["migrate", "door"]) {
+    for name in catalogue::FUNCTIONS.iter().map(|function| function.name).chain(["migrate", "door"]) {
         let built = target_dir().join("debug").join(name);
         if !built.exists() {
             bail!("{} was not built", built.display());

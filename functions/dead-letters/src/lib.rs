@@ -15,7 +15,7 @@ use axum::{
 };
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde_json::Value;
-use shared::{App, event::EventType, inbox::FromDaprd};
+use shared::{App, catalogue::EventType, from_daprd::FromDaprd};
 use uuid::Uuid;
 
 /// `POST /events/dead-letters/{function}`.

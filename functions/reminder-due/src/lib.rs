@@ -26,8 +26,9 @@ use axum::{
 use serde::Deserialize;
 use shared::{
     App,
-    event::Event,
-    inbox::{self, Failure, FromDaprd},
+    cloud_event::Event,
+    from_daprd::FromDaprd,
+    inbox::{self, Failure},
     reminder::ReminderJob,
     schema::ReminderDue,
 };

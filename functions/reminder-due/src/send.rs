@@ -22,7 +22,7 @@ use serde_json::json;
 use shared::{
     App,
     audit::{self, ReminderRef},
-    event::Event,
+    cloud_event::Event,
     faults::crash,
     inbox::Failure,
     schema::ReminderDue,

@@ -9,7 +9,7 @@ use axum::Router;
 use serde_json::json;
 use shared::{
     App,
-    event::Event,
+    cloud_event::Event,
     inbox::{self, Failure},
     schema::TaskChanged,
 };

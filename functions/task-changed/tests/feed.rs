@@ -2,7 +2,7 @@
 
 use axum::{Router, http::StatusCode};
 use shared::{
-    event::EventType,
+    catalogue::EventType,
     schema::{TaskChanged, TaskRef},
     serve::complete,
     testing::{app, count, deliver, deliver_at_once, emitted, task, user},

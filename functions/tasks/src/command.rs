@@ -13,7 +13,7 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use shared::{
     App,
-    event::Trace,
+    cloud_event::Trace,
     faults::crash,
     outbox,
     problem::{Fault, Problem, Result},

@@ -11,7 +11,7 @@ pub mod repair;
 pub mod retention;
 
 use axum::{Router, extract::State, http::StatusCode, routing::post};
-use shared::{App, inbox::FromDaprd};
+use shared::{App, from_daprd::FromDaprd};
 
 /// `POST /job/retention`.
 pub fn router(app: App) -> Router {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use clap::Parser;
 use serde_json::json;
-use shared::{App, event::EventType, faults::crash, reminder::ReminderJob};
+use shared::{App, catalogue::EventType, faults::crash, reminder::ReminderJob};
 use sqlx::PgPool;
 use tokio::task::JoinSet;
 use uuid::Uuid;

@@ -1,15 +1,19 @@
 #!/bin/bash
-# Gives the functions' daprds the rights they need, on Redpanda where users must log in: to write and read the topics, also those of the
-# dead letters, and to be the groups, which are named as the functions. Running it twice changes nothing. infra/kafka/rights.sh does
-# the same on Apache Kafka.
+# Grants the functions' daprds their rights on Redpanda with authentication: to read and write the topics of lists.sh, dead-letter topics
+# included, and to use the consumer groups, which are named after the functions. Running it twice changes nothing. infra/kafka/rights.sh
+# does the same on Apache Kafka.
 #
-# Whoever else may write to these topics can make every function's daprd crash; docs/operations.md tells how, and the cure.
+# Any other writer to these topics can crash every function's daprd. docs/operations.md explains how, and the cure.
 #
-# By rpk, with the settings that topics.sh has, of one who may give rights; of our own: PRINCIPAL, as User:punctual.
+# It uses rpk with the settings of topics.sh, as a user that may grant rights, and reads PRINCIPAL, like User:punctual.
 set -euo pipefail
 
-# Each is the beginning of names: task-events is also task-events.dlq.task-created.
+# shellcheck source=infra/redpanda/topics/lists.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lists.sh"
+list() { local IFS=,; echo "$*"; }
+
+# Prefixed, so that the right to a topic includes its dead-letter topics.
 rpk security acl create --allow-principal "$PRINCIPAL" --resource-pattern-type prefixed \
-    --operation read,write,describe --topic task-events,reminders,task-updates
+    --operation read,write,describe --topic "$(list "${topic_prefixes[@]}")"
 rpk security acl create --allow-principal "$PRINCIPAL" --resource-pattern-type prefixed \
-    --operation read,describe --group task-,reminder-,dead-letters
+    --operation read,describe --group "$(list "${groups[@]}")"

@@ -1,26 +1,15 @@
 #!/bin/bash
-# Makes the topics that are not there, with their partitions, and sets the retention of all of them. Running it twice changes nothing.
+# Creates the missing topics of lists.sh, and sets the retention of all of them. Running it twice changes nothing.
 #
-# By rpk, Redpanda's client, which speaks to every broker with the Kafka API and takes its settings from RPK_BROKERS,
-# RPK_TLS_ENABLED, RPK_SASL_MECHANISM, RPK_USER and RPK_PASS. Of our own: RETENTION_DAYS and REPLICAS.
+# It uses rpk, Redpanda's client, which works with every broker that has the Kafka API. rpk reads RPK_BROKERS, RPK_TLS_ENABLED,
+# RPK_SASL_MECHANISM, RPK_USER and RPK_PASS; this script reads RETENTION_DAYS and REPLICAS.
 #
-# A partition is handled by one function at a time, one event after the other: partitions are the most that a function handles at
-# once. They cannot be reduced, and adding some moves tasks to other partitions (no harm: nothing relies on the order).
+# A function handles one event per partition at a time, so the partitions limit its concurrency. They cannot be reduced. Adding some moves
+# tasks to other partitions, which is harmless: nothing relies on the order.
 set -euo pipefail
 
-topics=(
-    task-events:6
-    reminders:12
-    task-updates:6
-    # What daprd could not deliver, by function.
-    task-events.dlq.task-created:1
-    task-events.dlq.task-updated:1
-    task-events.dlq.task-completed:1
-    task-events.dlq.task-deleted:1
-    reminders.dlq.reminder-due:1
-    reminders.dlq.reminder-sent:1
-    task-updates.dlq.task-changed:1
-)
+# shellcheck source=infra/redpanda/topics/lists.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lists.sh"
 retention=$((RETENTION_DAYS * 24 * 60 * 60 * 1000))
 
 list=$'\n'$(rpk topic list)

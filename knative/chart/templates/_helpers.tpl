@@ -1,7 +1,27 @@
-{{/* A function's settings: its own over the defaults. Called with (dict "root" $ "name" $name). */}}
+{{/* Every function, by its name, with what the catalogue says of it. Called with $. */}}
+{{- define "punctual.functions" -}}
+{{- $functions := .Files.Get "files/functions.yaml" | fromYaml -}}
+{{- range $name, $_ := .Values.functions }}
+{{- if not (hasKey $functions $name) }}{{ fail (printf "functions.%s: no such function" $name) }}{{ end }}
+{{- end }}
+{{- toYaml $functions -}}
+{{- end -}}
+
+{{/* A function's settings: the defaults, over them its own, over them the catalogue. Called with (dict "root" $ "name" $name). */}}
 {{- define "punctual.function" -}}
-{{- $function := mergeOverwrite (deepCopy .root.Values.defaults) (deepCopy (index .root.Values.functions .name | default dict)) -}}
+{{- $settings := deepCopy (index .root.Values.functions .name | default dict) -}}
+{{- $catalogue := index (include "punctual.functions" .root | fromYaml) .name -}}
+{{- $function := mergeOverwrite (deepCopy .root.Values.defaults) $settings $catalogue -}}
 {{- merge $function (dict "connections" (max 3 (add $function.concurrency 1))) | toYaml -}}
+{{- end -}}
+
+{{/* The names of the functions of which the catalogue says `fact`. Called with (dict "root" $ "fact" "daprd"). */}}
+{{- define "punctual.names" -}}
+{{- $names := list -}}
+{{- range $name, $function := include "punctual.functions" .root | fromYaml }}
+{{- if index $function $.fact }}{{ $names = append $names $name }}{{ end }}
+{{- end }}
+{{- join ", " $names -}}
 {{- end -}}
 
 {{- define "punctual.labels" -}}
@@ -23,7 +43,7 @@ runAsUser: 65532
 seccompProfile: { type: RuntimeDefault }
 {{- end -}}
 
-{{/* What a pod that is not Knative's says for all its containers, the injected one as well. */}}
+{{/* What a pod outside Knative sets for all its containers, the injected one included. */}}
 {{- define "punctual.pod" -}}
 automountServiceAccountToken: false
 enableServiceLinks: false
@@ -46,26 +66,34 @@ valueFrom: { secretKeyRef: { name: {{ .name }}, key: {{ .key }} } }
   {{- include "punctual.fromSecret" .Values.secrets.database | nindent 2 }}
 {{- end -}}
 
-{{/* What a function reads from its environment: shared/src/config.rs, and the settings beside their only user. */}}
+{{/* A function's environment: shared/src/config.rs, and the settings that a single function reads. */}}
 {{- define "punctual.env" -}}
 {{- $root := .root -}}
 {{- $name := .name -}}
 {{- $values := $root.Values -}}
 {{- $function := include "punctual.function" . | fromYaml -}}
 {{- $sidecar := ternary (printf "%s-daprd" $name) "127.0.0.1" (or $values.knative.enabled (hasKey . "job")) -}}
+{{- if $function.database }}
 {{ include "punctual.databaseUrl" $root }}
+{{- end }}
+{{- if $function.daprd }}
 - name: DAPR_API_TOKEN
   {{- include "punctual.fromSecret" (dict "name" $values.secrets.daprApiToken "key" "token") | nindent 2 }}
 - name: APP_API_TOKEN
   {{- include "punctual.fromSecret" (dict "name" $values.secrets.appApiToken "key" "token") | nindent 2 }}
+{{- end }}
 {{- if and (eq $name "tasks") (not $values.auth.jwksUrl) }}
 - name: JWT_SECRET
   {{- include "punctual.fromSecret" $values.secrets.jwt | nindent 2 }}
 {{- end }}
-{{- $env := dict
-  "DAPR_GRPC_ENDPOINT" (printf "http://%s:50001" $sidecar)
-  "REMINDER_DUE_DAPR_ENDPOINT" "http://reminder-due-daprd:50001"
-  "DATABASE_CONNECTIONS" $function.connections -}}
+{{- $env := dict -}}
+{{- if $function.database -}}
+  {{- $_ := set $env "DATABASE_CONNECTIONS" $function.connections -}}
+{{- end -}}
+{{- if $function.daprd -}}
+  {{- $_ := set $env "DAPR_GRPC_ENDPOINT" (printf "http://%s:50001" $sidecar) -}}
+  {{- $_ := set $env "REMINDER_DUE_DAPR_ENDPOINT" "http://reminder-due-daprd:50001" -}}
+{{- end -}}
 {{- if eq $name "tasks" -}}
   {{- with $values.auth.jwksUrl }}{{ $_ := set $env "JWKS_URL" . }}{{ end -}}
   {{- with $values.auth.issuer }}{{ $_ := set $env "JWT_ISSUER" . }}{{ end -}}
@@ -87,7 +115,7 @@ valueFrom: { secretKeyRef: { name: {{ .name }}, key: {{ .key }} } }
 {{- end }}
 {{- end -}}
 
-{{/* The annotations by which Dapr's injector adds a function's daprd to a pod. */}}
+{{/* The annotations with which Dapr's injector adds a function's daprd to a pod. */}}
 {{- define "punctual.daprd" -}}
 {{- $values := .root.Values -}}
 {{- $function := include "punctual.function" . | fromYaml -}}
@@ -105,13 +133,13 @@ dapr.io/app-max-concurrency: {{ mul $function.concurrency (ternary $function.max
 dapr.io/config: punctual
 dapr.io/api-token-secret: {{ $values.secrets.daprApiToken }}
 dapr.io/app-token-secret: {{ $values.secrets.appApiToken }}
-# Subscriptions are resources: asking the application for them would wake it.
+# Subscriptions are resources. Asking the application for them would wake it.
 dapr.io/disable-init-endpoints: config,subscribe
-# The function calls from its own pod, and every function calls reminder-due's; they show the API token.
+# The function calls from its own pod, and every function calls reminder-due's daprd. They show the API token.
 dapr.io/sidecar-listen-addresses: "0.0.0.0"
-# Else daprd wants the pod's token at its start.
+# Otherwise daprd needs the pod's token to start.
 dapr.io/disable-builtin-k8s-secret-store: "true"
-# Stays whole until no Service leads here any more; then lets a handler end.
+# Keeps working until no Service routes here anymore, then lets running handlers finish.
 dapr.io/block-shutdown-duration: 3s
 dapr.io/graceful-shutdown-seconds: "30"
 dapr.io/log-as-json: "true"
@@ -129,11 +157,11 @@ dapr.io/env-from-secret: {{ join "," . | quote }}
 {{- if eq .name "reminder-due" }}
 dapr.io/volume-mounts: secret-reader:/var/run/secrets/kubernetes.io/serviceaccount
 {{- end }}
-# Hot reload is off: what Dapr reads at its start changes with a new pod.
+# Hot reload is off, so a change of the resources that daprd reads at its start must replace the pod.
 punctual/dapr: {{ include (print .root.Template.BasePath "/dapr.yaml") .root | sha256sum }}
 {{- end -}}
 
-{{/* The token with which reminder-due's daprd, and no other container, reads the secrets of the provider of e-mail. */}}
+{{/* The token with which reminder-due's daprd, and no other container, reads the e-mail provider's secrets. */}}
 {{- define "punctual.secretReader" -}}
 serviceAccountName: reminder-due-daprd
 volumes:

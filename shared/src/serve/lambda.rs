@@ -22,7 +22,7 @@ use secrecy::ExposeSecret as _;
 use serde_json::Value;
 use tower::ServiceExt as _;
 
-use crate::{App, event::EventType};
+use crate::{App, catalogue::EventType};
 
 /// Limit for publishing committed events before an answer.
 const FLUSH: Duration = Duration::from_secs(2);

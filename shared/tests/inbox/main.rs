@@ -9,7 +9,8 @@ use axum::Router;
 use serde_json::Value;
 use shared::{
     App,
-    event::{Event, EventType},
+    catalogue::EventType,
+    cloud_event::Event,
     inbox::{self, Failure},
     schema::{TaskChanged, TaskRef},
     serve,

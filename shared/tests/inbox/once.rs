@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::{body::Body, http::Request, http::StatusCode};
 use shared::{
-    event::EventType,
+    catalogue::EventType,
     inbox,
     schema::TaskChanged,
     testing::{app, count, deliver, deliver_at_once, handed_over, post},

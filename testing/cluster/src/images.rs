@@ -3,7 +3,8 @@
 use std::{path::PathBuf, process::Command};
 
 use anyhow::{Context as _, ensure};
-use lab::{progress::say, release, tools, topology::FUNCTIONS};
+use lab::{progress::say, release, tools};
+use shared::catalogue::FUNCTIONS;
 
 use crate::Arguments;
 
@@ -34,7 +35,8 @@ impl Images {
             Some(folder) => folder.clone(),
             None => release::build(arguments.profile)?,
         };
-        let names: Vec<&str> = FUNCTIONS.iter().map(|(name, _)| *name).chain(["door", "migrate", "hello"]).collect();
+        let names: Vec<&str> =
+            FUNCTIONS.iter().map(|function| function.name).chain(["door", "migrate", "hello"]).collect();
         let binaries: Vec<PathBuf> = names.iter().map(|name| folder.join(name)).collect();
         // A tag that changes with the binaries: what was loaded under the same name would neither be replaced nor rolled out.
         let first = format!("t{}", &tools::pin_of(&binaries)?[..12]);

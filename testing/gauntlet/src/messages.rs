@@ -63,7 +63,7 @@ pub(crate) async fn repeat(brokers: &str, database: &str, mut rng: Rng) -> anyho
         let mut records = Vec::new();
         for (id, kind, task, sequence, data, at) in rows.iter().filter(|row| topic(&row.1) == wanted) {
             let event = json!({
-                "specversion": "1.0", "id": id, "source": shared::event::SOURCE, "type": kind, "subject": task, "time": at,
+                "specversion": "1.0", "id": id, "source": shared::cloud_event::SOURCE, "type": kind, "subject": task, "time": at,
                 "datacontenttype": "application/json", "data": data, "partitionkey": task,
                 "sequence": format!("{sequence:010}"),
             });
@@ -112,7 +112,7 @@ pub(crate) async fn poison(brokers: &str, mut rng: Rng) -> anyhow::Result<Vec<Po
         let id = Uuid::now_v7();
         let data = [json!({"task_id": "nobody"}), json!("text"), json!({})][rng.usize(..3)].clone();
         let event = json!({
-            "specversion": "1.0", "id": id, "source": shared::event::SOURCE, "type": kind, "subject": id, "time": Utc::now(),
+            "specversion": "1.0", "id": id, "source": shared::cloud_event::SOURCE, "type": kind, "subject": id, "time": Utc::now(),
             "datacontenttype": "application/json", "data": data,
         });
         put(&kafka, topic(kind), rng.i32(0..partitions(topic(kind))), vec![record(&id.to_string(), &event)]).await?;

@@ -1,6 +1,7 @@
-//! What the Helm chart is checked with: Helm, and a program that validates manifests as the API server and the webhooks would.
+//! The programs that check manifests: Helm, a validator that decides as the API server and the webhooks would, and the check of the
+//! compose file.
 //!
-//! Helm is an installed one (version 3), else built by Go like the validator, into `.dev/`.
+//! Helm is an installed version 3. Otherwise Go builds it into `.dev/`, as it builds the other two.
 
 use std::{path::PathBuf, process::Command};
 
@@ -45,18 +46,31 @@ pub fn tools() -> anyhow::Result<Tools> {
             dir.join("helm")
         }
     };
-    let source = root().join("knative/validate");
-    let dir = dev().join("validate");
+    let validate = built("knative/validate", "validate")?;
+    Ok(Tools { helm, validate, crds: dapr_module(&go)?.join("charts/dapr/crds") })
+}
+
+/// `infra/check`, which reads the compose file and the Dockerfile of a tree with the parsers of Docker Compose and BuildKit.
+///
+/// # Errors
+/// When Go is missing or fails.
+pub fn compose_check() -> anyhow::Result<PathBuf> {
+    built("infra/check", "check")
+}
+
+/// A program of ours in Go, built into `.dev/<name>/<name>`.
+fn built(source: &str, name: &str) -> anyhow::Result<PathBuf> {
+    let go = tools::require("go", "Go 1.26.4 or newer (https://go.dev/dl)")?;
+    let source = root().join(source);
+    let dir = dev().join(name);
     let pin = tools::pin_of(&["go.mod", "go.sum", "main.go"].map(|file| source.join(file)))?;
     tools::pinned(&dir, &pin, || {
         let mut build = Command::new(&go);
         build.args(["build", "-mod=readonly", "-buildvcs=false", "-trimpath", "-o"]).arg(&dir).arg(".");
-        progress::run(
-            "building the validator of manifests",
-            build.env("CGO_ENABLED", "0").env("GOFLAGS", "").current_dir(&source),
-        )
+        build.env("CGO_ENABLED", "0").env("GOFLAGS", "").current_dir(&source);
+        progress::run(&format!("building {name}"), &mut build)
     })?;
-    Ok(Tools { helm, validate: dir.join("validate"), crds: dapr_module(&go)?.join("charts/dapr/crds") })
+    Ok(dir.join(name))
 }
 
 /// Where the Go module of Dapr is that `dapr/runtime` is built from.

@@ -9,6 +9,8 @@ use std::{
     time::Duration,
 };
 
+use catalogue::{CALLS, Function};
+
 use crate::{
     dev, http,
     links::Links,
@@ -23,11 +25,6 @@ const VERSION: &str = "1.18.0";
 const OLDEST: [u32; 3] = [1, 17, 7];
 /// What daprd gives its calls in flight when it is asked to end.
 const GRACE_SECONDS: u32 = 10;
-/// Calls into one function at a time: as many as it has database connections.
-const CALLS: u32 = 10;
-/// Into one that jobs call back: what comes together is written together (`functions/reminder-due/src/fire/together.rs`), so it
-/// is this number, and not the work, that a burst would wait for.
-const CALLBACKS: u32 = 100;
 
 /// The two programs.
 #[derive(Clone, Debug)]
@@ -212,7 +209,7 @@ impl Sidecar {
             .args(["--disable-init-endpoints=config,subscribe"])
             .args([format!(
                 "--app-max-concurrency={}",
-                if application.id == "reminder-due" { CALLBACKS } else { CALLS }
+                Function::named(&application.id).map_or(CALLS, |function| function.calls)
             )])
             .args([format!("--dapr-graceful-shutdown-seconds={GRACE_SECONDS}")])
             .args(

@@ -10,7 +10,7 @@ use axum::{
 };
 use clap::Parser as _;
 use serde_json::{Value, json};
-use shared::{App, auth, event::EventType, schema::TaskUpdated, testing};
+use shared::{App, auth, catalogue::EventType, schema::TaskUpdated, testing};
 use sqlx::PgPool;
 use tower::ServiceExt as _;
 

@@ -12,7 +12,7 @@ use std::{
 
 use shared::{
     App,
-    event::Trace,
+    cloud_event::Trace,
     faults::crash,
     inbox::Failure,
     problem::is_outage,

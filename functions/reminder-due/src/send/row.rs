@@ -1,7 +1,7 @@
 //! A delivery as it is read, and the message it is.
 
 use chrono::{DateTime, Utc};
-use shared::{audit::ReminderRef, event::Trace, inbox::Failure, recurrence::Zone, schema::ReminderDue};
+use shared::{audit::ReminderRef, cloud_event::Trace, inbox::Failure, recurrence::Zone, schema::ReminderDue};
 use sqlx::{PgConnection, types::Json};
 use uuid::Uuid;
 

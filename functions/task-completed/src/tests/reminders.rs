@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use shared::{
-    event::{Event, Trace},
+    cloud_event::{Event, Trace},
     inbox,
     schema::TaskRef,
     testing::{app, count},

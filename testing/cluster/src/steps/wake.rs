@@ -14,7 +14,7 @@ use rskafka::{
     record::Record,
 };
 use serde_json::json;
-use shared::{App, Config, sidecar::Sidecar};
+use shared::{App, Config, catalogue::EventType, sidecar::Sidecar};
 use uuid::Uuid;
 
 use super::reminders::{remind, sent};
@@ -110,11 +110,13 @@ async fn dead_letters(world: &World) -> anyhow::Result<()> {
     let marker = format!("no event {}", Uuid::now_v7());
     let brokers = world.parts.brokers.split(',').map(str::to_owned).collect();
     let topic = ClientBuilder::new(brokers).build().await?;
-    let partition = topic.partition_client("task-events", 0, UnknownTopicHandling::Error).await?;
+    let partition = topic.partition_client(EventType::TaskCreated.topic(), 0, UnknownTopicHandling::Error).await?;
     let record = Record { key: None, value: Some(marker.clone().into()), headers: [].into(), timestamp: Utc::now() };
     let began = Instant::now();
     partition.produce(vec![record], Compression::NoCompression).await?;
-    let wanted = ["task-completed", "task-created", "task-deleted", "task-updated"];
+    let on_topic = EventType::ALL.into_iter().filter(|kind| kind.topic() == EventType::TaskCreated.topic());
+    let mut wanted: Vec<&str> = on_topic.map(EventType::consumer).collect();
+    wanted.sort_unstable();
     loop {
         let letters: Vec<String> = sqlx::query_scalar(
             "select consumer from dead_letters where payload like '%' || $1 || '%' order by consumer",
@@ -132,7 +134,8 @@ async fn dead_letters(world: &World) -> anyhow::Result<()> {
     let awake = world.kube.awake().await?;
     ensure!(awake.keys().all(|function| function == "dead-letters"), "woke: {awake:?}");
     world.say(format!(
-        "wake: what is no event was set aside by four daprds, and woke dead-letters alone: four letters after {took:.0} ms"
+        "wake: what is no event was set aside by {} daprds, and woke dead-letters alone: a letter each after {took:.0} ms",
+        wanted.len()
     ));
     Ok(())
 }

@@ -6,7 +6,7 @@ use chrono::DateTime;
 use cloudevents::AttributesReader as _;
 use rskafka::record::Record;
 use serde_json::{Value, json};
-use shared::event::EventType;
+use shared::catalogue::EventType;
 use uuid::Uuid;
 
 use crate::{

@@ -3,7 +3,7 @@
 use reqwest::Method;
 use serde_json::json;
 use shared::{
-    event::EventType,
+    catalogue::EventType,
     schema::{TaskRef, TaskUpdated},
 };
 

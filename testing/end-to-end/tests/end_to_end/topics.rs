@@ -11,7 +11,7 @@ use rskafka::{
     record::Record,
 };
 use serde_json::{Value, json};
-use shared::{event::EventType, schema::Payload, sidecar::Publication};
+use shared::{catalogue::EventType, schema::Payload, sidecar::Publication};
 use uuid::Uuid;
 
 use crate::{
@@ -43,7 +43,7 @@ pub(crate) fn record(key: &str, value: Vec<u8>) -> Record {
 pub(crate) fn cloud_event<T: Payload>(payload: &T) -> Value {
     let task = payload.task();
     json!({
-        "specversion": "1.0", "id": Uuid::now_v7(), "source": shared::event::SOURCE, "type": T::TYPE.as_str(),
+        "specversion": "1.0", "id": Uuid::now_v7(), "source": shared::cloud_event::SOURCE, "type": T::TYPE.as_str(),
         "subject": task.task_id, "time": user::text(Utc::now()), "datacontenttype": "application/json",
         "partitionkey": task.task_id, "sequence": format!("{:010}", task.version), "data": payload,
     })
@@ -83,7 +83,7 @@ impl World {
         for (id, kind, sequence, data) in rows {
             let kind = EventType::parse(&kind).expect("a type");
             let event = json!({
-                "specversion": "1.0", "id": id, "source": shared::event::SOURCE, "type": kind.as_str(), "subject": task_id,
+                "specversion": "1.0", "id": id, "source": shared::cloud_event::SOURCE, "type": kind.as_str(), "subject": task_id,
                 "time": user::text(Utc::now()), "datacontenttype": "application/json", "data": data,
                 "partitionkey": task_id, "sequence": format!("{sequence:010}"),
             });

@@ -8,7 +8,7 @@ mod rights;
 mod second;
 mod stop;
 
-pub use options::{Broker, FUNCTIONS, Mail, Mode, Options, target_dir};
+pub use options::{Broker, Mail, Mode, Options, target_dir};
 
 use std::{
     fs,
@@ -18,6 +18,7 @@ use std::{
 };
 
 use anyhow::{Context as _, bail, ensure};
+use catalogue::{EMBEDDED, FUNCTIONS};
 
 use crate::{
     dapr::{self, Application, Scheduler, Sidecar, SidecarPorts},
@@ -32,7 +33,6 @@ use crate::{
     redis::{self, Redis},
     secrets,
 };
-use options::EMBEDDED;
 use stop::wipe;
 
 /// A function's process and its daprd.
@@ -170,7 +170,7 @@ impl Topology {
         let plane = self.plane(run, daprd)?;
         let names: Vec<&str> = match self.options.mode {
             Mode::Embedded => vec![EMBEDDED],
-            Mode::Distributed => FUNCTIONS.iter().map(|(name, _)| *name).collect(),
+            Mode::Distributed => FUNCTIONS.iter().map(|function| function.name).collect(),
         };
         match names.len() {
             1 => progress::say("starting all functions in one process, and its daprd"),
@@ -307,14 +307,10 @@ fn database(run: &Run, bin_dir: &Path) -> anyhow::Result<Postgres> {
     Ok(postgres)
 }
 
-/// The topics with their partitions, and a dead-letter topic per function.
+/// Every topic with its partitions, dead-letter topics included.
 #[must_use]
 pub fn topics() -> Vec<(String, i32)> {
-    let mut topics = vec![("task-events".to_owned(), 6), ("reminders".to_owned(), 12), ("task-updates".to_owned(), 6)];
-    for (function, topic) in FUNCTIONS {
-        topics.extend(topic.map(|topic| (format!("{topic}.dlq.{function}"), 1)));
-    }
-    topics
+    catalogue::topics().into_iter().map(|(name, partitions)| (name, partitions.into())).collect()
 }
 
 fn join<T>(handle: thread::ScopedJoinHandle<'_, anyhow::Result<T>>) -> anyhow::Result<T> {

@@ -4,22 +4,6 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use crate::root;
 
-/// Every function, and the topic whose events reach it.
-pub const FUNCTIONS: [(&str, Option<&str>); 10] = [
-    ("tasks", None),
-    ("task-created", Some("task-events")),
-    ("task-updated", Some("task-events")),
-    ("task-completed", Some("task-events")),
-    ("task-deleted", Some("task-events")),
-    ("reminder-due", Some("reminders")),
-    ("reminder-sent", Some("reminders")),
-    ("task-changed", Some("task-updates")),
-    ("dead-letters", None),
-    ("upkeep", None),
-];
-/// The app-id of all functions in one process.
-pub(super) const EMBEDDED: &str = "punctual";
-
 /// How the functions are hosted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {

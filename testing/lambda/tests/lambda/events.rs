@@ -1,7 +1,7 @@
 //! Events: handled once however they come, and acknowledged only when they were handled or rejected.
 
 use serde_json::{Value, json};
-use shared::event::EventType;
+use shared::catalogue::EventType;
 use uuid::Uuid;
 
 use crate::{

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use shared::event::EventType;
+use shared::catalogue::EventType;
 use uuid::Uuid;
 
 use crate::{

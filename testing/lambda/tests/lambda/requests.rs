@@ -1,7 +1,7 @@
 //! Requests: what API Gateway and a load balancer bring reaches the router as it was sent, and its answer reaches them whole.
 
 use serde_json::{Value, json};
-use shared::event::EventType;
+use shared::catalogue::EventType;
 
 use crate::{
     sources::{http_api, load_balancer},

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeSet, fs};
 
-use shared::event::EventType;
+use shared::catalogue::EventType;
 
 fn template() -> String {
     fs::read_to_string(lab::root().join("infra/lambda/template.yaml")).expect("the template")

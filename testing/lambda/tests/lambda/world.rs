@@ -31,8 +31,6 @@ use crate::{
     sources, template,
 };
 
-/// The topics, a partition each: Lambda does not care.
-const TOPICS: [&str; 3] = ["task-events", "reminders", "task-updates"];
 /// What happens by itself does so within this, on a busy machine.
 pub(crate) const SOON: Duration = Duration::from_secs(30);
 
@@ -73,7 +71,8 @@ impl World {
         let _ = fs::remove_dir_all(run.dir.join("log"));
 
         let binaries = dapr::binaries()?;
-        let kafka = Kafka::launch(&run, &TOPICS.map(|topic| (topic.to_owned(), 1)))?;
+        // One partition each: Lambda does not care.
+        let kafka = Kafka::launch(&run, &shared::catalogue::TOPICS.map(|topic| (topic.name.to_owned(), 1)))?;
         let postgres = Postgres::launch(&run)?;
         postgres.create_database("punctual")?;
         let migrate = Program::new("migrate", target_dir().join("debug/migrate"));
@@ -166,7 +165,7 @@ impl World {
     }
 
     /// What is on the topics about a task, of one type: the bytes of each record.
-    pub(crate) async fn on_topic(&self, kind: shared::event::EventType, task: Uuid) -> Vec<Vec<u8>> {
+    pub(crate) async fn on_topic(&self, kind: shared::catalogue::EventType, task: Uuid) -> Vec<Vec<u8>> {
         let kafka = ClientBuilder::new(vec![self.kafka.brokers()]).build().await.expect("Kafka answers");
         let partition =
             kafka.partition_client(kind.topic(), 0, UnknownTopicHandling::Retry).await.expect("Kafka answers");

@@ -3,6 +3,7 @@
 
 mod code;
 mod network;
+mod new_function;
 mod pods;
 mod render;
 

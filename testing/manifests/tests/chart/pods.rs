@@ -180,11 +180,10 @@ fn a_pod_that_takes_one_call_at_a_time_has_three_connections_to_the_database() {
     }
 }
 
-/// How many events of a topic are handed over at a time.
+/// The maximum number of events of a topic that are delivered at a time.
 fn partitions(topic: &str) -> u64 {
-    let topics = fs::read_to_string(root().join("infra/redpanda/topics/topics.sh")).unwrap();
-    let number = topics.lines().find_map(|line| line.trim().strip_prefix(topic)?.strip_prefix(':'));
-    number.and_then(|number| number.parse().ok()).unwrap()
+    let topic = catalogue::TOPICS.into_iter().find(|found| found.name == topic);
+    topic.unwrap().partitions.into()
 }
 
 fn seconds(text: &str) -> u64 {

@@ -2,7 +2,7 @@
 
 use std::{
     io::Write as _,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::OnceLock,
 };
@@ -38,10 +38,15 @@ pub(crate) fn of_dapr(path: &str) -> String {
 
 /// What `helm lint` or `helm template` says, or its complaint.
 pub(crate) fn helm(command: &str, arguments: &[&str]) -> Result<String, String> {
+    helm_in(&folder(), command, arguments)
+}
+
+/// The same of a chart in another folder.
+pub(crate) fn helm_in(folder: &Path, command: &str, arguments: &[&str]) -> Result<String, String> {
     let mut helm = Command::new(&tools().helm);
     helm.arg(command).args((command == "template").then_some("punctual")).arg(".");
     helm.args(["--namespace", NAMESPACE, "--kube-version", "1.34.0"]).args(arguments);
-    let output = helm.current_dir(folder()).output().unwrap();
+    let output = helm.current_dir(folder).output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
     if output.status.success() { Ok(text(output.stdout)) } else { Err(text(output.stderr) + &text(output.stdout)) }
 }

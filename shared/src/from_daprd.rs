@@ -1,0 +1,36 @@
+//! The check that a call comes from our daprd: every route for events, jobs and invocations needs it.
+
+use axum::{
+    extract::{FromRef, FromRequestParts},
+    http::{StatusCode, request::Parts},
+};
+use secrecy::ExposeSecret as _;
+use subtle::ConstantTimeEq as _;
+
+use crate::App;
+
+/// Proof that a call showed the application's token, which only our daprd has. As the first extractor of a route it rejects a call before
+/// any of its body is read.
+///
+/// The rejection is a 5xx, so that daprd retries: the caller may be our own daprd with a token that has just been replaced.
+#[derive(Clone, Copy, Debug)]
+pub struct FromDaprd;
+
+impl<S: Send + Sync> FromRequestParts<S> for FromDaprd
+where
+    App: FromRef<S>,
+{
+    type Rejection = StatusCode;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, StatusCode> {
+        let app = App::from_ref(state);
+        let expected = app.config.app_api_token.expose_secret().as_bytes();
+        match parts.headers.get("dapr-api-token") {
+            Some(token) if token.as_bytes().ct_eq(expected).into() => Ok(Self),
+            _ => {
+                tracing::warn!("rejected a call without the application's token");
+                Err(StatusCode::SERVICE_UNAVAILABLE)
+            }
+        }
+    }
+}

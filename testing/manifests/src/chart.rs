@@ -1,0 +1,23 @@
+//! What the Helm chart and the workflows read.
+
+use catalogue::FUNCTIONS;
+
+use crate::{MARK, Manifest};
+
+/// The functions, for the templates of the chart.
+pub(crate) fn catalogue() -> Manifest {
+    let function = |function: &catalogue::Function| {
+        let catalogue::Function { name, daprd, database, public, .. } = function;
+        format!("{name}: {{ daprd: {daprd}, database: {database}, public: {public} }}\n")
+    };
+    Manifest::yaml("knative/chart/files/functions.yaml", &FUNCTIONS.iter().map(function).collect::<String>())
+}
+
+/// The images that are published, for the matrix of a workflow.
+pub(crate) fn images() -> Manifest {
+    let mut names: Vec<&str> = FUNCTIONS.iter().map(|function| function.name).chain(["door", "migrate"]).collect();
+    names.sort_unstable();
+    let list = names.iter().map(|name| format!("    \"{name}\"")).collect::<Vec<_>>().join(",\n");
+    let text = format!("{{ \"//\": \"{MARK}\",\n  \"image\": [\n{list}\n  ]\n}}\n");
+    Manifest { path: ".github/images.json".to_owned(), text }
+}

@@ -1,0 +1,231 @@
+//! Made-up functions, added to a copy of the tree. One for an event type takes at most eight edits by hand, and the generator writes every
+//! list. One without daprd and database gets neither.
+//!
+//! Only the catalogue and the generator are compiled in the copy, so the test takes seconds.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use lab::{chart, root};
+use serde_json::Value;
+
+use super::{
+    PLAIN, name, names, of_kind,
+    render::{GIVEN, helm_in, validate},
+};
+
+/// A hand edit is a hunk in a file that is not generated.
+const LIMIT: usize = 8;
+
+#[test]
+fn an_event_type_takes_at_most_eight_edits_and_every_list_follows() {
+    let mut tree = Tree::copy("event-type");
+    add_function(&mut tree);
+    add_event_type(&mut tree);
+    add_to_embedded(&mut tree);
+    let hunks = tree.hunks();
+    println!("hunks by file: {hunks:?}");
+    assert!(hunks.values().sum::<usize>() <= LIMIT, "{hunks:?}");
+
+    tree.generate();
+    every_list_has_it(&tree);
+    the_chart_renders_it(&tree);
+    tree.check_compose();
+}
+
+#[test]
+fn a_function_without_daprd_and_database_gets_neither() {
+    let mut tree = Tree::copy("page");
+    let row = "Function { name: \"page\", trigger: Trigger::Http, daprd: false, database: false, public: true, calls: CALLS },\n";
+    tree.insert("shared/catalogue/src/lib.rs", row, "    Function { name: \"upkeep\"");
+    tree.generate();
+
+    let compose = fs::read_to_string(tree.root.join("compose/docker-compose.dev.yaml")).unwrap();
+    assert!(compose.contains("\n  page:\n") && !compose.contains("page-daprd"));
+    assert!(compose.contains("BINARY: page } }\n    environment: { <<: [*environment] }\n\n"));
+    tree.check_compose();
+    for file in ["dapr/dapr.yaml", "dapr/pubsub/kafka/pubsub.yaml"] {
+        assert!(!fs::read_to_string(tree.root.join(file)).unwrap().contains("page"), "{file}");
+    }
+
+    for (arguments, kind) in [(&[] as &[&str], "Service"), (PLAIN, "Deployment")] {
+        let documents = tree.render(arguments);
+        for kind in ["Deployment", "Service"] {
+            assert!(!names(&documents, kind).contains("page-daprd"));
+        }
+        let page = of_kind(&documents, kind).find(|document| name(document) == "page").unwrap();
+        let pod = &page["spec"]["template"];
+        assert!(pod["spec"]["initContainers"].is_null() && pod["metadata"]["annotations"]["dapr.io/enabled"].is_null());
+        let variables = pod["spec"]["containers"][0]["env"].as_array().unwrap();
+        let variables: Vec<&str> = variables.iter().map(|variable| variable["name"].as_str().unwrap()).collect();
+        assert!(variables.iter().all(|name| ["PORT", "RUST_LOG"].contains(name)), "{variables:?}");
+        for policy in ["functions-database", "functions-daprd"] {
+            let policy = of_kind(&documents, "NetworkPolicy").find(|document| name(document) == policy).unwrap();
+            let functions = policy["spec"]["podSelector"]["matchExpressions"][0]["values"].as_array().unwrap();
+            assert!(functions.contains(&"tasks".into()) && !functions.contains(&"page".into()));
+        }
+    }
+}
+
+fn add_function(tree: &mut Tree) {
+    for file in ["Cargo.toml", "src/lib.rs", "src/main.rs"] {
+        let text = fs::read_to_string(root().join("functions/task-deleted").join(file)).unwrap();
+        let replaced =
+            [("task-deleted", "task-archived"), ("task_deleted", "task_archived"), ("TaskDeleted", "TaskArchived")];
+        let text = replaced.iter().fold(text, |text, (from, to)| text.replace(from, to));
+        tree.create(&format!("functions/task-archived/{file}"), &text);
+    }
+}
+
+fn add_event_type(tree: &mut Tree) {
+    let row = "    /// A task was archived.\n    TaskArchived: \"task.archived\", TASK_EVENTS, \"task-archived\";\n";
+    tree.insert("shared/catalogue/src/lib.rs", row, "    /// A reminder is due.\n");
+    let payload = "/// A task was archived.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct TaskArchived {
+    /// The task.
+    #[serde(flatten)]
+    pub task: TaskRef,
+}
+
+";
+    tree.insert("shared/src/schema.rs", payload, "payloads!(\n");
+    tree.insert("shared/src/schema.rs", "    TaskArchived,\n", "    TaskCreated,\n");
+}
+
+fn add_to_embedded(tree: &mut Tree) {
+    tree.insert("Cargo.toml", "task-archived = { path = \"functions/task-archived\" }\n", "task-changed = { path");
+    tree.insert("xtask/embedded/Cargo.toml", "task-archived.workspace = true\n", "task-changed.workspace");
+    tree.insert("xtask/embedded/src/lib.rs", "        task_archived::router,\n", "        task_changed::router,\n");
+}
+
+fn every_list_has_it(tree: &Tree) {
+    let mut expected = BTreeMap::from([
+        ("dapr/dapr.yaml".to_owned(), vec!["  - appID: task-archived\n"]),
+        (
+            "dapr/subscriptions/subscriptions.yaml".to_owned(),
+            vec![
+                "      - match: event.type == \"task.archived\"\n        path: /events/task-archived\n",
+                "  deadLetterTopic: task-events.dlq.task-archived\n",
+                "  topic: task-events.dlq.task-archived\n",
+            ],
+        ),
+        ("dapr/subscriptions-embedded/subscriptions.yaml".to_owned(), vec!["event.type == \"task.archived\"\n"]),
+        (
+            "infra/redpanda/topics/lists.sh".to_owned(),
+            vec!["    task-events.dlq.task-archived:1\n", "    task-archived\n"],
+        ),
+        ("infra/minikube/images.sh".to_owned(), vec!["    task-archived\n"]),
+        (
+            "infra/lambda/template.yaml".to_owned(),
+            vec!["  TaskArchived:\n", "{\"value\":{\"type\":[\"task.archived\"]}}"],
+        ),
+        (".github/images.json".to_owned(), vec!["    \"task-archived\",\n"]),
+        ("compose/docker-compose.dev.yaml".to_owned(), vec!["\n  task-archived:\n", "\n  task-archived-daprd:\n"]),
+    ]);
+    for broker in ["confluent-cloud", "kafka", "redis", "redpanda-cloud"] {
+        let publishes = "        task-archived=reminders,task-events,task-updates,task-events.dlq.task-archived;\n";
+        let receives = "        task-archived=task-events;\n";
+        expected.insert(format!("dapr/pubsub/{broker}/pubsub.yaml"), vec![publishes, receives]);
+    }
+    for (file, parts) in expected {
+        let text = fs::read_to_string(tree.root.join(&file)).unwrap();
+        for part in parts {
+            assert!(text.contains(part), "{file} has no {part:?}");
+        }
+    }
+}
+
+fn the_chart_renders_it(tree: &Tree) {
+    for (arguments, daprd) in [(&[] as &[&str], "task-archived-daprd"), (PLAIN, "task-archived")] {
+        let documents = tree.render(arguments);
+        assert!(names(&documents, "Deployment").contains(daprd));
+        assert!(names(&documents, "Service").contains("task-archived-daprd"));
+        assert!(
+            names(&documents, "Subscription")
+                .is_superset(&BTreeSet::from(["task-archived".to_owned(), "dead-letters-task-archived".to_owned()]))
+        );
+    }
+}
+
+/// A copy of the tree, without what git ignores.
+struct Tree {
+    root: PathBuf,
+    edited: BTreeSet<String>,
+}
+
+impl Tree {
+    fn copy(name: &str) -> Self {
+        let tree = Self { root: scratch().join(name), edited: BTreeSet::new() };
+        let _ = fs::remove_dir_all(&tree.root);
+        let files = ["ls-files", "-z", "--cached", "--others", "--exclude-standard"];
+        let listed = Command::new("git").args(files).current_dir(root()).output().unwrap();
+        assert!(listed.status.success(), "{}", String::from_utf8_lossy(&listed.stderr));
+        for file in String::from_utf8(listed.stdout).unwrap().split_terminator('\0') {
+            let (from, to) = (root().join(file), tree.root.join(file));
+            fs::create_dir_all(to.parent().unwrap()).unwrap();
+            if let Ok(target) = fs::read_link(&from) {
+                symlink(target, to).unwrap();
+            } else if from.exists() {
+                fs::copy(from, to).unwrap();
+            }
+        }
+        tree
+    }
+
+    fn create(&mut self, file: &str, text: &str) {
+        let path = self.root.join(file);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+        self.edited.insert(file.to_owned());
+    }
+
+    /// Inserts a text before another one.
+    fn insert(&mut self, file: &str, new: &str, before: &str) {
+        let path = self.root.join(file);
+        let text = fs::read_to_string(&path).unwrap();
+        assert_eq!(text.matches(before).count(), 1, "{file}: {before:?}");
+        fs::write(path, text.replace(before, &format!("{new}{before}"))).unwrap();
+        self.edited.insert(file.to_owned());
+    }
+
+    /// The hunks of each edited file, as git counts them.
+    fn hunks(&self) -> BTreeMap<&str, usize> {
+        let hunks = |file: &str| {
+            let original = Some(root().join(file)).filter(|original| original.exists());
+            let original = original.unwrap_or_else(|| PathBuf::from("/dev/null"));
+            let mut diff = Command::new("git");
+            diff.args(["diff", "--no-index", "--unified=3"]).arg(original).arg(self.root.join(file));
+            let diff = String::from_utf8(diff.output().unwrap().stdout).unwrap();
+            diff.lines().filter(|line| line.starts_with("@@ ")).count()
+        };
+        self.edited.iter().map(|file| (file.as_str(), hunks(file))).collect()
+    }
+
+    fn generate(&self) {
+        let mut cargo = Command::new(env!("CARGO"));
+        cargo.args(["run", "--quiet", "--offline", "--package", "manifests", "--", "."]);
+        let done = cargo.env("CARGO_TARGET_DIR", scratch().join("target")).current_dir(&self.root).output().unwrap();
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    }
+
+    fn render(&self, arguments: &[&str]) -> Vec<Value> {
+        let manifests = helm_in(&self.root.join("knative/chart"), "template", &[GIVEN, arguments].concat());
+        validate(&manifests.unwrap_or_else(|error| panic!("{error}")))
+    }
+
+    /// Reads the compose file with Docker Compose's parser.
+    fn check_compose(&self) {
+        let composed = Command::new(chart::compose_check().unwrap()).arg(&self.root).output().unwrap();
+        assert!(composed.status.success(), "{}", String::from_utf8_lossy(&composed.stderr));
+    }
+}
+
+fn scratch() -> &'static Path {
+    Path::new(env!("CARGO_TARGET_TMPDIR"))
+}
