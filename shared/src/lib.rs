@@ -28,6 +28,7 @@ pub mod schema;
 pub mod serve;
 pub mod sidecar;
 pub mod telemetry;
+pub mod text_enum;
 #[cfg(feature = "testing")]
 pub mod testing;
 

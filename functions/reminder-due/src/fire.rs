@@ -16,7 +16,7 @@ use shared::{
     App,
     audit::{self, ReminderRef},
     inbox::Failure,
-    reminder::ReminderJob,
+    reminder::{CancelReason, ReminderJob, ReminderState},
 };
 use uuid::Uuid;
 
@@ -30,7 +30,7 @@ const LOOKS: u32 = 20;
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// A reminder as the callback of a job finds it, and the time by the clock of the database.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Row {
     /// Its task.
     pub task_id: Uuid,
@@ -38,10 +38,10 @@ pub struct Row {
     pub user_id: Uuid,
     /// Raised whenever its instant or its liveness changed.
     pub version: i32,
-    /// As stored: `scheduled` while it is live.
-    pub state: String,
+    /// `Scheduled` while it is live.
+    pub state: ReminderState,
     /// Why it is cancelled, if it is.
-    pub cancel_reason: Option<String>,
+    pub cancel_reason: Option<CancelReason>,
     /// The version that was fired last.
     pub fired_version: Option<i32>,
     /// When it is due.
@@ -54,7 +54,7 @@ pub struct Row {
 
 /// What the callback of a version does that has not fired it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Decision<'a> {
+pub enum Decision {
     /// It is time: somebody else has the row, or it changed meanwhile. Look again.
     Again,
     /// A little early: look again after that long.
@@ -64,12 +64,12 @@ pub enum Decision<'a> {
     /// This version has fired.
     Fired,
     /// This version is not to be fired, and why.
-    Skip(&'a str),
+    Skip(&'static str),
 }
 
 /// Decides what the callback of `version` does that found `row` and has not fired it.
 #[must_use]
-pub fn decide(row: &Row, version: i32) -> Decision<'_> {
+pub fn decide(row: &Row, version: i32) -> Decision {
     let early = row.remind_at - row.now;
     match row.obstacle(version) {
         Some("fired") => Decision::Fired,
@@ -86,12 +86,12 @@ impl Row {
     }
 
     /// Why this version is not to be fired, if it is not.
-    fn obstacle(&self, version: i32) -> Option<&str> {
+    fn obstacle(&self, version: i32) -> Option<&'static str> {
         match self {
             _ if self.fired_version == Some(version) => Some("fired"),
-            Self { cancel_reason: Some(reason), .. } => Some(reason),
+            Self { cancel_reason: Some(reason), .. } => Some(reason.as_str()),
             _ if self.version != version => Some("moved"),
-            _ if self.state != "scheduled" => Some(&self.state),
+            _ if self.state != ReminderState::Scheduled => Some(self.state.as_str()),
             Self { completed: None, .. } => Some("deleted"),
             Self { completed: Some(true), .. } => Some("completed"),
             _ => None,

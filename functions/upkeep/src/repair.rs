@@ -179,7 +179,7 @@ pub async fn due(
     sqlx::query_as!(
         ReminderJob,
         "select id as reminder_id, version, remind_at as due_at from task_reminders
-         where state = 'scheduled' and (fired_version is null or fired_version < version)
+         where reminder_is_live(state, version, fired_version)
            and remind_at <= $1::timestamptz + make_interval(secs => $2) and (remind_at, id) > ($3, $4)
          order by remind_at, id limit $5",
         now,

@@ -16,6 +16,7 @@ use shared::{
     faults::crash,
     inbox::Failure,
     problem::is_outage,
+    reminder::{CancelReason, ReminderState},
     schema::{Payload as _, ReminderDue},
 };
 use sqlx::{PgConnection, Postgres, pool::PoolConnection};
@@ -201,8 +202,8 @@ async fn fire(conn: &mut PgConnection, group: &[Waiting]) -> sqlx::Result<HashMa
                select found.*
                from found join task_reminders reminder on reminder.id = found.id and reminder.remind_at = found.remind_at
                where reminder.remind_at <= clock_timestamp()
-                 and reminder.version = as_of and reminder.state = 'scheduled' and not completed
-                 and (reminder.fired_version is null or reminder.fired_version < reminder.version)
+                 and reminder.version = as_of and not completed
+                 and reminder_is_live(reminder.state, reminder.version, reminder.fired_version)
                for update of reminder skip locked
            ), fired as (
                update task_reminders reminder set fired_version = reminder.version, fired_at = clock_timestamp()
@@ -226,8 +227,8 @@ async fn fire(conn: &mut PgConnection, group: &[Waiting]) -> sqlx::Result<HashMa
                from fired on conflict do nothing
            )
            select found.id as "id!", found.as_of as "as_of!", found.task_id as "task_id!", found.user_id as "user_id!",
-                  found.version as "version!", found.state as "state!", found.cancel_reason, found.fired_version,
-                  found.remind_at as "remind_at!", completed as "completed?", now as "now!", late_ms as "late_ms?"
+                  found.version as "version!", found.state as "state!: ReminderState",
+                  found.cancel_reason as "cancel_reason: CancelReason", found.fired_version, found.remind_at as "remind_at!", completed as "completed?", now as "now!", late_ms as "late_ms?"
            from found left join fired on fired.id = found.id and fired.as_of = found.as_of"#,
         &reminders,
         &versions,
