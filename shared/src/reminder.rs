@@ -3,24 +3,31 @@
 //! The row is the truth. Each version of a reminder has a job name of its own, so a late job of another version never fires this one.
 //! [`align`] may run any number of times, concurrently and on old rows. If it arms a version that has passed, the callback finds the
 //! newer version and does nothing; the event of the newer version aligns the job of that version.
+//!
+//! Only reminders due within [`ARMING_WINDOW_HOURS`] have a job, so the scheduler holds a day of jobs and not years of them. `upkeep` arms a
+//! reminder when it enters the window. `armed_version` says which version was armed last.
 
 use std::{fmt, str::FromStr};
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::{
     App,
-    audit::{self, ReminderRef},
     inbox::Failure,
     sidecar::{Sidecar, SidecarError},
     text_enum::text_enum,
 };
 
 pub use crate::recurrence::BeforeDue;
+
+/// Reminders due within this many hours, by the database's clock, are armed.
+///
+/// More than a day, so that a reminder is armed in time although nothing entered the window for a day.
+pub const ARMING_WINDOW_HOURS: i32 = 25;
 
 text_enum! {
     /// State of a reminder: `task_reminders.state`.
@@ -108,41 +115,44 @@ impl ReminderJob {
         ReminderJobName { reminder_id: self.reminder_id, version: self.version }
     }
 
-    /// Arms it; one of the same name is replaced.
+    /// Arms it. It replaces a job of the same name.
     ///
     /// # Errors
-    /// When it is not known to be armed.
+    /// The job may be armed or not.
     pub async fn arm(&self, sidecar: &Sidecar) -> Result<(), SidecarError> {
-        sidecar.arm(&self.name().to_string(), self.due_at, &json!(self)).await
+        sidecar.reminder_jobs.arm(&self.name().to_string(), self.due_at, &json!(self)).await
     }
 
-    /// Arms it unless it is, and says whether it was missing.
+    /// Arms it unless there is a job of its name. Returns whether it was missing.
     ///
     /// # Errors
-    /// When it is not known to be armed.
+    /// The job may be armed or not.
     pub async fn arm_if_missing(&self, sidecar: &Sidecar) -> Result<bool, SidecarError> {
-        sidecar.arm_if_missing(&self.name().to_string(), self.due_at, &json!(self)).await
+        sidecar.reminder_jobs.arm_if_missing(&self.name().to_string(), self.due_at, &json!(self)).await
     }
 }
 
-/// What [`align`] did, to be recorded in the transaction of the claim.
+/// What [`align`] did at the scheduler, to be recorded in the transaction of the claim.
 #[derive(Debug, Default)]
-#[must_use = "what was armed is to be recorded"]
+#[must_use = "record it, or repair arms everything again"]
 pub struct Aligned {
-    armed: Vec<(ReminderRef, ReminderJob)>,
+    armed: Vec<ReminderJob>,
     disarmed: Vec<ReminderJobName>,
 }
 
-/// Arms the live reminders of a task and deletes the jobs of the others: an effect outside the database, before the claim.
+/// Arms the live reminders of a task that are due within the arming window, and deletes the jobs that its reminders must not have.
+///
+/// An effect outside the database, so it runs before the claim.
 ///
 /// # Errors
-/// When the scheduler or the database is away; then it has to run again.
+/// The scheduler or the database is unavailable; run it again.
 pub async fn align(app: &App, task_id: Uuid) -> Result<Aligned, Failure> {
     let rows = sqlx::query!(
-        r#"select id, user_id, version, remind_at, job_id,
-                  reminder_is_live(state, version, fired_version) as "live!"
+        r#"select id, version, remind_at, job_id, reminder_is_live(state, version, fired_version) as "live!",
+                  remind_at <= now() + make_interval(hours => $2) as "near!"
            from task_reminders where task_id = $1 order by id"#,
-        task_id
+        task_id,
+        ARMING_WINDOW_HOURS,
     )
     .fetch_all(&app.db)
     .await?;
@@ -150,13 +160,13 @@ pub async fn align(app: &App, task_id: Uuid) -> Result<Aligned, Failure> {
     for row in rows {
         let job = ReminderJob { reminder_id: row.id, version: row.version, due_at: row.remind_at };
         let recorded = row.job_id.and_then(|name| name.parse().ok());
-        if row.live {
+        let unwanted = unwanted(job.name(), row.live, recorded);
+        if row.live && row.near {
             job.arm(&app.sidecar).await?;
-            let of = ReminderRef { id: row.id, version: row.version, task_id, user_id: row.user_id };
-            aligned.armed.push((of, job));
+            aligned.armed.push(job);
         }
-        for name in unwanted(job.name(), row.live, recorded) {
-            app.sidecar.disarm(&name.to_string()).await?;
+        for name in unwanted {
+            app.sidecar.reminder_jobs.disarm(&name.to_string()).await?;
             aligned.disarmed.push(name);
         }
     }
@@ -179,10 +189,10 @@ pub fn unwanted(current: ReminderJobName, live: bool, recorded: Option<ReminderJ
 }
 
 impl Aligned {
-    /// Writes down which jobs are armed, for the versions that are still current.
+    /// Records which jobs exist, for the versions that are still current.
     ///
     /// # Errors
-    /// When the database is away.
+    /// The database is unavailable.
     pub async fn record(self, conn: &mut PgConnection) -> Result<(), Failure> {
         for name in self.disarmed {
             sqlx::query!(
@@ -193,20 +203,50 @@ impl Aligned {
             .execute(&mut *conn)
             .await?;
         }
-        for (of, job) in self.armed {
-            sqlx::query!(
-                "update task_reminders set job_id = $3 where id = $1 and version = $2",
-                of.id,
-                of.version,
-                job.name().to_string()
-            )
-            .execute(&mut *conn)
-            .await?;
-            audit::reminder(conn, of, "reminder.armed", json!({"planned_at": job.due_at, "job_id": job.name().to_string()}))
-                .await?;
-        }
-        Ok(())
+        Ok(record_armed(conn, &self.armed).await?)
     }
+}
+
+/// Records that jobs were armed: in the rows that still have the version of the job, and as `reminder.armed` in the audit log.
+///
+/// Rows that say so already are neither locked nor written.
+///
+/// # Errors
+/// The database is unavailable.
+pub async fn record_armed(conn: &mut PgConnection, jobs: &[ReminderJob]) -> sqlx::Result<()> {
+    if jobs.is_empty() {
+        return Ok(());
+    }
+    let (ids, versions): (Vec<Uuid>, Vec<i32>) = jobs.iter().map(|job| (job.reminder_id, job.version)).unzip();
+    let names: Vec<String> = jobs.iter().map(|job| job.name().to_string()).collect();
+    let details: Vec<Value> =
+        jobs.iter().zip(&names).map(|(job, name)| json!({"planned_at": job.due_at, "job_id": name})).collect();
+    sqlx::query!(
+        "with job as (
+             select * from unnest($1::uuid[], $2::integer[], $3::text[], $4::jsonb[]) as job (id, version, name, detail)
+         ), held as (
+             -- In one order, so that two of these statements never wait for each other.
+             select reminder.id from task_reminders reminder join job on job.id = reminder.id
+             where reminder.version = job.version and armed_version is distinct from job.version
+             order by reminder.id for no key update of reminder
+         ), armed as (
+             update task_reminders reminder set job_id = job.name, armed_version = job.version
+             from held join job on job.id = held.id
+             where reminder.id = held.id and reminder.version = job.version
+         )
+         insert into audit_logs (user_id, task_id, reminder_id, reminder_version, action, detail)
+         select user_id, task_id, reminder.id, job.version, 'reminder.armed', detail
+         from job join task_reminders reminder on reminder.id = job.id
+         where armed_version is distinct from job.version
+         order by reminder.id on conflict do nothing",
+        &ids,
+        &versions,
+        &names,
+        &details,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
 }
 
 #[cfg(test)]

@@ -6,11 +6,11 @@ use std::{
     time::Duration,
 };
 
+use alarm::fire::{self, Decision};
 use chrono::{DateTime, TimeDelta, Utc};
 use reminder_due::{
     delivery::{self, After, Next, State},
     email::SendError,
-    fire::{self, Decision},
 };
 use shared::reminder::{ReminderJob, unwanted};
 

@@ -3,10 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::TimeDelta;
-use reminder_due::{
-    delivery::{self, Record, State},
-    fire,
-};
+use alarm::fire;
+use reminder_due::delivery::{self, Record, State};
 use shared::reminder::{self, ReminderJob};
 
 use super::super::*;
