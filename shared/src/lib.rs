@@ -28,9 +28,9 @@ pub mod schema;
 pub mod serve;
 pub mod sidecar;
 pub mod telemetry;
-pub mod text_enum;
 #[cfg(feature = "testing")]
 pub mod testing;
+pub mod text_enum;
 
 mod app;
 

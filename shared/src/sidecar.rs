@@ -17,7 +17,8 @@ use dapr::dapr::proto::{
     },
     runtime::v1::{
         BulkPublishRequest, BulkPublishRequestEntry, DeleteJobRequest, DeleteJobsByPrefixRequest, GetJobRequest,
-        GetSecretRequest, GetStateRequest, InvokeServiceRequest, Job, SaveStateRequest, ScheduleJobRequest, dapr_client::DaprClient,
+        GetSecretRequest, GetStateRequest, InvokeServiceRequest, Job, SaveStateRequest, ScheduleJobRequest,
+        dapr_client::DaprClient,
     },
 };
 use prost_types::Any;

@@ -148,7 +148,9 @@ impl Firing {
                 Decision::Skip(reason) => return self.skip(row.of(id, version), reason).await,
             }
         }
-        Err(Failure::Outage(anyhow::anyhow!("the reminder was locked or changed at each of {LOOKS} attempts to fire it")))
+        Err(Failure::Outage(anyhow::anyhow!(
+            "the reminder was locked or changed at each of {LOOKS} attempts to fire it"
+        )))
     }
 
     async fn skip(&self, of: ReminderRef, reason: &str) -> Result<(), Failure> {

@@ -9,7 +9,8 @@ use shared::{
     schema::{ReminderDue, TaskRef},
     serve::complete,
     testing::{
-        Dapr, app, app_with, commits_take_a_second, count, handed_over, post, relay_was_woken, reminder, task, user, way,
+        Dapr, app, app_with, commits_take_a_second, count, handed_over, post, relay_was_woken, reminder, task, user,
+        way,
     },
 };
 use sqlx::{PgPool, postgres::PgPoolOptions};

@@ -11,7 +11,6 @@
 use chrono::{DateTime, Utc};
 use shared::{
     App,
-    faults::crash,
     reminder::{ARMING_WINDOW_HOURS, ReminderJob, ReminderJobName, record_armed},
 };
 use sqlx::PgPool;
@@ -77,7 +76,6 @@ pub async fn take_over(app: &App, now: DateTime<Utc>) -> anyhow::Result<()> {
         return Ok(());
     }
     app.sidecar.delivery_jobs.disarm_all(ReminderJobName::PREFIX).await?;
-    crash("former-jobs-deleted");
     entering(app, now).await?;
     sqlx::query!("insert into marks values ('alarm-took-over', uuid_v7_floor(now())) on conflict do nothing")
         .execute(&app.db)
@@ -176,11 +174,7 @@ pub async fn due(
 ///
 /// # Errors
 /// The database is unavailable.
-pub async fn unarmed(
-    db: &PgPool,
-    now: DateTime<Utc>,
-    last: Option<&ReminderJob>,
-) -> sqlx::Result<Vec<ReminderJob>> {
+pub async fn unarmed(db: &PgPool, now: DateTime<Utc>, last: Option<&ReminderJob>) -> sqlx::Result<Vec<ReminderJob>> {
     sqlx::query_as!(
         ReminderJob,
         "select id as reminder_id, version, remind_at as due_at from task_reminders

@@ -120,7 +120,11 @@ async fn now(db: &PgPool) -> DateTime<Utc> {
 }
 
 async fn row(db: &PgPool, id: Uuid) -> (Option<String>, Option<i32>) {
-    sqlx::query_as("select job_id, armed_version from task_reminders where id = $1").bind(id).fetch_one(db).await.unwrap()
+    sqlx::query_as("select job_id, armed_version from task_reminders where id = $1")
+        .bind(id)
+        .fetch_one(db)
+        .await
+        .unwrap()
 }
 
 async fn execute(db: &PgPool, statement: &'static str) {
@@ -381,7 +385,9 @@ async fn repair_of_the_release_before(plane: &Plane) {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn after_a_rollback_every_reminder_is_armed_at_reminder_due_in_time_and_after_the_next_upgrade_at_alarm(db: PgPool) {
+async fn after_a_rollback_every_reminder_is_armed_at_reminder_due_in_time_and_after_the_next_upgrade_at_alarm(
+    db: PgPool,
+) {
     let plane = Plane::new(&db).await;
     let soon = plane.reminder(TimeDelta::minutes(8)).await;
     let later = plane.reminder(TimeDelta::hours(5)).await;

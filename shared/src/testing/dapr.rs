@@ -119,7 +119,10 @@ impl Dapr {
 }
 
 impl State {
-    async fn answer(&self, request: Request<Incoming>) -> Response<http_body_util::combinators::BoxBody<Bytes, Infallible>> {
+    async fn answer(
+        &self,
+        request: Request<Incoming>,
+    ) -> Response<http_body_util::combinators::BoxBody<Bytes, Infallible>> {
         let path = request.uri().path().to_owned();
         let body = request.into_body().collect().await.unwrap().to_bytes();
         // A gRPC message: whether it is compressed, its length in four bytes, itself.

@@ -25,8 +25,8 @@ const OLDEST: [u32; 3] = [1, 17, 7];
 const GRACE_SECONDS: u32 = 10;
 /// Calls into one function at a time: as many as it has database connections.
 const CALLS: u32 = 10;
-/// Into one that jobs call back: what comes together is written together (`functions/reminder-due/src/fire/together.rs`), so it
-/// is this number, and not the work, that a burst would wait for.
+/// Calls at a time into a function that jobs call. `alarm` fires callbacks in groups (`functions/alarm/src/fire/together.rs`), so a burst waits
+/// for this number and not for the work.
 const CALLBACKS: u32 = 100;
 
 /// The two programs.
@@ -212,7 +212,7 @@ impl Sidecar {
             .args(["--disable-init-endpoints=config,subscribe"])
             .args([format!(
                 "--app-max-concurrency={}",
-                if application.id == "reminder-due" { CALLBACKS } else { CALLS }
+                if ["alarm", "reminder-due"].contains(&application.id.as_str()) { CALLBACKS } else { CALLS }
             )])
             .args([format!("--dapr-graceful-shutdown-seconds={GRACE_SECONDS}")])
             .args(

@@ -89,7 +89,9 @@ async fn no_event_or_job_route_lets_anybody_in_but_its_daprd(db: PgPool) {
 
     let routes = routes();
     let known = EventType::ALL.into_iter().map(|kind| format!("/events/{}", kind.consumer()));
-    let known = known.chain(["/job/reminder-{key}", "/job/delivery-{key}", "/job/retention", "/job/arming", "/send-now"].map(str::to_owned));
+    let known = known.chain(
+        ["/job/reminder-{key}", "/job/delivery-{key}", "/job/retention", "/job/arming", "/send-now"].map(str::to_owned),
+    );
     for route in known.chain(["/events/dead-letters/{function}".to_owned()]) {
         assert!(routes.contains(&route), "{route} was not found among {routes:?}");
     }

@@ -5,12 +5,13 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 use crate::root;
 
 /// Every function, and the topic whose events reach it.
-pub const FUNCTIONS: [(&str, Option<&str>); 10] = [
+pub const FUNCTIONS: [(&str, Option<&str>); 11] = [
     ("tasks", None),
     ("task-created", Some("task-events")),
     ("task-updated", Some("task-events")),
     ("task-completed", Some("task-events")),
     ("task-deleted", Some("task-events")),
+    ("alarm", None),
     ("reminder-due", Some("reminders")),
     ("reminder-sent", Some("reminders")),
     ("task-changed", Some("task-updates")),

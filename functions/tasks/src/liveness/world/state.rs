@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chrono::TimeDelta;
 use alarm::fire;
+use chrono::TimeDelta;
 use reminder_due::delivery::{self, Record, State};
 use shared::reminder::{self, ReminderJob};
 
