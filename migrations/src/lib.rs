@@ -4,7 +4,9 @@
 //! Running it twice changes nothing. It runs before a rollout, so code always meets a schema at least as new as its
 //! own; after a rollback the schema is newer, see [`apply`].
 
-use sqlx::{PgPool, migrate::Migrator};
+use std::time::Duration;
+
+use sqlx::{Connection as _, PgConnection, PgPool, migrate::Migrator};
 
 /// Every migration, embedded.
 pub static MIGRATOR: Migrator = sqlx::migrate!("./../migrations");
@@ -39,8 +41,38 @@ pub async fn apply(db: &PgPool) -> anyhow::Result<Applied> {
         );
         return Ok(Applied::NewerButCompatible { database, code });
     }
-    MIGRATOR.run(db).await?;
+    // Its own connection, because the lock lasts as long as its session.
+    let mut conn = db.acquire().await?.detach();
+    lock(&mut conn).await?;
+    drop_interrupted_indexes(&mut conn).await?;
+    MIGRATOR.run_direct(None, &mut conn, false).await?;
+    conn.close().await?;
     Ok(Applied::Migrated(code))
+}
+
+/// Waits until no other migration of this code runs, with a query each time.
+///
+/// sqlx's own lock waits inside one statement. `create index concurrently` waits for every statement that is older than itself, so the two
+/// would wait for each other.
+async fn lock(conn: &mut PgConnection) -> sqlx::Result<()> {
+    while !sqlx::query_scalar("select pg_try_advisory_lock(hashtext('migrations'))").fetch_one(&mut *conn).await? {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    Ok(())
+}
+
+/// Drops the indexes whose `create index concurrently` was interrupted: PostgreSQL keeps them, unused, and their names stay taken.
+async fn drop_interrupted_indexes(conn: &mut PgConnection) -> sqlx::Result<()> {
+    let interrupted: Vec<String> = sqlx::query_scalar(
+        "select format('%I.%I', relnamespace::regnamespace, relname) from pg_index join pg_class on oid = indexrelid
+         where not indisvalid and relkind = 'i' and relnamespace = 'public'::regnamespace",
+    )
+    .fetch_all(&mut *conn)
+    .await?;
+    for index in interrupted {
+        sqlx::raw_sql(sqlx::AssertSqlSafe(format!("drop index concurrently {index}"))).execute(&mut *conn).await?;
+    }
+    Ok(())
 }
 
 fn newest() -> i64 {

@@ -23,12 +23,15 @@ pub struct Config {
     /// The gRPC address of this function's daprd.
     #[arg(long, env, default_value = "http://127.0.0.1:50001")]
     pub dapr_grpc_endpoint: String,
-    /// The gRPC address of `reminder-due`'s daprd, which owns the reminder jobs; this function's own where not given.
+    /// gRPC address of `alarm`'s daprd, which owns the reminder jobs. Default: this function's own daprd.
+    #[arg(long, env)]
+    pub alarm_dapr_endpoint: Option<String>,
+    /// App-id of `alarm`, for service invocation.
+    #[arg(long, env, default_value = "alarm")]
+    pub alarm_app_id: String,
+    /// gRPC address of `reminder-due`'s daprd, which owns the retry jobs of deliveries. Default: this function's own daprd.
     #[arg(long, env)]
     pub reminder_due_dapr_endpoint: Option<String>,
-    /// The app-id that service invocation of `reminder-due` goes to.
-    #[arg(long, env, default_value = "reminder-due")]
-    pub reminder_due_app_id: String,
     /// Shown to daprd with every call.
     #[arg(long, env, hide_env_values = true)]
     pub dapr_api_token: Option<SecretString>,
@@ -52,7 +55,13 @@ pub struct Config {
 impl Config {
     /// Where reminder jobs are scheduled.
     #[must_use]
-    pub fn reminder_endpoint(&self) -> &str {
+    pub fn alarm_endpoint(&self) -> &str {
+        self.alarm_dapr_endpoint.as_deref().unwrap_or(&self.dapr_grpc_endpoint)
+    }
+
+    /// Where the retry jobs of deliveries are scheduled.
+    #[must_use]
+    pub fn reminder_due_endpoint(&self) -> &str {
         self.reminder_due_dapr_endpoint.as_deref().unwrap_or(&self.dapr_grpc_endpoint)
     }
 

@@ -32,6 +32,7 @@ pub mod sidecar;
 pub mod telemetry;
 #[cfg(feature = "testing")]
 pub mod testing;
+pub mod text_enum;
 
 mod app;
 

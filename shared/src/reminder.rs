@@ -1,26 +1,103 @@
-//! Reminders: when one is due, and how its job at the Dapr scheduler is kept in line with its row.
+//! Reminders: their states, and the Dapr job of each, kept in line with its row.
 //!
-//! The row is the truth. Each version of a reminder has a job of its own name, so a job of another version, however late it
-//! was armed or deleted, cannot fire this one. [`align`] may run any number of times, concurrently and on old rows: a job it
-//! arms for a version that has passed is answered and forgotten by `reminder-due`, and the event of the newer version
-//! brings its own job in line.
+//! The row is the truth. Each version of a reminder has a job name of its own, so a late job of another version never fires this one.
+//! [`align`] may run any number of times, concurrently and on old rows. If it arms a version that has passed, the callback finds the
+//! newer version and does nothing; the event of the newer version aligns the job of that version.
+//!
+//! Only reminders due within [`ARMING_WINDOW_HOURS`] have a job, so the scheduler holds a day of jobs and not years of them. `upkeep` arms a
+//! reminder when it enters the window. `armed_version` says which version was armed last.
+
+use std::{fmt, str::FromStr};
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::{
     App,
-    audit::{self, ReminderRef},
     inbox::Failure,
     sidecar::{Sidecar, SidecarError},
+    text_enum::text_enum,
 };
 
 pub use crate::recurrence::BeforeDue;
 
-/// What a reminder job carries: the callback tells nothing else.
+/// Reminders due within this many hours, by the database's clock, are armed.
+///
+/// More than a day, so that a reminder is armed in time although nothing entered the window for a day.
+pub const ARMING_WINDOW_HOURS: i32 = 25;
+
+text_enum! {
+    /// State of a reminder: `task_reminders.state`.
+    #[derive(utoipa::ToSchema)]
+    pub enum ReminderState {
+        /// Live until this version has fired, see the SQL function `reminder_is_live`.
+        Scheduled = "scheduled",
+        /// Accepted by the provider of at least one channel.
+        Sent = "sent",
+        /// Given up on every channel.
+        Failed = "failed",
+        /// Cancelled, see [`CancelReason`].
+        Cancelled = "cancelled",
+    }
+}
+
+text_enum! {
+    /// Why a reminder is cancelled: `task_reminders.cancel_reason`.
+    #[derive(utoipa::ToSchema)]
+    pub enum CancelReason {
+        /// The user cancelled it.
+        User = "user",
+        /// The task was completed. If the task is reopened before the instant, the reminder is live again.
+        Completed = "completed",
+        /// The task was deleted.
+        Deleted = "deleted",
+        /// It is relative to a due time that the task no longer has.
+        DueRemoved = "due_removed",
+    }
+}
+
+/// Name of a reminder's job: `reminder-<uuid>-<version>`, a name that Dapr allows (RFC 1123).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ReminderJobName {
+    /// The reminder.
+    pub reminder_id: Uuid,
+    /// The version that the job fires.
+    pub version: i32,
+}
+
+impl ReminderJobName {
+    /// The prefix of every reminder job's name.
+    pub const PREFIX: &str = "reminder-";
+}
+
+impl fmt::Display for ReminderJobName {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}{}-{}", Self::PREFIX, self.reminder_id, self.version)
+    }
+}
+
+impl FromStr for ReminderJobName {
+    type Err = NotAReminderJob;
+
+    fn from_str(name: &str) -> Result<Self, NotAReminderJob> {
+        let parse = || {
+            let (id, version) = name.strip_prefix(Self::PREFIX)?.split_at_checked(36)?;
+            Some(Self { reminder_id: id.parse().ok()?, version: version.strip_prefix('-')?.parse().ok()? })
+        };
+        // Uuid and i32 read more spellings than one; a name is only the one that `Display` writes.
+        parse().filter(|parsed| parsed.to_string() == name).ok_or(NotAReminderJob)
+    }
+}
+
+/// The text is not the name of a reminder's job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not of the form reminder-<uuid>-<version>")]
+pub struct NotAReminderJob;
+
+/// Payload of a reminder job.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReminderJob {
     /// The reminder.
@@ -32,78 +109,77 @@ pub struct ReminderJob {
 }
 
 impl ReminderJob {
-    /// `reminder-<uuid>-<version>`: what Dapr allows as a name (RFC 1123), and told apart by version.
+    /// Its name.
     #[must_use]
-    pub fn name(&self) -> String {
-        job_name(self.reminder_id, self.version)
+    pub fn name(&self) -> ReminderJobName {
+        ReminderJobName { reminder_id: self.reminder_id, version: self.version }
     }
 
-    /// Arms it; one of the same name is replaced.
+    /// Arms it. It replaces a job of the same name.
     ///
     /// # Errors
-    /// When it is not known to be armed.
+    /// The job may be armed or not.
     pub async fn arm(&self, sidecar: &Sidecar) -> Result<(), SidecarError> {
-        sidecar.arm(&self.name(), self.due_at, &json!(self)).await
+        sidecar.reminder_jobs.arm(&self.name().to_string(), self.due_at, &json!(self)).await
     }
 
-    /// Arms it unless it is, and says whether it was missing.
+    /// Arms it unless there is a job of its name. Returns whether it was missing.
     ///
     /// # Errors
-    /// When it is not known to be armed.
+    /// The job may be armed or not.
     pub async fn arm_if_missing(&self, sidecar: &Sidecar) -> Result<bool, SidecarError> {
-        sidecar.arm_if_missing(&self.name(), self.due_at, &json!(self)).await
+        sidecar.reminder_jobs.arm_if_missing(&self.name().to_string(), self.due_at, &json!(self)).await
     }
 }
 
-fn job_name(id: Uuid, version: i32) -> String {
-    format!("reminder-{id}-{version}")
-}
-
-/// What [`align`] did, to be recorded in the transaction of the claim.
+/// What [`align`] did at the scheduler, to be recorded in the transaction of the claim.
 #[derive(Debug, Default)]
-#[must_use = "what was armed is to be recorded"]
+#[must_use = "record it, or repair arms everything again"]
 pub struct Aligned {
-    armed: Vec<(ReminderRef, ReminderJob)>,
-    disarmed: Vec<(Uuid, String)>,
+    armed: Vec<ReminderJob>,
+    disarmed: Vec<ReminderJobName>,
 }
 
-/// Arms the live reminders of a task and deletes the jobs of the others: an effect outside the database, before the claim.
+/// Arms the live reminders of a task that are due within the arming window, and deletes the jobs that its reminders must not have.
+///
+/// An effect outside the database, so it runs before the claim.
 ///
 /// # Errors
-/// When the scheduler or the database is away; then it has to run again.
+/// The scheduler or the database is unavailable; run it again.
 pub async fn align(app: &App, task_id: Uuid) -> Result<Aligned, Failure> {
     let rows = sqlx::query!(
-        r#"select id, user_id, version, remind_at, job_id,
-                  state = 'scheduled' and (fired_version is null or fired_version < version) as "live!"
+        r#"select id, version, remind_at, job_id, reminder_is_live(state, version, fired_version) as "live!",
+                  remind_at <= now() + make_interval(hours => $2) as "near!"
            from task_reminders where task_id = $1 order by id"#,
-        task_id
+        task_id,
+        ARMING_WINDOW_HOURS,
     )
     .fetch_all(&app.db)
     .await?;
     let mut aligned = Aligned::default();
     for row in rows {
         let job = ReminderJob { reminder_id: row.id, version: row.version, due_at: row.remind_at };
-        let unwanted = unwanted(&job, row.live, row.job_id);
-        if row.live {
+        let recorded = row.job_id.and_then(|name| name.parse().ok());
+        let unwanted = unwanted(job.name(), row.live, recorded);
+        if row.live && row.near {
             job.arm(&app.sidecar).await?;
-            let of = ReminderRef { id: row.id, version: row.version, task_id, user_id: row.user_id };
-            aligned.armed.push((of, job));
+            aligned.armed.push(job);
         }
         for name in unwanted {
-            app.sidecar.disarm(&name).await?;
-            aligned.disarmed.push((row.id, name));
+            app.sidecar.reminder_jobs.disarm(&name.to_string()).await?;
+            aligned.disarmed.push(name);
         }
     }
     Ok(aligned)
 }
 
-/// The jobs that a reminder is not to have, where `job` is that of its version: the job on record, and the one that a handler of
-/// the version before may have armed since.
+/// The jobs that a reminder must not have, given the job of its current version and the job on record.
+///
+/// The job of the version before is among them: its handler may have armed it after the record was read.
 #[must_use]
-pub fn unwanted(job: &ReminderJob, live: bool, on_record: Option<String>) -> Vec<String> {
-    let current = job.name();
-    let before = (job.version > 1).then(|| job_name(job.reminder_id, job.version - 1));
-    let mut names: Vec<String> = [on_record, before].into_iter().flatten().filter(|name| *name != current).collect();
+pub fn unwanted(current: ReminderJobName, live: bool, recorded: Option<ReminderJobName>) -> Vec<ReminderJobName> {
+    let before = (current.version > 1).then(|| ReminderJobName { version: current.version - 1, ..current });
+    let mut names: Vec<_> = [recorded, before].into_iter().flatten().filter(|name| *name != current).collect();
     if !live {
         names.push(current);
     }
@@ -113,28 +189,114 @@ pub fn unwanted(job: &ReminderJob, live: bool, on_record: Option<String>) -> Vec
 }
 
 impl Aligned {
-    /// Writes down which jobs are armed, for the versions that are still current.
+    /// Records which jobs exist, for the versions that are still current.
     ///
     /// # Errors
-    /// When the database is away.
+    /// The database is unavailable.
     pub async fn record(self, conn: &mut PgConnection) -> Result<(), Failure> {
-        for (id, name) in self.disarmed {
-            sqlx::query!("update task_reminders set job_id = null where id = $1 and job_id = $2", id, name)
-                .execute(&mut *conn)
-                .await?;
-        }
-        for (of, job) in self.armed {
+        for name in self.disarmed {
             sqlx::query!(
-                "update task_reminders set job_id = $3 where id = $1 and version = $2",
-                of.id,
-                of.version,
-                job.name()
+                "update task_reminders set job_id = null where id = $1 and job_id = $2",
+                name.reminder_id,
+                name.to_string()
             )
             .execute(&mut *conn)
             .await?;
-            audit::reminder(conn, of, "reminder.armed", json!({"planned_at": job.due_at, "job_id": job.name()}))
-                .await?;
         }
-        Ok(())
+        Ok(record_armed(conn, &self.armed).await?)
+    }
+}
+
+/// Records that jobs were armed: in the rows that still have the version of the job, and as `reminder.armed` in the audit log.
+///
+/// Rows that say so already are neither locked nor written.
+///
+/// # Errors
+/// The database is unavailable.
+pub async fn record_armed(conn: &mut PgConnection, jobs: &[ReminderJob]) -> sqlx::Result<()> {
+    if jobs.is_empty() {
+        return Ok(());
+    }
+    let (ids, versions): (Vec<Uuid>, Vec<i32>) = jobs.iter().map(|job| (job.reminder_id, job.version)).unzip();
+    let names: Vec<String> = jobs.iter().map(|job| job.name().to_string()).collect();
+    let details: Vec<Value> =
+        jobs.iter().zip(&names).map(|(job, name)| json!({"planned_at": job.due_at, "job_id": name})).collect();
+    sqlx::query!(
+        "with job as (
+             select * from unnest($1::uuid[], $2::integer[], $3::text[], $4::jsonb[]) as job (id, version, name, detail)
+         ), held as (
+             -- In one order, so that two of these statements never wait for each other.
+             select reminder.id from task_reminders reminder join job on job.id = reminder.id
+             where reminder.version = job.version and armed_version is distinct from job.version
+             order by reminder.id for no key update of reminder
+         ), armed as (
+             update task_reminders reminder set job_id = job.name, armed_version = job.version
+             from held join job on job.id = held.id
+             where reminder.id = held.id and reminder.version = job.version
+         )
+         insert into audit_logs (user_id, task_id, reminder_id, reminder_version, action, detail)
+         select user_id, task_id, reminder.id, job.version, 'reminder.armed', detail
+         from job join task_reminders reminder on reminder.id = job.id
+         where armed_version is distinct from job.version
+         order by reminder.id on conflict do nothing",
+        &ids,
+        &versions,
+        &names,
+        &details,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_name_is_parsed_back_and_nothing_else_is_one() {
+        let name = ReminderJobName { reminder_id: Uuid::from_u128(0xabc), version: 12 };
+        assert_eq!(name.to_string(), "reminder-00000000-0000-0000-0000-000000000abc-12");
+        assert_eq!(name.to_string().parse(), Ok(name));
+        for text in [
+            "",
+            "reminder-",
+            "reminder-1-1",
+            "reminder-00000000-0000-0000-0000-000000000abc",
+            "reminder-00000000-0000-0000-0000-000000000abc-",
+            "reminder-00000000-0000-0000-0000-000000000abc-+1",
+            "reminder-00000000-0000-0000-0000-000000000abc-01",
+            "reminder-00000000-0000-0000-0000-000000000ABC-1",
+            "reminder-00000000-0000-0000-0000-000000000abc-1 ",
+            "reminder-00000000-0000-0000-0000-00000000000é-1",
+            "delivery-00000000-0000-0000-0000-000000000abc-1",
+        ] {
+            assert_eq!(text.parse::<ReminderJobName>(), Err(NotAReminderJob), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_reminder_must_not_have_the_jobs_of_other_versions_nor_any_once_it_is_not_live() {
+        let job = |version| ReminderJobName { reminder_id: Uuid::from_u128(1), version };
+        assert_eq!(unwanted(job(1), true, None), []);
+        assert_eq!(unwanted(job(1), true, Some(job(1))), []);
+        assert_eq!(unwanted(job(1), false, None), [job(1)]);
+        assert_eq!(unwanted(job(4), true, Some(job(4))), [job(3)]);
+        assert_eq!(unwanted(job(4), true, Some(job(2))), [job(2), job(3)]);
+        assert_eq!(unwanted(job(4), false, Some(job(3))), [job(3), job(4)]);
+    }
+
+    #[test]
+    fn states_and_reasons_are_the_stored_texts() {
+        for state in ReminderState::ALL {
+            assert_eq!(state.as_str().parse::<ReminderState>().unwrap(), *state);
+            assert_eq!(json!(state), json!(state.as_str()));
+        }
+        for reason in CancelReason::ALL {
+            assert_eq!(reason.as_str().parse::<CancelReason>().unwrap(), *reason);
+            assert_eq!(json!(reason), json!(reason.as_str()));
+        }
+        let error = "Sent".parse::<ReminderState>().unwrap_err();
+        assert_eq!(error.to_string(), r#""Sent" is not a ReminderState"#);
     }
 }

@@ -4,7 +4,8 @@
 //! gRPC status, and has neither a deadline nor bulk publish. Here the channel connects on first use and every call has a
 //! deadline: without one a call waits as long as the scheduler is away (`WaitForReady` in dapr `pkg/api/universal/jobs.go`).
 //!
-//! Reminder jobs belong to the app-id whose daprd scheduled them, so every function arms through `reminder-due`'s daprd.
+//! A job calls the app-id whose daprd scheduled it. So every function schedules reminder jobs through `alarm`'s daprd, and the retry of a
+//! delivery through `reminder-due`'s.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -15,8 +16,9 @@ use dapr::dapr::proto::{
         job_failure_policy::Policy,
     },
     runtime::v1::{
-        BulkPublishRequest, BulkPublishRequestEntry, DeleteJobRequest, GetJobRequest, GetSecretRequest,
-        GetStateRequest, InvokeServiceRequest, Job, SaveStateRequest, ScheduleJobRequest, dapr_client::DaprClient,
+        BulkPublishRequest, BulkPublishRequestEntry, DeleteJobRequest, DeleteJobsByPrefixRequest, GetJobRequest,
+        GetSecretRequest, GetStateRequest, InvokeServiceRequest, Job, SaveStateRequest, ScheduleJobRequest,
+        dapr_client::DaprClient,
     },
 };
 use prost_types::Any;
@@ -29,10 +31,12 @@ use tonic::{
 };
 use uuid::Uuid;
 
-use crate::{Config, faults::crash, recurrence::end_of_calendar};
+use crate::{Config, faults::crash, recurrence::end_of_calendar, reminder::ReminderJobName};
 
 /// A job call that takes longer failed.
 const JOB_DEADLINE: Duration = Duration::from_secs(2);
+/// Deadline for deleting many jobs at once. daprd itself gives up after this (`rpcTimeout` in dapr `pkg/api/universal/jobs.go`).
+const MASS_DEADLINE: Duration = Duration::from_secs(30);
 /// A publication that takes longer failed, and is repeated: a broker that comes back forgets what was asked of it before.
 const PUBLISH_DEADLINE: Duration = Duration::from_secs(3);
 /// Any other call that takes longer failed.
@@ -81,16 +85,25 @@ impl Published {
     }
 }
 
-/// The sidecar of this function, and the one that owns the reminder jobs.
+/// The daprd of this function, and those whose app-ids own jobs.
 #[derive(Clone)]
 pub struct Sidecar {
+    /// The reminder jobs, which call `alarm`.
+    pub reminder_jobs: Jobs,
+    /// The retry jobs of deliveries, which call `reminder-due`.
+    pub delivery_jobs: Jobs,
+    /// The jobs that call this function.
+    pub own_jobs: Jobs,
     own: Client,
-    reminders: Client,
     pubsub: String,
     state_store: String,
     secret_store: String,
-    reminder_due: String,
+    alarm: String,
 }
+
+/// The jobs of one app-id.
+#[derive(Clone)]
+pub struct Jobs(Client);
 
 type Client = DaprClient<InterceptedService<Channel, ApiToken>>;
 
@@ -116,13 +129,16 @@ impl Sidecar {
                 .connect_lazy();
             Ok(DaprClient::with_interceptor(channel, token.clone()))
         };
+        let own = client(&config.dapr_grpc_endpoint)?;
         Ok(Self {
-            own: client(&config.dapr_grpc_endpoint)?,
-            reminders: client(config.reminder_endpoint())?,
+            reminder_jobs: Jobs(client(config.alarm_endpoint())?),
+            delivery_jobs: Jobs(client(config.reminder_due_endpoint())?),
+            own_jobs: Jobs(own.clone()),
+            own,
             pubsub: config.pubsub_name.clone(),
             state_store: config.state_store.clone(),
             secret_store: config.secret_store.clone(),
-            reminder_due: config.reminder_due_app_id.clone(),
+            alarm: config.alarm_app_id.clone(),
         })
     }
 
@@ -150,52 +166,6 @@ impl Sidecar {
         let mut client = self.own.clone();
         let answer = within(PUBLISH_DEADLINE, "publish", client.bulk_publish_event(request)).await?;
         Ok(Published::of(ids, answer.failed_entries.into_iter().map(|failed| (failed.entry_id, failed.error))))
-    }
-
-    /// Arms a reminder job: `reminder-due` is called at `/job/<name>` with `data` at `due`, or at once when that is past.
-    /// A job of that name is replaced.
-    ///
-    /// # Errors
-    /// When it is not known to be armed.
-    pub async fn arm(&self, name: &str, due: DateTime<Utc>, data: &serde_json::Value) -> Result<(), SidecarError> {
-        self.schedule(&self.reminders, at(due, job(name, data)), true).await?;
-        crash("job-armed");
-        Ok(())
-    }
-
-    /// Arms a reminder job unless one of that name is there, and says whether it was missing.
-    ///
-    /// # Errors
-    /// When it is not known to be armed.
-    pub async fn arm_if_missing(
-        &self,
-        name: &str,
-        due: DateTime<Utc>,
-        data: &serde_json::Value,
-    ) -> Result<bool, SidecarError> {
-        self.schedule_if_missing(&self.reminders, at(due, job(name, data))).await
-    }
-
-    /// Has this function called at `/job/<name>` at the times of `schedule` (cron with seconds, UTC), unless it already is.
-    ///
-    /// # Errors
-    /// When it is not known to be scheduled.
-    pub async fn repeat(&self, name: &str, schedule: &str) -> Result<(), SidecarError> {
-        let job = Job { schedule: Some(schedule.to_owned()), ..job(name, &serde_json::json!({})) };
-        self.schedule_if_missing(&self.own, job).await.map(drop)
-    }
-
-    /// Removes a reminder job; one that is not there is fine.
-    ///
-    /// # Errors
-    /// When it is not known to be gone.
-    pub async fn disarm(&self, name: &str) -> Result<(), SidecarError> {
-        crash("job-disarmed");
-        let mut client = self.reminders.clone();
-        match within(JOB_DEADLINE, "delete job", client.delete_job(DeleteJobRequest { name: name.to_owned() })).await {
-            Err(error) if error.status.code() == Code::NotFound => Ok(()),
-            other => other.map(drop),
-        }
     }
 
     /// A secret of the secret store.
@@ -242,39 +212,96 @@ impl Sidecar {
         within(DEADLINE, "save state", client.save_state(request)).await.map(drop)
     }
 
-    /// Calls a route of `reminder-due` through its daprd, which wakes it.
+    /// Has `alarm` fire a version of a reminder, by service invocation. Also wakes it from zero.
     ///
     /// # Errors
-    /// When it did not answer 2xx.
-    pub async fn invoke_reminder_due(&self, route: &str, body: &serde_json::Value) -> Result<(), SidecarError> {
+    /// Nothing is known of the reminder: it may have fired.
+    pub async fn fire(&self, reminder: ReminderJobName) -> Result<(), SidecarError> {
+        let body = serde_json::json!({"reminder_id": reminder.reminder_id, "version": reminder.version});
         let message = InvokeRequest {
-            method: route.to_owned(),
+            method: "send-now".to_owned(),
             data: Some(Any { type_url: String::new(), value: body.to_string().into_bytes() }),
             content_type: "application/json".to_owned(),
             http_extension: Some(HttpExtension { verb: Verb::Post.into(), querystring: String::new() }),
         };
-        let request = InvokeServiceRequest { id: self.reminder_due.clone(), message: Some(message) };
+        let request = InvokeServiceRequest { id: self.alarm.clone(), message: Some(message) };
         let mut client = self.own.clone();
         within(DEADLINE, "invoke", client.invoke_service(request)).await.map(drop)
     }
+}
 
-    /// Looks first, because daprd and the scheduler log a job that is there already as an error.
-    async fn schedule_if_missing(&self, client: &Client, job: Job) -> Result<bool, SidecarError> {
+impl Jobs {
+    /// Schedules a job: daprd calls `/job/<name>` with `data` at `due`, or at once if that has passed. It replaces a job of that name.
+    ///
+    /// # Errors
+    /// The job may be scheduled or not.
+    pub async fn arm(&self, name: &str, due: DateTime<Utc>, data: &serde_json::Value) -> Result<(), SidecarError> {
+        self.schedule(at(due, job(name, data)), true).await?;
+        crash("job-armed");
+        Ok(())
+    }
+
+    /// Schedules a job unless there is one of that name. Returns whether it was missing.
+    ///
+    /// # Errors
+    /// The job may be scheduled or not.
+    pub async fn arm_if_missing(
+        &self,
+        name: &str,
+        due: DateTime<Utc>,
+        data: &serde_json::Value,
+    ) -> Result<bool, SidecarError> {
+        self.schedule_if_missing(at(due, job(name, data))).await
+    }
+
+    /// Schedules a recurring job (cron with seconds, UTC) unless there is one of that name.
+    ///
+    /// # Errors
+    /// The job may be scheduled or not.
+    pub async fn repeat(&self, name: &str, schedule: &str) -> Result<(), SidecarError> {
+        let job = Job { schedule: Some(schedule.to_owned()), ..job(name, &serde_json::json!({})) };
+        self.schedule_if_missing(job).await.map(drop)
+    }
+
+    /// Deletes a job. A job that does not exist is no error.
+    ///
+    /// # Errors
+    /// The job may exist or not.
+    pub async fn disarm(&self, name: &str) -> Result<(), SidecarError> {
+        crash("job-disarmed");
+        let mut client = self.0.clone();
+        match within(JOB_DEADLINE, "delete job", client.delete_job(DeleteJobRequest { name: name.to_owned() })).await {
+            Err(error) if error.status.code() == Code::NotFound => Ok(()),
+            other => other.map(drop),
+        }
+    }
+
+    /// Deletes every job of this app-id whose name begins with `prefix`.
+    ///
+    /// # Errors
+    /// Some of the jobs may be left.
+    pub async fn disarm_all(&self, prefix: &str) -> Result<(), SidecarError> {
+        let request = DeleteJobsByPrefixRequest { name_prefix: Some(prefix.to_owned()) };
+        let mut client = self.0.clone();
+        within(MASS_DEADLINE, "delete jobs", client.delete_jobs_by_prefix(request)).await.map(drop)
+    }
+
+    /// Asks first, because daprd and the scheduler log an existing job as an error.
+    async fn schedule_if_missing(&self, job: Job) -> Result<bool, SidecarError> {
         let request = GetJobRequest { name: job.name.clone() };
-        if within(JOB_DEADLINE, "get job", client.clone().get_job(request)).await.is_ok() {
+        if within(JOB_DEADLINE, "get job", self.0.clone().get_job(request)).await.is_ok() {
             return Ok(false);
         }
-        match self.schedule(client, job, false).await {
+        match self.schedule(job, false).await {
             Ok(()) => Ok(true),
             Err(error) if error.status.code() == Code::AlreadyExists => Ok(false),
             Err(error) => Err(error),
         }
     }
 
-    async fn schedule(&self, client: &Client, job: Job, overwrite: bool) -> Result<(), SidecarError> {
-        let mut client = client.clone();
+    async fn schedule(&self, job: Job, overwrite: bool) -> Result<(), SidecarError> {
         let request = ScheduleJobRequest { job: Some(job), overwrite };
-        within(JOB_DEADLINE, "schedule job", client.schedule_job(request)).await.map(drop)
+        within(JOB_DEADLINE, "schedule job", self.0.clone().schedule_job(request)).await.map(drop)
     }
 }
 

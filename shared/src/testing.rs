@@ -29,6 +29,10 @@ use crate::{
     schema::{Payload, TaskRef},
 };
 
+mod dapr;
+
+pub use dapr::{Dapr, Job};
+
 /// What daprd shows on every call.
 pub const TOKEN: &str = "token-of-the-application";
 
@@ -36,8 +40,22 @@ pub const TOKEN: &str = "token-of-the-application";
 #[must_use]
 pub fn app(db: &PgPool) -> App {
     let arguments = ["test", "--database-url", "postgres://unused", "--app-api-token", TOKEN];
-    let nobody = ["--dapr-grpc-endpoint", "http://127.0.0.1:9", "--reminder-due-dapr-endpoint", "http://127.0.0.1:9"];
+    let nobody = ["--dapr-grpc-endpoint", "http://127.0.0.1:9"];
     let config = Config::try_parse_from(arguments.into_iter().chain(nobody)).unwrap();
+    App::new(config, db.clone()).unwrap()
+}
+
+/// The state of a function whose daprd, and those of `alarm` and `reminder-due`, are these.
+#[must_use]
+pub fn app_with(db: &PgPool, own: &Dapr, alarm: &Dapr, reminder_due: &Dapr) -> App {
+    let arguments = ["test", "--database-url", "postgres://unused", "--app-api-token", TOKEN];
+    let endpoints = [
+        ("--dapr-grpc-endpoint", own),
+        ("--alarm-dapr-endpoint", alarm),
+        ("--reminder-due-dapr-endpoint", reminder_due),
+    ];
+    let endpoints = endpoints.into_iter().flat_map(|(name, dapr)| [name.to_owned(), dapr.endpoint.clone()]);
+    let config = Config::try_parse_from(arguments.map(str::to_owned).into_iter().chain(endpoints)).unwrap();
     App::new(config, db.clone()).unwrap()
 }
 

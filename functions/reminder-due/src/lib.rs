@@ -1,58 +1,50 @@
-//! `reminder-due`: when a reminder's time has come, sends it.
+//! `reminder-due`: sends a reminder that is due.
 //!
-//! Triggered by three things, which are three steps of one story:
+//! Triggered by:
 //!
-//! - `POST /job/reminder-<id>-<version>`, a Dapr job at the reminder's instant, emits `reminder.due` ([`fire`]). So does
-//!   `POST /send-now`, by service invocation, for a reminder whose instant a command has just moved to now.
-//! - `POST /events/reminder-due`, the event on `reminders`, sends on every channel and emits `reminder.sent` ([`send`]).
-//! - `POST /job/delivery-<id>-<n>`, a Dapr job, makes the next attempt of a delivery whose provider was away.
+//! - `POST /events/reminder-due`, the event `reminder.due` on the topic `reminders`. It sends on every channel and emits `reminder.sent`
+//!   ([`send`]).
+//! - `POST /job/delivery-<id>-<n>`, its own Dapr job. It makes the next attempt of a delivery whose provider was unavailable.
+//! - `POST /job/reminder-<uuid>-<version>`, for one release: a job that an older release armed at this app-id ([`former_jobs`]).
 //!
-//! Runs twice without harm: a version of a reminder fires once (`fired_version`), has one delivery per channel
-//! (`notification_deliveries_once`), and a delivery is attempted again only where [`delivery`] says that this cannot, or may
-//! exceptionally, repeat the message. A job of a version that has passed is answered 200 and leaves a line in the story.
+//! Running twice is safe: a version of a reminder has one delivery per channel (`notification_deliveries_once`), and a delivery is attempted
+//! again only where [`delivery`] says that this cannot, or may exceptionally, repeat the message.
 
 pub mod delivery;
 pub mod email;
-pub mod fire;
+pub mod former_jobs;
 pub mod send;
 
 use axum::{
-    Json, Router,
-    body::Bytes,
+    Router,
     extract::{FromRef, Path, State},
     http::StatusCode,
     routing::post,
 };
-use serde::Deserialize;
 use shared::{
     App,
     cloud_event::Event,
     from_daprd::FromDaprd,
     inbox::{self, Failure},
-    reminder::ReminderJob,
     schema::ReminderDue,
 };
 use uuid::Uuid;
 
-use crate::{email::EmailConfig, fire::Firing, send::Sender};
+use crate::{email::EmailConfig, send::Sender};
 
-/// The routes, with e-mail as the environment says.
+/// The routes of its own process, with e-mail as the environment says.
 pub fn router(app: App) -> Router {
-    routes(app, shared::config::from_env())
+    routes(app.clone(), shared::config::from_env()).merge(former_jobs::router(app))
 }
 
-/// The routes, with e-mail as given.
+/// The routes that do its own work, with e-mail as given. In one process with `alarm`, jobs of reminders go to `alarm` directly.
 pub fn routes(app: App, email: EmailConfig) -> Router {
     let sender = Sender::new(app.clone(), email);
     let events = {
         let sender = sender.clone();
         inbox::router(app.clone(), move |_, event: Event<ReminderDue>| handle(sender.clone(), event))
     };
-    Router::new()
-        .route("/job/{name}", post(job))
-        .route("/send-now", post(send_now))
-        .with_state(Jobs { firing: Firing::new(app.clone()), app, sender })
-        .merge(events)
+    Router::new().route("/job/delivery-{key}", post(retry)).with_state(Retries { app, sender }).merge(events)
 }
 
 async fn handle(sender: Sender, event: Event<ReminderDue>) -> Result<(), Failure> {
@@ -63,51 +55,24 @@ async fn handle(sender: Sender, event: Event<ReminderDue>) -> Result<(), Failure
 }
 
 #[derive(Clone, FromRef)]
-struct Jobs {
+struct Retries {
     app: App,
-    firing: Firing,
     sender: Sender,
 }
 
-async fn job(_: FromDaprd, State(jobs): State<Jobs>, Path(name): Path<String>, body: Bytes) -> StatusCode {
-    let done = if let Some(id) = delivery_of(&name) {
-        jobs.sender.attempt(id).await
-    } else if let Ok(job) = serde_json::from_slice::<ReminderJob>(&body) {
-        jobs.firing.fire(job.reminder_id, job.version).await
-    } else {
-        // Nobody but us schedules jobs of this app-id, and the row is armed again by repair where this was one of ours.
-        tracing::error!(job = name, "reminder-due: job {name} carries nothing of ours and is dropped");
+/// The key is `<uuid>-<n>`.
+async fn retry(_: FromDaprd, State(sender): State<Sender>, Path(key): Path<String>) -> StatusCode {
+    let Some(delivery) = key.get(..36).and_then(|id| id.parse::<Uuid>().ok()) else {
+        // Only our code schedules jobs, and repair finds an overdue delivery if this was one of ours.
+        tracing::error!(job = key, "reminder-due: job delivery-{key} is unknown and is dropped");
         return StatusCode::OK;
     };
-    answer(&name, done)
-}
-
-/// What a command that moved a reminder to now asks for; the job that its event arms would do the same a little later.
-#[derive(Deserialize)]
-struct SendNow {
-    reminder_id: Uuid,
-    version: i32,
-}
-
-async fn send_now(_: FromDaprd, State(jobs): State<Jobs>, Json(now): Json<SendNow>) -> StatusCode {
-    answer("send-now", jobs.firing.fire(now.reminder_id, now.version).await)
-}
-
-fn answer(name: &str, done: Result<(), Failure>) -> StatusCode {
-    match done {
+    match sender.attempt(delivery).await {
         Ok(()) => StatusCode::OK,
         Err(failure) => {
-            tracing::warn!(
-                job = name,
-                error = format!("{:#}", anyhow::Error::new(failure)),
-                "reminder-due: {name} failed and will come again"
-            );
+            let error = format!("{:#}", anyhow::Error::new(failure));
+            tracing::warn!(job = key, error, "reminder-due: delivery-{key} failed and will be called again");
             StatusCode::SERVICE_UNAVAILABLE
         }
     }
-}
-
-/// The delivery in `delivery-<uuid>-<n>`.
-fn delivery_of(name: &str) -> Option<Uuid> {
-    name.strip_prefix("delivery-")?.get(..36)?.parse().ok()
 }

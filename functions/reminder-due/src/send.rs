@@ -226,7 +226,7 @@ impl Sender {
 
     async fn arm(&self, id: Uuid, attempts: i32, at: DateTime<Utc>) -> Result<(), Failure> {
         let name = format!("delivery-{id}-{attempts}");
-        Ok(self.app.sidecar.arm(&name, at, &json!({"delivery_id": id})).await?)
+        Ok(self.app.sidecar.delivery_jobs.arm(&name, at, &json!({"delivery_id": id})).await?)
     }
 
     async fn call(

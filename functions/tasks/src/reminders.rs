@@ -3,11 +3,11 @@
 use axum::{Json, extract::State, http::StatusCode};
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
-use serde_json::json;
 use shared::{
     App,
     auth::User,
     problem::{Fault, Problem, Result},
+    reminder::ReminderJobName,
 };
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -151,8 +151,7 @@ pub(crate) async fn send_reminder_now(
     if let Some(version) = version {
         // Saves the way through the broker. The event arms the job at once too, so nothing depends on this call.
         tokio::spawn(async move {
-            let body = json!({"reminder_id": id, "version": version});
-            if let Err(error) = app.sidecar.invoke_reminder_due("send-now", &body).await {
+            if let Err(error) = app.sidecar.fire(ReminderJobName { reminder_id: id, version }).await {
                 tracing::info!(reminder.id = %id, %error, "reminder {id} version {version} is left to its event");
             }
         });

@@ -8,27 +8,23 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use clap::Parser;
 use serde_json::json;
-use shared::{App, catalogue::EventType, faults::crash, reminder::ReminderJob};
+use shared::{App, catalogue::EventType, faults::crash};
 use sqlx::PgPool;
-use tokio::task::JoinSet;
 use uuid::Uuid;
+
+use crate::arming;
 
 /// How long what is committed may take to be published.
 const PUBLISH: Duration = Duration::from_secs(30);
-/// Jobs armed at a time.
-const AT_ONCE: usize = 32;
-/// Rows a statement gives at most. Of reminders there is a next one, as long as there are more; of events and deliveries the next run
-/// goes on, since those of this one are on their way then.
+/// Maximum rows of one query. The next run continues, because the events and deliveries of this run are on their way then.
 const LIMIT: i64 = 10_000;
 /// Events of a function that is behind, or does nothing, that are published again for each second from one repair to the next.
 const COPIES_A_SECOND: i64 = 10;
-/// Before every reminder.
-const BEGINNING: DateTime<Utc> = DateTime::from_timestamp(-100_000_000_000, 0).unwrap();
 
 /// What repair reads from the environment.
 #[derive(Parser, Clone, Debug)]
 pub struct Settings {
-    /// Seconds from one repair to the next. Reminders due within two of these are armed.
+    /// Seconds from one repair to the next. Repair checks the jobs of reminders due within two of these.
     #[arg(long, env, default_value_t = 300)]
     pub repair_interval_seconds: u32,
     /// Seconds after which an event that was published and not claimed is published again; the next time when it
@@ -50,7 +46,7 @@ pub async fn run(app: &App, settings: &Settings) -> anyhow::Result<()> {
     crash("repair-midway");
     let unpublished = unpublish_unclaimed(&app.db, now, settings).await;
     let published = app.outbox.flush(PUBLISH).await;
-    let retention = app.sidecar.repeat("retention", "0 30 3 * * *").await;
+    let jobs = repeat_jobs(app).await;
     tracing::info!(
         events = unpublished.as_ref().ok(),
         reminders = reminders.as_ref().ok(),
@@ -61,7 +57,21 @@ pub async fn run(app: &App, settings: &Settings) -> anyhow::Result<()> {
     deliveries?;
     unpublished?;
     published?;
-    Ok(retention?)
+    jobs
+}
+
+async fn arm_reminders(app: &App, now: DateTime<Utc>, settings: &Settings) -> anyhow::Result<u64> {
+    let near = arming::near(app, now, settings).await;
+    let entering = arming::entering(app, now).await?;
+    let armed = near? + entering;
+    arming::take_over(app, now).await?;
+    Ok(armed)
+}
+
+/// Schedules the jobs of `upkeep` itself.
+async fn repeat_jobs(app: &App) -> anyhow::Result<()> {
+    app.sidecar.own_jobs.repeat("retention", "0 30 3 * * *").await?;
+    Ok(app.sidecar.own_jobs.repeat("arming", "0 15 */6 * * *").await?)
 }
 
 /// Has events published again, with the same id, that their function has not claimed, and moves up the mark before which all are
@@ -140,58 +150,6 @@ pub async fn unpublish_unclaimed(db: &PgPool, now: DateTime<Utc>, settings: &Set
     Ok(lost)
 }
 
-/// Arms what is [`due`] and has no job; a job that is there stays as it is.
-async fn arm_reminders(app: &App, now: DateTime<Utc>, settings: &Settings) -> anyhow::Result<u64> {
-    let mut missing = 0;
-    let mut last = None;
-    loop {
-        let jobs = due(&app.db, now, settings, last.as_ref()).await?;
-        for some in jobs.chunks(AT_ONCE) {
-            let mut calls = JoinSet::new();
-            for job in some {
-                let (job, sidecar) = (job.clone(), app.sidecar.clone());
-                calls.spawn(async move { job.arm_if_missing(&sidecar).await });
-            }
-            while let Some(called) = calls.join_next().await {
-                missing += u64::from(called??);
-            }
-        }
-        last = jobs.into_iter().last();
-        if last.is_none() {
-            return Ok(missing);
-        }
-    }
-}
-
-/// The reminders that must have a job at `now`: due within two intervals, or overdue and unfired. In their order, those after `last`.
-///
-/// One interval would do if repairs came on time: what is due after the next one is the next one's. The other covers a run that was
-/// late, or did not come.
-///
-/// # Errors
-/// When the database is away.
-pub async fn due(
-    db: &PgPool,
-    now: DateTime<Utc>,
-    settings: &Settings,
-    last: Option<&ReminderJob>,
-) -> sqlx::Result<Vec<ReminderJob>> {
-    sqlx::query_as!(
-        ReminderJob,
-        "select id as reminder_id, version, remind_at as due_at from task_reminders
-         where state = 'scheduled' and (fired_version is null or fired_version < version)
-           and remind_at <= $1::timestamptz + make_interval(secs => $2) and (remind_at, id) > ($3, $4)
-         order by remind_at, id limit $5",
-        now,
-        2.0 * f64::from(settings.repair_interval_seconds),
-        last.map_or(BEGINNING, |last| last.due_at),
-        last.map_or(Uuid::nil(), |last| last.reminder_id),
-        LIMIT,
-    )
-    .fetch_all(db)
-    .await
-}
-
 /// Has deliveries attempted whose next attempt is overdue: their job was lost, or the process died in the middle.
 async fn send_overdue(app: &App, now: DateTime<Utc>) -> anyhow::Result<u64> {
     let mut missing = 0;
@@ -220,5 +178,5 @@ pub async fn overdue(db: &PgPool, now: DateTime<Utc>) -> sqlx::Result<Vec<(Uuid,
 
 async fn arm_delivery(app: &App, id: Uuid, attempts: i32, at: DateTime<Utc>) -> anyhow::Result<bool> {
     let name = format!("delivery-{id}-{attempts}");
-    Ok(app.sidecar.arm_if_missing(&name, at, &json!({"delivery_id": id})).await?)
+    Ok(app.sidecar.delivery_jobs.arm_if_missing(&name, at, &json!({"delivery_id": id})).await?)
 }

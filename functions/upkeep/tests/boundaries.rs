@@ -3,10 +3,13 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use shared::{
     schema::TaskCreated,
-    testing::{app, emitted, reminder, task, user},
+    testing::{Dapr, app_with, emitted, reminder, task, user},
 };
 use sqlx::{AssertSqlSafe, PgPool};
-use upkeep::repair::{Settings, due, overdue, run, unpublish_unclaimed};
+use upkeep::{
+    arming::{due, unarmed},
+    repair::{Settings, overdue, run, unpublish_unclaimed},
+};
 use uuid::Uuid;
 
 const SETTINGS: Settings = Settings { repair_interval_seconds: 300, repair_after_seconds: 120 };
@@ -56,6 +59,47 @@ async fn what_is_due_within_two_intervals_or_overdue_and_unfired_is_armed(db: Pg
     // Nothing changes until the window has moved on to the next one.
     assert_eq!(due(&db, now, &SETTINGS, None).await.unwrap().len(), 8);
     assert_eq!(due(&db, now + TICK, &SETTINGS, None).await.unwrap().len(), 9);
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn what_is_due_within_25_hours_and_was_not_armed_in_this_version_enters_the_window(db: PgPool) {
+    let of = task(&db, user(&db).await).await;
+    let now = now();
+    let edge = now + TimeDelta::hours(25);
+    let mut wanted = Vec::new();
+    for due_at in [now - TimeDelta::days(400), now, edge - TimeDelta::minutes(1), edge - TICK, edge] {
+        wanted.push(reminder(&db, &of, due_at).await);
+    }
+    for due_at in [edge + TICK, edge + TimeDelta::minutes(1), edge + TimeDelta::days(400)] {
+        reminder(&db, &of, due_at).await;
+    }
+    // Armed in this version, fired, sent, given up, cancelled.
+    for change in [
+        "update task_reminders set armed_version = version where id = $1",
+        "update task_reminders set fired_version = version where id = $1",
+        "update task_reminders set state = 'sent', fired_version = version where id = $1",
+        "update task_reminders set state = 'failed', fired_version = version where id = $1",
+        "update task_reminders set state = 'cancelled', cancel_reason = 'user' where id = $1",
+    ] {
+        set(&db, change, reminder(&db, &of, now + TimeDelta::hours(1)).await).await;
+    }
+    let found = async |at| -> Vec<Uuid> {
+        unarmed(&db, at, None).await.unwrap().into_iter().map(|job| job.reminder_id).collect()
+    };
+    assert_eq!(found(now).await, wanted);
+    assert_eq!(found(now + TICK).await.len(), wanted.len() + 1);
+
+    // Armed in another version, older, or newer because the database was restored.
+    for armed in [1, 3] {
+        let moved = reminder(&db, &of, now).await;
+        sqlx::query("update task_reminders set version = 2, armed_version = $2 where id = $1")
+            .bind(moved)
+            .bind(armed)
+            .execute(&db)
+            .await
+            .unwrap();
+        assert!(found(now).await.contains(&moved));
+    }
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
@@ -178,13 +222,18 @@ async fn where_there_is_nothing_to_do_nothing_is_touched(db: PgPool) {
     let sent = reminder(&db, &of, Utc::now() - TimeDelta::days(1)).await;
     set(&db, "update task_reminders set state = 'sent', fired_version = version where id = $1", sent).await;
 
+    // The first repair arms the one reminder and schedules the jobs of upkeep itself.
+    let daprd = Dapr::start().await;
+    let app = app_with(&db, &daprd, &daprd, &daprd);
+    run(&app, &SETTINGS).await.unwrap();
+    assert_eq!(daprd.scheduled(), 3, "{:?}", daprd.names());
     let before = rows(&db).await;
-    assert_eq!(before.len(), 8, "{before:?}");
+    assert_eq!(before.len(), 9, "{before:?}");
     for _ in 0..2 {
-        // Without a daprd the last part fails: the look whether the job of retention is there.
-        assert!(run(&app(&db), &SETTINGS).await.unwrap_err().to_string().contains("schedule job"));
+        run(&app, &SETTINGS).await.unwrap();
     }
     assert_eq!(rows(&db).await, before);
+    assert_eq!(daprd.scheduled(), 3, "{:?}", daprd.names());
 
     // Once the event is old enough the mark moves up past it, and stays there for as long as nothing happens.
     let later = Utc::now() + TimeDelta::minutes(11);

@@ -12,8 +12,8 @@ pub const EMBEDDED: &str = "punctual";
 /// Concurrent calls that a daprd makes into a function on a developer's machine: one per database connection.
 pub const CALLS: u32 = 10;
 
-/// The same for a function that fires reminders. It batches concurrent callbacks (`functions/reminder-due/src/fire/together.rs`), so in a
-/// burst this limit would be the bottleneck.
+/// The same for a function that Dapr jobs call in bursts. `alarm` batches concurrent callbacks (`functions/alarm/src/fire/together.rs`), so
+/// in a burst this limit would be the bottleneck.
 const CALLBACKS: u32 = 100;
 
 /// A topic.
@@ -167,6 +167,7 @@ pub struct Function {
 const OTHERS: &[Function] = &[
     Function { name: "tasks",        trigger: Trigger::Http,        daprd: true, database: true, public: true,  calls: CALLS },
     Function { name: "dead-letters", trigger: Trigger::DeadLetters, daprd: true, database: true, public: false, calls: CALLS },
+    Function { name: "alarm",        trigger: Trigger::Job,         daprd: true, database: true, public: false, calls: CALLBACKS },
     Function { name: "upkeep",       trigger: Trigger::Job,         daprd: true, database: true, public: false, calls: CALLS },
 ];
 

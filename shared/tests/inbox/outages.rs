@@ -37,7 +37,7 @@ async fn a_dependency_that_is_away_never_counts(db: PgPool) {
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
 async fn a_sidecar_that_is_away_never_counts(db: PgPool) {
     let away = routes(&app(&db), async |app: shared::App, event| {
-        app.sidecar.disarm("reminder-1").await?;
+        app.sidecar.reminder_jobs.disarm("reminder-1").await?;
         effect(app, event).await
     });
     let event = event(&db).await;

@@ -33,6 +33,7 @@ fn processes(topology: &Topology) -> Vec<(String, &Process)> {
     vec![
         function("task-created"),
         function("tasks"),
+        function("alarm"),
         function("reminder-due"),
         ("daprd of `task-created`".to_owned(), &topology.daprd("task-created").process),
         ("Dapr's scheduler".to_owned(), &topology.scheduler.process),

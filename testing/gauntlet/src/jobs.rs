@@ -12,13 +12,13 @@ use crate::facts::Facts;
 /// The jobs of reminders that need none any more.
 ///
 /// # Errors
-/// When the daprd of `reminder-due` does not tell.
+/// The daprd of `alarm` does not answer.
 pub(crate) async fn orphans(topology: &Topology, facts: &Facts) -> anyhow::Result<Vec<String>> {
-    let daprd = format!("http://127.0.0.1:{}", topology.daprd("reminder-due").grpc_port);
+    let daprd = format!("http://127.0.0.1:{}", topology.daprd("alarm").grpc_port);
     let mut client = DaprClient::new(Endpoint::from_shared(daprd)?.timeout(Duration::from_secs(30)).connect_lazy());
     let mut request = Request::new(ListJobsRequest {});
     request.metadata_mut().insert("dapr-api-token", topology.dapr_api_token.parse()?);
-    let jobs = client.list_jobs(request).await.context("the jobs of reminder-due")?.into_inner().jobs;
+    let jobs = client.list_jobs(request).await.context("the jobs of alarm")?.into_inner().jobs;
     let is_needed = |name: &str| {
         facts.reminders.iter().any(|reminder| {
             reminder.state == "scheduled"

@@ -7,6 +7,7 @@ use shared::App;
 /// All of them, with those of `tasks` and the settings of e-mail as given: the others have none of their own.
 pub fn routes(app: &App, tasks: Router, email: EmailConfig) -> Router {
     [
+        alarm::router,
         task_created::router,
         task_updated::router,
         task_completed::router,

@@ -1,8 +1,8 @@
-//! From the callback of a job to the message, on a real PostgreSQL and through the door. There is no daprd: what is armed, or kept in
-//! the state store, fails, which answers 503 and must lose nothing.
+//! From the callback of a job to the message, on a real PostgreSQL and through the door. `alarm` is in the same process. There is no daprd:
+//! what is armed, or kept in the state store, fails, which answers 503 and must lose nothing.
 
 mod deaths;
-mod fire;
+mod former_jobs;
 mod refusals;
 mod send;
 #[expect(dead_code, reason = "the tests of e-mail use all of it")]
@@ -70,7 +70,7 @@ fn with_smtp(db: &PgPool, url: &str) -> Router {
 }
 
 fn routes(db: &PgPool, email: EmailConfig) -> Router {
-    complete(reminder_due::routes(app(db), email), app(db))
+    complete(reminder_due::routes(app(db), email).merge(alarm::router(app(db))), app(db))
 }
 
 /// A reminder of an open task that is due at `at`.

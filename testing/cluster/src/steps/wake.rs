@@ -82,7 +82,7 @@ pub(super) async fn wake(world: &World) -> anyhow::Result<()> {
     world.user.command(Method::DELETE, &path, None).await?;
     let told = sent(world, &reminder, SOON).await?;
     let late = world.arguments.late_ms as f64;
-    ensure!(told.fired <= late, "a job woke reminder-due {:.0} ms late", told.fired);
+    ensure!(told.fired <= late, "a job woke alarm {:.0} ms late", told.fired);
 
     let kinds = ["task.created", "task.updated", "task.completed", "task.deleted"];
     let mut events = facts::once(&world.db, &[other], &kinds, SOON).await?.events;
@@ -96,7 +96,7 @@ pub(super) async fn wake(world: &World) -> anyhow::Result<()> {
             .to_vec();
     world.say(format!(
         "wake: from zero a request made its task once; each event woke its function and took effect once: {}; a job woke \
-         reminder-due {:.0} ms after its time",
+         alarm {:.0} ms after its time",
         firsts.join(", "),
         told.fired
     ));
@@ -163,9 +163,9 @@ async fn upkeep(world: &World) -> anyhow::Result<()> {
     world.kube.repair("repair-schedules").await?; // sees to it that the job is there
     world.zero().await?;
 
-    sidecar.disarm("retention").await?;
+    sidecar.own_jobs.disarm("retention").await?;
     let due = Utc::now() + Duration::from_secs(3);
-    ensure!(sidecar.arm_if_missing("retention", due, &json!({})).await?, "the daily job cannot be moved");
+    ensure!(sidecar.own_jobs.arm_if_missing("retention", due, &json!({})).await?, "the daily job cannot be moved");
     tokio::time::sleep((due - Utc::now()).to_std().unwrap_or_default()).await;
     let began = Instant::now();
     let there = "select (select count(*) from idempotency_keys where key = $1), to_regclass($2) is not null";
@@ -189,7 +189,10 @@ async fn upkeep(world: &World) -> anyhow::Result<()> {
     ensure!(runs > 0, "upkeep says nothing of retention");
     world.kube.repair("repair-schedules").await?;
     let far = Utc::now() + Duration::from_secs(86_400);
-    ensure!(!sidecar.arm_if_missing("retention", far, &json!({})).await?, "repair did not bring the daily job back");
+    ensure!(
+        !sidecar.own_jobs.arm_if_missing("retention", far, &json!({})).await?,
+        "repair did not bring the daily job back"
+    );
     world.say(format!(
         "wake: the daily job woke upkeep, whose work was done {took:.0} ms after its time, in {runs} run (1 of {partitions} \
          partitions made again, an old key gone); repair brought the job back"

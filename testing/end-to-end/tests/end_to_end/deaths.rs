@@ -72,7 +72,7 @@ fn what_tasks_committed_and_could_not_publish_before_it_died_is_published_by_the
 }
 
 #[test]
-fn killing_reminder_due_while_reminders_fire_sends_each_once() {
+fn killing_alarm_and_reminder_due_while_reminders_fire_sends_each_once() {
     alone(async |world| {
         let user = world.user();
         world.without_repair();
@@ -92,7 +92,9 @@ fn killing_reminder_due_while_reminders_fire_sends_each_once() {
             if killing.elapsed() > Duration::from_secs(4) {
                 smtp.resume();
             }
-            world.kill_and_start("reminder-due");
+            for function in ["alarm", "reminder-due"] {
+                world.kill_and_start(function);
+            }
             // Each life a little longer, so that death comes at every step.
             tokio::time::sleep(Duration::from_millis(pause)).await;
             pause = if pause > 400 { 40 } else { pause + 17 };

@@ -7,6 +7,7 @@
 //!
 //! The binaries must be built: `cargo xtask test` does that first.
 
+mod alarm;
 mod core;
 mod crowds;
 mod deaths;

@@ -58,7 +58,7 @@ fn a_reminder_that_is_due_a_hundred_times_at_once_is_one_mail() {
         let user = world.user();
         let task = user.remind("due a hundred times", user.in_ms(3_600_000).await).await;
         user.settled().await;
-        // As `reminder-due` leaves it when its job fires, but for the relay.
+        // As `alarm` leaves it when the job fires, without the relay.
         let reminder = &task["reminders"][0];
         let remind_at = sqlx::query_scalar(
             "update task_reminders set remind_at = now(), fired_version = version, fired_at = now() where id = $1

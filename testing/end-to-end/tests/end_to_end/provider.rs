@@ -179,7 +179,11 @@ fn a_server_that_asks_to_wait_is_left_alone_and_forgetting_that_is_harmless() {
                 .await
                 .expect("a delivery");
             let name = format!("delivery-{delivery}-again");
-            sidecar.arm(&name, user.in_ms(0).await, &json!({"delivery_id": delivery})).await.expect("Dapr takes it");
+            sidecar
+                .delivery_jobs
+                .arm(&name, user.in_ms(0).await, &json!({"delivery_id": delivery}))
+                .await
+                .expect("Dapr takes it");
         }
         world.mail_about(&user, "asked to wait").await;
         world.mail_about(&user, "waits as well").await;

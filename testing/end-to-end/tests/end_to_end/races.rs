@@ -103,10 +103,10 @@ fn a_task_that_is_completed_while_its_reminder_is_due_sends_nothing_after_the_an
 /// Has the scheduler fire a job that some version of a reminder left behind, and waits for the word on it.
 async fn fire(world: &World, reminder: &Value, version: i32, why_not: &str) {
     let job = ReminderJob { reminder_id: id(&reminder["id"]), version, due_at: Utc::now() };
-    world.sidecar("reminder-due").arm(&job.name(), job.due_at, &json!(job)).await.expect("Dapr takes it");
-    let said = format!("reminder {} version {version} is not fired: {why_not}", job.reminder_id);
+    job.arm(&world.sidecar("alarm")).await.expect("Dapr takes it");
+    let said = format!("reminder {} version {version} does not fire: {why_not}", job.reminder_id);
     wait::until(&said, SOON, async || {
-        let log = std::fs::read_to_string(world.function("reminder-due").process.log()).unwrap_or_default();
+        let log = std::fs::read_to_string(world.function("alarm").process.log()).unwrap_or_default();
         if log.contains(&said) { Ok(()) } else { Err("it was not said".to_owned()) }
     })
     .await;
@@ -143,12 +143,12 @@ fn a_stale_job_version_sends_nothing_and_says_why() {
         // The right version, but an hour early: it is armed for its own time again.
         let reminder = &moved["reminders"][0];
         let job = ReminderJob { reminder_id: id(&reminder["id"]), version: 2, due_at: Utc::now() };
-        let sidecar = world.sidecar("reminder-due");
-        sidecar.arm(&job.name(), job.due_at, &json!(job)).await.expect("Dapr takes it");
+        let sidecar = world.sidecar("alarm");
+        job.arm(&sidecar).await.expect("Dapr takes it");
         tokio::time::sleep(Duration::from_secs(1)).await; // it is called within milliseconds
         nothing_was_sent(&user).await;
         let due_at = instant(&reminder["remind_at"]);
-        let missing = sidecar.arm_if_missing(&job.name(), due_at, &json!(job)).await.expect("Dapr answers");
+        let missing = ReminderJob { due_at, ..job }.arm_if_missing(&sidecar).await.expect("Dapr answers");
         assert!(!missing, "its job is gone");
     });
 }

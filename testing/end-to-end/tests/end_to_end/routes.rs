@@ -62,8 +62,8 @@ fn a_call_without_the_token_is_refused_and_has_no_effect() {
             .map(|kind| (kind.consumer(), format!("/events/{}", kind.consumer()), event.to_string()))
             .collect();
         routes.push(("dead-letters", "/events/dead-letters/task-created".to_owned(), event.to_string()));
-        routes.push(("reminder-due", format!("/job/reminder-{}-1", id(&reminder["id"])), job.to_string()));
-        routes.push(("reminder-due", "/send-now".to_owned(), job.to_string()));
+        routes.push(("alarm", format!("/job/reminder-{}-1", id(&reminder["id"])), job.to_string()));
+        routes.push(("alarm", "/send-now".to_owned(), job.to_string()));
         routes.push(("upkeep", "/job/retention".to_owned(), "{}".to_owned()));
         for (function, path, body) in routes {
             let near = format!("{}x", &world.topology.app_api_token);

@@ -117,6 +117,7 @@ impl World {
             "test".to_owned(),
             format!("--database-url={}", self.topology.database_url),
             format!("--dapr-grpc-endpoint={}", url(self.topology.daprd(name).grpc_port)),
+            format!("--alarm-dapr-endpoint={}", url(self.topology.daprd("alarm").grpc_port)),
             format!("--reminder-due-dapr-endpoint={}", url(self.topology.daprd("reminder-due").grpc_port)),
             format!("--dapr-api-token={}", self.topology.dapr_api_token),
             format!("--app-api-token={}", self.topology.app_api_token),

@@ -184,7 +184,7 @@ fn died_twice(evidence: &Evidence, id: Uuid, version: i32) -> bool {
 fn beyond_faults(evidence: &Evidence, from: DateTime<Utc>, to: DateTime<Utc>) -> TimeDelta {
     let needed = |fault: &&Fault| {
         ["kafka", "postgres", "scheduler", "smtp", "provider"].contains(&fault.target.as_str())
-            || fault.target.ends_with("reminder-due")
+            || ["alarm", "reminder-due"].iter().any(|function| fault.target.ends_with(function))
     };
     let mut faults: Vec<_> = evidence.faults.iter().filter(needed).map(|fault| (fault.started, fault.ended)).collect();
     faults.sort_unstable();

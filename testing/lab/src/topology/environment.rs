@@ -10,6 +10,12 @@ use crate::{
     process::Run,
 };
 
+/// The app-ids that own jobs which other functions schedule, and the ports of their daprds.
+pub(super) struct Owners {
+    pub(super) alarm: (&'static str, SidecarPorts),
+    pub(super) reminder_due: (&'static str, SidecarPorts),
+}
+
 impl Topology {
     pub(super) fn plane(&self, run: &Run, daprd: &Path) -> anyhow::Result<Plane> {
         let mut stored = self.options.secrets.clone();
@@ -70,7 +76,7 @@ impl Topology {
         &self,
         port: u16,
         (name, own): (&str, SidecarPorts),
-        (owner, reminders): (&str, SidecarPorts),
+        owners: &Owners,
     ) -> anyhow::Result<Vec<(String, String)>> {
         let daprd = |name: &str, ports: SidecarPorts| {
             self.through(&format!("daprd-{name}"), ports.grpc).map(|grpc| format!("http://127.0.0.1:{grpc}"))
@@ -80,8 +86,9 @@ impl Topology {
             ("DATABASE_URL", self.postgres.url_at(self.through("postgres", self.postgres.port)?, "punctual")),
             ("PORT", port.to_string()),
             ("DAPR_GRPC_ENDPOINT", daprd(name, own)?),
-            ("REMINDER_DUE_DAPR_ENDPOINT", daprd(owner, reminders)?),
-            ("REMINDER_DUE_APP_ID", owner.to_owned()),
+            ("ALARM_DAPR_ENDPOINT", daprd(owners.alarm.0, owners.alarm.1)?),
+            ("ALARM_APP_ID", owners.alarm.0.to_owned()),
+            ("REMINDER_DUE_DAPR_ENDPOINT", daprd(owners.reminder_due.0, owners.reminder_due.1)?),
             ("DAPR_API_TOKEN", self.dapr_api_token.clone()),
             ("APP_API_TOKEN", self.app_api_token.clone()),
             ("JWT_SECRET", self.jwt_secret.clone()),

@@ -33,6 +33,7 @@ use crate::{
     redis::{self, Redis},
     secrets,
 };
+use environment::Owners;
 use stop::wipe;
 
 /// A function's process and its daprd.
@@ -183,8 +184,12 @@ impl Topology {
                 (name, port, SidecarPorts::free())
             })
             .collect();
-        let owner = if self.options.mode == Mode::Embedded { EMBEDDED } else { "reminder-due" };
-        let reminders = parts.iter().find(|(name, ..)| *name == owner).context("no owner of the reminder jobs")?.2;
+        let owner = |name: &'static str| {
+            let id = if self.options.mode == Mode::Embedded { EMBEDDED } else { name };
+            let part = parts.iter().find(|(name, ..)| *name == id);
+            part.map(|part| (id, part.2)).with_context(|| format!("no function {id}"))
+        };
+        let owners = Owners { alarm: owner("alarm")?, reminder_due: owner("reminder-due")? };
         let mut daprds = Vec::new();
         for (name, port, sidecar) in &parts {
             let door = self.options.doors.then(|| self.door(run, name, *port)).transpose()?;
@@ -198,7 +203,7 @@ impl Topology {
             let binary = self.options.bin_dir.join(if *name == EMBEDDED { "embedded" } else { name });
             ensure!(binary.exists(), "{} is not built: cargo build --workspace --bins", binary.display());
             let mut program = Program::new(*name, binary).ready(Ready::Http(*port, "/readyz"));
-            program.env = self.env(*port, (name, *sidecar), (owner, reminders))?;
+            program.env = self.env(*port, (name, *sidecar), &owners)?;
             let process = Process::spawn(run, program)?;
             self.functions.push(Function { name: (*name).to_owned(), process, daprd, port: *port });
         }
@@ -207,7 +212,7 @@ impl Topology {
             function.daprd.process.wait_ready(READY)?;
         }
         if let Some((_, port, sidecar)) = parts.iter().find(|(name, ..)| *name == "upkeep") {
-            self.repair = self.repair_loop(run, self.env(*port, ("upkeep", *sidecar), (owner, reminders))?)?;
+            self.repair = self.repair_loop(run, self.env(*port, ("upkeep", *sidecar), &owners)?)?;
         }
         Ok(())
     }

@@ -8,7 +8,7 @@ use crate::{
     process::{Process, Program, Ready, Run},
 };
 
-use super::Topology;
+use super::{Topology, environment::Owners};
 
 impl Topology {
     /// Starts one more process of the function `name`, under the name `<name>-2`; also says its address.
@@ -36,6 +36,11 @@ impl Topology {
 
     fn env_behind(&self, name: &str, port: u16) -> anyhow::Result<Vec<(String, String)>> {
         let own = |sidecar: &Sidecar| SidecarPorts { http: sidecar.http_port, grpc: sidecar.grpc_port };
-        self.env(port, (name, own(self.daprd(name))), ("reminder-due", own(self.daprd("reminder-due"))))
+        let owner = |name| (name, own(self.daprd(name)));
+        self.env(
+            port,
+            (name, own(self.daprd(name))),
+            &Owners { alarm: owner("alarm"), reminder_due: owner("reminder-due") },
+        )
     }
 }

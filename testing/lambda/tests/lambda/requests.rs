@@ -80,11 +80,11 @@ fn a_query_arrives_with_every_value_as_it_was_written() {
     });
 }
 
-/// How reminders come to their time on Lambda: daprd calls `reminder-due` through a load balancer.
+/// How reminders come to their time on Lambda: daprd calls `alarm` through a load balancer.
 #[test]
 fn a_job_through_a_load_balancer_fires_its_reminder_once() {
     on_lambda(async |world| {
-        let (tasks, due, user) = (world.function("tasks").await, world.function("reminder-due").await, world.user());
+        let (tasks, due, user) = (world.function("tasks").await, world.function("alarm").await, world.user());
         let task = tasks.create(&user, json!({"title": "now", "remind_at": "2026-01-01T00:00:00Z"})).await;
         let reminder = id(&task["reminders"][0]["id"]);
         let data = json!({"reminder_id": reminder, "version": 1, "due_at": task["reminders"][0]["remind_at"]});

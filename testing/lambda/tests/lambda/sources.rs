@@ -38,7 +38,7 @@ pub(crate) fn load_balancer(method: &str, path: &str, headers: &[(&str, &str)], 
         headers.iter().map(|(name, value)| ((*name).to_owned(), json!(value))).collect();
     json!({
         "requestContext": {"elb": {"targetGroupArn":
-            "arn:aws:elasticloadbalancing:eu-central-1:123456789012:targetgroup/reminder-due/0123456789abcdef"}},
+            "arn:aws:elasticloadbalancing:eu-central-1:123456789012:targetgroup/alarm/0123456789abcdef"}},
         "httpMethod": method, "path": path, "queryStringParameters": {}, "headers": headers,
         "body": body.to_string(), "isBase64Encoded": false,
     })

@@ -140,6 +140,7 @@ impl World {
                 "DATABASE_URL" => self.postgres.url("punctual"),
                 "DATABASE_CONNECTIONS" => "3".to_owned(),
                 "DAPR_GRPC_ENDPOINT" => format!("http://127.0.0.1:{}", self.daprd.grpc_port),
+                "ALARM_APP_ID" => "reminder-due".to_owned(),
                 "DAPR_API_TOKEN" => self.dapr_api_token.clone(),
                 "APP_API_TOKEN" => self.app_api_token.clone(),
                 "JWT_SECRET" => self.jwt_secret.clone(),

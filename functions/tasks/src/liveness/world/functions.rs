@@ -6,11 +6,11 @@ use std::{
     time::Duration,
 };
 
+use alarm::fire::{self, Decision};
 use chrono::{DateTime, TimeDelta, Utc};
 use reminder_due::{
     delivery::{self, After, Next, State},
     email::SendError,
-    fire::{self, Decision},
 };
 use shared::reminder::{ReminderJob, unwanted};
 
@@ -121,12 +121,13 @@ async fn align(here: &Here, task: usize) -> Result<(Vec<Job>, Vec<(usize, String
     for (reminder, job, live, on_record) in here.db(rows).await? {
         let Calls::Reminder { version, .. } = job.calls else { continue };
         let reminder_id = super::state::id_of(reminder);
-        let gone = unwanted(&ReminderJob { reminder_id, version, due_at: job.due_at }, live, on_record);
+        let current = ReminderJob { reminder_id, version, due_at: job.due_at }.name();
+        let gone = unwanted(current, live, on_record.and_then(|name| name.parse().ok()));
         if live {
             here.call(|world| world.arm(job.clone())).await?;
             armed.push(job);
         }
-        for name in gone {
+        for name in gone.iter().map(ToString::to_string) {
             here.call(|world| drop(world.jobs.remove(&name))).await?;
             disarmed.push((reminder, name));
         }
@@ -179,7 +180,7 @@ pub(super) async fn fire(here: Here, reminder: usize, version: i32) -> Result<()
             }
             Decision::Arm => {
                 let (reminder_id, due_at) = (super::state::id_of(reminder), row.remind_at);
-                let name = ReminderJob { reminder_id, version, due_at }.name();
+                let name = ReminderJob { reminder_id, version, due_at }.name().to_string();
                 let calls = Calls::Reminder { reminder, version };
                 return here.call(|world| world.arm(world.job(name, due_at, calls))).await;
             }

@@ -1,6 +1,6 @@
 //! A world with virtual time: users' commands, the functions that follow them, and everything that can go wrong between.
 //!
-//! What is decided is decided by the product: here for the commands, in `reminder-due` for the callback of a job and for a delivery,
+//! What is decided is decided by the product: here for the commands, in `alarm` for the callback of a job, in `reminder-due` for a delivery,
 //! in `shared::reminder` for the jobs. Only the carrying out is the world's own ([`functions`]), step by step, and it may end or
 //! be overtaken between any two: what was committed stays, the rest is lost. What must hold is checked at every message that a
 //! provider accepts, and when everything has come to rest ([`rest`]).

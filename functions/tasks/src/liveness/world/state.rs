@@ -2,12 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use alarm::fire;
 use chrono::TimeDelta;
-use reminder_due::{
-    delivery::{self, Record, State},
-    fire,
-};
-use shared::reminder::ReminderJob;
+use reminder_due::delivery::{self, Record, State};
+use shared::reminder::{self, ReminderJob};
 
 use super::super::*;
 
@@ -291,19 +289,19 @@ impl World {
         let there = &self.tasks[*task];
         fire::Row {
             version: is.version,
+            task_id: Uuid::nil(),
+            user_id: Uuid::nil(),
             state: match is.state {
-                ReminderState::Scheduled => "scheduled",
-                ReminderState::Sent => "sent",
-                ReminderState::Failed => "failed",
-                ReminderState::Cancelled => "cancelled",
-            }
-            .to_owned(),
-            cancel_reason: is.cancel_reason.map(|reason| reason.as_str().to_owned()),
+                ReminderState::Scheduled => reminder::ReminderState::Scheduled,
+                ReminderState::Sent => reminder::ReminderState::Sent,
+                ReminderState::Failed => reminder::ReminderState::Failed,
+                ReminderState::Cancelled => reminder::ReminderState::Cancelled,
+            },
+            cancel_reason: is.cancel_reason.map(|reason| reason.as_str().parse().unwrap()),
             fired_version: *fired_version,
             remind_at: is.remind_at,
             completed: (!there.gone).then_some(there.completed),
             now: self.now,
-            ..fire::Row::default()
         }
     }
 
@@ -349,7 +347,7 @@ impl World {
     pub(super) fn job_of(&self, reminder: usize) -> Job {
         let is = &self.reminders[reminder].is;
         let (version, due_at) = (is.version, is.remind_at);
-        let name = ReminderJob { reminder_id: is.id, version, due_at }.name();
+        let name = ReminderJob { reminder_id: is.id, version, due_at }.name().to_string();
         self.job(name, due_at, Calls::Reminder { reminder, version })
     }
 

@@ -1,8 +1,8 @@
-//! What callbacks do to the database, many at a time: read what each is about, and fire what is to be fired, in one statement.
+//! Fires the callbacks that are waiting, up to [`GROUP`] at a time, in one statement.
 //!
-//! Whoever comes while a group is being written joins the next one. No callback is answered before the commit of its group, so a
-//! group that dies is called again, all of it. A group never waits for a row: one that somebody else holds is passed over, and
-//! its callback looks again.
+//! A callback that arrives while a group is being fired joins the next group. No callback is answered before its group has committed, so the
+//! scheduler calls all of a group again if the process dies. A group never waits for a row lock: it skips the row, and the callback reads it
+//! again.
 
 use std::{
     collections::HashMap,
@@ -16,6 +16,7 @@ use shared::{
     faults::crash,
     inbox::Failure,
     problem::is_outage,
+    reminder::{CancelReason, ReminderState},
     schema::{Payload as _, ReminderDue},
 };
 use sqlx::{PgConnection, Postgres, pool::PoolConnection};
@@ -24,51 +25,51 @@ use uuid::Uuid;
 
 use super::Row;
 
-/// How many are written together at most.
+/// Maximum callbacks in a group.
 const GROUP: usize = 200;
-/// A group of this many is part of a burst: those that are fired wait to be published until no callback has come for [`QUIET`],
-/// and at most for [`HOLD`]. All have fired sooner, because what sends them does not compete with it, and is found together.
+/// A group of this many callbacks is part of a burst. In a burst, publishing waits until callbacks pause for [`QUIET`], at most for [`HOLD`].
+/// So sending does not compete with firing for the database and the CPU, and events are published in larger batches.
 const BURST: usize = 20;
 const QUIET: Duration = Duration::from_millis(20);
 const HOLD: Duration = Duration::from_secs(5);
-/// A kept connection that is lost, or says nothing for so long, is given up for a new one: the pool would have asked it first.
+/// How long a statement on the kept connection may take. The pool would have pinged the connection first; this replaces the ping.
 const SILENCE: Duration = Duration::from_secs(5);
 
-/// What became of a callback.
+/// The result of a callback.
 #[derive(Clone, Debug)]
 pub(super) enum Look {
-    /// It is `reminder.due` now.
+    /// It emitted `reminder.due`.
     Fired {
-        /// How long after its time.
+        /// Milliseconds after the instant.
         late_ms: i64,
     },
-    /// It was not to be fired, or could not be at this moment.
+    /// It did not fire: it must not, it is early, or its row is locked.
     NotFired(Row),
-    /// There is no such reminder.
+    /// The reminder does not exist.
     Missing,
 }
 
-/// The callbacks that wait for the next group; cheap to clone.
+/// Collects callbacks into groups; cheap to clone.
 #[derive(Clone)]
 pub(super) struct Together {
     app: App,
     waiting: Arc<Mutex<Vec<Waiting>>>,
-    /// One group at a time, the others gather meanwhile.
+    /// Held while a group fires; the next group gathers meanwhile.
     turn: Arc<tokio::sync::Mutex<Turn>>,
 }
 
-/// What one group leaves to the next.
+/// What one group passes on to the next.
 #[derive(Default)]
 struct Turn {
-    /// The connection it was fired on: to ask the pool for one costs a question to the database, and each connection that is new
-    /// to the statement, or hears that a table was analyzed, plans it anew, which takes longer than all the rest.
+    /// The connection of the group before. Kept because acquiring one pings the database, and a fresh connection must plan the statement
+    /// again, which takes longer than running it.
     kept: Option<PoolConnection<Postgres>>,
-    /// Since when something that fired waits to be published.
+    /// When the first event was emitted that is not published yet.
     unpublished_since: Option<Instant>,
 }
 
 impl Turn {
-    /// Something fired, and waits to be published.
+    /// An event was emitted and must be published.
     fn fired(&mut self) {
         self.unpublished_since.get_or_insert_with(Instant::now);
     }
@@ -85,17 +86,17 @@ impl Together {
         Self { app, waiting: Arc::default(), turn: Arc::default() }
     }
 
-    /// Looks at a reminder, and fires this version of it where it is time.
+    /// Reads a reminder, and fires this version if it is live and due.
     pub(super) async fn look(&self, id: Uuid, version: i32) -> Result<Look, Failure> {
         let (tell, told) = oneshot::channel();
         self.waiting().push(Waiting { id, version, tell });
-        // In a task of its own: a group does not end with the request that happened to begin it.
+        // In its own task, so that a cancelled request does not cancel the group that it started.
         tokio::spawn(self.clone().next_group());
         match told.await {
             Ok(look) => look.map_err(|error| {
                 if is_outage(&error) { Failure::Outage(error.into()) } else { Failure::Fault(error.into()) }
             }),
-            Err(_) => Err(Failure::Outage(anyhow::anyhow!("those fired together were not fired"))),
+            Err(_) => Err(Failure::Outage(anyhow::anyhow!("the group of this callback was not fired"))),
         }
     }
 
@@ -115,7 +116,7 @@ impl Together {
         }
         let burst = group.len() >= BURST;
         match self.fire(&group, &mut turn).await {
-            // What one of them broke is not the fault of the others.
+            // One failing callback must not fail the others.
             Err(error) if group.len() > 1 && !is_outage(&error) => {
                 for one in group {
                     let alone = self.fire(std::slice::from_ref(&one), &mut turn).await;
@@ -138,7 +139,7 @@ impl Together {
         }
     }
 
-    /// Fires those of a group that are to be fired, and says what became of each that is known.
+    /// Fires a group. Returns the result of every callback whose reminder exists.
     async fn fire(&self, group: &[Waiting], turn: &mut Turn) -> sqlx::Result<HashMap<(Uuid, i32), Look>> {
         crash("reminder-before-commit");
         let mut fired = None;
@@ -168,7 +169,7 @@ impl Together {
         Ok(looks)
     }
 
-    /// No answer came: what may have fired is not fired again, and waits to be published all the same.
+    /// No answer came, but the group may have committed: its events must be published all the same.
     fn lost(&self, turn: &mut Turn) {
         turn.fired();
         self.app.outbox.wake_late();
@@ -176,15 +177,16 @@ impl Together {
 }
 
 impl Waiting {
-    /// Where its request is gone, nobody hears it, and the job is called again.
+    /// If the request is gone, nobody receives the result, and the scheduler calls again.
     fn answer(self, fired: Result<&HashMap<(Uuid, i32), Look>, &Arc<sqlx::Error>>) {
         let look = fired.map(|looks| looks.get(&(self.id, self.version)).cloned().unwrap_or(Look::Missing));
         let _ = self.tell.send(look.map_err(Arc::clone));
     }
 }
 
-/// Fires those of a group that are to be fired and that nobody holds: rows, events and stories in one statement, which is a
-/// transaction. It decides by the row as it is when it is locked, and gives of what it did not fire what it found.
+/// Fires the reminders of a group that are live, due and not locked: rows, events and audit log in one statement, that is one transaction.
+///
+/// It decides by the row as it is once locked. Of a reminder that did not fire it returns the row.
 async fn fire(conn: &mut PgConnection, group: &[Waiting]) -> sqlx::Result<HashMap<(Uuid, i32), Look>> {
     let reminders: Vec<Uuid> = group.iter().map(|one| one.id).collect();
     let versions: Vec<i32> = group.iter().map(|one| one.version).collect();
@@ -201,8 +203,8 @@ async fn fire(conn: &mut PgConnection, group: &[Waiting]) -> sqlx::Result<HashMa
                select found.*
                from found join task_reminders reminder on reminder.id = found.id and reminder.remind_at = found.remind_at
                where reminder.remind_at <= clock_timestamp()
-                 and reminder.version = as_of and reminder.state = 'scheduled' and not completed
-                 and (reminder.fired_version is null or reminder.fired_version < reminder.version)
+                 and reminder.version = as_of and not completed
+                 and reminder_is_live(reminder.state, reminder.version, reminder.fired_version)
                for update of reminder skip locked
            ), fired as (
                update task_reminders reminder set fired_version = reminder.version, fired_at = clock_timestamp()
@@ -215,7 +217,7 @@ async fn fire(conn: &mut PgConnection, group: &[Waiting]) -> sqlx::Result<HashMa
                       jsonb_build_object(
                           'task_id', task_id, 'user_id', user_id, 'title', title, 'version', sequence, -- `schema::ReminderDue`
                           'reminder_id', id, 'remind_at', planned_at, 'reminder_version', version),
-                      -- The trace of what last happened to the task: the request that set the reminder, as a rule.
+                      -- The trace of the task's last event: usually the request that set the reminder.
                       coalesce((select traceparent from task_events last where last.task_id = fired.task_id
                                 order by last.id desc limit 1), new_trace)
                from fired
@@ -226,8 +228,8 @@ async fn fire(conn: &mut PgConnection, group: &[Waiting]) -> sqlx::Result<HashMa
                from fired on conflict do nothing
            )
            select found.id as "id!", found.as_of as "as_of!", found.task_id as "task_id!", found.user_id as "user_id!",
-                  found.version as "version!", found.state as "state!", found.cancel_reason, found.fired_version,
-                  found.remind_at as "remind_at!", completed as "completed?", now as "now!", late_ms as "late_ms?"
+                  found.version as "version!", found.state as "state!: ReminderState",
+                  found.cancel_reason as "cancel_reason: CancelReason", found.fired_version, found.remind_at as "remind_at!", completed as "completed?", now as "now!", late_ms as "late_ms?"
            from found left join fired on fired.id = found.id and fired.as_of = found.as_of"#,
         &reminders,
         &versions,

@@ -1,10 +1,10 @@
 //! A job's callback becomes `reminder.due`, once per version of a reminder.
 //!
-//! The row decides, not the job: a version that was moved, cancelled, completed or fired meanwhile is not fired, and the clock
-//! that says whether it is time is the database's.
+//! The row decides, not the job: a version that was moved, cancelled, completed or fired meanwhile does not fire. The database's clock decides
+//! whether it is time.
 //!
-//! Callbacks that come while others are being written are written together (`fire/together.rs`): at nine in the morning it is
-//! transactions that the last reminder waits for. A callback that comes alone waits for nobody.
+//! Callbacks that arrive while a transaction runs are fired together in the next one (`fire/together.rs`), because a burst waits for
+//! transactions. A callback that arrives alone waits for nobody.
 
 mod together;
 
@@ -16,60 +16,60 @@ use shared::{
     App,
     audit::{self, ReminderRef},
     inbox::Failure,
-    reminder::ReminderJob,
+    reminder::{CancelReason, ReminderJob, ReminderJobName, ReminderState},
 };
 use uuid::Uuid;
 
 use self::together::{Look, Together};
 
-/// A callback that comes early by less than this waits; an earlier one has its job armed again.
+/// A callback that is early by at most this waits. An earlier one arms its job again.
 const WAIT: chrono::Duration = chrono::Duration::seconds(5);
-/// How often a row that changes, or a clock that is not there yet, is looked at before the job is called again; longer apart each
-/// time, so that whoever holds the row (for at most the lock timeout) is done with it.
+/// How often a callback reads a row that is locked, changes, or is not due yet, before the scheduler must call again. The pauses grow, and add
+/// up to about the lock timeout, so that the transaction that holds the row has ended.
 const LOOKS: u32 = 20;
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
-/// A reminder as the callback of a job finds it, and the time by the clock of the database.
-#[derive(Clone, Debug, Default)]
+/// A reminder as the callback of a job reads it.
+#[derive(Clone, Debug)]
 pub struct Row {
     /// Its task.
     pub task_id: Uuid,
-    /// Whose it is.
+    /// Its user.
     pub user_id: Uuid,
-    /// Raised whenever its instant or its liveness changed.
+    /// Raised whenever its instant or liveness changes.
     pub version: i32,
-    /// As stored: `scheduled` while it is live.
-    pub state: String,
+    /// `Scheduled` while it is live.
+    pub state: ReminderState,
     /// Why it is cancelled, if it is.
-    pub cancel_reason: Option<String>,
-    /// The version that was fired last.
+    pub cancel_reason: Option<CancelReason>,
+    /// The version that fired last.
     pub fired_version: Option<i32>,
     /// When it is due.
     pub remind_at: DateTime<Utc>,
-    /// Whether the task is completed, if there is the task.
+    /// Whether the task is completed; none if the task is gone.
     pub completed: Option<bool>,
-    /// The time by the clock of the database.
+    /// The time by the database's clock.
     pub now: DateTime<Utc>,
 }
 
-/// What the callback of a version does that has not fired it.
+/// The next step of a callback that did not fire its version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Decision<'a> {
-    /// It is time: somebody else has the row, or it changed meanwhile. Look again.
+pub enum Decision {
+    /// It is due, but another transaction has the row or changed it: read it again.
     Again,
-    /// A little early: look again after that long.
+    /// A little early: read it again after this long.
     Wait(chrono::Duration),
-    /// Early: have the job come again when it is due.
+    /// Early: arm the job at the reminder's instant.
     Arm,
     /// This version has fired.
     Fired,
-    /// This version is not to be fired, and why.
-    Skip(&'a str),
+    /// This version must not fire, for this reason.
+    Skip(&'static str),
 }
 
-/// Decides what the callback of `version` does that found `row` and has not fired it.
+/// Decides the next step of the callback of `version` that read `row` and did not fire it.
 #[must_use]
-pub fn decide(row: &Row, version: i32) -> Decision<'_> {
+pub fn decide(row: &Row, version: i32) -> Decision {
     let early = row.remind_at - row.now;
     match row.obstacle(version) {
         Some("fired") => Decision::Fired,
@@ -85,13 +85,13 @@ impl Row {
         ReminderRef { id, version, task_id: self.task_id, user_id: self.user_id }
     }
 
-    /// Why this version is not to be fired, if it is not.
-    fn obstacle(&self, version: i32) -> Option<&str> {
+    /// Why this version must not fire, if so.
+    fn obstacle(&self, version: i32) -> Option<&'static str> {
         match self {
             _ if self.fired_version == Some(version) => Some("fired"),
-            Self { cancel_reason: Some(reason), .. } => Some(reason),
+            Self { cancel_reason: Some(reason), .. } => Some(reason.as_str()),
             _ if self.version != version => Some("moved"),
-            _ if self.state != "scheduled" => Some(&self.state),
+            _ if self.state != ReminderState::Scheduled => Some(self.state.as_str()),
             Self { completed: None, .. } => Some("deleted"),
             Self { completed: Some(true), .. } => Some("completed"),
             _ => None,
@@ -113,19 +113,20 @@ impl Firing {
         Self { together: Together::new(app.clone()), app }
     }
 
-    /// Fires a version of a reminder, where it is still to be fired.
+    /// Fires a version of a reminder if it is live and due.
     ///
     /// # Errors
-    /// When the database or the scheduler is away; the job is called again.
-    pub async fn fire(&self, id: Uuid, version: i32) -> Result<(), Failure> {
+    /// The database or the scheduler is unavailable, or the row stayed locked. The caller must call again.
+    pub async fn fire(&self, job: ReminderJobName) -> Result<(), Failure> {
+        let ReminderJobName { reminder_id: id, version } = job;
         for looks in 0..LOOKS {
             let row = match self.together.look(id, version).await? {
                 Look::Fired { late_ms } => {
-                    tracing::info!(reminder.id = %id, late_ms, "reminder-due: reminder {id} fired {late_ms} ms after its time");
+                    tracing::info!(reminder.id = %id, late_ms, "alarm: reminder {id} fired {late_ms} ms after its time");
                     return Ok(());
                 }
                 Look::Missing => {
-                    tracing::info!(reminder.id = %id, "reminder-due: reminder {id} is not known, its job is forgotten");
+                    tracing::info!(reminder.id = %id, "alarm: reminder {id} does not exist, its job is dropped");
                     return Ok(());
                 }
                 Look::NotFired(row) => row,
@@ -139,21 +140,23 @@ impl Firing {
                     let job = ReminderJob { reminder_id: id, version, due_at: row.remind_at };
                     return Ok(job.arm(&self.app.sidecar).await?);
                 }
-                // A job that is called again after it has fired is no part of the story.
+                // A repeated callback adds nothing to the audit log.
                 Decision::Fired => {
-                    tracing::info!(reminder.id = %id, "reminder-due: reminder {id} version {version} has fired");
+                    tracing::info!(reminder.id = %id, "alarm: reminder {id} version {version} has fired before");
                     return Ok(());
                 }
                 Decision::Skip(reason) => return self.skip(row.of(id, version), reason).await,
             }
         }
-        Err(Failure::Outage(anyhow::anyhow!("the reminder changed, or was held, each time it was to be fired")))
+        Err(Failure::Outage(anyhow::anyhow!(
+            "the reminder was locked or changed at each of {LOOKS} attempts to fire it"
+        )))
     }
 
     async fn skip(&self, of: ReminderRef, reason: &str) -> Result<(), Failure> {
         tracing::info!(
             reminder.id = %of.id, reason,
-            "reminder-due: reminder {} version {} is not fired: {reason}", of.id, of.version
+            "alarm: reminder {} version {} does not fire: {reason}", of.id, of.version
         );
         let mut conn = self.app.db.acquire().await?;
         Ok(audit::reminder(&mut conn, of, "reminder.skipped", json!({"reason": reason})).await?)

@@ -1,21 +1,52 @@
-//! A job's callback becomes `reminder.due`, once per version and never early.
+//! A job's callback becomes `reminder.due`, once per version and never early: on a real PostgreSQL and through the door.
 
 use std::time::Duration;
 
-use axum::{body::Body, http::Request, http::StatusCode};
-use chrono::{DurationRound as _, Utc};
-use reminder_due::email::ProviderName;
+use axum::{Router, body::Body, http::Request, http::StatusCode};
+use chrono::{DateTime, DurationRound as _, Utc};
 use serde_json::{Value, json};
 use shared::{
-    schema::ReminderDue,
+    schema::{ReminderDue, TaskRef},
     serve::complete,
-    testing::{app, commits_take_a_second, count, handed_over, post, relay_was_woken, way},
+    testing::{
+        Dapr, app, app_with, commits_take_a_second, count, handed_over, post, relay_was_woken, reminder, task, user,
+        way,
+    },
 };
 use sqlx::{PgPool, postgres::PgPoolOptions};
 use tower::ServiceExt as _;
 use uuid::Uuid;
 
-use super::{Folder, call, due, email, execute, step, story, with_files};
+/// A process of the function, without a daprd.
+fn process(db: &PgPool) -> Router {
+    complete(alarm::router(app(db)), app(db))
+}
+
+/// A reminder of an open task that is due at `at`.
+async fn due(db: &PgPool, at: DateTime<Utc>) -> (Uuid, TaskRef) {
+    let user = user(db).await;
+    let task = task(db, user).await;
+    (reminder(db, &task, at).await, task)
+}
+
+/// Calls the job of a version, as the scheduler does.
+async fn call(routes: &Router, id: Uuid, version: i32) -> StatusCode {
+    let job = json!({"reminder_id": id, "version": version, "due_at": Utc::now()});
+    post(routes, &format!("/job/reminder-{id}-{version}"), job.to_string()).await
+}
+
+async fn execute(db: &PgPool, statement: &str) {
+    sqlx::raw_sql(sqlx::AssertSqlSafe(statement)).execute(db).await.unwrap();
+}
+
+/// The audit log: action, and the reason where there is one.
+async fn story(db: &PgPool) -> Vec<(String, Option<String>)> {
+    sqlx::query_as("select action, detail->>'reason' from audit_logs order by id").fetch_all(db).await.unwrap()
+}
+
+fn step(action: &str, reason: Option<&str>) -> (String, Option<String>) {
+    (action.to_owned(), reason.map(str::to_owned))
+}
 
 async fn events(db: &PgPool) -> i64 {
     count(db, "select count(*) from task_events where type = 'reminder.due'").await
@@ -25,7 +56,7 @@ async fn events(db: &PgPool) -> i64 {
 async fn a_hundred_callbacks_at_once_at_several_processes_fire_once(db: PgPool) {
     let pool = || PgPoolOptions::new().max_connections(3).connect_lazy_with(db.connect_options().as_ref().clone());
     let pools = [(); 5].map(|()| pool());
-    let processes = pools.each_ref().map(|pool| with_files(pool, &Folder::new()));
+    let processes = pools.each_ref().map(|pool| process(pool));
     let at = Utc::now().duration_trunc(chrono::Duration::milliseconds(1)).unwrap()
         - chrono::Duration::microseconds(2_999_999);
     let (id, task) = due(&db, at).await;
@@ -53,7 +84,7 @@ async fn a_hundred_callbacks_at_once_at_several_processes_fire_once(db: PgPool) 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
 async fn of_many_due_at_once_each_fires_once_and_one_that_is_held_holds_up_no_other(db: PgPool) {
     const MANY: usize = 300;
-    let routes = with_files(&db, &Folder::new());
+    let routes = process(&db);
     let mut reminders = Vec::new();
     for _ in 0..MANY {
         reminders.push(due(&db, Utc::now()).await.0);
@@ -83,7 +114,7 @@ async fn of_many_due_at_once_each_fires_once_and_one_that_is_held_holds_up_no_ot
 async fn what_was_fired_alone_or_in_a_burst_is_published(db: PgPool) {
     for together in [1, 60] {
         let app = app(&db);
-        let routes = complete(reminder_due::routes(app.clone(), email(ProviderName::Files)), app.clone());
+        let routes = complete(alarm::router(app.clone()), app.clone());
         let mut calls = tokio::task::JoinSet::new();
         for _ in 0..together {
             let (routes, id) = (routes.clone(), due(&db, Utc::now()).await.0);
@@ -97,7 +128,7 @@ async fn what_was_fired_alone_or_in_a_burst_is_published(db: PgPool) {
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
 async fn one_that_cannot_be_fired_keeps_none_that_is_fired_with_it(db: PgPool) {
-    let routes = with_files(&db, &Folder::new());
+    let routes = process(&db);
     let mut reminders = Vec::new();
     for _ in 0..20 {
         reminders.push(due(&db, Utc::now()).await.0);
@@ -127,7 +158,7 @@ async fn one_that_cannot_be_fired_keeps_none_that_is_fired_with_it(db: PgPool) {
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
 async fn a_version_that_has_passed_fires_nothing_and_leaves_one_line_that_says_why(db: PgPool) {
-    let routes = with_files(&db, &Folder::new());
+    let routes = process(&db);
     for (change, reason) in [
         ("update task_reminders set version = 2, remind_at = now() + interval '1 day'", "moved"),
         ("update task_reminders set version = 2, fired_version = 2", "moved"),
@@ -152,7 +183,7 @@ async fn a_version_that_has_passed_fires_nothing_and_leaves_one_line_that_says_w
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
 async fn a_callback_that_comes_again_after_it_fired_is_no_part_of_the_story(db: PgPool) {
-    let routes = with_files(&db, &Folder::new());
+    let routes = process(&db);
     let (id, _) = due(&db, Utc::now()).await;
     for change in ["select", "update task_reminders set version = 2, remind_at = now() + interval '1 day'"] {
         for _ in 0..2 {
@@ -165,7 +196,7 @@ async fn a_callback_that_comes_again_after_it_fired_is_no_part_of_the_story(db: 
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
 async fn each_version_fires_for_itself(db: PgPool) {
-    let routes = with_files(&db, &Folder::new());
+    let routes = process(&db);
     let (id, _) = due(&db, Utc::now()).await;
     call(&routes, id, 1).await;
     execute(&db, "update task_reminders set version = 2, remind_at = now()").await;
@@ -181,7 +212,7 @@ async fn each_version_fires_for_itself(db: PgPool) {
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
 async fn of_two_versions_that_are_called_at_once_the_one_that_stands_fires(db: PgPool) {
-    let routes = with_files(&db, &Folder::new());
+    let routes = process(&db);
     let (id, _) = due(&db, Utc::now()).await;
     execute(&db, "update task_reminders set version = 2").await;
     let mut calls = tokio::task::JoinSet::new();
@@ -197,7 +228,7 @@ async fn of_two_versions_that_are_called_at_once_the_one_that_stands_fires(db: P
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
 async fn it_is_in_the_trace_of_what_last_happened_to_its_task(db: PgPool) {
-    let routes = with_files(&db, &Folder::new());
+    let routes = process(&db);
     let (id, _) = due(&db, Utc::now()).await;
     for (event, trace) in [(2, "b"), (1, "a")] {
         execute(
@@ -221,7 +252,7 @@ async fn it_is_in_the_trace_of_what_last_happened_to_its_task(db: PgPool) {
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
 async fn a_callback_that_is_early_waits_for_the_clock_of_the_database(db: PgPool) {
-    let routes = with_files(&db, &Folder::new());
+    let routes = process(&db);
     let (id, _) = due(&db, Utc::now() + chrono::Duration::milliseconds(900)).await;
     assert_eq!(call(&routes, id, 1).await, StatusCode::OK);
     assert_eq!(events(&db).await, 1);
@@ -230,7 +261,7 @@ async fn a_callback_that_is_early_waits_for_the_clock_of_the_database(db: PgPool
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
 async fn what_is_cancelled_while_a_callback_waits_is_not_fired(db: PgPool) {
-    let routes = with_files(&db, &Folder::new());
+    let routes = process(&db);
     let (id, _) = due(&db, Utc::now() + chrono::Duration::milliseconds(900)).await;
     let waiting = tokio::spawn(async move { call(&routes, id, 1).await });
     tokio::time::sleep(Duration::from_millis(300)).await;
@@ -241,15 +272,24 @@ async fn what_is_cancelled_while_a_callback_waits_is_not_fired(db: PgPool) {
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
 async fn a_callback_that_is_far_too_early_is_armed_again_or_comes_again(db: PgPool) {
-    let routes = with_files(&db, &Folder::new());
-    let (id, _) = due(&db, Utc::now() + chrono::Duration::seconds(30)).await;
-    assert_eq!(call(&routes, id, 1).await, StatusCode::SERVICE_UNAVAILABLE); // no scheduler here
+    let at = Utc::now().duration_trunc(chrono::Duration::milliseconds(1)).unwrap() + chrono::Duration::seconds(30);
+    let (id, _) = due(&db, at).await;
+    let dapr = Dapr::start().await;
+    let app = app_with(&db, &dapr, &dapr, &dapr);
+    let routes = complete(alarm::router(app.clone()), app);
+    dapr.set_away(true);
+    assert_eq!(call(&routes, id, 1).await, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!((events(&db).await, story(&db).await.len(), dapr.scheduled()), (0, 0, 0));
+    dapr.set_away(false);
+    assert_eq!(call(&routes, id, 1).await, StatusCode::OK);
     assert_eq!((events(&db).await, story(&db).await.len()), (0, 0));
+    assert_eq!(dapr.names(), [format!("reminder-{id}-1")]);
+    assert_eq!(dapr.jobs().into_values().next().unwrap().due, Some(at));
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
 async fn send_now_fires_what_a_command_moved_to_now(db: PgPool) {
-    let routes = with_files(&db, &Folder::new());
+    let routes = process(&db);
     let (id, _) = due(&db, Utc::now()).await;
     for (version, fired) in [(2, 0), (1, 1), (1, 1)] {
         let body = json!({"reminder_id": id, "version": version}).to_string();
@@ -260,14 +300,15 @@ async fn send_now_fires_what_a_command_moved_to_now(db: PgPool) {
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
 async fn what_is_not_known_is_forgotten_and_what_is_not_ours_is_refused(db: PgPool) {
-    let routes = with_files(&db, &Folder::new());
+    let routes = process(&db);
     let (id, _) = due(&db, Utc::now()).await;
     assert_eq!(call(&routes, Uuid::now_v7(), 1).await, StatusCode::OK);
-    for (name, body) in [("reminder-1-1", "{}"), ("anything", "not JSON"), ("delivery-1-1", "null")] {
-        assert_eq!(post(&routes, &format!("/job/{name}"), body).await, StatusCode::OK, "{name}");
+    for name in ["reminder-1-1", "reminder-", "reminder-00000000-0000-0000-0000-000000000000-x"] {
+        let expected = if name == "reminder-" { StatusCode::INTERNAL_SERVER_ERROR } else { StatusCode::OK };
+        assert_eq!(post(&routes, &format!("/job/{name}"), "not JSON").await, expected, "{name}");
     }
-    let unknown = format!("/job/delivery-{}-1", Uuid::new_v4());
-    assert_eq!(post(&routes, &unknown, "{}").await, StatusCode::OK);
+    // A kind of job that only newer code knows comes again until that code is back.
+    assert_eq!(post(&routes, "/job/anything", "not JSON").await, StatusCode::INTERNAL_SERVER_ERROR);
     let body: Value = json!({"reminder_id": id, "version": 1, "due_at": Utc::now()});
     for path in [format!("/job/reminder-{id}-1"), "/send-now".to_owned()] {
         let request = Request::post(path).header("content-type", "application/json");
@@ -279,7 +320,7 @@ async fn what_is_not_known_is_forgotten_and_what_is_not_ours_is_refused(db: PgPo
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
 async fn a_connection_that_was_lost_since_the_last_callback_costs_none(db: PgPool) {
-    let routes = with_files(&db, &Folder::new());
+    let routes = process(&db);
     for fired in 1..=3 {
         let (id, _) = due(&db, Utc::now()).await;
         assert_eq!(call(&routes, id, 1).await, StatusCode::OK);
@@ -296,7 +337,7 @@ async fn a_connection_that_was_lost_since_the_last_callback_costs_none(db: PgPoo
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
 async fn a_connection_that_fell_silent_since_the_last_callback_is_given_up(db: PgPool) {
     let (way, silence) = way(&db, Duration::from_secs(60)).await;
-    let routes = with_files(&way, &Folder::new());
+    let routes = process(&way);
     for fired in 1..=2 {
         let (id, _) = due(&db, Utc::now()).await;
         let answer = tokio::time::timeout(Duration::from_secs(20), call(&routes, id, 1)).await;
@@ -310,7 +351,7 @@ async fn a_connection_that_fell_silent_since_the_last_callback_is_given_up(db: P
 async fn what_was_fired_though_its_answer_was_lost_is_published(db: PgPool) {
     let (way, cut) = way(&db, Duration::ZERO).await;
     let app = app(&way);
-    let routes = complete(reminder_due::routes(app.clone(), email(ProviderName::Files)), app.clone());
+    let routes = complete(alarm::router(app.clone()), app.clone());
     let (id, _) = due(&db, Utc::now()).await;
     commits_take_a_second(&db).await;
     let called = tokio::spawn(async move { call(&routes, id, 1).await });
@@ -328,5 +369,5 @@ async fn without_the_database_the_job_is_called_again(db: PgPool) {
     let closed = sqlx::postgres::PgPoolOptions::new().connect_lazy_with(db.connect_options().as_ref().clone());
     closed.close().await;
     let (id, _) = due(&db, Utc::now()).await;
-    assert_eq!(call(&with_files(&closed, &Folder::new()), id, 1).await, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(call(&process(&closed), id, 1).await, StatusCode::SERVICE_UNAVAILABLE);
 }

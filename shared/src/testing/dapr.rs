@@ -1,0 +1,188 @@
+//! The jobs API and service invocation of one app-id's daprd, in memory: gRPC over the real connection, without daprd and scheduler.
+
+use std::{
+    collections::BTreeMap,
+    convert::Infallible,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+};
+
+use axum::{
+    body::Bytes,
+    http::{HeaderMap, HeaderValue, Request, Response},
+};
+use chrono::{DateTime, TimeDelta, Utc};
+use dapr::dapr::proto::runtime::v1::{
+    DeleteJobRequest, DeleteJobsByPrefixRequest, GetJobRequest, GetJobResponse, InvokeServiceRequest, Job as Scheduled,
+    ScheduleJobRequest,
+};
+use http_body_util::{BodyExt as _, Full};
+use hyper::{body::Incoming, service::service_fn};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use prost::Message;
+use serde_json::Value;
+use tokio::net::TcpListener;
+use tonic::Code;
+
+/// A scheduled job.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Job {
+    /// When it is due, if once.
+    pub due: Option<DateTime<Utc>>,
+    /// Its cron expression, if it recurs.
+    pub schedule: Option<String>,
+    /// What it carries.
+    pub data: Value,
+}
+
+/// The daprd of one app-id.
+#[derive(Clone, Debug)]
+pub struct Dapr {
+    /// Its gRPC address.
+    pub endpoint: String,
+    state: Arc<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    jobs: Mutex<BTreeMap<String, Job>>,
+    invoked: Mutex<Vec<(String, String, Value)>>,
+    scheduled: AtomicUsize,
+    away: AtomicBool,
+}
+
+impl Dapr {
+    /// Starts it, without jobs.
+    pub async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let endpoint = format!("http://{}", listener.local_addr().unwrap());
+        let state = Arc::<State>::default();
+        tokio::spawn({
+            let state = Arc::clone(&state);
+            async move {
+                while let Ok((stream, _)) = listener.accept().await {
+                    let state = Arc::clone(&state);
+                    let service = service_fn(move |request| {
+                        let state = Arc::clone(&state);
+                        async move { Ok::<_, Infallible>(state.answer(request).await) }
+                    });
+                    let connection = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+                    tokio::spawn(connection.serve_connection(TokioIo::new(stream), service));
+                }
+            }
+        });
+        Self { endpoint, state }
+    }
+
+    /// The jobs, by name.
+    #[must_use]
+    pub fn jobs(&self) -> BTreeMap<String, Job> {
+        self.state.jobs.lock().unwrap().clone()
+    }
+
+    /// The names of the jobs.
+    #[must_use]
+    pub fn names(&self) -> Vec<String> {
+        self.jobs().into_keys().collect()
+    }
+
+    /// How many times a job was scheduled, also one of a name that there was.
+    #[must_use]
+    pub fn scheduled(&self) -> usize {
+        self.state.scheduled.load(Ordering::SeqCst)
+    }
+
+    /// What was invoked: app-id, method and body.
+    #[must_use]
+    pub fn invoked(&self) -> Vec<(String, String, Value)> {
+        self.state.invoked.lock().unwrap().clone()
+    }
+
+    /// Loses every job, as a wiped scheduler does.
+    pub fn wipe(&self) {
+        self.state.jobs.lock().unwrap().clear();
+    }
+
+    /// Moves every job in time.
+    pub fn shift(&self, by: TimeDelta) {
+        for job in self.state.jobs.lock().unwrap().values_mut() {
+            job.due = job.due.map(|due| due + by);
+        }
+    }
+
+    /// From now on every call fails, or none.
+    pub fn set_away(&self, away: bool) {
+        self.state.away.store(away, Ordering::SeqCst);
+    }
+}
+
+impl State {
+    async fn answer(
+        &self,
+        request: Request<Incoming>,
+    ) -> Response<http_body_util::combinators::BoxBody<Bytes, Infallible>> {
+        let path = request.uri().path().to_owned();
+        let body = request.into_body().collect().await.unwrap().to_bytes();
+        // A gRPC message: whether it is compressed, its length in four bytes, itself.
+        let message = body.get(5..).unwrap_or_default();
+        let answer = if self.away.load(Ordering::SeqCst) {
+            Err(Code::Unavailable)
+        } else {
+            self.call(path.rsplit('/').next().unwrap(), message)
+        };
+        let response = Response::builder().header("content-type", "application/grpc");
+        match answer {
+            Ok(message) => {
+                let mut framed = vec![0];
+                framed.extend(u32::try_from(message.len()).unwrap().to_be_bytes());
+                framed.extend(message);
+                let trailers = HeaderMap::from_iter([("grpc-status".parse().unwrap(), HeaderValue::from_static("0"))]);
+                let body = Full::from(framed).with_trailers(async { Some(Ok(trailers)) });
+                response.body(body.boxed())
+            }
+            Err(code) => response.header("grpc-status", i32::from(code)).body(Full::default().boxed()),
+        }
+        .unwrap()
+    }
+
+    fn call(&self, method: &str, message: &[u8]) -> Result<Vec<u8>, Code> {
+        let mut jobs = self.jobs.lock().unwrap();
+        match method {
+            "ScheduleJob" => {
+                let request = ScheduleJobRequest::decode(message).unwrap();
+                let job = request.job.unwrap();
+                if jobs.contains_key(&job.name) && !request.overwrite {
+                    return Err(Code::AlreadyExists);
+                }
+                self.scheduled.fetch_add(1, Ordering::SeqCst);
+                let data = serde_json::from_slice(&job.data.unwrap().value).unwrap();
+                let due = job.due_time.map(|due| due.parse().unwrap());
+                jobs.insert(job.name, Job { due, schedule: job.schedule, data });
+                Ok(Vec::new())
+            }
+            "GetJob" => {
+                let name = GetJobRequest::decode(message).unwrap().name;
+                let job = jobs.contains_key(&name).then(|| Scheduled { name, ..Scheduled::default() });
+                job.map(|job| GetJobResponse { job: Some(job) }.encode_to_vec()).ok_or(Code::NotFound)
+            }
+            "DeleteJob" => {
+                jobs.remove(&DeleteJobRequest::decode(message).unwrap().name).map(|_| Vec::new()).ok_or(Code::NotFound)
+            }
+            "DeleteJobsByPrefix" => {
+                let prefix = DeleteJobsByPrefixRequest::decode(message).unwrap().name_prefix.unwrap();
+                jobs.retain(|name, _| !name.starts_with(&prefix));
+                Ok(Vec::new())
+            }
+            "InvokeService" => {
+                let request = InvokeServiceRequest::decode(message).unwrap();
+                let message = request.message.unwrap();
+                let body = serde_json::from_slice(&message.data.unwrap().value).unwrap();
+                self.invoked.lock().unwrap().push((request.id, message.method, body));
+                Ok(Vec::new())
+            }
+            _ => Err(Code::Unimplemented),
+        }
+    }
+}
