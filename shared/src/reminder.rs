@@ -150,12 +150,13 @@ pub async fn align(app: &App, task_id: Uuid) -> Result<Aligned, Failure> {
     for row in rows {
         let job = ReminderJob { reminder_id: row.id, version: row.version, due_at: row.remind_at };
         let recorded = row.job_id.and_then(|name| name.parse().ok());
+        let unwanted = unwanted(job.name(), row.live, recorded);
         if row.live {
             job.arm(&app.sidecar).await?;
             let of = ReminderRef { id: row.id, version: row.version, task_id, user_id: row.user_id };
             aligned.armed.push((of, job));
         }
-        for name in unwanted(job.name(), row.live, recorded) {
+        for name in unwanted {
             app.sidecar.disarm(&name.to_string()).await?;
             aligned.disarmed.push(name);
         }
