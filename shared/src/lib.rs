@@ -8,6 +8,7 @@
 //! - [`outbox`]: writes an event in the transaction of its change, publishes it after the commit
 //! - [`inbox`]: receives an event, claims it, tells an outage from a fault, rejects what can never succeed
 //! - [`reminder`], [`recurrence`]: when to remind, and when a task comes again
+//! - [`delivery`]: the states of a delivery, and the job that attempts it again
 //! - [`sidecar`]: the Dapr API, through the generated client of the `dapr` crate
 //! - [`audit`]: the story of a task and of a reminder
 //! - [`auth`], [`problem`]: who asks, and what went wrong (HTTP)
@@ -17,6 +18,7 @@
 pub mod audit;
 pub mod auth;
 pub mod config;
+pub mod delivery;
 pub mod event;
 pub mod faults;
 pub mod inbox;
@@ -28,9 +30,9 @@ pub mod schema;
 pub mod serve;
 pub mod sidecar;
 pub mod telemetry;
-pub mod text_enum;
 #[cfg(feature = "testing")]
 pub mod testing;
+pub mod text_enum;
 
 mod app;
 
