@@ -11,6 +11,7 @@
 //! (`notification_deliveries_once`), and a delivery is attempted again only where [`delivery`] says that this cannot, or may
 //! exceptionally, repeat the message. A job of a version that has passed is answered 200 and leaves a line in the story.
 
+pub mod attempt;
 pub mod delivery;
 pub mod email;
 pub mod fire;
@@ -26,6 +27,7 @@ use axum::{
 use serde::Deserialize;
 use shared::{
     App,
+    delivery::DeliveryJob,
     event::Event,
     inbox::{self, Failure, FromDaprd},
     reminder::ReminderJob,
@@ -69,7 +71,7 @@ struct Jobs {
 }
 
 async fn job(_: FromDaprd, State(jobs): State<Jobs>, Path(name): Path<String>, body: Bytes) -> StatusCode {
-    let done = if let Some(id) = delivery_of(&name) {
+    let done = if let Some(id) = DeliveryJob::delivery_in(&name) {
         jobs.sender.attempt(id).await
     } else if let Ok(job) = serde_json::from_slice::<ReminderJob>(&body) {
         jobs.firing.fire(job.reminder_id, job.version).await
@@ -104,9 +106,4 @@ fn answer(name: &str, done: Result<(), Failure>) -> StatusCode {
             StatusCode::SERVICE_UNAVAILABLE
         }
     }
-}
-
-/// The delivery in `delivery-<uuid>-<n>`.
-fn delivery_of(name: &str) -> Option<Uuid> {
-    name.strip_prefix("delivery-")?.get(..36)?.parse().ok()
 }
