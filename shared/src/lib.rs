@@ -9,6 +9,7 @@
 //! - [`inbox`]: receives an event, claims it, tells an outage from a fault, rejects what can never succeed
 //! - [`from_daprd`]: the check that a call comes from daprd
 //! - [`reminder`], [`recurrence`]: when to remind, and when a task comes again
+//! - [`delivery`]: the states of a delivery, and the job that attempts it again
 //! - [`sidecar`]: the Dapr API, through the generated client of the `dapr` crate
 //! - [`audit`]: the story of a task and of a reminder
 //! - [`auth`], [`problem`]: who asks, and what went wrong (HTTP)
@@ -19,6 +20,7 @@ pub mod audit;
 pub mod auth;
 pub mod cloud_event;
 pub mod config;
+pub mod delivery;
 pub mod faults;
 pub mod from_daprd;
 pub mod inbox;

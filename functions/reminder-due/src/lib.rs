@@ -10,6 +10,7 @@
 //! Running twice is safe: a version of a reminder has one delivery per channel (`notification_deliveries_once`), and a delivery is attempted
 //! again only where [`delivery`] says that this cannot, or may exceptionally, repeat the message.
 
+pub mod attempt;
 pub mod delivery;
 pub mod email;
 pub mod former_jobs;
@@ -24,11 +25,11 @@ use axum::{
 use shared::{
     App,
     cloud_event::Event,
+    delivery::DeliveryJob,
     from_daprd::FromDaprd,
     inbox::{self, Failure},
     schema::ReminderDue,
 };
-use uuid::Uuid;
 
 use crate::{email::EmailConfig, send::Sender};
 
@@ -62,7 +63,7 @@ struct Retries {
 
 /// The key is `<uuid>-<n>`.
 async fn retry(_: FromDaprd, State(sender): State<Sender>, Path(key): Path<String>) -> StatusCode {
-    let Some(delivery) = key.get(..36).and_then(|id| id.parse::<Uuid>().ok()) else {
+    let Some(delivery) = DeliveryJob::delivery_in(&format!("{}{key}", DeliveryJob::PREFIX)) else {
         // Only our code schedules jobs, and repair finds an overdue delivery if this was one of ours.
         tracing::error!(job = key, "reminder-due: job delivery-{key} is unknown and is dropped");
         return StatusCode::OK;

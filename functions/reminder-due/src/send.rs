@@ -1,11 +1,11 @@
-//! Sends a reminder that is due: on each of its channels one delivery, attempted until it is over.
+//! Sends a due reminder: creates one delivery per channel and attempts each until it has ended.
 //!
-//! An attempt goes: commit that it begins, look once more whether the reminder is still to be sent, call the provider, record
-//! the answer and emit `reminder.sent` in one transaction. A session lock on the delivery keeps a second process from
-//! attempting it at the same time; it saves work, the row decides what an attempt that died meant (see [`crate::delivery`]).
+//! [`crate::attempt`] says which steps an attempt takes; this module performs them on PostgreSQL, the provider and the scheduler.
+//! A session lock on the delivery keeps two processes from attempting it at the same time. The lock saves work only: after a
+//! process died, the row decides (see [`crate::delivery`]).
 //!
-//! A provider that is away does not hold up the topic: the attempt is recorded, a Dapr job `delivery-<id>-<attempts>` makes
-//! the next one, and the event is done. Repair finds a delivery whose job was lost.
+//! A provider that is away does not block the topic: the attempt is recorded, a Dapr job makes the next one, and the event is
+//! done. Repair finds deliveries whose job was lost.
 
 mod record;
 mod row;
@@ -13,18 +13,19 @@ mod throttle;
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Instant,
 };
 
-use chrono::{DateTime, Utc};
 use serde_json::json;
 use shared::{
     App,
     audit::{self, ReminderRef},
     cloud_event::Event,
+    delivery::DeliveryJob,
     faults::crash,
     inbox::Failure,
+    reminder::CancelReason,
     schema::ReminderDue,
 };
 use sqlx::{Either, PgConnection, Postgres, pool::PoolConnection, postgres::PgAdvisoryLock};
@@ -33,7 +34,7 @@ use uuid::Uuid;
 
 use self::{row::Row, throttle::Throttle};
 use crate::{
-    delivery::{self, After, Next},
+    attempt::{self, Step},
     email::{EmailConfig, Provider, SendError},
 };
 
@@ -44,22 +45,22 @@ pub struct Sender {
     pub app: App,
     config: Arc<EmailConfig>,
     provider: Arc<OnceCell<Provider>>,
-    /// Accepted by the provider, not yet recorded because the database went away in between. While this process lives, an
+    /// Message ids of deliveries that the provider accepted and the database has not recorded. While this process lives, an
     /// outage of the database repeats no message.
     accepted: Arc<Mutex<HashMap<Uuid, String>>>,
     throttle: Throttle,
-    /// Messages at a time: each has a connection to the database for as long as the provider takes.
-    turns: Arc<Semaphore>,
+    /// Limits concurrent messages: each holds a database connection while the provider takes its time.
+    slots: Arc<Semaphore>,
 }
 
 impl Sender {
-    /// Connects to nothing: the provider and its secret are looked up at the first message.
+    /// Creates a sender. It connects to nothing and looks up the provider's secret at the first message.
     #[must_use]
     pub fn new(app: App, config: EmailConfig) -> Self {
-        // One connection is left to firing, which is not to wait for a provider, and one to the relay.
-        let turns = app.db.options().get_max_connections().saturating_sub(2).max(1);
+        // One connection stays free for firing, which must not wait for a provider, and one for the relay.
+        let slots = app.db.options().get_max_connections().saturating_sub(2).max(1);
         Self {
-            turns: Arc::new(Semaphore::new(turns as usize)),
+            slots: Arc::new(Semaphore::new(slots as usize)),
             app,
             config: Arc::new(config),
             provider: Arc::default(),
@@ -68,13 +69,13 @@ impl Sender {
         }
     }
 
-    /// Makes the deliveries of a reminder that is due, and the first attempt of each.
+    /// Creates the deliveries of a due reminder and makes the first attempt of each.
     ///
     /// # Errors
-    /// When the database, the scheduler or the secret store is away, or another process is at it; then the event comes again.
+    /// If the database, the scheduler or the secret store is away, or another process holds a delivery. Then the event comes again.
     pub async fn send(&self, event: &Event<ReminderDue>) -> Result<(), Failure> {
         let due = &event.data;
-        let _turn = self.turn().await?;
+        let _slot = self.slot().await?;
         let mut conn = self.app.db.acquire().await?;
         let deliveries = sqlx::query_scalar!(
             r#"with made as (
@@ -104,13 +105,13 @@ impl Sender {
         Ok(())
     }
 
-    /// Says why an event makes no delivery: the version has passed, or the event is none of ours (a database that was restored does
-    /// not know it, and fires the reminder again itself).
+    /// Records why an event creates no delivery: the reminder has a newer version. An event that a restored database does not know
+    /// is rejected, because that database fires the reminder again itself.
     async fn nothing_to_send(&self, conn: &mut PgConnection, event: &Event<ReminderDue>) -> Result<(), Failure> {
         let due = &event.data;
         let row = sqlx::query!(
             r#"select exists (select from task_events where id = $1) as "known!",
-                      (select cancel_reason from task_reminders where id = $2) as cancelled"#,
+                      (select cancel_reason from task_reminders where id = $2) as "cancel_reason: CancelReason""#,
             event.id,
             due.reminder_id,
         )
@@ -125,40 +126,40 @@ impl Sender {
             task_id: due.task.task_id,
             user_id: due.task.user_id,
         };
-        let detail = json!({"reason": row.cancelled.as_deref().unwrap_or("moved")});
+        let detail = json!({"reason": row.cancel_reason.map_or("moved", CancelReason::as_str)});
         Ok(audit::reminder(conn, of, "reminder.skipped", detail).await?)
     }
 
-    /// Makes the next attempt of a delivery where one is to be made now; else has it made when it is time.
+    /// Makes the next attempt of a delivery if its time has come; otherwise arms a job for that time.
     ///
     /// # Errors
     /// As [`Sender::send`].
     pub async fn attempt(&self, id: Uuid) -> Result<(), Failure> {
-        let _turn = self.turn().await?;
+        let _slot = self.slot().await?;
         let conn = self.app.db.acquire().await?;
         self.attempt_on(conn, id).await.map(drop)
     }
 
-    /// Waits as long as for a connection.
-    async fn turn(&self) -> Result<SemaphorePermit<'_>, Failure> {
+    /// Waits for a slot, at most as long as the pool waits for a connection.
+    async fn slot(&self) -> Result<SemaphorePermit<'_>, Failure> {
         let limit = self.app.db.options().get_acquire_timeout();
-        match tokio::time::timeout(limit, self.turns.acquire()).await {
-            Ok(turn) => Ok(turn.expect("it is never closed")),
-            Err(_) => Err(Failure::Outage(anyhow::anyhow!("the messages before it take too long"))),
+        match tokio::time::timeout(limit, self.slots.acquire()).await {
+            Ok(slot) => Ok(slot.expect("it is never closed")),
+            Err(_) => Err(Failure::Outage(anyhow::anyhow!("earlier messages take too long"))),
         }
     }
 
-    /// Makes it on a connection, which it gives back: what is done with few round trips is what a burst waits for.
+    /// Makes an attempt under the delivery's lock, and returns the connection: acquiring another costs a round trip.
     async fn attempt_on(&self, conn: PoolConnection<Postgres>, id: Uuid) -> Result<PoolConnection<Postgres>, Failure> {
         let provider = self.provider.get_or_try_init(|| self.provider()).await?;
         let lock = PgAdvisoryLock::new(format!("delivery {id}"));
         let Either::Left(mut lease) = lock.try_acquire(conn).await? else {
-            return Err(Failure::Outage(anyhow::anyhow!("another process is at delivery {id}")));
+            return Err(Failure::Outage(anyhow::anyhow!("another process holds delivery {id}")));
         };
         let done = self.attempt_locked(id, provider, lease.as_mut()).await;
         match lease.release_now().await {
             Ok(conn) => done.map(|()| conn),
-            // A connection that cannot say so is closed, and the lock goes with it.
+            // The connection is lost, and the lock with it.
             Err(error) => {
                 tracing::debug!(error = %error, "the lock of a delivery ended with its connection");
                 done?;
@@ -168,51 +169,67 @@ impl Sender {
     }
 
     async fn attempt_locked(&self, id: Uuid, provider: &Provider, conn: &mut PgConnection) -> Result<(), Failure> {
-        let Some(row) = Row::read(conn, id).await? else {
-            tracing::info!(delivery.id = %id, "reminder-due: delivery {id} is not known");
+        let Some(mut row) = Row::read(conn, id).await? else {
+            tracing::info!(delivery.id = %id, "reminder-due: delivery {id} does not exist");
             return Ok(());
         };
-        let accepted = self.accepted.lock().unwrap_or_else(PoisonError::into_inner).get(&id).cloned();
-        if let Some(message_id) = accepted {
-            return self.record_sent(conn, &row, &message_id).await;
-        }
-        let repeat = match delivery::next(&row.record(), provider.has_idempotency_key(), row.now) {
-            Next::Nothing => return Ok(()),
-            Next::Wait(until) => return self.arm(id, row.attempts, until).await,
-            Next::GiveUp if provider.has_idempotency_key() => {
-                return record::end(conn, &row, "unknown", "the provider's memory of it has passed").await;
-            }
-            Next::GiveUp => return record::end(conn, &row, "unknown", "no reply, and repeated once").await,
-            Next::Attempt { repeat } => repeat,
-        };
-        if row.reminder().is_early(row.now) {
-            return Err(Failure::Outage(anyhow::anyhow!("delivery {id} is not due by the clock of the database")));
-        }
-        if let Some(until) = self.throttle.until(&self.app.sidecar, provider, row.now).await {
-            let later = delivery::again(&row.record(), repeat, until);
-            return self.follow(conn, &row, later, "the provider asked all of us to wait").await;
-        }
-        let row = record::begin(conn, row, provider, repeat).await?;
-        crash("delivery-begun");
-        if let Some(reason) = row.reminder().obstacle() {
-            return match delivery::unwanted(&row.record()) {
-                "unknown" => {
-                    let reason = format!("{reason}, and it may have been accepted before");
-                    record::end(conn, &row, "unknown", &reason).await
+        let accepted = self.accepted().get(&id).cloned();
+        let mut step = attempt::start(&row.snapshot(), provider.has_idempotency_key(), accepted);
+        loop {
+            step = match step {
+                Step::CheckThrottle(check) => {
+                    check.found(self.throttle.until(&self.app.sidecar, provider, row.now).await)
                 }
-                ended => record::end(conn, &row, ended, reason).await,
-            };
-        }
-        let called = Instant::now();
-        match Self::call(conn, provider, &row).await? {
-            Ok(message_id) => {
-                crash("delivery-accepted");
-                self.accepted.lock().unwrap_or_else(PoisonError::into_inner).insert(id, message_id.clone());
-                self.record_sent(conn, &row, &message_id).await
+                Step::Begin(begin) => {
+                    record::begin(conn, &row, provider, begin.repeat).await?;
+                    crash("delivery-begun");
+                    begin.committed()
+                }
+                Step::LookAgain(look) => {
+                    row = Row::read(conn, id).await?.ok_or_else(|| {
+                        Failure::Fault(anyhow::anyhow!("delivery {id} was deleted while it was attempted"))
+                    })?;
+                    look.found(&row.snapshot())
+                }
+                Step::CallProvider(call) => {
+                    let called = Instant::now();
+                    let answer = Self::call(conn, provider, &row).await?;
+                    call.answered(answer, row.now + called.elapsed())
+                }
+                Step::RecordSent(sent) => {
+                    crash("delivery-accepted");
+                    self.accepted().insert(id, sent.message_id().to_owned());
+                    self.app.outbox.wake_after(record::sent(conn, &row, sent.message_id()).await)?;
+                    self.accepted().remove(&id);
+                    sent.committed()
+                }
+                Step::ShareThrottle(throttle) => {
+                    self.throttle.set(&self.app.sidecar, provider, throttle.until, throttle.now).await;
+                    throttle.shared()
+                }
+                Step::Postpone(postpone) => {
+                    record::postpone(conn, &row, postpone.at, postpone.repeat, &postpone.reason).await?;
+                    postpone.committed()
+                }
+                Step::End(end) => {
+                    record::end(conn, &row, end.state, &end.reason).await?;
+                    end.committed()
+                }
+                Step::ArmRetry(retry) => {
+                    let job = DeliveryJob { delivery_id: id, attempts: retry.attempts };
+                    job.arm(&self.app.sidecar, retry.at).await?;
+                    retry.armed()
+                }
+                Step::Done => return Ok(()),
+                Step::TooEarly => {
+                    return Err(Failure::Outage(anyhow::anyhow!("delivery {id} is not due by the database's clock")));
+                }
             }
-            // What it asks us to wait counts from its answer.
-            Err(error) => self.record_refusal(conn, &row, provider, &error, row.now + called.elapsed()).await,
         }
+    }
+
+    fn accepted(&self) -> MutexGuard<'_, HashMap<Uuid, String>> {
+        self.accepted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn provider(&self) -> Result<Provider, Failure> {
@@ -220,13 +237,8 @@ impl Sender {
             Some(key) => Some(self.app.sidecar.secret(key).await?),
             None => None,
         };
-        // A wrong setting is an outage of ours: no reminder is given up for it.
+        // A wrong setting counts as an outage: no reminder is rejected for it.
         Provider::new(&self.config, secret).map_err(Failure::Outage)
-    }
-
-    async fn arm(&self, id: Uuid, attempts: i32, at: DateTime<Utc>) -> Result<(), Failure> {
-        let name = format!("delivery-{id}-{attempts}");
-        Ok(self.app.sidecar.delivery_jobs.arm(&name, at, &json!({"delivery_id": id})).await?)
     }
 
     async fn call(
@@ -235,8 +247,8 @@ impl Sender {
         row: &Row,
     ) -> Result<Result<String, SendError>, Failure> {
         let email = row.email()?;
-        // On the connection of the lock: a send that needed a second one could wait for other sends that do the same, and one whose
-        // lock went with its connection ends here, before the message leaves.
+        // On the connection of the lock. Sends that needed a second one could deadlock on the pool. A send that lost its connection,
+        // and so its lock, ends here, before the message leaves.
         let before_body = async {
             let begun = sqlx::query!(
                 "update notification_deliveries set at_dot = now() where id = $1 and state = 'sending' and attempts = $2",
@@ -246,44 +258,10 @@ impl Sender {
             .execute(&mut *conn)
             .await?
             .rows_affected();
-            anyhow::ensure!(begun == 1, "another process is at it");
+            anyhow::ensure!(begun == 1, "another process attempts it");
             crash("delivery-at-the-dot");
             Ok(())
         };
         Ok(provider.send(&email, before_body).await)
-    }
-
-    /// Also for a message that was accepted before, when the database was away.
-    async fn record_sent(&self, conn: &mut PgConnection, row: &Row, message_id: &str) -> Result<(), Failure> {
-        self.app.outbox.wake_after(record::sent(conn, row, message_id).await)?;
-        self.accepted.lock().unwrap_or_else(PoisonError::into_inner).remove(&row.id);
-        tracing::info!(delivery.id = %row.id, reminder.id = %row.reminder_id, "reminder-due: delivery {} accepted", row.id);
-        Ok(())
-    }
-
-    async fn record_refusal(
-        &self,
-        conn: &mut PgConnection,
-        row: &Row,
-        provider: &Provider,
-        error: &SendError,
-        now: DateTime<Utc>,
-    ) -> Result<(), Failure> {
-        let after = delivery::after(&row.record(), error, provider.has_idempotency_key(), now);
-        if let (After::Retry { at, .. }, SendError::Throttled { .. }) = (&after, error) {
-            self.throttle.set(&self.app.sidecar, provider, *at, now).await;
-        }
-        self.follow(conn, row, after, error.reason()).await
-    }
-
-    async fn follow(&self, conn: &mut PgConnection, row: &Row, after: After, reason: &str) -> Result<(), Failure> {
-        match after {
-            After::Failed => record::end(conn, row, "failed", reason).await,
-            After::Unknown => record::end(conn, row, "unknown", reason).await,
-            After::Retry { at, repeat } => {
-                record::postpone(conn, row, at, repeat, reason).await?;
-                self.arm(row.id, row.attempts, at).await
-            }
-        }
     }
 }

@@ -27,7 +27,7 @@ mod idempotency;
 mod input;
 mod limits;
 mod list;
-mod liveness;
+pub mod liveness;
 mod me;
 mod params;
 mod reminders;

@@ -2,32 +2,41 @@
 //!
 //! A reminder's version is raised there and nowhere else, exactly when its instant or its liveness changes: whatever was
 //! armed, fired or is being sent for the version before is stale from the commit on.
+//!
+//! The decisions are public because the crate `simulation` runs them beside those of the other functions.
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use shared::recurrence::{BeforeDue, Zone};
+use shared::{
+    recurrence::{BeforeDue, Zone},
+    reminder::{CancelReason, ReminderState},
+};
 use sqlx::{PgConnection, types::Json};
 use uuid::Uuid;
 
-use crate::{
-    draft::NewReminder,
-    task::{CancelReason, Reminder, ReminderState, Task},
-};
+pub use crate::task::Reminder;
+use crate::{draft::NewReminder, task::Task};
 
-/// What becomes of a reminder.
+/// A change to a reminder: the values it is to have.
 #[derive(Debug, PartialEq, Eq, Serialize)]
-pub(crate) struct Becomes {
-    id: Uuid,
-    remind_at: DateTime<Utc>,
-    state: ReminderState,
-    cancel_reason: Option<CancelReason>,
+pub struct Becomes {
+    /// The reminder.
+    pub id: Uuid,
+    /// Its new instant.
+    pub remind_at: DateTime<Utc>,
+    /// Its new state.
+    pub state: ReminderState,
+    /// Why it is cancelled, if it is.
+    pub cancel_reason: Option<CancelReason>,
 }
 
 /// The due time of a task and the zone it is meant in.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Due<'a> {
-    pub(crate) at: Option<DateTime<Utc>>,
-    pub(crate) zone: &'a Zone,
+pub struct Due<'a> {
+    /// The due time, if the task has one.
+    pub at: Option<DateTime<Utc>>,
+    /// The zone.
+    pub zone: &'a Zone,
 }
 
 impl Due<'_> {
@@ -41,8 +50,9 @@ impl Becomes {
         self.id == reminder.id
     }
 
-    /// Whether it is that already.
-    pub(crate) fn leaves(&self, reminder: &Reminder) -> bool {
+    /// Whether applying it would change nothing.
+    #[must_use]
+    pub fn is_noop_for(&self, reminder: &Reminder) -> bool {
         self.remind_at == reminder.remind_at
             && self.state == reminder.state
             && self.cancel_reason == reminder.cancel_reason
@@ -55,28 +65,33 @@ impl Reminder {
     }
 
     /// Live at `at`, whatever it was before.
-    pub(crate) fn scheduled(&self, at: DateTime<Utc>) -> Becomes {
+    #[must_use]
+    pub fn scheduled(&self, at: DateTime<Utc>) -> Becomes {
         Becomes { id: self.id, remind_at: at, state: ReminderState::Scheduled, cancel_reason: None }
     }
 
     /// Cancelled for `reason`.
-    pub(crate) fn cancelled(&self, reason: CancelReason) -> Becomes {
+    #[must_use]
+    pub fn cancelled(&self, reason: CancelReason) -> Becomes {
         Becomes { cancel_reason: Some(reason), state: ReminderState::Cancelled, ..self.scheduled(self.remind_at) }
     }
 
     /// The task is completed: what is live has nothing to remind of.
-    pub(crate) fn on_complete(&self) -> Option<Becomes> {
+    #[must_use]
+    pub fn on_complete(&self) -> Option<Becomes> {
         self.live().then(|| self.cancelled(CancelReason::Completed))
     }
 
     /// The task is open again: what the completion cancelled comes back, unless its time has passed meanwhile.
-    pub(crate) fn on_reopen(&self, now: DateTime<Utc>) -> Option<Becomes> {
+    #[must_use]
+    pub fn on_reopen(&self, now: DateTime<Utc>) -> Option<Becomes> {
         let due = self.cancel_reason == Some(CancelReason::Completed) && self.remind_at > now;
         due.then(|| self.scheduled(self.remind_at))
     }
 
     /// The task is gone.
-    pub(crate) fn on_delete(&self) -> Option<Becomes> {
+    #[must_use]
+    pub fn on_delete(&self) -> Option<Becomes> {
         self.live().then(|| self.cancelled(CancelReason::Deleted))
     }
 
@@ -85,7 +100,8 @@ impl Reminder {
     ///
     /// What was sent or has fired is over, unless its new instant is still to come. A live one that has not fired follows
     /// also into the past: it fires at once, as a new one would.
-    pub(crate) fn on_move(&self, from: Due<'_>, to: Due<'_>, completed: bool, now: DateTime<Utc>) -> Option<Becomes> {
+    #[must_use]
+    pub fn on_move(&self, from: Due<'_>, to: Due<'_>, completed: bool, now: DateTime<Utc>) -> Option<Becomes> {
         let before = BeforeDue::parse(self.before_due.as_deref()?).ok()?;
         let (old, new) = (from.minus(&before), to.minus(&before));
         if old == new {
@@ -215,5 +231,3 @@ pub(crate) async fn add(conn: &mut PgConnection, task: &Task, rows: &[Row]) -> s
 
 #[cfg(test)]
 mod tests;
-#[cfg(test)]
-mod world;

@@ -7,7 +7,7 @@ use shared::{
     App,
     auth::User,
     problem::{Fault, Problem, Result},
-    reminder::ReminderJobName,
+    reminder::{CancelReason, ReminderJobName},
 };
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -19,7 +19,7 @@ use crate::{
     draft::{self, REMINDERS},
     input::{Fields, instant, whole},
     liveness::{self, Becomes, Due, Row},
-    task::{self, CancelReason, Reminder, Task},
+    task::{self, Reminder, Task},
     user_tx::UserTx,
 };
 
@@ -177,7 +177,7 @@ async fn reschedule(
     let reminder = task.reminders.iter().find(|reminder| reminder.id == id);
     let reminder = reminder.ok_or(Problem::Conflict("the reminder is cancelled"))?;
     let becomes: Becomes = reminder.scheduled(at(task.inner.now)?);
-    if becomes.leaves(reminder) {
+    if becomes.is_noop_for(reminder) {
         let answer = Answer::task(StatusCode::OK, &task);
         return command.unchanged(tx, user.id, answer).await.map(|answer| (answer, None));
     }

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use shared::{
     problem::{Problem, Result},
     recurrence::{Anchor, Kind, Recurrence, RecurrenceError, Series, Zone},
+    reminder::{CancelReason, ReminderState},
     schema::TaskRef,
 };
 use sqlx::{PgConnection, types::Json};
@@ -79,61 +80,30 @@ impl Priority {
 
 /// A reminder of a task.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub(crate) struct Reminder {
-    pub(crate) id: Uuid,
+pub struct Reminder {
+    /// In the path of `/v1/reminders/{id}`.
+    pub id: Uuid,
     /// When it fires. For a relative one: as it follows from the due time now.
-    pub(crate) remind_at: DateTime<Utc>,
+    pub remind_at: DateTime<Utc>,
     /// ISO 8601: how long before the due time.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "PT15M")]
-    pub(crate) before_due: Option<String>,
-    pub(crate) channels: Vec<String>,
-    pub(crate) state: ReminderState,
+    pub before_due: Option<String>,
+    /// How the message is sent: `email`.
+    pub channels: Vec<String>,
+    /// Whether it is still to be sent, and if not, what became of it.
+    pub state: ReminderState,
     /// Why it is cancelled.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) cancel_reason: Option<CancelReason>,
+    pub cancel_reason: Option<CancelReason>,
     /// Its time has passed and it has not fired yet: it fires at once.
-    pub(crate) overdue: bool,
+    pub overdue: bool,
     /// Raised whenever its instant or its liveness changes.
-    pub(crate) version: i32,
+    pub version: i32,
+    /// Whether this version has fired.
     #[serde(skip_serializing, default)]
     #[schema(ignore)]
-    pub(crate) fired: bool,
-}
-
-/// What has become of a reminder.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum ReminderState {
-    Scheduled,
-    Sent,
-    Failed,
-    Cancelled,
-}
-
-/// Why a reminder is cancelled.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum CancelReason {
-    /// By its user.
-    User,
-    /// The task was completed. Reopened in time, the reminder is live again.
-    Completed,
-    /// The task was deleted.
-    Deleted,
-    /// It is relative to a due time that the task no longer has.
-    DueRemoved,
-}
-
-impl CancelReason {
-    pub(crate) const fn as_str(self) -> &'static str {
-        match self {
-            Self::User => "user",
-            Self::Completed => "completed",
-            Self::Deleted => "deleted",
-            Self::DueRemoved => "due_removed",
-        }
-    }
+    pub fired: bool,
 }
 
 /// How a task repeats.

@@ -6,17 +6,17 @@
 use axum::{Json, extract::State};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use shared::{App, auth::User, problem::Result};
+use shared::{
+    App,
+    auth::User,
+    problem::Result,
+    reminder::{CancelReason, ReminderState},
+};
 use sqlx::{PgConnection, types::Json as Jsonb};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::{
-    command::Id,
-    docs::ReadProblems,
-    task::{CancelReason, Reminder, ReminderState},
-    user_tx::UserTx,
-};
+use crate::{command::Id, docs::ReadProblems, task::Reminder, user_tx::UserTx};
 
 /// What happened to a reminder, oldest first.
 #[derive(Serialize, ToSchema)]

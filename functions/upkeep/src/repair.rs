@@ -7,8 +7,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use clap::Parser;
-use serde_json::json;
-use shared::{App, catalogue::EventType, faults::crash};
+use shared::{App, catalogue::EventType, delivery::DeliveryJob, faults::crash};
 use sqlx::PgPool;
 use uuid::Uuid;
 
@@ -153,8 +152,8 @@ pub async fn unpublish_unclaimed(db: &PgPool, now: DateTime<Utc>, settings: &Set
 /// Has deliveries attempted whose next attempt is overdue: their job was lost, or the process died in the middle.
 async fn send_overdue(app: &App, now: DateTime<Utc>) -> anyhow::Result<u64> {
     let mut missing = 0;
-    for (id, attempts) in overdue(&app.db, now).await? {
-        missing += u64::from(arm_delivery(app, id, attempts, now).await?);
+    for (delivery_id, attempts) in overdue(&app.db, now).await? {
+        missing += u64::from(DeliveryJob { delivery_id, attempts }.arm_if_missing(&app.sidecar, now).await?);
     }
     Ok(missing)
 }
@@ -174,9 +173,4 @@ pub async fn overdue(db: &PgPool, now: DateTime<Utc>) -> sqlx::Result<Vec<(Uuid,
     .fetch_all(db)
     .await?;
     Ok(rows.into_iter().map(|row| (row.id, row.attempts)).collect())
-}
-
-async fn arm_delivery(app: &App, id: Uuid, attempts: i32, at: DateTime<Utc>) -> anyhow::Result<bool> {
-    let name = format!("delivery-{id}-{attempts}");
-    Ok(app.sidecar.delivery_jobs.arm_if_missing(&name, at, &json!({"delivery_id": id})).await?)
 }

@@ -56,13 +56,18 @@ struct World {
 impl World {
     fn new(has_key: bool) -> Self {
         let now = "2027-03-01T12:00:00Z".parse().unwrap();
-        let record =
-            Record { state: State::Pending, created_at: now, at_dot: false, repeated: false, next_attempt_at: now };
+        let record = Record {
+            state: DeliveryState::Pending,
+            created_at: now,
+            at_dot: false,
+            repeated: false,
+            next_attempt_at: now,
+        };
         Self { has_key, now, record, messages: 0, first_taken_at: None, nobody_knew: false }
     }
 
     fn is_over(&self) -> bool {
-        self.record.state == State::Over
+        self.record.state.has_ended()
     }
 
     fn age(&self) -> Duration {
@@ -85,21 +90,21 @@ impl World {
             Next::Wait(until) => return assert!(until > self.now && until == self.record.next_attempt_at),
             Next::GiveUp => {
                 assert!(self.record.repeated || self.age() >= WINDOW, "given up with a repeat to spare");
-                self.record.state = State::Over;
+                self.record.state = DeliveryState::Unknown;
                 return;
             }
             Next::Attempt { repeat } => repeat,
         };
         assert!(!self.is_over(), "an attempt after the end");
         assert!(
-            self.record.state != State::Retrying || self.record.next_attempt_at <= self.now,
+            self.record.state != DeliveryState::Retrying || self.record.next_attempt_at <= self.now,
             "an attempt before its time"
         );
         assert!(
             self.age() < WINDOW || !self.nobody_knew || !self.has_key,
             "an attempt with a key that the provider has forgotten"
         );
-        self.record.state = State::Sending;
+        self.record.state = DeliveryState::Sending;
         self.record.repeated |= repeat;
         self.record.at_dot = false;
         self.attempt(ends);
@@ -109,7 +114,7 @@ impl World {
         match ends {
             Ends::Accepted => {
                 self.take();
-                self.record.state = State::Over;
+                self.record.state = DeliveryState::Sent;
             }
             Ends::Transient => self.answered(&SendError::Transient { reason: String::new() }),
             Ends::Throttled(seconds) => self.answered(&SendError::Throttled {
@@ -140,16 +145,16 @@ impl World {
         match after(&self.record, error, self.has_key, self.now) {
             After::Failed => {
                 assert_eq!(self.messages, 0, "accepted, and called failed");
-                self.record.state = State::Over;
+                self.record.state = DeliveryState::Failed;
             }
             After::Unknown => {
                 assert!(self.nobody_knew, "refused, and called unknown");
-                self.record.state = State::Over;
+                self.record.state = DeliveryState::Unknown;
             }
             After::Retry { at, repeat } => {
                 assert!(at > self.now, "a busy loop");
                 assert!(at - self.record.created_at < WINDOW, "an attempt planned after the window");
-                self.record.state = State::Retrying;
+                self.record.state = DeliveryState::Retrying;
                 self.record.next_attempt_at = at;
                 self.record.repeated |= repeat;
             }
@@ -208,7 +213,7 @@ fn the_wait_between_attempts_is_short_at_first_and_grows_to_ten_minutes() {
     let world = World::new(false);
     let wait = |seconds: i64| {
         let now = world.now + Duration::seconds(seconds);
-        let record = Record { state: State::Sending, ..world.record };
+        let record = Record { state: DeliveryState::Sending, ..world.record };
         match after(&record, &SendError::Transient { reason: String::new() }, false, now) {
             After::Retry { at, repeat: false } => (at - now).num_seconds(),
             other => panic!("{other:?}"),
@@ -226,7 +231,7 @@ fn the_wait_between_attempts_is_short_at_first_and_grows_to_ten_minutes() {
 #[test]
 fn the_end_says_whether_anybody_knows() {
     let world = World::new(false);
-    let last = Record { state: State::Sending, ..world.record };
+    let last = Record { state: DeliveryState::Sending, ..world.record };
     let late = world.now + WINDOW - Duration::minutes(1);
     let reason = String::new;
     assert_eq!(after(&last, &SendError::Permanent { reason: reason() }, false, world.now), After::Failed);
@@ -243,7 +248,7 @@ fn the_end_says_whether_anybody_knows() {
 fn what_was_surely_not_accepted_is_attempted_however_late() {
     let world = World::new(true);
     let late = world.now + WINDOW * 2;
-    let waited = Record { state: State::Retrying, ..world.record };
+    let waited = Record { state: DeliveryState::Retrying, ..world.record };
     assert_eq!(next(&waited, true, late), Next::Attempt { repeat: false });
     assert_eq!(next(&Record { repeated: true, ..waited }, true, late), Next::GiveUp);
 }
@@ -259,7 +264,10 @@ fn what_ended_a_reminder_is_told_by_its_first_reason() {
         has_address: true,
     };
     assert_eq!(fine.obstacle(), None);
-    assert_eq!(Reminder { cancel_reason: Some("user"), version: 4, completed: None, ..fine }.obstacle(), Some("user"));
+    assert_eq!(
+        Reminder { cancel_reason: Some(CancelReason::User), version: 4, completed: None, ..fine }.obstacle(),
+        Some("user")
+    );
     assert_eq!(Reminder { version: 4, completed: Some(true), ..fine }.obstacle(), Some("moved"));
     assert_eq!(Reminder { completed: None, has_address: false, ..fine }.obstacle(), Some("deleted"));
     assert_eq!(Reminder { completed: Some(true), ..fine }.obstacle(), Some("completed"));

@@ -1,10 +1,13 @@
-//! What is written of a delivery, each in one transaction with its line of the story: that an attempt begins, and how it ended. What
-//! every message needs is one statement, a transaction of its own: in a burst the round trips are what the last message waits for.
+//! Writes the steps of an attempt, each in one transaction with its line in the audit log.
+//!
+//! [`begin`] and [`sent`], which every message needs, are one statement each: in a burst the last message waits for the round
+//! trips of all others.
 
 use chrono::{DateTime, Utc};
 use serde_json::json;
 use shared::{
     audit,
+    delivery::DeliveryState,
     faults::crash,
     inbox::Failure,
     outbox,
@@ -15,14 +18,14 @@ use sqlx::{Connection as _, PgConnection, types::Json};
 use super::row::Row;
 use crate::email::Provider;
 
-/// Commits that an attempt begins, and then reads the row as it is: whatever was acknowledged before is seen. What a provider
-/// with a key is shown is kept, so that each attempt shows it the same.
+/// Commits that an attempt begins. For a provider with a key it stores the message too: with a known key each attempt must show
+/// the same text.
 pub(super) async fn begin(
     conn: &mut PgConnection,
-    row: Row,
+    row: &Row,
     provider: &Provider,
     repeat: bool,
-) -> Result<Row, Failure> {
+) -> Result<(), Failure> {
     let message = if provider.has_idempotency_key() { Some(Json(row.email()?)) } else { None };
     let of = row.of();
     let detail = json!({"delivery_id": row.id, "channel": row.channel});
@@ -54,12 +57,12 @@ pub(super) async fn begin(
         &details,
         message as _,
     )
-    .execute(&mut *conn)
+    .execute(conn)
     .await?;
-    Row::read(conn, row.id).await?.ok_or_else(|| Failure::Fault(anyhow::anyhow!("the delivery vanished")))
+    Ok(())
 }
 
-/// Commits that the provider accepted it, and emits `reminder.sent` the first time that is recorded.
+/// Commits that the provider accepted the message, and emits `reminder.sent` when that is recorded for the first time.
 pub(super) async fn sent(conn: &mut PgConnection, row: &Row, message_id: &str) -> Result<(), Failure> {
     let sent = ReminderSent {
         task: row.due.task.clone(),
@@ -70,7 +73,7 @@ pub(super) async fn sent(conn: &mut PgConnection, row: &Row, message_id: &str) -
         delivery_id: row.id,
     };
     let event = outbox::Row::new(&sent, &row.trace);
-    // One statement: the answer and the event that tells of it are recorded together, and once.
+    // One statement: the outcome and its event are recorded together, and exactly once.
     sqlx::query!(
         "with sent as (
              update notification_deliveries
@@ -93,10 +96,11 @@ pub(super) async fn sent(conn: &mut PgConnection, row: &Row, message_id: &str) -
     .execute(conn)
     .await?;
     crash("delivery-recorded");
+    tracing::info!(delivery.id = %row.id, reminder.id = %row.reminder_id, "reminder-due: delivery {} accepted", row.id);
     Ok(())
 }
 
-/// Commits that the next attempt is at `at`; `repeat` where it is the one repeat of an unknown outcome.
+/// Commits that the next attempt is at `at`; `repeat` if the outcome of this one is unknown.
 pub(super) async fn postpone(
     conn: &mut PgConnection,
     row: &Row,
@@ -119,17 +123,17 @@ pub(super) async fn postpone(
     let detail = json!({"delivery_id": row.id, "channel": row.channel, "reason": reason, "next_attempt_at": at});
     audit::reminder(&mut tx, row.of(), action, detail).await?;
     tx.commit().await?;
-    tracing::warn!(delivery.id = %row.id, reason, "reminder-due: delivery {} was not accepted and will be attempted again", row.id);
+    tracing::warn!(delivery.id = %row.id, reason, "reminder-due: delivery {} was not accepted; next attempt at {at}", row.id);
     Ok(())
 }
 
-/// Ends a delivery that was not accepted. A reminder that ends on every channel so has failed.
-pub(super) async fn end(conn: &mut PgConnection, row: &Row, state: &str, reason: &str) -> Result<(), Failure> {
+/// Commits that a delivery ended without an accepted message. The reminder fails if its deliveries on all channels ended so.
+pub(super) async fn end(conn: &mut PgConnection, row: &Row, state: DeliveryState, reason: &str) -> Result<(), Failure> {
     let mut tx = conn.begin().await?;
     sqlx::query!(
         "update notification_deliveries set state = $2, reason = $3, message = null where id = $1",
         row.id,
-        state,
+        state.as_str(),
         reason
     )
     .execute(&mut *tx)
@@ -143,7 +147,7 @@ pub(super) async fn end(conn: &mut PgConnection, row: &Row, state: &str, reason:
              where reminder_id = $1 and reminder_version = $2 and state not in ('failed', 'unknown', 'skipped'))",
         row.reminder_id,
         row.reminder_version,
-        state,
+        state.as_str(),
     )
     .execute(&mut *tx)
     .await?;

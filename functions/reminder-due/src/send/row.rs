@@ -1,19 +1,23 @@
-//! A delivery as it is read, and the message it is.
+//! Reads a delivery with its reminder, task and user, and writes its message.
 
 use chrono::{DateTime, Utc};
-use shared::{audit::ReminderRef, cloud_event::Trace, inbox::Failure, recurrence::Zone, schema::ReminderDue};
+use shared::{
+    audit::ReminderRef, cloud_event::Trace, delivery::DeliveryState, inbox::Failure, recurrence::Zone,
+    reminder::CancelReason, schema::ReminderDue,
+};
 use sqlx::{PgConnection, types::Json};
 use uuid::Uuid;
 
 use crate::{
-    delivery::{Record, Reminder, State},
+    attempt::Snapshot,
+    delivery::{Record, Reminder},
     email::{Email, ReminderMail},
 };
 
-/// Lateness that is worth a word to the user.
+/// Lateness from which on the message mentions it.
 const LATE: chrono::Duration = chrono::Duration::minutes(2);
 
-/// A delivery, with what it is about as that is now.
+/// A delivery with its reminder, task and user, read by one statement.
 pub(super) struct Row {
     pub(super) id: Uuid,
     pub(super) reminder_id: Uuid,
@@ -21,16 +25,16 @@ pub(super) struct Row {
     pub(super) channel: String,
     user_id: Uuid,
     task_id: Uuid,
-    state: String,
+    state: DeliveryState,
     pub(super) attempts: i32,
     created_at: DateTime<Utc>,
     at_dot: Option<DateTime<Utc>>,
-    pub(super) repeated: bool,
+    repeated: bool,
     next_attempt_at: DateTime<Utc>,
     pub(super) due: Json<ReminderDue>,
     pub(super) trace: Trace,
     version: i32,
-    cancel_reason: Option<String>,
+    cancel_reason: Option<CancelReason>,
     remind_at: DateTime<Utc>,
     fired_at: Option<DateTime<Utc>>,
     completed: Option<bool>,
@@ -45,9 +49,10 @@ impl Row {
     pub(super) async fn read(conn: &mut PgConnection, id: Uuid) -> sqlx::Result<Option<Self>> {
         let row = sqlx::query!(
             r#"select delivery.id, reminder_id, reminder_version, channel, delivery.user_id, delivery.task_id,
-                      delivery.state, attempts, delivery.created_at, at_dot, repeated, next_attempt_at,
+                      delivery.state as "state: DeliveryState", attempts, delivery.created_at, at_dot, repeated, next_attempt_at,
                       event.data as "due: Json<ReminderDue>", event.traceparent,
-                      reminder.version, reminder.cancel_reason, reminder.remind_at, reminder.fired_at,
+                      reminder.version, reminder.cancel_reason as "cancel_reason: CancelReason",
+                      reminder.remind_at, reminder.fired_at,
                       task.completed as "completed?", task.due_at, coalesce(task.time_zone, owner.time_zone) as zone,
                       owner.email as "address?", message as "message: Json<Email>", clock_timestamp() as "now!"
                from notification_deliveries delivery
@@ -88,13 +93,26 @@ impl Row {
         }))
     }
 
-    pub(super) fn record(&self) -> Record {
-        Record {
-            state: State::parse(&self.state),
-            created_at: self.created_at,
-            at_dot: self.at_dot.is_some(),
-            repeated: self.repeated,
-            next_attempt_at: self.next_attempt_at,
+    /// What an attempt decides by.
+    pub(super) fn snapshot(&self) -> Snapshot {
+        Snapshot {
+            record: Record {
+                state: self.state,
+                created_at: self.created_at,
+                at_dot: self.at_dot.is_some(),
+                repeated: self.repeated,
+                next_attempt_at: self.next_attempt_at,
+            },
+            attempts: self.attempts,
+            reminder: Reminder {
+                of_version: self.reminder_version,
+                version: self.version,
+                cancel_reason: self.cancel_reason,
+                remind_at: self.remind_at,
+                completed: self.completed,
+                has_address: self.address.is_some(),
+            },
+            now: self.now,
         }
     }
 
@@ -107,19 +125,7 @@ impl Row {
         }
     }
 
-    /// The reminder as it is now, as far as the delivery goes by it.
-    pub(super) fn reminder(&self) -> Reminder<'_> {
-        Reminder {
-            of_version: self.reminder_version,
-            version: self.version,
-            cancel_reason: self.cancel_reason.as_deref(),
-            remind_at: self.remind_at,
-            completed: self.completed,
-            has_address: self.address.is_some(),
-        }
-    }
-
-    /// The message: what a provider with a key was shown at the first attempt, else in the words of now.
+    /// The message. A provider with a key gets the text of the first attempt again; another gets the current text.
     pub(super) fn email(&self) -> Result<Email, Failure> {
         if let Some(Json(message)) = &self.message {
             return Ok(message.clone());
@@ -137,7 +143,7 @@ impl Row {
     }
 }
 
-/// "3 hours": the largest unit is enough.
+/// "3 hours": a duration in its largest unit.
 fn duration(length: chrono::Duration) -> String {
     let (count, unit) = match length {
         _ if length.num_days() > 0 => (length.num_days(), "day"),

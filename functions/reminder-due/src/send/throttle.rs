@@ -1,5 +1,4 @@
-//! That a provider wants to be left alone is kept in the state store, so that every process of ours knows. A process asks for it once
-//! a second.
+//! Keeps in the state store until when a provider throttles us, so that all processes wait. Each process asks once a second.
 
 use std::{
     sync::Arc,
@@ -12,10 +11,10 @@ use tokio::sync::Mutex;
 
 use crate::email::Provider;
 
-/// How old what we know of a provider's wish may be.
+/// How long an answer of the state store is reused.
 const ASK_EVERY: Duration = Duration::from_secs(1);
 
-/// What this process knows of a provider's wish; cheap to clone.
+/// This process's copy of the throttle; cheap to clone.
 #[derive(Clone, Default)]
 pub(super) struct Throttle(Arc<Mutex<Known>>);
 
@@ -26,7 +25,7 @@ struct Known {
 }
 
 impl Throttle {
-    /// Until when, if it does. Not to know it costs a refused attempt, so an error is no obstacle.
+    /// Until when the provider throttles us, if it does. An error counts as no: not knowing costs one refused attempt.
     pub(super) async fn until(
         &self,
         sidecar: &Sidecar,
@@ -45,13 +44,13 @@ impl Throttle {
         known.until.filter(|until| *until > now)
     }
 
-    /// Has the others wait too.
+    /// Makes all processes wait until `until`.
     pub(super) async fn set(&self, sidecar: &Sidecar, provider: &Provider, until: DateTime<Utc>, now: DateTime<Utc>) {
         let text = until.to_rfc3339_opts(SecondsFormat::Millis, true);
         let ttl = (until - now).to_std().unwrap_or_default();
         *self.0.lock().await = Known { asked: Some(Instant::now()), until: Some(until) };
         if let Err(error) = sidecar.save_state(&key(provider), &text, ttl).await {
-            tracing::warn!(error = %error, "reminder-due: others do not know that {} is throttled", provider.name());
+            tracing::warn!(error = %error, "reminder-due: could not tell other processes that {} throttles us", provider.name());
         }
     }
 }
