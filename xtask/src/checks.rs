@@ -98,7 +98,8 @@ pub(crate) fn prepare(check: bool) -> anyhow::Result<()> {
 /// # Errors
 /// When the generator fails.
 pub(crate) fn manifests() -> anyhow::Result<()> {
-    cargo::run(&["test", "--locked", "--package", "manifests", "--test", "generated"], |test| {
+    let tests = ["test", "--locked", "--package", "manifests", "--test", "generated", "--test", "configuration"];
+    cargo::run(&tests, |test| {
         test.env("UPDATE_MANIFESTS", "1")
     })
 }
