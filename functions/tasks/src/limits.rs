@@ -46,20 +46,20 @@ const KEPT: u32 = 5;
 /// Users who have asked for nothing lately are forgotten each time so many requests were counted.
 const FORGET_EVERY: usize = 1000;
 
-/// The limits of one process; n processes let a user do n times as much.
+/// What a process takes.
 #[derive(Parser, Clone, Copy, Debug)]
 #[command(about, long_about = None)]
 pub struct LimitsConfig {
-    /// Requests per second of one user, sustained. A burst may use five seconds' worth; above that the answer is 429.
+    /// Requests of one user a second; five seconds' worth at once.
     #[arg(long, env, default_value = "20")]
     pub user_requests_per_second: NonZeroU32,
-    /// Concurrent requests of one user. Keep it well below `DATABASE_CONNECTIONS`.
+    /// Requests of one user at a time. Leave most of `DATABASE_CONNECTIONS` to others.
     #[arg(long, env, default_value = "3")]
     pub user_requests_at_a_time: NonZeroU32,
-    /// Requests of one user that may queue behind those, up to 10 s each; above that the answer is 429.
+    /// Requests of one user that wait for those before them.
     #[arg(long, env, default_value_t = 100)]
     pub user_requests_waiting: u32,
-    /// Concurrent requests of all users; above that the answer is 503.
+    /// Requests in flight, of all users.
     #[arg(long, env, default_value = "128")]
     pub requests_in_flight: NonZeroU32,
 }
