@@ -99,9 +99,7 @@ pub(crate) fn prepare(check: bool) -> anyhow::Result<()> {
 /// When the generator fails.
 pub(crate) fn manifests() -> anyhow::Result<()> {
     let tests = ["test", "--locked", "--package", "manifests", "--test", "generated", "--test", "configuration"];
-    cargo::run(&tests, |test| {
-        test.env("UPDATE_MANIFESTS", "1")
-    })
+    cargo::run(&tests, |test| test.env("UPDATE_MANIFESTS", "1"))
 }
 
 /// Checks the Helm chart alone; `test` does that too.

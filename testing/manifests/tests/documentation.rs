@@ -10,12 +10,28 @@ use std::{
 use lab::root;
 
 /// Pages outside of `docs/`.
-const PAGES: [&str; 6] =
-    ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "infra/lambda/README.md", ".github/pull_request_template.md"];
+const PAGES: [&str; 6] = [
+    "README.md",
+    "CONTRIBUTING.md",
+    "CHANGELOG.md",
+    "SECURITY.md",
+    "infra/lambda/README.md",
+    ".github/pull_request_template.md",
+];
 
 /// Folders whose paths are checked where a page names them as code.
 const NAMED: [&str; 12] = [
-    ".ci/", ".github/", "compose/", "dapr/", "docs/", "functions/", "infra/", "knative/", "migrations/", "shared/", "testing/",
+    ".ci/",
+    ".github/",
+    "compose/",
+    "dapr/",
+    "docs/",
+    "functions/",
+    "infra/",
+    "knative/",
+    "migrations/",
+    "shared/",
+    "testing/",
     "xtask/",
 ];
 
@@ -84,7 +100,10 @@ fn broken_link(path: &Path, page: &str, text: &str, target: &str) -> Option<Stri
     if is_name && file.extension().is_some_and(|extension| extension == "rs") {
         let source = fs::read_to_string(&file).ok()?;
         let defined = ["fn", "struct", "enum", "const"].iter().any(|word| {
-            source.split(&format!("{word} {name}")).skip(1).any(|rest| !rest.starts_with(|c: char| c.is_alphanumeric() || c == '_'))
+            source
+                .split(&format!("{word} {name}"))
+                .skip(1)
+                .any(|rest| !rest.starts_with(|c: char| c.is_alphanumeric() || c == '_'))
         });
         return (!defined).then(|| format!("{target} does not define {name}"));
     }

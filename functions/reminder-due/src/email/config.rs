@@ -25,7 +25,7 @@ pub enum ProviderName {
 #[derive(Parser, Clone, Debug)]
 #[command(about, long_about = None)]
 pub struct EmailConfig {
-    /// Who delivers mail. Required: there is no default, so that a forgotten setting never writes reminders into a folder.
+    /// Who delivers mail. There is no default, so that a forgotten setting never writes reminders into a folder.
     #[arg(long, env, value_enum)]
     pub email_provider: ProviderName,
     /// Sender: `reminders@example.com` or `Punctual <reminders@example.com>`.
