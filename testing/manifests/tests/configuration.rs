@@ -20,6 +20,7 @@ the variable. A change takes effect when the process restarts. *Required* means 
 
 The Helm chart sets these from [`values.yaml`](../knative/chart/values.yaml), Docker Compose from
 [`docker-compose.dev.yaml`](../compose/docker-compose.dev.yaml). Keys of mail providers are not variables: they are in the Dapr secret store.
+`embedded`, the process of `cargo xtask up`, is every function at once and reads all sections but `door` and `migrate`.
 ";
 
 /// Variables that are read without clap, and where.
@@ -82,7 +83,7 @@ fn page() -> String {
             table(auth.get_arguments().chain(limits.get_arguments()))
         }),
         ("`reminder-due`", "How mail is delivered.", table(EmailConfig::command().get_arguments())),
-        ("`upkeep --repair`", "Also read by the embedded process of `cargo xtask up`, which repairs by itself.", {
+        ("`upkeep --repair`", "When repair acts. The CronJob sets how often it runs.", {
             table(repair::Settings::command().get_arguments())
         }),
         ("`door`", "The process beside each daprd that forwards to a Knative Service.", {
