@@ -33,16 +33,16 @@ const SECRET_BYTES: usize = 32;
 #[derive(Parser, Clone, Debug)]
 #[group(skip)]
 pub struct AuthConfig {
-    /// The secret of HS256 tokens, 32 bytes or more.
+    /// Secret of HS256 tokens, at least 32 bytes. Exactly one of `JWT_SECRET` and `JWKS_URL` is required.
     #[arg(long, env, hide_env_values = true, conflicts_with = "jwks_url", required_unless_present = "jwks_url")]
     pub jwt_secret: Option<SecretString>,
-    /// Where the identity provider publishes its keys.
+    /// URL of the identity provider's public keys (JWKS).
     #[arg(long, env)]
     pub jwks_url: Option<String>,
-    /// The `iss` a token must have; any where not given.
+    /// `iss` that a token must have. Default: any.
     #[arg(long, env)]
     pub jwt_issuer: Option<String>,
-    /// The `aud` a token must have; any where not given.
+    /// `aud` that a token must have. Default: any.
     #[arg(long, env)]
     pub jwt_audience: Option<String>,
 }

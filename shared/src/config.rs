@@ -1,4 +1,4 @@
-//! What a function reads from its environment: this struct is the manual.
+//! The configuration of a function, read from its environment. `docs/configuration.md` is generated from these doc comments.
 
 use std::{str::FromStr as _, time::Duration};
 
@@ -10,17 +10,17 @@ use sqlx::{
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
-/// The configuration every function has. A function with settings of its own has a struct like this one beside their user.
+/// The configuration that every function has. Settings of one function are a struct like this one, beside their only user.
 #[derive(Parser, Clone, Debug)]
 #[command(about, long_about = None)]
 pub struct Config {
-    /// PostgreSQL: `postgres://user:password@host/database`.
+    /// PostgreSQL: `postgres://user:password@host[:port]/database[?sslmode=verify-full]`.
     #[arg(long, env, hide_env_values = true)]
     pub database_url: SecretString,
-    /// Where to listen.
+    /// TCP port of the HTTP server, on all interfaces.
     #[arg(long, env, default_value_t = 8080)]
     pub port: u16,
-    /// The gRPC address of this function's daprd.
+    /// gRPC address of this function's daprd.
     #[arg(long, env, default_value = "http://127.0.0.1:50001")]
     pub dapr_grpc_endpoint: String,
     /// gRPC address of `alarm`'s daprd, which owns the reminder jobs. Default: this function's own daprd.
@@ -32,22 +32,22 @@ pub struct Config {
     /// gRPC address of `reminder-due`'s daprd, which owns the retry jobs of deliveries. Default: this function's own daprd.
     #[arg(long, env)]
     pub reminder_due_dapr_endpoint: Option<String>,
-    /// Shown to daprd with every call.
+    /// Token sent to daprd with every call.
     #[arg(long, env, hide_env_values = true)]
     pub dapr_api_token: Option<SecretString>,
-    /// Expected from daprd on every event and job route.
+    /// Token that daprd must send with every event and job; other calls are refused.
     #[arg(long, env, hide_env_values = true)]
     pub app_api_token: SecretString,
-    /// The Dapr pub/sub component.
+    /// Name of the Dapr pub/sub component.
     #[arg(long, env, default_value = "pubsub")]
     pub pubsub_name: String,
-    /// The Dapr state store.
+    /// Name of the Dapr state store.
     #[arg(long, env, default_value = "statestore")]
     pub state_store: String,
-    /// The Dapr secret store.
+    /// Name of the Dapr secret store.
     #[arg(long, env, default_value = "secrets")]
     pub secret_store: String,
-    /// Connections to PostgreSQL at most, three or more: what is in hand, the relay and what fires reminders have one each.
+    /// Maximum PostgreSQL connections (at least 3: request, relay and firing use one each).
     #[arg(long, env, default_value_t = 10, value_parser = clap::value_parser!(u32).range(3..))]
     pub database_connections: u32,
 }

@@ -100,9 +100,8 @@ pub(crate) fn prepare(check: bool) -> anyhow::Result<()> {
 /// When the generator fails.
 pub(crate) fn manifests() -> anyhow::Result<()> {
     manifests::write(&root())?;
-    cargo::run(&["test", "--locked", "--package", "manifests", "--test", "generated"], |test| {
-        test.env("UPDATE_MANIFESTS", "1")
-    })
+    let tests = ["test", "--locked", "--package", "manifests", "--test", "generated", "--test", "configuration"];
+    cargo::run(&tests, |test| test.env("UPDATE_MANIFESTS", "1"))
 }
 
 /// Checks the Helm chart alone; `test` does that too.

@@ -23,12 +23,11 @@ const COPIES_A_SECOND: i64 = 10;
 /// What repair reads from the environment.
 #[derive(Parser, Clone, Debug)]
 pub struct Settings {
-    /// Seconds from one repair to the next. Repair checks the jobs of reminders due within two of these.
+    /// Seconds between two repairs. Repair checks the job of every reminder that is overdue or due within two of these intervals.
     #[arg(long, env, default_value_t = 300)]
     pub repair_interval_seconds: u32,
-    /// Seconds after which an event that was published and not claimed is published again; the next time when it
-    /// is twice as old, but after at most eight times as many. Of each function ten events for each second between two repairs, or
-    /// twice as many as it has claimed meanwhile.
+    /// Seconds until an event that was published but not claimed is published again. The delay doubles each time, up to eight times
+    /// this. Per function and run: at most ten events for each second between two repairs, or twice what it claimed since the last.
     #[arg(long, env, default_value_t = 120)]
     pub repair_after_seconds: u32,
 }

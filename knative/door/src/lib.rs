@@ -24,6 +24,7 @@ use axum::{
     response::{IntoResponse as _, Response},
     routing::any,
 };
+use clap::Parser;
 use http_body_util::Full;
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
@@ -55,6 +56,17 @@ const HOP_BY_HOP: [header::HeaderName; 8] = [
     header::TRANSFER_ENCODING,
     header::UPGRADE,
 ];
+
+/// The configuration of the door, read from its environment.
+#[derive(Parser, Clone, Debug)]
+pub struct Settings {
+    /// URL of the function's Knative Service: `http://<function>.<namespace>.svc.cluster.local`.
+    #[arg(long, env)]
+    pub target: Uri,
+    /// TCP port on 127.0.0.1 that daprd calls.
+    #[arg(long, env, default_value_t = 8080)]
+    pub port: u16,
+}
 
 #[derive(Clone)]
 struct Door {

@@ -1,4 +1,4 @@
-//! The settings of e-mail: this struct is the manual.
+//! The configuration of e-mail. `docs/configuration.md` is generated from these doc comments.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -11,41 +11,42 @@ use secrecy::{ExposeSecret as _, SecretString};
 /// What `EMAIL_PROVIDER` may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum ProviderName {
-    /// The API of Resend; recognises a repeated attempt.
+    /// Resend's API. It recognises a repeated attempt by its idempotency key.
     Resend,
-    /// The API of Mailgun.
+    /// Mailgun's API.
     Mailgun,
     /// An SMTP server.
     Smtp,
-    /// One `.eml` file per message: development.
+    /// One `.eml` file per message, for development.
     Files,
 }
 
-/// How e-mail leaves. Keys and passwords are not here but in the secret store, under [`EmailConfig::secret_key`].
+/// How e-mail is delivered. Keys and passwords are in the secret store, under [`EmailConfig::secret_key`].
 #[derive(Parser, Clone, Debug)]
 #[command(about, long_about = None)]
 pub struct EmailConfig {
-    /// Who carries the mail. There is no default: a forgotten setting must not write reminders into a folder.
+    /// Who delivers mail. There is no default, so that a forgotten setting never writes reminders into a folder.
     #[arg(long, env, value_enum)]
     pub email_provider: ProviderName,
-    /// The sender: `reminders@example.com` or `Punctual <reminders@example.com>`.
+    /// Sender: `reminders@example.com` or `Punctual <reminders@example.com>`.
     #[arg(long, env)]
     pub email_from: String,
-    /// With `smtp`: `smtp://[user@]host[:port]` or `smtps://…` (TLS from the first byte). `smtp://` uses STARTTLS where it is
-    /// offered and demands it where there is a user; `?tls=required` always demands it, `?tls=none` never uses it.
-    /// Port 465 for `smtps`, else 587 with a user and 25 without one. The user's password is in the secret store.
+    /// With `smtp`: `smtp://[user@]host[:port]`, or `smtps://…` for TLS from the first byte. `smtp://` uses STARTTLS if offered,
+    /// and requires it if there is a user; `?tls=required` always requires it, `?tls=none` never uses it. Default port: 465 for
+    /// `smtps`, 587 with a user, else 25. The user's password is `smtp-password` in the secret store.
     #[arg(long, env)]
     pub smtp_url: Option<String>,
-    /// With `files`: the folder that messages appear in.
+    /// With `files`: folder for the messages, one `.eml` file each.
     #[arg(long, env)]
     pub mail_dir: Option<PathBuf>,
-    /// With `resend`: where its API is.
+    /// With `resend`: base URL of its API. The key is `resend-api-key` in the secret store.
     #[arg(long, env, default_value = "https://api.resend.com")]
     pub resend_base_url: String,
-    /// With `mailgun`: where its API is; `https://api.eu.mailgun.net` for domains in the EU.
+    /// With `mailgun`: base URL of its API; `https://api.eu.mailgun.net` for domains in the EU. The key is `mailgun-api-key` in the
+    /// secret store.
     #[arg(long, env, default_value = "https://api.mailgun.net")]
     pub mailgun_base_url: String,
-    /// With `mailgun`: the sending domain.
+    /// With `mailgun`: sending domain.
     #[arg(long, env)]
     pub mailgun_domain: Option<String>,
     /// How long one attempt may take in all.
