@@ -48,7 +48,7 @@ pub const fn crash(_: &'static str) {}
 
 #[cfg(test)]
 mod tests {
-    use std::{collections::BTreeSet, fs, path::Path};
+    use std::{collections::BTreeSet, env, fs, path::Path, process::Command};
 
     /// The arguments of `word("…")` in the sources below a folder.
     fn named(word: &str, folder: &Path, found: &mut BTreeSet<String>) {
@@ -73,5 +73,28 @@ mod tests {
             named("crash", &root.join(folder), &mut found);
         }
         assert_eq!(found, super::POINTS.iter().map(|point| (*point).to_owned()).collect());
+    }
+
+    /// Compiles this file alone, and returns what rustc says where it fails.
+    fn compile(feature: &str, debug_assertions: &str) -> Result<(), String> {
+        let out = env::temp_dir().join(format!("punctual-faults-{}", std::process::id()));
+        let rustc = Command::new(env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()))
+            .args(["--edition=2024", "--crate-type=lib", "--emit=metadata", "--cfg", feature, "-C", debug_assertions])
+            .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/faults.rs"))
+            .arg("-o")
+            .arg(&out)
+            .output()
+            .expect("rustc");
+        let _ = fs::remove_file(out);
+        if rustc.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&rustc.stderr).into_owned()) }
+    }
+
+    #[test]
+    fn a_release_build_refuses_crash_points() {
+        let (release, test) = ("debug-assertions=off", "debug-assertions=on");
+        assert_eq!(compile("feature=\"faults\"", test), Ok(()));
+        assert_eq!(compile("feature=\"another\"", release), Ok(()));
+        let refused = compile("feature=\"faults\"", release).expect_err("compiled");
+        assert!(refused.contains("never for a release"), "{refused}");
     }
 }

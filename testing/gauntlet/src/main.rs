@@ -1,8 +1,8 @@
-//! The gauntlet: the whole product as production has it, twenty users, and something going wrong every few seconds; then
-//! everything is healed, and what was promised is held against what happened. `docs/gauntlet.md` names the promises.
+//! The gauntlet: runs the whole product as in production, with twenty users and a new fault every few seconds. Then it heals
+//! everything and checks each promise against what happened. `docs/gauntlet.md` lists the promises.
 //!
-//! Run by `cargo xtask gauntlet`, which builds what it needs. The same seed makes the same users do the same things and the
-//! same faults happen in the same order; the moments at which they meet are the machine's.
+//! `cargo xtask gauntlet` builds what it needs and runs it. The same seed repeats the users' actions and the order of the faults;
+//! their exact timing depends on the machine.
 
 mod check;
 mod doubles;
@@ -15,6 +15,8 @@ mod messages;
 mod report;
 mod routes;
 mod run;
+mod scratch;
+mod table;
 mod user;
 mod variants;
 
@@ -22,75 +24,72 @@ use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{Parser, ValueEnum};
 
-/// The variant that is not in the code of a function: what wakes upkeep is part of the run.
-pub(crate) const UPKEEP: &str = "upkeep-never-woken";
-
-/// Who carries the mail.
+/// The mail provider.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Provider {
-    /// A server that keeps what it accepts.
+    /// An SMTP server that keeps each message it accepts.
     Smtp,
-    /// Its API.
+    /// A double of Resend's API.
     Resend,
-    /// Its API.
+    /// A double of Mailgun's API.
     Mailgun,
 }
 
 /// Runs the product under faults and checks its promises.
 #[derive(Parser, Clone, Debug)]
+#[command(args_override_self = true)]
 pub(crate) struct Arguments {
-    /// How long things go wrong
+    /// How long faults happen
     #[arg(long, default_value_t = 5.0)]
     pub(crate) minutes: f64,
-    /// What the users do and what goes wrong [default: a new one]
+    /// Seed of the users' actions and of the faults [default: a new one]
     #[arg(long)]
     pub(crate) seed: Option<u64>,
-    /// Who carries the mail
+    /// The mail provider
     #[arg(long, value_enum, default_value = "smtp")]
     pub(crate) provider: Provider,
-    /// The longest pause of a process, in seconds
+    /// Longest pause of a process, in seconds
     #[arg(long, default_value_t = 25)]
     pub(crate) longest_pause: u64,
-    /// The process that is killed or paused as often as all others together
+    /// Process that is killed or paused as often as all others together
     #[arg(long)]
     pub(crate) often: Option<String>,
-    /// Each daprd calls its function itself, as without Knative
+    /// Let each daprd call its function directly, as without Knative
     #[arg(long)]
     pub(crate) no_doors: bool,
-    /// A variant of the product that breaks a promise (`docs/gauntlet.md`): the run must find it
-    #[arg(long)]
-    pub(crate) broken: Option<String>,
-    /// Runs every such variant, one after another, and prints the table of `docs/gauntlet.md`
-    #[arg(long, conflicts_with = "broken")]
+    /// Build and run these broken variants (`docs/gauntlet.md`), separated by commas: each must be found
+    #[arg(long = "variant", visible_alias = "variants", value_name = "NAME", value_delimiter = ',', group = "series")]
+    pub(crate) variants: Vec<String>,
+    /// Build and run every broken variant
+    #[arg(long, group = "series")]
     pub(crate) every_variant: bool,
-    /// With `--every-variant`: replaces the table in the page
-    #[arg(long, requires = "every_variant")]
+    /// Write the results of the variants into the table of `docs/gauntlet.md`
+    #[arg(long, requires = "series")]
     pub(crate) write: bool,
-    /// Without repair, and without what only repair puts right: everything else must not need it
+    /// Run without repair, and without the faults that only repair puts right
     #[arg(long)]
     pub(crate) no_repair: bool,
-    /// The run: it lives in `.dev/<name>`, so that several can be at it at once
+    /// Folder of the run under `.dev`; runs with different names can run at the same time
     #[arg(long, default_value = "gauntlet")]
     pub(crate) name: String,
-    /// Users at work
+    /// Number of users
     #[arg(long, default_value_t = 20)]
     pub(crate) users: usize,
-    /// The disks of PostgreSQL and Kafka in megabytes, so that they can be full [default: only as root, 1000]
+    /// Disk size of PostgreSQL and Kafka in megabytes, so that faults can fill them [default: 1000 as root, else unlimited]
     #[arg(long)]
     pub(crate) disks: Option<u32>,
-    /// Where the functions' binaries are, built with the feature `faults`
+    /// Folder of the functions' binaries, built with the feature `faults`
     #[arg(long)]
     pub(crate) bin_dir: PathBuf,
+    /// Never run repair, but inject the faults that need it.
+    #[arg(skip)]
+    pub(crate) upkeep_never_woken: bool,
 }
 
 impl Arguments {
     /// How often repair runs.
     fn repair_every(&self) -> Option<Duration> {
-        (!self.no_repair && !self.is_broken(UPKEEP)).then_some(Duration::from_secs(20))
-    }
-
-    fn is_broken(&self, variant: &str) -> bool {
-        self.broken.as_deref() == Some(variant)
+        (!self.no_repair && !self.upkeep_never_woken).then_some(Duration::from_secs(20))
     }
 
     fn length(&self) -> Duration {
@@ -101,8 +100,8 @@ impl Arguments {
 #[tokio::main]
 async fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let passed = if arguments.every_variant {
-        variants::every(&arguments).await
+    let passed = if arguments.every_variant || !arguments.variants.is_empty() {
+        variants::series(&arguments).await
     } else {
         run::run(arguments).await.map(|verdict| verdict.findings.is_empty())
     };

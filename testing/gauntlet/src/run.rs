@@ -1,4 +1,4 @@
-//! One run: start, load and faults, heal, come to rest, check.
+//! One run: start the product, apply load and faults, heal, wait until it settles, check.
 
 use std::{
     fs,
@@ -16,7 +16,7 @@ use lab::{
 use sqlx::{PgPool, postgres::PgPoolOptions};
 
 use crate::{
-    Arguments, Provider, UPKEEP,
+    Arguments, Provider,
     check::{self, Evidence, Verdict},
     doubles::Doubles,
     facts::Facts,
@@ -29,16 +29,16 @@ use crate::{
     user::Users,
 };
 
-/// How often repair runs, and how long after its publication an unclaimed event is published again.
+/// How often repair runs, and how old an unclaimed event is when repair republishes it.
 const REPAIR: Duration = Duration::from_secs(20);
-/// What a fault delayed has its effect within this of the last one's end, and one repair.
+/// Limit for settling after the last fault, in addition to one repair.
 const HEALED: Duration = Duration::from_secs(60);
-/// Megabytes, each.
+/// Size of each limited disk in megabytes.
 const DISKS: u32 = 1_000;
-/// Reminders are set at most this far ahead, or for the year 9999.
+/// Users set reminders at most this far ahead, or for the year 9999.
 const AHEAD: Duration = Duration::from_secs(30);
 
-/// Events that wait to be published or handled, deliveries that are not over, and reminders that are overdue.
+/// Unpublished or unhandled events, unfinished deliveries, and overdue reminders.
 const LEFT: &str = "select concat_ws(' ', type, event.id, 'of task', task_id, 'published', published_at)
     from task_events event
     where published_at is null or not exists (
@@ -51,10 +51,7 @@ const LEFT: &str = "select concat_ws(' ', type, event.id, 'of task', task_id, 'p
     where state = 'scheduled' and (fired_version is null or fired_version < version) and remind_at < now()
     limit 20";
 
-/// Runs it and says what it found.
-///
-/// # Errors
-/// When the product does not start or does not heal.
+/// Runs the gauntlet once and returns the checker's verdict. Fails when the product does not start or does not heal.
 pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<Verdict> {
     let seed = arguments.seed.unwrap_or_else(|| fastrand::u64(..1_000_000));
     println!("gauntlet: seed {seed}, {} minutes, mail by {:?}", arguments.minutes, arguments.provider);
@@ -138,9 +135,6 @@ fn options(arguments: &Arguments, doubles: &Doubles) -> anyhow::Result<Options> 
     };
     options = options.env("REPAIR_AFTER_SECONDS", REPAIR.as_secs().to_string());
     options = options.env("CRASH_POINTS", crash.display().to_string());
-    if let Some(broken) = arguments.broken.as_ref().filter(|broken| *broken != UPKEEP) {
-        options = options.env("BROKEN", broken);
-    }
     options = match arguments.provider {
         Provider::Smtp => options,
         Provider::Resend => options.env("EMAIL_PROVIDER", "resend").env("RESEND_BASE_URL", &doubles.url),
@@ -158,14 +152,14 @@ fn options(arguments: &Arguments, doubles: &Doubles) -> anyhow::Result<Options> 
     Ok(options)
 }
 
-/// Waits until nothing is left to be done, or it should have been; says what still is.
+/// Waits until nothing is left to do, for at most `limit`. Returns what is left then.
 async fn rest(db: &PgPool, healed: Instant, limit: Duration) -> Vec<String> {
     let mut quiet = 0;
     loop {
         let left = sqlx::query_scalar::<_, String>(LEFT).fetch_all(db).await;
         let elapsed = healed.elapsed();
         quiet = if left.as_ref().is_ok_and(Vec::is_empty) { quiet + 1 } else { 0 };
-        // What lies ahead becomes due first.
+        // First, reminders that lie ahead must become due.
         if elapsed > AHEAD && quiet > 4 {
             return Vec::new();
         }
