@@ -5,6 +5,7 @@
 functions=(
     tasks
     dead-letters
+    alarm
     upkeep
     task-created
     task-updated

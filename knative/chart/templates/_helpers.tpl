@@ -92,6 +92,7 @@ valueFrom: { secretKeyRef: { name: {{ .name }}, key: {{ .key }} } }
 {{- end -}}
 {{- if $function.daprd -}}
   {{- $_ := set $env "DAPR_GRPC_ENDPOINT" (printf "http://%s:50001" $sidecar) -}}
+  {{- $_ := set $env "ALARM_DAPR_ENDPOINT" "http://alarm-daprd:50001" -}}
   {{- $_ := set $env "REMINDER_DUE_DAPR_ENDPOINT" "http://reminder-due-daprd:50001" -}}
 {{- end -}}
 {{- if eq $name "tasks" -}}
@@ -135,7 +136,7 @@ dapr.io/api-token-secret: {{ $values.secrets.daprApiToken }}
 dapr.io/app-token-secret: {{ $values.secrets.appApiToken }}
 # Subscriptions are resources. Asking the application for them would wake it.
 dapr.io/disable-init-endpoints: config,subscribe
-# The function calls from its own pod, and every function calls reminder-due's daprd. They show the API token.
+# The function calls from its own pod, and other functions call the daprds of alarm and reminder-due. They show the API token.
 dapr.io/sidecar-listen-addresses: "0.0.0.0"
 # Otherwise daprd needs the pod's token to start.
 dapr.io/disable-builtin-k8s-secret-store: "true"

@@ -4,7 +4,6 @@
 //! subscriptions, scopes, topics, images and services. The crate has no dependencies, so that the generator compiles in seconds.
 //!
 //! A new event type is one row of [`EventType`], and brings its function. Any other function is a row of `OTHERS`.
-#![forbid(unsafe_code)]
 
 /// The app-id of the process that hosts all functions behind one daprd: `cargo xtask up`.
 pub const EMBEDDED: &str = "punctual";
@@ -126,6 +125,7 @@ impl EventType {
     }
 
     const fn function(self) -> Function {
+        // For one release `reminder-due` also gets the reminder jobs that the release before `alarm` armed.
         let calls = if matches!(self, Self::ReminderDue) { CALLBACKS } else { CALLS };
         let (name, trigger) = (self.consumer(), Trigger::Event(self));
         Function { name, trigger, daprd: true, database: true, public: false, calls }
@@ -141,7 +141,7 @@ pub enum Trigger {
     Event(EventType),
     /// Messages of every dead-letter topic.
     DeadLetters,
-    /// Callbacks of Dapr jobs.
+    /// Callbacks of Dapr jobs. `alarm` also takes `send-now` from `tasks`, by service invocation.
     Job,
 }
 

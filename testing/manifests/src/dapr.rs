@@ -117,7 +117,7 @@ pub(crate) fn multi_app_run(root: &Path) -> io::Result<Manifest> {
         let index = with_daprd().position(|found| found.name == function);
         index.map(|index| format!("http://127.0.0.1:{}", 50100 + index))
     };
-    let reminders = endpoint("reminder-due").unwrap_or_default();
+    let (alarm, reminder_due) = (endpoint("alarm").unwrap_or_default(), endpoint("reminder-due").unwrap_or_default());
     let apps = with_daprd().enumerate().map(|(index, function)| {
         let Function { name, calls, .. } = function;
         let (port, grpc) = (8080 + index, 50100 + index);
@@ -131,7 +131,8 @@ pub(crate) fn multi_app_run(root: &Path) -> io::Result<Manifest> {
     env:
       PORT: {port}
       DAPR_GRPC_ENDPOINT: http://127.0.0.1:{grpc}
-      REMINDER_DUE_DAPR_ENDPOINT: {reminders}
+      ALARM_DAPR_ENDPOINT: {alarm}
+      REMINDER_DUE_DAPR_ENDPOINT: {reminder_due}
 "
         )
     });

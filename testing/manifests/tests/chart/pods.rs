@@ -152,8 +152,12 @@ fn whoever_waits_waits_longer_than_whom_it_waits_for() {
         capacity.insert(name(service), concurrency * most);
         let env = pod["spec"]["containers"][0]["env"].as_array().unwrap();
         let connections = env.iter().find(|variable| variable["name"] == "DATABASE_CONNECTIONS").unwrap();
-        // Callbacks of jobs share one; beside it there is one for the relay, and one for each message.
-        let needed = if name(service) == "reminder-due" { partitions("reminders") + 2 } else { concurrency + 1 };
+        // Concurrent job callbacks share one connection. The relay needs one, and each message being sent.
+        let needed = match name(service).as_str() {
+            "alarm" => 5,
+            "reminder-due" => partitions("reminders") + 2,
+            _ => concurrency + 1,
+        };
         assert_eq!(connections["value"], needed.to_string());
     }
     for deployment in of_kind(&documents, "Deployment").chain(of_kind(&render(PLAIN), "Deployment")) {
