@@ -1,8 +1,14 @@
 //! Runs Punctual on one machine: finds or installs the real parts (PostgreSQL, Dapr, Kafka, an SMTP server), starts
 //! them on free ports and stops them again. `cargo xtask up` and every test across processes use [`topology::Topology`].
 //!
-//! Nothing here is part of the product. The code blocks, uses the standard library, and runs on Linux only.
+//! Nothing here is part of the product. It runs on Linux only: it needs `/proc`, parent-death signals and process groups.
+//!
+//! `cargo xtask up` compiles this crate first on a fresh machine, so without features it blocks and uses little beyond the
+//! standard library. Tests turn on the feature `client`, which adds the asynchronous parts: the API client ([`api`]) and
+//! waiting ([`wait`], [`settled`]).
 
+#[cfg(feature = "client")]
+pub mod api;
 pub mod cargo;
 pub mod chart;
 pub mod dapr;
@@ -18,10 +24,14 @@ pub mod progress;
 pub mod redis;
 pub mod release;
 pub mod secrets;
+#[cfg(feature = "client")]
+pub mod settled;
 pub mod signals;
 pub mod spawn;
 pub mod tools;
 pub mod topology;
+#[cfg(feature = "client")]
+pub mod wait;
 
 use std::path::PathBuf;
 

@@ -2,8 +2,8 @@
 //!
 //! A run's topics are made with their partitions before anything subscribes; every other topic makes itself.
 
-mod admin;
 mod guarded;
+pub mod topics;
 
 pub use guarded::Guard;
 
@@ -25,8 +25,6 @@ use crate::{
     progress::{self, quietly},
     tools,
 };
-
-const WEEK_MS: u64 = 7 * 24 * 60 * 60 * 1000;
 
 /// A running broker.
 #[derive(Debug)]
@@ -90,10 +88,7 @@ impl Kafka {
 
     fn make_topics(&self) -> anyhow::Result<()> {
         self.process.wait_ready(READY)?;
-        for (name, partitions) in &self.topics {
-            self.create_topic(name, *partitions)?;
-        }
-        Ok(())
+        topics::create(&self.brokers(), &self.topics)
     }
 
     /// Loses every message and every group's place: kills it, deletes its data, starts it again and makes its topics.
@@ -118,12 +113,13 @@ impl Kafka {
         format!("127.0.0.1:{}", self.shown)
     }
 
-    /// Makes a topic that keeps its messages for seven days; one that is there stays as it is.
+    /// Creates a topic; an existing one stays as it is. Like production's topics it keeps messages for seven days, the
+    /// default of both brokers.
     ///
     /// # Errors
     /// When the broker refuses or does not answer.
     pub fn create_topic(&self, name: &str, partitions: i32) -> anyhow::Result<()> {
-        admin::create_topic(self.port, name, partitions, &[("retention.ms", &WEEK_MS.to_string())])
+        topics::create(&self.brokers(), &[(name.to_owned(), partitions)])
     }
 
     /// Deletes a topic and every message on it.
@@ -131,7 +127,7 @@ impl Kafka {
     /// # Errors
     /// When the broker refuses or does not answer.
     pub fn delete_topic(&self, name: &str) -> anyhow::Result<()> {
-        admin::delete_topic(self.port, name)
+        topics::delete(&self.brokers(), name)
     }
 }
 
