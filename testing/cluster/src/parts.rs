@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context as _, ensure};
 use lab::{
-    kafka::{Doors, Kafka},
+    kafka::{Kafka, Listeners},
     mail::{self, Catcher, Message},
     postgres::{self, Postgres},
     process::Run,
@@ -67,7 +67,8 @@ impl Parts {
         let brokers = match &arguments.kafka_brokers {
             Some(brokers) => brokers.clone(),
             None => {
-                let server = kafka.insert(Kafka::launch_with(run, &topics(), Doors { others, ..Doors::default() })?);
+                let server =
+                    kafka.insert(Kafka::launch_with(run, &topics(), Listeners { others, ..Listeners::default() })?);
                 server.others.context("the broker does not listen for pods")?.to_string()
             }
         };

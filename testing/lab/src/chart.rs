@@ -1,6 +1,6 @@
-//! What the Helm chart is checked with: Helm, and a program that validates manifests as the API server and the webhooks would.
+//! Tools that check the Helm chart: Helm, and a program that validates manifests as the API server and webhooks do.
 //!
-//! Helm is an installed one (version 3), else built by Go like the validator, into `.dev/`.
+//! Helm 3 is used if installed, else built with Go into `.dev/`, like the validator.
 
 use std::{path::PathBuf, process::Command};
 
@@ -20,9 +20,6 @@ pub struct Tools {
 }
 
 /// Finds or builds the programs.
-///
-/// # Errors
-/// When Go is missing or fails.
 pub fn tools() -> anyhow::Result<Tools> {
     let go = tools::require("go", "Go 1.26.4 or newer (https://go.dev/dl)")?;
     let installed = tools::on_path("helm").filter(|helm| {
@@ -59,7 +56,7 @@ pub fn tools() -> anyhow::Result<Tools> {
     Ok(Tools { helm, validate: dir.join("validate"), crds: dapr_module(&go)?.join("charts/dapr/crds") })
 }
 
-/// Where the Go module of Dapr is that `dapr/runtime` is built from.
+/// The folder of the Dapr Go module from which `dapr/runtime` is built.
 fn dapr_module(go: &PathBuf) -> anyhow::Result<PathBuf> {
     let ask = |arguments: &[&str]| {
         quietly(Command::new(go).args(arguments).arg("github.com/dapr/dapr").current_dir(root().join("dapr/runtime")))

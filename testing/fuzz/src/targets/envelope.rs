@@ -1,5 +1,5 @@
-//! CloudEvents as daprd hands them over, read as every type of event. At most one type takes one, and what was taken, written
-//! down anew, is taken as the same.
+//! CloudEvents as daprd delivers them, parsed as every type. At most one type accepts an event, and an accepted event survives a round
+//! trip.
 
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
@@ -8,7 +8,7 @@ use shared::{
     schema::{Payload, ReminderDue, ReminderSent, TaskChanged, TaskCompleted, TaskCreated, TaskDeleted, TaskUpdated},
 };
 
-use crate::{Target, world::ID};
+use crate::{Target, offline::ID};
 
 pub(crate) const TARGET: Target = Target { name: "envelope", seeds, words: WORDS, run };
 
@@ -57,7 +57,7 @@ pub(crate) const WORDS: &[&str] = &[
     "-9223372036854775808",
 ];
 
-/// An envelope of every type.
+/// An event of every type.
 pub(crate) fn seeds() -> Vec<Vec<u8>> {
     let at = "2031-01-01T09:00:00Z";
     let data = |kind| {
@@ -86,21 +86,21 @@ fn written(id: impl ToString, time: impl ToString, data: Value, kind: EventType)
 }
 
 fn run(input: &[u8]) {
-    let taken = taken::<TaskCreated>(input)
-        + taken::<TaskUpdated>(input)
-        + taken::<TaskCompleted>(input)
-        + taken::<TaskDeleted>(input)
-        + taken::<ReminderDue>(input)
-        + taken::<ReminderSent>(input)
-        + taken::<TaskChanged>(input);
-    assert!(taken <= 1, "{taken} types take it");
+    let accepted = accepted::<TaskCreated>(input)
+        + accepted::<TaskUpdated>(input)
+        + accepted::<TaskCompleted>(input)
+        + accepted::<TaskDeleted>(input)
+        + accepted::<ReminderDue>(input)
+        + accepted::<ReminderSent>(input)
+        + accepted::<TaskChanged>(input);
+    assert!(accepted <= 1, "{accepted} types accept it");
 }
 
-fn taken<T: Payload + PartialEq + std::fmt::Debug>(input: &[u8]) -> usize {
+fn accepted<T: Payload + PartialEq + std::fmt::Debug>(input: &[u8]) -> usize {
     let event = match event::parse::<T>(input) {
         Ok(event) => event,
         Err(malformed) => {
-            // It is logged and stored.
+            // The message is logged and stored, so it must be short.
             assert!(malformed.to_string().len() < 1_000 + 8 * input.len(), "{malformed}");
             return 0;
         }
@@ -111,7 +111,7 @@ fn taken<T: Payload + PartialEq + std::fmt::Debug>(input: &[u8]) -> usize {
     let again = written(event.id, time.to_rfc3339(), serde_json::to_value(&event.data).expect("data"), T::TYPE);
     match event::parse::<T>(again.to_string().as_bytes()) {
         Ok(again) => assert_eq!((again.id, &again.data, again.time), (event.id, &event.data, time)),
-        Err(Malformed::Envelope(error)) => panic!("{again} is no envelope: {error}"),
+        Err(Malformed::Envelope(error)) => panic!("{again} is not an envelope: {error}"),
         Err(other) => panic!("{again}: {other}"),
     }
     1
