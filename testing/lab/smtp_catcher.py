@@ -2,13 +2,13 @@
 
     smtp_catcher.py PORT MAIL_DIR CONTROL [ADDRESS]
 
-It listens on 127.0.0.1 and, where given, on ADDRESS. Each accepted message becomes one .eml in MAIL_DIR, written
-elsewhere and renamed, so that a reader never sees half of one. The file CONTROL, read anew for every message, says what
-else to do; without it every message is accepted:
+It listens on 127.0.0.1 and, if given, on ADDRESS. Each accepted message becomes an .eml file in MAIL_DIR, moved there when
+complete, so that a reader never sees a partial file. The file CONTROL is read for every message and holds an order;
+without it every message is accepted:
 
     rcpt CODE [TIMES]    refuse the recipient with CODE (421, 450, 550 …)
     data CODE [TIMES]    refuse after the final dot
-    drop [TIMES]         close the connection at the final dot: the message is not kept
+    drop [TIMES]         close the connection at the final dot, without keeping the message
     accept-drop [TIMES]  keep the message, then close the connection instead of answering
     silent [TIMES]       keep the message, then never answer
 
@@ -31,7 +31,7 @@ COUNTER = itertools.count()
 
 
 def order():
-    """What CONTROL says: (word, code)."""
+    """The order in CONTROL: (word, code)."""
     try:
         with open(CONTROL) as file:
             words = file.read().split()
@@ -41,7 +41,7 @@ def order():
 
 
 def obeyed():
-    """Counts the order down; the last one removes it."""
+    """Counts the order down and removes it at zero."""
     try:
         with open(CONTROL) as file:
             words = file.read().split()
@@ -83,7 +83,7 @@ class Catcher:
         if word == "drop":
             obeyed()
             server.transport.abort()
-            return "451 never seen"
+            return "451 unreachable"
         keep(envelope)
         if word == "accept-drop":
             obeyed()

@@ -1,11 +1,11 @@
-"""What values of the document's own formats look like, so that requests get past the first look at them."""
+"""Generators for the document's custom formats, so that requests pass the first validation."""
 
 import schemathesis
 from hypothesis import strategies as st
 from hypothesis.internal import lambda_sources
 
-# What a lambda looks like is only for messages, and finding it out parses schemathesis's own sources again and again, which some
-# releases of CPython 3.11 fail at ("AST constructor recursion depth mismatch").
+# Descriptions of lambdas are used only in messages. Computing them parses schemathesis's sources repeatedly, which fails on some
+# releases of CPython 3.11 ("AST constructor recursion depth mismatch").
 lambda_sources.lambda_description = lambda _: "lambda"
 
 schemathesis.openapi.format(

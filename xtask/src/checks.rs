@@ -1,4 +1,4 @@
-//! `cargo xtask test`, `prepare` and `manifests`: what a change must pass, and what it must regenerate.
+//! `cargo xtask install`, `test`, `prepare`, `manifests` and `chart-check`.
 
 use std::{
     collections::BTreeMap,
@@ -17,12 +17,9 @@ use lab::{
 
 use crate::schemathesis;
 
-/// Installs every part that a run or a test needs and this machine lacks.
-///
-/// # Errors
-/// When something is missing that no package client can be asked for; the message says what to install.
+/// Installs the missing parts that runs and tests need.
 pub(crate) fn install() -> anyhow::Result<()> {
-    // The quick ones first, so that what is missing is said before Dapr is built.
+    // Quick ones first, so that a missing prerequisite is reported before the long build of Dapr.
     postgres::binaries()?;
     redis::binary()?;
     kafka::binaries()?;
@@ -34,33 +31,27 @@ pub(crate) fn install() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Runs every test, or those whose names contain one of `filters`, on the real runtime.
-///
-/// # Errors
-/// When a part is missing or a test fails.
+/// Runs every test, or those whose names contain one of `filters`.
 pub(crate) fn test(filters: &[String]) -> anyhow::Result<()> {
-    install()?; // all of it now, with its progress shown: a test would install it unseen
+    install()?; // a test would install missing parts without showing progress
     let postgres = scratch("test")?;
     say("building every binary and test");
     cargo::build()?;
     cargo::run(&["test", "--workspace", "--locked", "--no-run"], |test| test)?;
     say("running the tests");
-    // `#[sqlx::test]` makes a database on it for each test. It has the schema because rustdoc, which looks for examples to
-    // test, expands the statements once more and holds them against it.
+    // `#[sqlx::test]` creates a database for each test. This one needs the schema too: rustdoc expands the `query!` macros again
+    // when it looks for doctests.
     migrate(&postgres)?;
     cargo::run(&["test", "--workspace", "--locked", "--no-fail-fast", "--"], |test| {
         test.args(filters).env("DATABASE_URL", postgres.url("punctual"))
     })
 }
 
-/// Writes `.sqlx`, the descriptions of all checked statements, so that a build needs no database; with `check` it only
-/// says whether that would change anything.
+/// Writes `.sqlx`, the descriptions of all checked statements, so that a build needs no database. With `check`, only fails if it
+/// is out of date.
 ///
-/// sqlx's macros write them (sqlx-macros-core, `query/mod.rs`): with a database in `DATABASE_URL` and `SQLX_OFFLINE_DIR`
-/// set, each statement that is compiled leaves a file. So it is enough to compile every crate that has one.
-///
-/// # Errors
-/// When a statement does not fit the migrations, or `.sqlx` is not what it should be and `check` is set.
+/// sqlx's macros write a file per compiled statement if `DATABASE_URL` and `SQLX_OFFLINE_DIR` are set (sqlx-macros-core,
+/// `query/mod.rs`), so this compiles every crate.
 pub(crate) fn prepare(check: bool) -> anyhow::Result<()> {
     let fresh = dev().join("prepare/sqlx");
     let _ = fs::remove_dir_all(&fresh);
@@ -95,24 +86,18 @@ pub(crate) fn prepare(check: bool) -> anyhow::Result<()> {
 }
 
 /// Writes the generated manifests: first every list of the catalogue, then what needs the product's types.
-///
-/// # Errors
-/// When the generator fails.
 pub(crate) fn manifests() -> anyhow::Result<()> {
     manifests::write(&root())?;
     let tests = ["test", "--locked", "--package", "manifests", "--test", "generated", "--test", "configuration"];
     cargo::run(&tests, |test| test.env("UPDATE_MANIFESTS", "1"))
 }
 
-/// Checks the Helm chart alone; `test` does that too.
-///
-/// # Errors
-/// When a manifest is not what a cluster takes, or not what the code needs.
+/// Checks only the Helm chart; `test` includes this check.
 pub(crate) fn chart() -> anyhow::Result<()> {
     cargo::run(&["test", "--locked", "--package", "manifests", "--test", "chart"], |test| test)
 }
 
-/// Makes cargo compile every member again, as sqlx's own tool does: by the time of their source files.
+/// Makes cargo compile every member again by touching its sources, as sqlx's own tool does.
 fn touch_sources(dir: &Path) -> anyhow::Result<()> {
     for entry in fs::read_dir(dir)? {
         let path = entry?.path();

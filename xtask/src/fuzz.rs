@@ -1,9 +1,9 @@
-//! `cargo xtask fuzz`: builds `testing/fuzz` so that libFuzzer sees which code an input reaches, and lets it look for inputs that reach
-//! more. An input that makes a target panic, hang or fill the memory fails it, and is kept.
+//! `cargo xtask fuzz`: builds `testing/fuzz` with coverage instrumentation and runs it under libFuzzer. An input that makes a target
+//! panic, hang or exhaust memory fails the run and is kept.
 //!
-//! The toolchain is the stable one, without `cargo fuzz`. Only this workspace's own crates are instrumented (`testing/fuzz/rustc`), and
-//! with them what they instantiate of others, such as the JSON readers; the others are those of an ordinary build, so that this
-//! one takes no longer than it has to.
+//! This needs only the stable toolchain, not `cargo fuzz`. Only the workspace's own crates are instrumented (`testing/fuzz/rustc`),
+//! including generic code of dependencies that they instantiate, such as JSON parsers. Dependencies are shared with ordinary
+//! builds, which keeps this build short.
 
 use std::{
     collections::BTreeSet,
@@ -20,27 +20,24 @@ use anyhow::{Context as _, bail, ensure};
 
 use lab::{cargo, dev, progress::say, root, tools, topology::target_dir};
 
-/// A longer input is none that a parser needs; a hang is far above what the slowest takes, with others at work beside it.
+/// No parser needs longer inputs. The timeout is far above the slowest input, even on a busy machine.
 const LIMITS: [&str; 3] = ["-max_len=8192", "-timeout=20", "-rss_limit_mb=1024"];
 
-/// What, and for how long.
+/// The arguments of `fuzz`.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// Only this target, a file of testing/fuzz/src/targets
+    /// Run only this target, a file in testing/fuzz/src/targets
     #[arg(long)]
     target: Option<String>,
-    /// How long each target runs
+    /// Seconds per target
     #[arg(long, default_value_t = 20)]
     seconds: u32,
-    /// Give the target this one input, such as one that was found
+    /// Run the target once on this input, such as one that was found
     #[arg(long, requires = "target")]
     input: Option<PathBuf>,
 }
 
-/// Runs it.
-///
-/// # Errors
-/// When something is missing or does not build, or an input was found.
+/// Builds the fuzzer and runs the targets, one per processor at a time.
 pub(crate) fn fuzz(arguments: &Arguments) -> anyhow::Result<()> {
     let targets = targets()?;
     if let Some(target) = &arguments.target {
@@ -51,7 +48,7 @@ pub(crate) fn fuzz(arguments: &Arguments) -> anyhow::Result<()> {
     if let (Some(target), Some(input)) = (&arguments.target, &arguments.input) {
         let input = input.canonicalize().with_context(|| format!("cannot read {}", input.display()))?;
         let status = Command::new(fuzzer).env("FUZZ_TARGET", target).args(LIMITS).arg(input).status()?;
-        ensure!(status.success(), "{target} does not take it");
+        ensure!(status.success(), "{target} fails on this input");
         return Ok(());
     }
 
@@ -75,11 +72,11 @@ pub(crate) fn fuzz(arguments: &Arguments) -> anyhow::Result<()> {
         }
     });
     let found = found.into_inner().unwrap_or_else(PoisonError::into_inner);
-    ensure!(found.is_empty(), "{} did not hold", found.join(", "));
+    ensure!(found.is_empty(), "failed: {}", found.join(", "));
     Ok(())
 }
 
-/// The names of the targets: their files.
+/// The names of the targets, which are those of their files.
 fn targets() -> anyhow::Result<BTreeSet<String>> {
     let folder = root().join("testing/fuzz/src/targets");
     let names =
@@ -87,8 +84,7 @@ fn targets() -> anyhow::Result<BTreeSet<String>> {
     names.collect()
 }
 
-/// The fuzzer, instrumented. What other builds have compiled of other crates is used as it is, which it is where all of the workspace
-/// is asked for.
+/// Builds the instrumented fuzzer. With `--workspace`, dependencies have the same features as in ordinary builds and are reused.
 fn build() -> anyhow::Result<PathBuf> {
     if env::var_os("CXX").is_none() {
         tools::require("c++", "a C++ compiler (Debian: apt-get install g++)")?;
@@ -104,7 +100,7 @@ fn build() -> anyhow::Result<PathBuf> {
     Ok(target_dir().join("debug/fuzz"))
 }
 
-/// Runs a target, and says what it has seen.
+/// Runs a target; returns a summary.
 fn run(fuzzer: &Path, name: &str, seconds: u32) -> anyhow::Result<String> {
     let folder = dev().join("fuzz").join(name);
     let (corpus, found, log) = (folder.join("corpus"), folder.join("found"), folder.join("log"));
@@ -130,11 +126,11 @@ fn run(fuzzer: &Path, name: &str, seconds: u32) -> anyhow::Result<String> {
     if !status.success() {
         let took = begun.elapsed().as_secs();
         let input = told.lines().find_map(|line| line.split_once("Test unit written to ")).map(|(_, path)| path);
-        let input = input.with_context(|| format!("it did not start: see {}", log.display()))?;
+        let input = input.with_context(|| format!("the fuzzer did not start: see {}", log.display()))?;
         bail!("{}, after {took} s, by {input}: see {}", finding(&told), log.display());
     }
-    let first = covered(&told, "INITED").context("no code was seen: the build is not instrumented")?;
-    let last = covered(&told, "DONE").context("it did not come to its end")?;
+    let first = covered(&told, "INITED").context("no coverage: the build is not instrumented")?;
+    let last = covered(&told, "DONE").context("the fuzzer did not finish")?;
     let stat = |name: &str| {
         let line = told.lines().find_map(|line| line.strip_prefix("stat::")?.strip_prefix(name));
         line.and_then(|rest| rest.trim_start_matches(':').trim().parse::<u64>().ok()).unwrap_or_default()
@@ -143,13 +139,13 @@ fn run(fuzzer: &Path, name: &str, seconds: u32) -> anyhow::Result<String> {
     Ok(format!("{inputs} inputs, {rate} a second, {last} branches reached ({first} at first), nothing found"))
 }
 
-/// How many edges of the code were reached, by the line of that event: `#2 INITED cov: 1234 ft: …`.
+/// The number of covered edges in the line of an event: `#2 INITED cov: 1234 ft: …`.
 fn covered(told: &str, event: &str) -> Option<u64> {
     let line = told.lines().find(|line| line.starts_with('#') && line.contains(event))?;
     line.split_once("cov: ")?.1.split(' ').next()?.parse().ok()
 }
 
-/// What went wrong, in a line: the message of the panic, else libFuzzer's.
+/// The reason of a failure in a line: the panic message, else libFuzzer's error.
 fn finding(told: &str) -> String {
     let mut lines = told.lines();
     if let Some(at) = lines.by_ref().find(|line| line.starts_with("thread '") && line.contains("panicked at")) {
@@ -157,7 +153,7 @@ fn finding(told: &str) -> String {
         return format!("panicked at {place}: {}", lines.next().unwrap_or_default());
     }
     let error = told.lines().find_map(|line| line.split_once("ERROR: libFuzzer: "));
-    error.map_or("it failed".to_owned(), |(_, error)| error.to_owned())
+    error.map_or("unknown failure".to_owned(), |(_, error)| error.to_owned())
 }
 
 #[cfg(test)]
@@ -165,7 +161,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_libfuzzer_tells_is_understood() {
+    fn libfuzzers_output_is_parsed() {
         let told = "#2\tINITED cov: 812 ft: 813 corp: 1/1b exec/s: 0 rss: 44Mb\n#900\tNEW    cov: 830 ft: 835\n\
                     #1000\tDONE   cov: 840 ft: 901 corp: 9/1Kb\n";
         assert_eq!((covered(told, "INITED"), covered(told, "DONE")), (Some(812), Some(840)));

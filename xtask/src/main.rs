@@ -20,50 +20,50 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Start everything, print the address and a token, and show each mail as it arrives
+    /// Start Punctual, print its address and a token, and show each mail as it arrives
     Up {
-        /// As in production: a process and a daprd per function, Kafka, mail by SMTP
+        /// Run as in production: a process and a daprd per function, Kafka, mail by SMTP
         #[arg(long)]
         distributed: bool,
-        /// Return once everything answers; .dev/up.json describes it, `down` stops it
+        /// Return once Punctual is ready; .dev/up.json describes it, `down` stops it
         #[arg(long)]
         detach: bool,
-        /// The port of the HTTP API [default: a free one]
+        /// Port of the HTTP API [default: a free one]
         #[arg(long)]
         port: Option<u16>,
-        /// Forget what earlier runs stored
+        /// Delete the data of earlier runs first
         #[arg(long)]
         fresh: bool,
     },
-    /// Stop what `up` started
+    /// Stop the processes that `up` started
     Down,
     /// Print a bearer token for the running instance
     Token {
-        /// The user, a UUID
+        /// UUID of the user
         #[arg(long)]
         user: String,
-        /// The user's e-mail address
+        /// E-mail address of the user
         #[arg(long)]
         email: String,
-        /// With the operator's scope
+        /// Include the operator scope, which allows dead letters to be read and replayed
         #[arg(long)]
         operator: bool,
     },
-    /// Install every part that runs and tests need and this machine lacks
+    /// Install the missing parts that runs and tests need
     Install,
     /// Run the tests, on a real PostgreSQL, Kafka, Dapr and SMTP server
     Test {
-        /// Only tests whose name contains one of these
+        /// Run only tests whose names contain one of these words
         filter: Vec<String>,
     },
-    /// Measure reminders, events and a function, beside Dapr alone; `bench --help` lists the options
+    /// Measure reminders, events and a function, compared with Dapr alone; `bench --help` lists the options
     #[command(disable_help_flag = true)]
     Bench {
         /// `steady`, `faults`, `burst` or `load`, and their options
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
-    /// Run the product under faults and check its promises; `gauntlet --help` lists the options
+    /// Run the product under injected faults and check its guarantees; `gauntlet --help` lists the options
     #[command(disable_help_flag = true)]
     Gauntlet {
         /// `--minutes N --seed S`, and others
@@ -82,15 +82,15 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
-    /// Write .sqlx, which lets a build check its SQL without a database
+    /// Write .sqlx, with which a build checks its SQL without a database
     Prepare {
-        /// Only say whether it is up to date
+        /// Only check whether it is up to date
         #[arg(long)]
         check: bool,
     },
     /// Write the manifests that are generated from the code
     Manifests,
-    /// Check the Helm chart of every environment against the cluster's schemas and the code
+    /// Check the Helm chart of every environment against the schemas of the cluster and against the code
     ChartCheck,
 }
 

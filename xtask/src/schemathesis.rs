@@ -1,6 +1,5 @@
-//! `cargo xtask schemathesis`: requests made from the OpenAPI document, good and bad, against a real `tasks` on a real PostgreSQL;
-//! every answer is held against the document. A server error, an undocumented status or type, or an answer that is not of its
-//! schema fails it.
+//! `cargo xtask schemathesis`: sends valid and invalid requests, generated from the OpenAPI document, to a real `tasks` on a real
+//! PostgreSQL. Fails on a server error, an undocumented status or content type, or an answer that does not match its schema.
 
 use std::{
     fs,
@@ -22,32 +21,26 @@ use lab::{
 
 const SCHEMATHESIS: &str = "4.32.5";
 const USER: &str = "0198c0de-0000-7000-8000-000000000001";
-/// Operations of the document, for the share of each; the run itself counts its cases.
+/// The number of operations in the document, among which the cases are divided.
 const OPERATIONS: u32 = 20;
 
-/// How much.
+/// The arguments of `schemathesis`.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// How many cases at least
+    /// Minimum number of test cases
     #[arg(long, default_value_t = 20_000)]
     cases: u32,
-    /// Makes the same run again
+    /// Seed of the generator; the same seed repeats a run
     #[arg(long, default_value_t = 1)]
     seed: u64,
 }
 
-/// A Python that has schemathesis; installs it where it is missing.
-///
-/// # Errors
-/// When there is no Python 3, or pip fails.
+/// A Python with schemathesis, which is installed if missing.
 pub(crate) fn python() -> anyhow::Result<PathBuf> {
     tools::venv(&dev().join("schemathesis"), "schemathesis", SCHEMATHESIS)
 }
 
-/// Runs it.
-///
-/// # Errors
-/// When something is missing, an answer was not as documented, or there were fewer cases.
+/// Runs schemathesis until there were enough cases.
 pub(crate) fn schemathesis(arguments: &Arguments) -> anyhow::Result<()> {
     let python = python()?;
     say("building tasks");
@@ -63,7 +56,7 @@ pub(crate) fn schemathesis(arguments: &Arguments) -> anyhow::Result<()> {
         .env("DAPR_GRPC_ENDPOINT", "http://127.0.0.1:9")
         .env("RUST_LOG", "warn,shared::outbox=error")
         .env("PORT", port.to_string())
-        // One user asks everything.
+        // All requests come from one user.
         .env("USER_REQUESTS_PER_SECOND", "10000")
         .ready(Ready::Http(port, "/readyz"));
     let tasks = Process::spawn(&run, program)?;
@@ -71,18 +64,18 @@ pub(crate) fn schemathesis(arguments: &Arguments) -> anyhow::Result<()> {
 
     let mut cases = 0;
     let mut seed = arguments.seed;
-    // A run ends when it has seen what it looks for; another seed sees other things.
+    // A run may end with fewer cases than asked for, so continue with other seeds.
     while cases < arguments.cases {
         let wanted = (arguments.cases - cases) / OPERATIONS;
         cases += once(&python, port, &secret, seed, wanted.clamp(10, 1_000))?;
         seed += 1;
         say(format!("{cases} cases, every answer as documented"));
     }
-    ensure!(tasks.pid().is_some(), "tasks did not survive it: see {}", tasks.log().display());
+    ensure!(tasks.pid().is_some(), "tasks crashed: see {}", tasks.log().display());
     Ok(())
 }
 
-/// One run with at most so many examples an operation; says how many cases there were.
+/// One run with a maximum number of examples per operation; returns the number of cases.
 fn once(python: &Path, port: u16, secret: &str, seed: u64, examples: u32) -> anyhow::Result<u32> {
     let report = dev().join("schemathesis-run/report.json");
     let _ = fs::remove_file(&report);
@@ -101,8 +94,8 @@ fn once(python: &Path, port: u16, secret: &str, seed: u64, examples: u32) -> any
         .current_dir(dev())
         .status()?;
     let read = || -> anyhow::Result<Value> { Ok(serde_json::from_slice(&fs::read(&report)?)?) };
-    let told = read().context("schemathesis left no report")?;
+    let told = read().context("schemathesis wrote no report")?;
     let (counted, failed) = (&told["test_cases"]["generated"], &told["test_cases"]["with_failures"]);
     ensure!(status.success(), "{failed} of {counted} answers were not as documented (seed {seed})");
-    counted.as_u64().and_then(|counted| u32::try_from(counted).ok()).context("schemathesis counted no cases")
+    counted.as_u64().and_then(|counted| u32::try_from(counted).ok()).context("the report has no count of cases")
 }

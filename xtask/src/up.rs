@@ -1,12 +1,15 @@
 //! `cargo xtask up`, `down` and `token`: the product on this machine, for a person or a script.
 //!
-//! One instance at a time. `.dev/up.json` describes it while it runs, `.dev/up/` holds its data, which the next `up` finds
-//! again.
+//! Only one instance runs at a time. `.dev/up.json` describes it while it runs. `.dev/up/` holds its data, which the next `up`
+//! reuses.
 
 use std::{
     collections::BTreeSet,
+    env,
     fs::{self, File},
+    os::unix::process::CommandExt as _,
     path::PathBuf,
+    process::Command,
     thread,
     time::Duration,
 };
@@ -19,20 +22,22 @@ use lab::{
     identity::{self, Identity},
     mail,
     progress::say,
-    secrets, signals,
+    root, secrets, signals,
     topology::{self, Mode, Options, Topology},
 };
 
 const RUN: &str = "up";
-/// The user of the token that `up` prints: always the same, so that what was created yesterday is there today.
+/// The user of the token that `up` prints. Constant, so that yesterday's tasks belong to today's user.
 const USER: &str = "0198c0de-0000-7000-8000-000000000001";
 const EMAIL: &str = "dev@punctual.test";
 
-/// Starts the product and follows its mail until Ctrl-C; with `detached` it returns once everything answers.
-///
-/// # Errors
-/// When an instance already runs, or a part is missing or does not start.
+/// Starts the product and prints its mail until Ctrl-C. With `detached`, returns once every part is ready.
 pub(crate) fn up(distributed: bool, detached: bool, port: Option<u16>, fresh: bool) -> anyhow::Result<()> {
+    if distributed && !cfg!(feature = "kafka") {
+        // The Kafka client triples the time to compile this program, so a plain `up` does without.
+        let run = ["run", "--locked", "--quiet", "--package", "xtask", "--features", "kafka", "--"];
+        return Err(Command::new("cargo").args(run).args(env::args_os().skip(1)).current_dir(root()).exec().into());
+    }
     refuse_a_second()?;
     let mut options = if distributed { Options::distributed(RUN) } else { Options::embedded(RUN) };
     options.port = port;
@@ -41,7 +46,7 @@ pub(crate) fn up(distributed: bool, detached: bool, port: Option<u16>, fresh: bo
     topology::prerequisites(&options)?;
     build(options.mode)?;
 
-    // Held until everything runs: two that are started together would share a data directory.
+    // Held until every part runs: two instances would share a data directory.
     let lock = File::create(dev().join("up.lock"))?;
     ensure!(
         lock.try_lock().is_ok(),
@@ -65,7 +70,7 @@ pub(crate) fn up(distributed: bool, detached: bool, port: Option<u16>, fresh: bo
     introduce(&topology, &token);
     drop(lock);
     if detached {
-        println!("It runs on; `cargo xtask down` stops it.");
+        println!("Punctual keeps running; `cargo xtask down` stops it.");
         topology.leave_running();
         return Ok(());
     }
@@ -77,10 +82,7 @@ pub(crate) fn up(distributed: bool, detached: bool, port: Option<u16>, fresh: bo
     Ok(())
 }
 
-/// Stops what `up` started and nothing else.
-///
-/// # Errors
-/// When the description of the run cannot be removed.
+/// Stops the processes that `up` started, and no others.
 pub(crate) fn down() -> anyhow::Result<()> {
     let supervisor = state().and_then(|state| {
         let field = |name| state["supervisor"][name].as_u64();
@@ -88,10 +90,10 @@ pub(crate) fn down() -> anyhow::Result<()> {
     });
     let mut stopped = 0;
     if let Some(supervisor) = supervisor.filter(|supervisor| supervisor.is_alive()) {
-        supervisor.stop(libc::SIGTERM, Duration::from_secs(60)); // it stops the others in order
+        supervisor.stop(libc::SIGTERM, Duration::from_secs(60)); // it stops its processes in order
         stopped += 1;
     }
-    // Sidecars first, servers last: what is started first is needed longest.
+    // Sidecars first, servers last: the reverse of the start.
     let left = identity::running(&run_dir());
     let (servers, others): (Vec<_>, Vec<_>) =
         left.iter().partition(|(_, name)| ["postgres", "kafka", "redis", "scheduler", "smtp"].contains(&name.as_str()));
@@ -116,13 +118,10 @@ pub(crate) fn down() -> anyhow::Result<()> {
 }
 
 /// A bearer token for the running instance.
-///
-/// # Errors
-/// When none runs, or `user` is not a UUID.
 pub(crate) fn token(user: &str, email: &str, operator: bool) -> anyhow::Result<String> {
     let state =
         state().filter(|_| running().is_some()).context("Punctual is not running: start it by `cargo xtask up`")?;
-    ensure!(is_uuid(user), "{user} is not a UUID: the user of a token is one, like {USER}");
+    ensure!(is_uuid(user), "{user} is not a UUID: pass one like {USER}");
     let secret = state["jwt_secret"].as_str().context(".dev/up.json is damaged: cargo xtask down, then up")?;
     Ok(secrets::token(secret, user, email, operator))
 }
@@ -134,7 +133,7 @@ fn refuse_a_second() -> anyhow::Result<()> {
     }
 }
 
-/// ` at <url>` while an instance runs.
+/// ` at <url>` if an instance is running.
 fn running() -> Option<String> {
     if identity::running(&run_dir()).is_empty() {
         return None;
@@ -178,7 +177,7 @@ fn introduce(topology: &Topology, token: &str) {
     println!("A task with a reminder in five seconds:\n{}\n", curl(url, token));
 }
 
-/// One line to paste; the shell computes the instant when it runs.
+/// A command line to paste; the shell computes the instant when it runs.
 fn curl(url: &str, token: &str) -> String {
     format!(
         "curl -sS {url}/v1/tasks -H 'authorization: Bearer {token}' -H 'content-type: application/json' \
@@ -186,7 +185,7 @@ fn curl(url: &str, token: &str) -> String {
     )
 }
 
-/// Prints each message as it arrives, and says when a process ended by itself, until it is to stop.
+/// Until asked to stop, prints each message as it arrives and reports processes that ended unexpectedly.
 fn follow(topology: &Topology) {
     let mut seen = BTreeSet::new();
     let _ = mail::arrived(&topology.mail_dir, &mut seen); // what an earlier run received
@@ -199,7 +198,7 @@ fn follow(topology: &Topology) {
         }
         for process in topology.processes() {
             if process.pid().is_none() && ended.insert(process.name().to_owned()) {
-                say(format!("{} ended by itself, see {}", process.name(), process.log().display()));
+                say(format!("{} ended unexpectedly, see {}", process.name(), process.log().display()));
             }
         }
         thread::sleep(Duration::from_millis(200));
@@ -214,12 +213,10 @@ fn is_uuid(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::process::Command;
-
     use super::*;
 
     #[test]
-    fn the_printed_line_is_one_line_whose_body_is_json_once_the_shell_has_filled_in_the_instant() {
+    fn the_printed_command_is_one_line_and_its_body_is_json() {
         let line = curl("http://127.0.0.1:1", "t");
         assert!(!line.contains('\n'));
         let body =

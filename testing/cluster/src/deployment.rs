@@ -1,4 +1,4 @@
-//! The release in the cluster: its namespace, its Secrets, its values; every version goes in through `infra/deploy/deploy.sh`.
+//! The release in the cluster: namespace, Secrets and values. `infra/deploy/deploy.sh` deploys every version.
 
 use std::{
     collections::BTreeMap,
@@ -22,7 +22,7 @@ use crate::{
 const RELEASE: &str = "punctual";
 const OURS: &str = "punctual/cluster-test";
 
-/// How versions are deployed.
+/// The settings with which versions are deployed.
 pub(crate) struct Deployment {
     arguments: Vec<String>,
     registry: String,
@@ -34,15 +34,15 @@ pub(crate) struct Deployment {
     pub(crate) dapr_api_token: String,
 }
 
-/// How a deployment ended.
+/// The outcome of a deployment.
 pub(crate) struct Deployed {
     pub(crate) works: bool,
     pub(crate) took: Duration,
-    pub(crate) told: String,
+    pub(crate) output: String,
 }
 
 impl Deployment {
-    /// Makes the namespace anew, with the Secrets in it.
+    /// Creates the namespace and the Secrets; replaces those of an earlier test.
     pub(crate) async fn prepare(arguments: &Arguments, run: &Run, kube: &Kube, parts: &Parts) -> anyhow::Result<Self> {
         make_namespace(arguments, kube).await?;
         let (jwt, dapr, app) = (secrets::random()?, secrets::random()?, secrets::random()?);
@@ -53,7 +53,7 @@ impl Deployment {
             secret("punctual-jwt", "secret", &jwt),
             secret("punctual-dapr-api-token", "token", &dapr),
             secret("punctual-app-api-token", "token", &app),
-            secret("smtp-password", "password", "of a server that asks for none"),
+            secret("smtp-password", "password", "unused"),
         ];
         kube.apply(&json!({ "apiVersion": "v1", "kind": "List", "items": items })).await?;
 
@@ -91,10 +91,10 @@ impl Deployment {
             .status()
             .await
             .context("cannot run infra/deploy/deploy.sh")?;
-        Ok(Deployed { works: status.success(), took: began.elapsed(), told: fs::read_to_string(&log)? })
+        Ok(Deployed { works: status.success(), took: began.elapsed(), output: fs::read_to_string(&log)? })
     }
 
-    /// The manifests as Helm has stored them last.
+    /// The manifests that Helm stored last.
     pub(crate) async fn manifest(&self) -> anyhow::Result<String> {
         let output =
             Command::new("helm").args(["get", "manifest", RELEASE, "--namespace", &self.namespace]).output().await?;
@@ -110,7 +110,7 @@ impl Deployment {
     }
 }
 
-/// What there is in the namespace, by kind and name, and the generation it has: what a second installation must not touch.
+/// The objects of the namespace with their generations, which a second installation must not change.
 pub(crate) async fn generations(kube: &Kube) -> anyhow::Result<BTreeMap<String, String>> {
     let mut found = BTreeMap::new();
     let kinds = [
@@ -124,7 +124,7 @@ pub(crate) async fn generations(kube: &Kube) -> anyhow::Result<BTreeMap<String, 
     for kind in kinds {
         for object in kube.list(kind, "").await? {
             let meta = &object["metadata"];
-            // A function that wakes or falls asleep changes how many pods its own Deployment wants.
+            // Scaling changes the generation of a function's Deployment.
             let generation = if meta["labels"]["serving.knative.dev/service"].is_null() || kind.contains("services") {
                 meta["generation"].to_string()
             } else {
@@ -139,7 +139,7 @@ pub(crate) async fn generations(kube: &Kube) -> anyhow::Result<BTreeMap<String, 
     Ok(found)
 }
 
-/// The tags that the functions are told to run.
+/// The image tags of the functions.
 pub(crate) async fn tags(kube: &Kube) -> anyhow::Result<Vec<String>> {
     let services = kube.list("serving.knative.dev/v1/services", "app.kubernetes.io/part-of=punctual").await?;
     let image = |service: &Value| text(&service["spec"]["template"]["spec"]["containers"][0]["image"]).to_owned();
@@ -152,8 +152,11 @@ pub(crate) async fn tags(kube: &Kube) -> anyhow::Result<Vec<String>> {
 
 async fn make_namespace(arguments: &Arguments, kube: &Kube) -> anyhow::Result<()> {
     let name = arguments.namespace.as_str();
-    if let Ok(there) = kube.get(&format!("/api/v1/namespaces/{name}")).await {
-        ensure!(!there["metadata"]["labels"][OURS].is_null(), "the namespace {name} is not of an earlier test");
+    if let Ok(existing) = kube.get(&format!("/api/v1/namespaces/{name}")).await {
+        ensure!(
+            !existing["metadata"]["labels"][OURS].is_null(),
+            "the namespace {name} exists and was not made by this test"
+        );
         kube.kubectl(&["delete", "namespace", name, "--timeout=180s"]).await?;
     }
     let mut labels = json!({ OURS: "true" });
@@ -164,8 +167,8 @@ async fn make_namespace(arguments: &Arguments, kube: &Kube) -> anyhow::Result<()
         .await
 }
 
-/// The chart's own values but for where things are, for how long a pod stays that has nothing to do, and for repair: what is lost on
-/// the way has to stay lost, or the test would not see it.
+/// The chart's defaults, except addresses, the retention of idle pods, and repair: a lost event must stay lost, or the test would
+/// not notice.
 fn values_of(arguments: &Arguments, parts: &Parts) -> Value {
     let gateway = arguments.gateway.split('/').next().unwrap_or_default();
     let [database, broker, mail] = parts.ports().map(|port| port.map_or_else(|| json!([]), |port| json!([port])));

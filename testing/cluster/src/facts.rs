@@ -1,23 +1,24 @@
-//! What took effect, as PostgreSQL knows it: every event of a task has one claim and one effect, or the test fails.
+//! The effects in PostgreSQL: every event of a task must have exactly one claim and one effect.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{bail, ensure};
+use anyhow::ensure;
+use lab::settled::settled;
 use sqlx::PgPool;
 use uuid::Uuid;
 
-/// An event and what came of it.
+/// An event, its claims and effects.
 #[derive(Clone, Debug, sqlx::FromRow)]
 pub(crate) struct Event {
     pub(crate) kind: String,
     pub(crate) task_id: Uuid,
     pub(crate) claims: i64,
     pub(crate) effects: i64,
-    /// From the beginning of the transaction that emitted it to its effect.
+    /// Milliseconds from the start of the emitting transaction to the effect.
     pub(crate) ms: Option<f64>,
 }
 
-/// What was seen of some tasks.
+/// The events of some tasks.
 #[derive(Debug)]
 pub(crate) struct Seen {
     pub(crate) events: Vec<Event>,
@@ -43,25 +44,13 @@ pub(crate) async fn events(db: &PgPool, tasks: &[Uuid]) -> sqlx::Result<Vec<Even
     .await
 }
 
-/// Waits until every event of these tasks has taken effect, and sees that it did so once: one claim and one effect each, `kinds`
-/// once for each task, no dead letter. Repair has no part in it: here it publishes nothing again ([`crate::deployment`]).
+/// Waits until the product has settled, then checks that each event of these tasks has one claim and one effect, that each task has
+/// each of `kinds` once, and that there is no dead letter. Repair cannot help: in this test it republishes nothing
+/// ([`crate::deployment`]).
 pub(crate) async fn once(db: &PgPool, tasks: &[Uuid], kinds: &[&str], limit: Duration) -> anyhow::Result<Seen> {
-    let began = Instant::now();
-    let events = loop {
-        let found = events(db, tasks).await?;
-        let open = found.iter().filter(|event| event.claims == 0 || event.effects == 0).count();
-        let of = |kind: &str| found.iter().filter(|event| event.kind == kind).count();
-        if open == 0 && kinds.iter().all(|kind| of(kind) >= tasks.len()) {
-            // Whatever comes twice has a moment to do so.
-            tokio::time::sleep(Duration::from_secs(2)).await;
-            break self::events(db, tasks).await?;
-        }
-        if began.elapsed() > limit {
-            let some: Vec<_> = found.iter().filter(|event| event.claims == 0 || event.effects == 0).take(5).collect();
-            bail!("lost after {} s: {open} of {} events without effect, as {some:?}", limit.as_secs(), found.len());
-        }
-        tokio::time::sleep(Duration::from_millis(200)).await;
-    };
+    settled(db, None, limit).await?;
+    tokio::time::sleep(Duration::from_secs(2)).await; // time for a duplicate to arrive
+    let events = events(db, tasks).await?;
     for event in &events {
         ensure!(event.claims == 1 && event.effects == 1, "not once: {event:?}");
     }
@@ -78,12 +67,12 @@ pub(crate) async fn once(db: &PgPool, tasks: &[Uuid], kinds: &[&str], limit: Dur
     .bind(tasks)
     .fetch_all(db)
     .await?;
-    ensure!(letters.is_empty(), "set aside: {letters:?}");
+    ensure!(letters.is_empty(), "dead letters: {letters:?}");
     let slowest = events.iter().filter_map(|event| event.ms).fold(0.0, f64::max);
     Ok(Seen { events, slowest })
 }
 
-/// How many tasks have a title.
+/// The number of tasks with a title.
 pub(crate) async fn titled(db: &PgPool, title: &str) -> sqlx::Result<i64> {
     sqlx::query_scalar("select count(*) from tasks where title = $1").bind(title).fetch_one(db).await
 }

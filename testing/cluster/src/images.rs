@@ -1,4 +1,4 @@
-//! The images: built from this checkout and handed to a command that brings them to the cluster, or in a registry already.
+//! The images: built from this checkout and loaded into the cluster by a command, or already in a registry.
 
 use std::{path::PathBuf, process::Command};
 
@@ -8,26 +8,26 @@ use shared::catalogue::FUNCTIONS;
 
 use crate::Arguments;
 
-/// The function without which a version cannot run.
+/// The function whose image the broken version lacks.
 pub(crate) const MISSING: &str = "task-created";
 
-/// Versions by their tags.
+/// The versions, by their tags.
 pub(crate) struct Images {
     pub(crate) registry: String,
-    /// What is deployed first.
+    /// Deployed first.
     pub(crate) first: String,
-    /// What it is rolled out to: another tag of the same binaries, which is another version to a cluster.
+    /// Rolled out next. The same binaries under another tag are another version to the cluster.
     pub(crate) next: String,
-    /// One that lacks the image of [`MISSING`], or every image where they come from a registry.
+    /// A version without the image of [`MISSING`], or without any image if they come from a registry.
     pub(crate) broken: String,
 }
 
 impl Images {
-    /// Builds and loads them, if there is a command for it.
+    /// Builds and loads the images, if a command for loading was given.
     pub(crate) fn prepare(arguments: &Arguments) -> anyhow::Result<Self> {
         let registry = arguments.registry.clone();
         let Some(load) = &arguments.load else {
-            let tag = |tag: &Option<String>| tag.clone().context("--tag and --next-tag say which versions to deploy");
+            let tag = |tag: &Option<String>| tag.clone().context("without --load, --tag and --next-tag are required");
             let (first, next) = (tag(&arguments.tag)?, tag(&arguments.next_tag)?);
             return Ok(Self { registry, first, next, broken: "there-is-no-such-version".to_owned() });
         };
@@ -38,7 +38,7 @@ impl Images {
         let names: Vec<&str> =
             FUNCTIONS.iter().map(|function| function.name).chain(["door", "migrate", "hello"]).collect();
         let binaries: Vec<PathBuf> = names.iter().map(|name| folder.join(name)).collect();
-        // A tag that changes with the binaries: what was loaded under the same name would neither be replaced nor rolled out.
+        // The tag changes with the binaries: the cluster neither replaces nor rolls out an image under a known tag.
         let first = format!("t{}", &tools::pin_of(&binaries)?[..12]);
         let images =
             Self { registry, next: format!("{first}-next"), broken: format!("{first}-broken"), first: first.clone() };

@@ -1,4 +1,4 @@
-//! The cluster: what runs in the namespace, asked of the API server through `kubectl proxy`, and ways to its Services.
+//! The cluster: objects of the namespace, read through `kubectl proxy`, and routes from here to Services.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -16,9 +16,9 @@ use reqwest::{StatusCode, Url};
 use serde_json::{Value, json};
 use tokio::{io::AsyncWriteExt as _, process::Command};
 
-/// The label of what Knative runs for a Service.
+/// The label of the objects that Knative creates for a Service.
 const SERVICE: &str = "serving.knative.dev/service";
-const PATIENCE: Duration = Duration::from_secs(20);
+const LIMIT: Duration = Duration::from_secs(20);
 
 /// The API server, and the namespace of the test.
 pub(crate) struct Kube {
@@ -29,8 +29,8 @@ pub(crate) struct Kube {
     _proxy: Process,
 }
 
-/// A Service as this machine reaches it.
-pub(crate) struct Way {
+/// A route from this machine to a Service.
+pub(crate) struct ServiceRoute {
     pub(crate) address: SocketAddr,
     _forward: Option<Process>,
 }
@@ -43,22 +43,22 @@ impl Kube {
             Program::new("kubectl-proxy", "kubectl").args(["proxy", &format!("--port={port}")]).ready(Ready::Tcp(port));
         let run = Run { detached: false, ..run.clone() };
         let proxy = Process::spawn(&run, program)?;
-        proxy.wait_ready(PATIENCE)?;
+        proxy.wait_ready(LIMIT)?;
         Ok(Self {
             namespace: namespace.to_owned(),
             run,
             url: format!("http://127.0.0.1:{port}"),
-            http: reqwest::Client::builder().no_proxy().timeout(PATIENCE).build()?,
+            http: reqwest::Client::builder().no_proxy().timeout(LIMIT).build()?,
             _proxy: proxy,
         })
     }
 
-    /// `kubectl` in the namespace, to its end.
+    /// Runs `kubectl` in the namespace.
     pub(crate) async fn kubectl(&self, arguments: &[&str]) -> anyhow::Result<String> {
         self.kubectl_with(arguments, None).await
     }
 
-    /// Makes or changes what a manifest says.
+    /// Applies a manifest.
     pub(crate) async fn apply(&self, manifest: &Value) -> anyhow::Result<()> {
         self.kubectl_with(&["apply", "--filename", "-"], Some(manifest.to_string())).await.map(drop)
     }
@@ -86,7 +86,7 @@ impl Kube {
         Ok(serde_json::from_str(&body)?)
     }
 
-    /// One object, by its path in the API.
+    /// An object, by its path in the API.
     pub(crate) async fn get(&self, path: &str) -> anyhow::Result<Value> {
         self.ask(path, "").await
     }
@@ -104,11 +104,11 @@ impl Kube {
         };
         match self.ask(&path, selector).await?["items"].take() {
             Value::Array(items) => Ok(items),
-            other => bail!("{path}: no list but {other}"),
+            other => bail!("{path}: not a list: {other}"),
         }
     }
 
-    /// Functions that have or want pods, with how many there are.
+    /// The functions with pods, wanted or existing, and their number.
     pub(crate) async fn awake(&self) -> anyhow::Result<BTreeMap<String, u64>> {
         let mut awake = BTreeMap::new();
         for deployment in self.list("apps/v1/deployments", SERVICE).await? {
@@ -121,7 +121,7 @@ impl Kube {
         Ok(awake)
     }
 
-    /// Waits until every function is at zero, and says how long that took.
+    /// Waits until every function is at zero; returns how long that took.
     pub(crate) async fn zero(&self, limit: Duration) -> anyhow::Result<Duration> {
         let began = Instant::now();
         loop {
@@ -134,7 +134,7 @@ impl Kube {
         }
     }
 
-    /// Names of the pods of a namespace that are not about to end.
+    /// The names of the pods of a namespace that are not terminating.
     pub(crate) async fn pods(&self, namespace: &str, selector: &str) -> anyhow::Result<BTreeSet<String>> {
         let pods = self.list_in(namespace, "pods", selector).await?;
         let there = pods.iter().filter(|pod| pod["metadata"]["deletionTimestamp"].is_null());
@@ -146,8 +146,8 @@ impl Kube {
         self.pods(&self.namespace, &format!("{SERVICE}={function}")).await
     }
 
-    /// Kills pods and returns when the node says that they are dead. A second is what is left to them: told to go at once the
-    /// API server forgets a pod, and its node lets it end in peace.
+    /// Kills pods and returns when they are dead. The grace period is 1 s, not 0: with 0 the API server forgets the pod at once
+    /// while the node still lets it end gracefully.
     pub(crate) async fn kill(&self, namespace: &str, pods: &BTreeSet<String>) -> anyhow::Result<()> {
         let path = |pod: &str| format!("{}/api/v1/namespaces/{namespace}/pods/{pod}", self.url);
         for pod in pods {
@@ -157,42 +157,42 @@ impl Kube {
         }
         let began = Instant::now();
         for pod in pods {
-            // One of a StatefulSet has a successor of the same name.
+            // A StatefulSet creates a successor with the same name.
             while self.http.get(path(pod)).send().await?.text().await?.contains("deletionTimestamp") {
-                ensure!(began.elapsed() < PATIENCE, "{pod} does not die");
+                ensure!(began.elapsed() < LIMIT, "{pod} does not die");
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }
         Ok(())
     }
 
-    /// Runs repair now, as its CronJob does, and waits for its end.
+    /// Runs repair now, from its CronJob, and waits for its end.
     pub(crate) async fn repair(&self, name: &str) -> anyhow::Result<()> {
         self.kubectl(&["create", "job", "--from=cronjob/repair", name]).await?;
         self.kubectl(&["wait", "--for=condition=complete", &format!("job/{name}"), "--timeout=60s"]).await?;
         self.kubectl(&["delete", "job", name]).await.map(drop)
     }
 
-    /// A way from here to a Service: its own address, else a forwarded port.
-    pub(crate) async fn way(&self, namespace: &str, service: &str, port: u16) -> anyhow::Result<Way> {
+    /// A route to a Service: its cluster IP if reachable from here, else a forwarded port.
+    pub(crate) async fn route_to(&self, namespace: &str, service: &str, port: u16) -> anyhow::Result<ServiceRoute> {
         let object = self.get(&format!("/api/v1/namespaces/{namespace}/services/{service}")).await?;
         let address = text(&object["spec"]["clusterIP"]).parse().map(|ip| SocketAddr::new(ip, port));
         if let Ok(address) = address
             && TcpStream::connect_timeout(&address, Duration::from_secs(2)).is_ok()
         {
-            return Ok(Way { address, _forward: None });
+            return Ok(ServiceRoute { address, _forward: None });
         }
         let local = ports::free();
         let program = Program::new(format!("forward-{service}"), "kubectl")
             .args(["--namespace", namespace, "port-forward", &format!("service/{service}"), &format!("{local}:{port}")])
             .ready(Ready::Tcp(local));
         let forward = Process::spawn(&self.run, program)?;
-        forward.wait_ready(PATIENCE).with_context(|| format!("no way to {namespace}/{service}"))?;
-        Ok(Way { address: SocketAddr::from(([127, 0, 0, 1], local)), _forward: Some(forward) })
+        forward.wait_ready(LIMIT).with_context(|| format!("no route to {namespace}/{service}"))?;
+        Ok(ServiceRoute { address: SocketAddr::from(([127, 0, 0, 1], local)), _forward: Some(forward) })
     }
 }
 
-/// A string of an object; empty where it is none.
+/// A string field; empty if it is missing.
 pub(crate) fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! Clients that create tasks, until told to stop: by a rate, or as fast as so many can.
+//! Concurrent clients that create tasks, at a rate or as fast as possible.
 
 use std::{
     collections::BTreeMap,
@@ -10,23 +10,21 @@ use std::{
 };
 
 use anyhow::ensure;
-use reqwest::Method;
+use lab::api::{Answer, Api, Method, User, id};
 use serde_json::json;
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
-use crate::user::{User, id};
-
-/// What the clients do.
+/// How the clients behave.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
     pub(crate) name: &'static str,
     pub(crate) clients: usize,
-    /// Each waits this long after an answer.
+    /// The pause of a client after each answer.
     pub(crate) pause: Duration,
-    /// Tasks at most.
+    /// The maximum number of tasks.
     pub(crate) tasks: usize,
-    /// A client asks again until it is told 201, with the same Idempotency-Key; otherwise every answer has to be 201.
+    /// Whether a client retries with the same `Idempotency-Key` until the answer is 201.
     pub(crate) stubborn: bool,
 }
 
@@ -38,26 +36,26 @@ pub(crate) struct Load {
     answers: Arc<Mutex<Answers>>,
 }
 
-/// What they were told.
+/// The answers to all clients.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Answers {
     pub(crate) tasks: Vec<Uuid>,
-    /// Answers but 201, with how often each came.
+    /// Answers other than 201, with their number.
     pub(crate) others: BTreeMap<String, usize>,
     pub(crate) slowest: Duration,
 }
 
 impl Load {
-    /// Starts them, each a user of its own: one alone is told to ask for less.
-    pub(crate) fn start(user: &User, plan: &Plan) -> Self {
-        // No title is used twice, whatever ran before.
+    /// Starts the clients, each as a user of its own, so that no one reaches the per-user limit.
+    pub(crate) fn start(api: &Api, plan: &Plan) -> Self {
+        // Titles are unique across loads.
         let name = format!("{} {}", plan.name, &Uuid::now_v7().simple().to_string()[20..]);
         let stop = Arc::new(AtomicBool::new(false));
         let next = Arc::new(AtomicUsize::new(0));
         let answers = Arc::new(Mutex::new(Answers::default()));
         let clients = (0..plan.clients)
             .map(|_| {
-                let (user, plan, name) = (user.another(), plan.clone(), name.clone());
+                let (user, plan, name) = (api.user(), plan.clone(), name.clone());
                 let (stop, next, answers) = (stop.clone(), next.clone(), answers.clone());
                 tokio::spawn(async move {
                     loop {
@@ -74,26 +72,30 @@ impl Load {
         Self { name, stop, clients, answers }
     }
 
-    /// Whether some have not finished.
-    pub(crate) fn is_going(&self) -> bool {
+    /// Whether some clients are still running.
+    pub(crate) fn is_running(&self) -> bool {
         self.clients.iter().any(|client| !client.is_finished())
     }
 
-    /// Waits for all that `tasks` allows.
+    /// Waits until the clients have created all tasks.
     pub(crate) async fn finish(self, db: &sqlx::PgPool) -> anyhow::Result<Answers> {
         for client in self.clients {
             client.await?;
         }
         let answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let there: i64 = sqlx::query_scalar("select count(*) from tasks where starts_with(title, $1)")
+        let created: i64 = sqlx::query_scalar("select count(*) from tasks where starts_with(title, $1)")
             .bind(format!("{} ", self.name))
             .fetch_one(db)
             .await?;
-        ensure!(there == answers.tasks.len() as i64, "{there} tasks where {} were acknowledged", answers.tasks.len());
+        ensure!(
+            created == answers.tasks.len() as i64,
+            "{created} tasks exist, but {} were acknowledged",
+            answers.tasks.len()
+        );
         Ok(answers)
     }
 
-    /// Ends it.
+    /// Stops the clients.
     pub(crate) async fn stop(self, db: &sqlx::PgPool) -> anyhow::Result<Answers> {
         self.stop.store(true, Ordering::Relaxed);
         self.finish(db).await
@@ -105,16 +107,26 @@ async fn create(user: &User, title: &str, stubborn: bool, answers: &Mutex<Answer
     let body = json!({ "title": title });
     loop {
         let began = Instant::now();
-        let (status, answer) = user.call("tasks", Method::POST, "/v1/tasks", Some(&body), key.as_deref()).await;
+        let mut request = user.request(Method::POST, "/v1/tasks").json(&body);
+        if let Some(key) = &key {
+            request = request.header("idempotency-key", key);
+        }
+        let answer = Answer::to(request).await;
         let done = {
             let mut answers = answers.lock().unwrap_or_else(PoisonError::into_inner);
             answers.slowest = answers.slowest.max(began.elapsed());
-            if status == 201 {
-                answers.tasks.extend(id(&answer));
-            } else {
-                *answers.others.entry(format!("{status} {answer}").chars().take(100).collect()).or_default() += 1;
+            let other = match answer {
+                Ok(answer) if answer.status == 201 => {
+                    answers.tasks.push(id(&answer.body["id"]));
+                    None
+                }
+                Ok(answer) => Some(format!("{} {}", answer.status, answer.body)),
+                Err(error) => Some(error.to_string()),
+            };
+            if let Some(other) = &other {
+                *answers.others.entry(other.chars().take(100).collect()).or_default() += 1;
             }
-            status == 201
+            other.is_none()
         };
         if done || !stubborn {
             return;

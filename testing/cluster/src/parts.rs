@@ -1,5 +1,5 @@
-//! What Punctual needs beside a cluster: PostgreSQL, a broker with the topics, a mail server. They run on this machine and listen
-//! where pods reach them, unless others were named.
+//! The servers outside the cluster: PostgreSQL, a broker with the topics, a mail server. They run on this machine and listen where
+//! pods can reach them, unless arguments name existing ones.
 
 use std::{
     fs,
@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context as _, ensure};
 use lab::{
-    kafka::{Doors, Kafka},
+    kafka::{Kafka, Listeners},
     mail::{self, Catcher, Message},
     postgres::{self, Postgres},
     process::Run,
@@ -23,13 +23,13 @@ use crate::{
     kube::{Kube, text},
 };
 
-/// The servers, and their addresses as pods reach them.
+/// The servers, and their addresses for pods.
 pub(crate) struct Parts {
     pub(crate) database_url: String,
     pub(crate) state_database_url: String,
     pub(crate) brokers: String,
     pub(crate) smtp_url: String,
-    /// The mail server, where it is ours.
+    /// The mail server, if it runs here.
     pub(crate) smtp: Option<Catcher>,
     mail_dir: PathBuf,
     postgres: Option<Postgres>,
@@ -37,7 +37,7 @@ pub(crate) struct Parts {
 }
 
 impl Parts {
-    /// Starts what was not named.
+    /// Starts the servers that no argument names.
     pub(crate) async fn start(arguments: &Arguments, run: &Run, kube: &Kube) -> anyhow::Result<Self> {
         let mail_dir = run.dir.join("mail");
         fs::create_dir_all(&mail_dir)?;
@@ -55,7 +55,7 @@ impl Parts {
                 postgres::wipe(&run.dir)?;
                 let server = postgres.insert(Postgres::launch_for(run, others)?);
                 let password = secrets::random()?;
-                // As in production: it owns its databases and may create the role that row-level security wants.
+                // As in production, it owns its databases and may create the role for row-level security.
                 server.sql("postgres", &format!("create role punctual login createrole password '{password}'"))?;
                 for database in ["punctual", "dapr_state"] {
                     server.sql("postgres", &format!("create database {database} owner punctual"))?;
@@ -67,8 +67,9 @@ impl Parts {
         let brokers = match &arguments.kafka_brokers {
             Some(brokers) => brokers.clone(),
             None => {
-                let server = kafka.insert(Kafka::launch_with(run, &topics(), Doors { others, ..Doors::default() })?);
-                server.others.context("the broker listens for nobody")?.to_string()
+                let server =
+                    kafka.insert(Kafka::launch_with(run, &topics(), Listeners { others, ..Listeners::default() })?);
+                server.others.context("the broker does not listen for pods")?.to_string()
             }
         };
         let smtp_url = match &arguments.smtp_url {
@@ -82,7 +83,7 @@ impl Parts {
         Ok(Self { database_url, state_database_url, brokers, smtp_url, smtp, mail_dir, postgres, kafka })
     }
 
-    /// Ports that a NetworkPolicy has to let through: the database's, the broker's, the mail server's.
+    /// The ports that the NetworkPolicy must allow: database, broker, mail server.
     pub(crate) fn ports(&self) -> [Option<u16>; 3] {
         let port = |url: &str| {
             let host = url.rsplit_once('@').map_or(url, |(_, host)| host);
@@ -91,7 +92,7 @@ impl Parts {
         [port(&self.database_url), port(&self.brokers), port(&self.smtp_url)]
     }
 
-    /// The messages to an address that our mail server accepted; nothing is known of another one's.
+    /// The messages that our mail server accepted for an address; `None` if the mail server is not ours.
     pub(crate) fn accepted(&self, to: &str) -> Option<Vec<Message>> {
         self.smtp.as_ref()?;
         let mut messages = mail::messages(&self.mail_dir);
@@ -99,7 +100,7 @@ impl Parts {
         Some(messages)
     }
 
-    /// Lets the servers go on after the end of this process.
+    /// Lets the servers outlive this process.
     pub(crate) fn leave_running(&self) {
         let postgres = self.postgres.as_ref().map(|server| &server.process);
         let kafka = self.kafka.as_ref().map(|server| &server.process);
@@ -110,7 +111,7 @@ impl Parts {
     }
 }
 
-/// The address from which this machine reaches a node of the cluster: a pod there finds the way back.
+/// The address of this machine towards a node of the cluster, which pods can reach too.
 async fn address_for_pods(kube: &Kube) -> anyhow::Result<IpAddr> {
     let nodes = kube.get("/api/v1/nodes").await?;
     let addresses = nodes["items"][0]["status"]["addresses"].as_array().cloned().unwrap_or_default();
@@ -119,6 +120,6 @@ async fn address_for_pods(kube: &Kube) -> anyhow::Result<IpAddr> {
     let socket = UdpSocket::bind(if node.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" })?;
     socket.connect((node, 9))?; // sends nothing: the kernel only chooses a route
     let address = socket.local_addr()?.ip();
-    ensure!(!address.is_loopback(), "pods do not reach this machine at {address}: name an address with --address");
+    ensure!(!address.is_loopback(), "pods cannot reach this machine at {address}: pass a reachable one with --address");
     Ok(address)
 }

@@ -1,42 +1,38 @@
-//! What is read from outside, as targets of a fuzzer that is guided by coverage: `cargo xtask fuzz` builds them instrumented and
-//! runs each. A target takes any bytes, hands them to the product and asserts what must hold of the outcome; that nothing panics
-//! holds for all.
+//! Fuzz targets for every parser of external input. `cargo xtask fuzz` builds them with coverage instrumentation and runs each. A
+//! target passes arbitrary bytes to the product and asserts properties of the outcome. No target may panic.
 //!
-//! Seeds and words are made here from code, so that there is no folder of old inputs to keep in step. An ordinary build has the
-//! targets too, without the fuzzer: a test runs each on its seeds.
+//! Code generates the seeds and words, so there is no corpus folder to maintain. An ordinary build contains the targets too: a test
+//! runs each on its seeds.
 //!
-//! Parsers that are private are reached as their callers reach them, through a router whose database is away: what was read
-//! as good ends in 503, and everything else in what is wrong with it.
+//! Private parsers are reached through a router whose database is unreachable: valid input is answered 503, and invalid input with
+//! the problem.
 
+mod offline;
 mod targets;
-mod world;
 
 use std::{fs, path::Path};
 
-/// Something that takes bytes from outside.
+/// A fuzz target.
 #[derive(Clone, Copy, Debug)]
 pub struct Target {
     /// The name of its file in `targets`.
     pub name: &'static str,
-    /// Inputs to begin with: good ones, so that what lies behind the first checks is reached.
+    /// Initial inputs. They are valid, so that the fuzzer gets past the first checks.
     pub seeds: fn() -> Vec<Vec<u8>>,
-    /// What the fuzzer writes into inputs besides bytes.
+    /// The dictionary of the fuzzer.
     pub words: &'static [&'static str],
-    /// Takes one input; panics where something does not hold.
+    /// Runs one input; panics if a property does not hold.
     pub run: fn(&[u8]),
 }
 
 impl Target {
-    /// The target of this name.
+    /// The target with this name.
     #[must_use]
     pub fn find(name: &str) -> Option<&'static Self> {
         targets::ALL.iter().find(|target| target.name == name)
     }
 
-    /// Writes the seeds into `corpus` and the words into `dictionary`, as libFuzzer reads them.
-    ///
-    /// # Errors
-    /// When a file cannot be written.
+    /// Writes the seeds to `corpus` and the words to `dictionary`, in libFuzzer's format.
     pub fn write(&self, corpus: &Path, dictionary: &Path) -> std::io::Result<()> {
         for (number, seed) in (self.seeds)().into_iter().enumerate() {
             fs::write(corpus.join(format!("seed-{number:02}")), seed)?;
@@ -58,19 +54,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_target_takes_its_seeds_and_no_bytes_at_all() {
+    fn every_target_accepts_its_seeds_their_prefixes_and_empty_input() {
         for target in targets::ALL {
             (target.run)(b"");
             for seed in (target.seeds)() {
                 (target.run)(&seed);
-                // Cut anywhere, it may be refused and nothing else.
+                // A truncated seed must not panic either.
                 (0..seed.len()).step_by(1 + seed.len() / 20).for_each(|end| (target.run)(&seed[..end]));
             }
         }
     }
 
     #[test]
-    fn every_file_of_a_target_is_one() {
+    fn every_file_in_targets_is_a_target() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/targets");
         let mut files: Vec<String> = fs::read_dir(folder)
             .unwrap()

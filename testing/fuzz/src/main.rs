@@ -1,6 +1,6 @@
 //! The fuzzer of one target: `FUZZ_TARGET` names it, libFuzzer's own arguments follow. `cargo xtask fuzz` builds and runs it.
 //!
-//! `FUZZ_CORPUS` and `FUZZ_WORDS` name the folder and the file that it writes its seeds and words into before libFuzzer reads them.
+//! It first writes its seeds to the folder `FUZZ_CORPUS` and its words to the file `FUZZ_WORDS`, for libFuzzer.
 
 #![no_main]
 
@@ -19,7 +19,7 @@ fuzz_target!(
         if let (Some(corpus), Some(words)) = (path("FUZZ_CORPUS"), path("FUZZ_WORDS")) {
             target.write(&corpus, &words).expect("the corpus can be written");
         }
-        TARGET.set(target).expect("it is set once");
+        TARGET.set(target).expect("the target is set once");
     },
     |input: &[u8]| (TARGET.wait().run)(input)
 );

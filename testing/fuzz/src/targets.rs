@@ -1,4 +1,4 @@
-//! The targets, one a file.
+//! The targets, one per file.
 
 mod cursor;
 mod delivered;
@@ -12,7 +12,7 @@ mod token;
 
 use crate::Target;
 
-/// All of them.
+/// Every target.
 pub(crate) const ALL: [Target; 9] = [
     cursor::TARGET,
     delivered::TARGET,

@@ -1,5 +1,5 @@
-//! Resend and Mailgun, as far as a message needs them, and everything they accepted. Resend knows a key again for 24 hours and
-//! refuses it with other words (its documentation, "Idempotency Keys"); Mailgun accepts whatever comes.
+//! Doubles of Resend and Mailgun that record every accepted message. Resend remembers an idempotency key for 24 hours and
+//! refuses it with another body (its documentation, "Idempotency Keys"); Mailgun has no keys.
 
 use std::{
     collections::HashMap,
@@ -22,7 +22,7 @@ use uuid::Uuid;
 /// A message that a provider accepted.
 #[derive(Clone, Debug)]
 pub(crate) struct Accept {
-    /// The delivery, where the message names it.
+    /// The delivery, if the message names one.
     pub(crate) delivery: Option<Uuid>,
     pub(crate) to: String,
     pub(crate) subject: String,
@@ -33,12 +33,12 @@ pub(crate) struct Accept {
 struct Inner {
     accepts: Vec<Accept>,
     keys: HashMap<String, Value>,
-    /// What to do with the next messages, and with how many.
+    /// The order for the next messages, and their number.
     order: (Option<Order>, u32),
     conflicts: Vec<String>,
 }
 
-/// What a provider does instead of accepting and saying so.
+/// A provider's misbehaviour.
 #[derive(Clone, Copy, Debug)]
 enum Order {
     Refuse(u16),
@@ -54,7 +54,7 @@ pub(crate) struct Doubles {
 }
 
 impl Doubles {
-    /// Starts them.
+    /// Starts the server.
     pub(crate) async fn start() -> anyhow::Result<Self> {
         let listener = tokio::net::TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
         let doubles = Self { url: format!("http://{}", listener.local_addr()?), inner: Arc::default() };
@@ -70,17 +70,17 @@ impl Doubles {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Everything accepted, in order.
+    /// Every accepted message, in order.
     pub(crate) fn accepts(&self) -> Vec<Accept> {
         self.inner().accepts.clone()
     }
 
-    /// Keys that came again with other words.
+    /// Keys that were used again with another body.
     pub(crate) fn conflicts(&self) -> Vec<String> {
         self.inner().conflicts.clone()
     }
 
-    /// Has the next messages go wrong, and says how.
+    /// Misbehaves for the next messages; returns the order.
     pub(crate) fn misbehave(&self, rng: &mut fastrand::Rng, times: u32) -> String {
         let orders = [
             Order::Refuse(409),
@@ -112,7 +112,7 @@ impl Doubles {
             Some(Order::Refuse(status)) => refuse(status),
             order => {
                 {
-                    // A refusal is not remembered: the same key may come again.
+                    // A refused key is not remembered and may be used again.
                     let mut inner = self.inner();
                     inner.accepts.extend(accept);
                     inner.keys.extend(key);
@@ -169,7 +169,7 @@ async fn mailgun(State(doubles): State<Doubles>, Form(mail): Form<HashMap<String
     doubles.accept(Some(accept), None, json!({"id": id, "message": "Queued. Thank you."})).await
 }
 
-/// The delivery that a Message-ID names.
+/// The delivery in a Message-ID.
 pub(crate) fn delivery(message_id: &str) -> Option<Uuid> {
     message_id.trim_start_matches('<').split('@').next()?.parse().ok()
 }

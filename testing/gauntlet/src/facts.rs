@@ -1,16 +1,19 @@
-//! What there is at the end: the rows, and the messages that were accepted.
+//! The final state: the rows, and the messages that were accepted.
 
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use lab::{mail, topology::Topology};
+use lab::{
+    mail::{self, Message},
+    topology::Topology,
+};
 use serde_json::{Value, json};
 use sqlx::{PgPool, Row as _};
 use uuid::Uuid;
 
 use crate::doubles::{Accept, Doubles, delivery};
 
-/// An event of the outbox and what came of it.
+/// An event of the outbox and its effects.
 #[derive(Clone, Debug, sqlx::FromRow)]
 pub(crate) struct Event {
     pub(crate) id: Uuid,
@@ -19,9 +22,9 @@ pub(crate) struct Event {
     pub(crate) sequence: i64,
     pub(crate) reminder: Option<String>,
     pub(crate) published: bool,
-    /// Functions that claimed it.
+    /// The number of functions that claimed it.
     pub(crate) claims: i64,
-    /// Rows that its function wrote for it.
+    /// The number of rows its function wrote for it.
     pub(crate) effects: i64,
 }
 
@@ -46,7 +49,7 @@ pub(crate) struct Reminder {
     pub(crate) remind_at: DateTime<Utc>,
     pub(crate) state: String,
     pub(crate) fired_version: Option<i32>,
-    pub(crate) task_there: bool,
+    pub(crate) task_exists: bool,
 }
 
 /// A delivery's row.
@@ -59,11 +62,11 @@ pub(crate) struct Delivery {
     pub(crate) state: String,
     pub(crate) started_at: Option<DateTime<Utc>>,
     pub(crate) repeated: bool,
-    /// What the event says that it was due for.
+    /// The due time in its event.
     pub(crate) due: DateTime<Utc>,
 }
 
-/// All of it.
+/// Everything the checker reads.
 #[derive(Debug)]
 pub(crate) struct Facts {
     pub(crate) events: Vec<Event>,
@@ -73,11 +76,11 @@ pub(crate) struct Facts {
     pub(crate) accepts: Vec<Accept>,
     /// Dead letters: consumer, event.
     pub(crate) letters: Vec<(String, Option<Uuid>)>,
-    /// The occurrences of a series that were made: series, number, rows.
+    /// Occurrences that were created: series, number.
     pub(crate) occurrences: Vec<(Uuid, i32)>,
-    /// Keys that a provider saw with other words.
+    /// Idempotency keys that a provider saw with another body.
     pub(crate) conflicts: Vec<String>,
-    /// Events that a function handled and the outbox does not have.
+    /// Events that a function claimed but the outbox does not contain.
     pub(crate) unknown: Vec<(String, Uuid)>,
 }
 
@@ -104,7 +107,7 @@ impl Facts {
         .await?;
         let reminders = sqlx::query_as(
             "select id, task_id, version, remind_at, state, fired_version,
-                    exists (select from tasks where tasks.id = task_id) as task_there from task_reminders",
+                    exists (select from tasks where tasks.id = task_id) as task_exists from task_reminders",
         )
         .fetch_all(db)
         .await?;
@@ -141,24 +144,16 @@ impl Facts {
 }
 
 fn mails(topology: &Topology) -> Vec<Accept> {
-    let mut accepts: Vec<Accept> = mail::messages(&topology.mail_dir)
-        .into_iter()
-        .map(|message| {
-            let name = message.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            let nanoseconds = name.split('-').next().and_then(|digits| digits.parse().ok()).unwrap_or_default();
-            Accept {
-                delivery: message.header("message-id").as_deref().and_then(delivery),
-                to: message.header("to").unwrap_or_default(),
-                subject: message.header("subject").unwrap_or_default(),
-                at: DateTime::from_timestamp_nanos(nanoseconds),
-            }
-        })
-        .collect();
-    accepts.sort_by_key(|accept| accept.at);
-    accepts
+    let accept = |message: Message| Accept {
+        delivery: message.header("message-id").as_deref().and_then(delivery),
+        to: message.header("to").unwrap_or_default(),
+        subject: message.header("subject").unwrap_or_default(),
+        at: message.accepted_at().into(),
+    };
+    mail::messages(&topology.mail_dir).into_iter().map(accept).collect()
 }
 
-/// Everything the database knows of one task: what a failure is reported with.
+/// Every row about a task, in order of time, for the report of a failure.
 pub(crate) async fn story(db: &PgPool, task: Uuid) -> anyhow::Result<Vec<Value>> {
     let rows = sqlx::query(
         "select to_jsonb(found) as found from (

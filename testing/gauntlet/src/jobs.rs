@@ -22,7 +22,7 @@ pub(crate) async fn orphans(topology: &Topology, facts: &Facts) -> anyhow::Resul
     let is_needed = |name: &str| {
         facts.reminders.iter().any(|reminder| {
             reminder.state == "scheduled"
-                && reminder.task_there
+                && reminder.task_exists
                 && reminder.fired_version != Some(reminder.version)
                 && name == format!("reminder-{}-{}", reminder.id, reminder.version)
         })

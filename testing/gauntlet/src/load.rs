@@ -1,33 +1,33 @@
-//! What the users do, by the seed: tasks are created, changed, completed, reopened and deleted, reminders set and moved, some
-//! requests sent twice at once, some not valid, and now and then somebody asks for what is another's.
+//! What the users do, determined by the seed. They create, change, complete, reopen and delete tasks, and set and move
+//! reminders. Some requests race with their own duplicate, some are invalid, and some ask for another user's task.
 //!
-//! A task is worked on by one client in sequence, so what must become of it follows from the answers.
+//! One client works on a task, sequentially, so the answers determine the expected state.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
-use chrono::Utc;
+use chrono::{DateTime, TimeDelta, Utc};
 use fastrand::Rng;
-use reqwest::Method;
+use lab::api::{Method, text};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::{
     history::{Command, History, Kind, Shown},
-    user::{Answer, Users, in_ms, text},
+    user::Users,
 };
 
-/// Tasks a user works on at a time.
+/// The number of tasks a user works on at a time.
 const HELD: usize = 12;
 
-/// What all share.
+/// What all workers share.
 #[derive(Debug)]
 pub(crate) struct Load {
     pub(crate) users: Users,
     pub(crate) history: Arc<History>,
-    /// Whose task is whose.
+    /// The owner of each task.
     tasks: Mutex<Vec<(usize, Uuid)>>,
 }
 
@@ -40,7 +40,7 @@ struct Held {
     reminders: Vec<Shown>,
 }
 
-/// One user at work.
+/// One user's client.
 struct Worker {
     load: Arc<Load>,
     user: usize,
@@ -54,7 +54,7 @@ impl Load {
         Arc::new(Self { users, history, tasks: Mutex::default() })
     }
 
-    /// Works as one user until then.
+    /// Works as one user until a deadline.
     pub(crate) async fn work(self: Arc<Self>, user: usize, seed: u64, until: Instant) {
         let rng = Rng::with_seed(seed.wrapping_mul(1_000_003).wrapping_add(user as u64));
         let mut worker = Worker { load: self, user, rng, made: 0, held: Vec::new() };
@@ -69,9 +69,10 @@ impl Load {
 impl Worker {
     async fn act(&mut self) {
         let choice = self.rng.u32(..100);
-        let Some(at) = (!self.held.is_empty()).then(|| self.rng.usize(..self.held.len())) else {
+        if self.held.is_empty() {
             return self.create().await;
-        };
+        }
+        let at = self.rng.usize(..self.held.len());
         match choice {
             0..34 => self.create().await,
             34..44 => self.change(at, "title").await,
@@ -84,11 +85,11 @@ impl Worker {
             84..89 => self.delete(at).await,
             89..93 => self.refused(at).await,
             93..97 => self.read(at).await,
-            _ => self.another_s().await,
+            _ => self.foreign_task().await,
         }
     }
 
-    /// An instant for a reminder: soon as a rule, sometimes past, sometimes at the end of the calendar.
+    /// An instant for a reminder: usually soon, sometimes past, sometimes at the end of the calendar.
     fn instant(&mut self) -> String {
         match self.rng.u32(..100) {
             0..4 => text(in_ms(-60_000)),
@@ -132,7 +133,7 @@ impl Worker {
     async fn change(&mut self, at: usize, what: &str) {
         let Held { id, marker, due, completed, .. } = self.held[at].clone();
         let body = match what {
-            // Of a completed one it would begin a series of its own, whose next occurrence only the next completion makes.
+            // A new due time on a completed task would start a series whose next occurrence needs another completion.
             "due" if due && !completed => json!({"due_at": text(in_ms(60_000 + self.rng.i64(1_000..25_000)))}),
             _ => json!({"title": format!("{marker} {}", self.rng.u32(..))}),
         };
@@ -188,7 +189,7 @@ impl Worker {
         }
     }
 
-    /// A command that is not valid: a title too long, an instant that is none, a version that is not the task's.
+    /// An invalid command: a title that is too long, a malformed instant, or a field that cannot be set.
     async fn refused(&mut self, at: usize) {
         let marker = format!("{}n{:05}", self.load.users.canaries[self.user], 90_000 + self.made);
         let path = format!("/v1/tasks/{}", self.held[at].id);
@@ -201,7 +202,7 @@ impl Worker {
         self.command(Kind::Refused, &marker, method, &path, Some(body), 1).await;
     }
 
-    /// Reads: what is another's in it is found by [`Users::ask`].
+    /// Reads; [`Users::ask`] searches the answer for other users' data.
     async fn read(&mut self, at: usize) {
         let id = self.held[at].id;
         let paths = ["/v1/tasks?status=all&limit=100", "/v1/tasks?q=first", "/v1/tags"].map(str::to_owned);
@@ -213,8 +214,8 @@ impl Worker {
         self.ask(Method::GET, &path, None).await;
     }
 
-    /// Another's task is as one that is not there, whatever is asked of it.
-    async fn another_s(&mut self) {
+    /// Asks for another user's task, which must look as if it did not exist.
+    async fn foreign_task(&mut self) {
         let other = {
             let tasks = self.load.tasks.lock().unwrap_or_else(PoisonError::into_inner);
             let others: Vec<_> = tasks.iter().rev().take(200).filter(|(user, _)| *user != self.user).collect();
@@ -228,17 +229,17 @@ impl Worker {
             3 => (Method::GET, format!("/v1/tasks/{id}/history"), None),
             _ => (Method::GET, format!("/v1/tasks/{id}"), None),
         };
-        let answer = self.ask(method.clone(), &path, body.as_ref()).await;
-        if (200..300).contains(&answer.status) {
-            self.load.history.leak(format!("user {} was let in: {method} {path}", self.user));
+        let (status, _) = self.ask(method.clone(), &path, body.as_ref()).await;
+        if (200..300).contains(&status) {
+            self.load.history.leak(format!("user {} was authorized: {method} {path}", self.user));
         }
     }
 
-    async fn ask(&self, method: Method, path: &str, body: Option<&Value>) -> Answer {
+    async fn ask(&self, method: Method, path: &str, body: Option<&Value>) -> (u16, Value) {
         self.load.users.ask(self.user, method, path, body, None).await
     }
 
-    /// Makes a command, at once as often as `racers` says; half of those without a clear answer are repeated.
+    /// Makes a command, `racers` times concurrently. Half of the commands without a clear answer are repeated.
     async fn command(
         &mut self,
         kind: Kind,
@@ -274,8 +275,8 @@ impl Worker {
                 racing.spawn(async move { load.users.ask(user, method, &path, body.as_ref(), Some(&key)).await });
             }
             while let Some(answer) = racing.join_next().await {
-                let answer = answer.unwrap_or(Answer { status: 0, body: Value::Null });
-                command.answered(answer.status, &answer.body);
+                let (status, body) = answer.unwrap_or((0, Value::Null));
+                command.answered(status, &body);
             }
             command.ended = Utc::now();
             let clear = command.statuses.iter().any(|status| matches!(status, 200..=299 | 400..=408 | 410..=428));
@@ -286,4 +287,8 @@ impl Worker {
         self.load.history.record(command.clone());
         command
     }
+}
+
+fn in_ms(milliseconds: i64) -> DateTime<Utc> {
+    Utc::now() + TimeDelta::milliseconds(milliseconds)
 }

@@ -10,7 +10,8 @@ use std::{
 use anyhow::Context as _;
 use chrono::Utc;
 use lab::{
-    dev, tools,
+    api::Api,
+    dev, settled, tools,
     topology::{Mail, Options, Topology},
 };
 use sqlx::{PgPool, postgres::PgPoolOptions};
@@ -38,19 +39,6 @@ const DISKS: u32 = 1_000;
 /// Users set reminders at most this far ahead, or for the year 9999.
 const AHEAD: Duration = Duration::from_secs(30);
 
-/// Unpublished or unhandled events, unfinished deliveries, and overdue reminders.
-const LEFT: &str = "select concat_ws(' ', type, event.id, 'of task', task_id, 'published', published_at)
-    from task_events event
-    where published_at is null or not exists (
-        select from processed_events where consumer = replace(type, '.', '-') and event_id = event.id)
-    union all
-    select concat_ws(' ', 'delivery', id, state, 'next', next_attempt_at) from notification_deliveries
-    where state in ('pending', 'sending', 'retrying')
-    union all
-    select concat_ws(' ', 'reminder', id, 'due', remind_at) from task_reminders
-    where state = 'scheduled' and (fired_version is null or fired_version < version) and remind_at < now()
-    limit 20";
-
 /// Runs the gauntlet once and returns the checker's verdict. Fails when the product does not start or does not heal.
 pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<Verdict> {
     let seed = arguments.seed.unwrap_or_else(|| fastrand::u64(..1_000_000));
@@ -65,11 +53,10 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<Verdict> {
     let db = PgPoolOptions::new().max_connections(4).connect_lazy(&topology.database_url)?;
 
     let history = Arc::new(History::default());
-    let urls = vec![topology.url.clone(), second_url];
-    let load = Load::new(Users::new(&topology, urls, arguments.users, history.clone())?, history.clone());
+    let api = Api::at([topology.url.clone(), second_url], &topology.jwt_secret);
+    let load = Load::new(Users::new(&api, arguments.users, history.clone()), history.clone());
     let routes = Routes::serve(&topology.routes).await?;
     let faults = Faults::new(topology, second, doubles, routes, &arguments);
-    anyhow::ensure!(load.users.ready(Duration::from_secs(30)).await, "the API does not answer");
 
     let started = Instant::now();
     let over = started + arguments.length();
@@ -156,7 +143,7 @@ fn options(arguments: &Arguments, doubles: &Doubles) -> anyhow::Result<Options> 
 async fn rest(db: &PgPool, healed: Instant, limit: Duration) -> Vec<String> {
     let mut quiet = 0;
     loop {
-        let left = sqlx::query_scalar::<_, String>(LEFT).fetch_all(db).await;
+        let left = settled::left(db, None).await;
         let elapsed = healed.elapsed();
         quiet = if left.as_ref().is_ok_and(Vec::is_empty) { quiet + 1 } else { 0 };
         // First, reminders that lie ahead must become due.

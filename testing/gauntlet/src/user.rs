@@ -1,58 +1,33 @@
-//! A user: the requests, and what must never be in an answer.
+//! The users of a run. Every answer is searched for other users' data.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
-use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
-use lab::topology::Topology;
-use reqwest::Method;
+use lab::api::{Answer, Api, Method, User};
 use serde_json::Value;
 use uuid::Uuid;
 
 use crate::history::History;
 
 /// Longer than a command waits for the database.
-const ANSWER: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// What the load knows of the users: numbered, each with a word of its own that is in all its titles.
+/// Numbered users. The titles of a user's tasks contain the user's canary.
 #[derive(Debug)]
 pub(crate) struct Users {
     pub(crate) canaries: Vec<String>,
-    urls: Vec<String>,
-    tokens: Vec<String>,
-    http: reqwest::Client,
+    users: Vec<User>,
     history: Arc<History>,
 }
 
-/// An answer; status 0 where none came.
-#[derive(Debug)]
-pub(crate) struct Answer {
-    pub(crate) status: u16,
-    pub(crate) body: Value,
-}
-
 impl Users {
-    pub(crate) fn new(
-        topology: &Topology,
-        urls: Vec<String>,
-        count: usize,
-        history: Arc<History>,
-    ) -> anyhow::Result<Self> {
-        let mut canaries = Vec::new();
-        let mut tokens = Vec::new();
-        for number in 0..count {
-            let id = Uuid::now_v7();
-            let canary = format!("canary{number:02}x{}", &id.simple().to_string()[24..]);
-            tokens.push(topology.token(&id.to_string(), &address(&canary), false));
-            canaries.push(canary);
-        }
-        let http = reqwest::Client::builder().no_proxy().timeout(ANSWER).build()?;
-        Ok(Self { canaries, urls, tokens, http, history })
+    pub(crate) fn new(api: &Api, count: usize, history: Arc<History>) -> Self {
+        let canary = |number| format!("canary{number:02}x{}", &Uuid::now_v7().simple().to_string()[24..]);
+        let canaries: Vec<String> = (0..count).map(canary).collect();
+        let user = |canary: &String| api.user_with(Uuid::now_v7(), &address(canary), false);
+        Self { users: canaries.iter().map(user).collect(), canaries, history }
     }
 
-    /// Asks one of the processes of `tasks`.
+    /// Makes a request as a user. Returns the status, 0 without an answer, and the body.
     pub(crate) async fn ask(
         &self,
         user: usize,
@@ -60,56 +35,25 @@ impl Users {
         path: &str,
         body: Option<&Value>,
         key: Option<&str>,
-    ) -> Answer {
-        let url = &self.urls[fastrand::usize(..self.urls.len())];
-        let mut request = self.http.request(method.clone(), format!("{url}{path}")).bearer_auth(&self.tokens[user]);
+    ) -> (u16, Value) {
+        let mut request = self.users[user].request(method.clone(), path).timeout(TIMEOUT);
         if let Some(body) = body {
             request = request.json(body);
         }
         if let Some(key) = key {
             request = request.header("idempotency-key", key);
         }
-        let answered = async {
-            let answer = request.send().await?;
-            let status = answer.status().as_u16();
-            answer.text().await.map(|text| (status, text))
-        };
-        let Ok((status, text)) = answered.await else { return Answer { status: 0, body: Value::Null } };
-        let others = self.canaries.iter().enumerate().filter(|(number, _)| *number != user);
-        for (other, canary) in others {
-            if text.contains(canary.as_str()) {
-                self.history.leak(format!("user {user} read of user {other} in the answer to {method} {path}"));
-            }
+        let Ok(answer) = Answer::to(request).await else { return (0, Value::Null) };
+        let text = answer.body.to_string();
+        let leaked =
+            self.canaries.iter().enumerate().filter(|(other, canary)| *other != user && text.contains(*canary));
+        for (other, _) in leaked {
+            self.history.leak(format!("user {user} read data of user {other} in the answer to {method} {path}"));
         }
-        Answer { status, body: serde_json::from_str(&text).unwrap_or_default() }
-    }
-
-    /// Whether both processes answer.
-    pub(crate) async fn ready(&self, limit: Duration) -> bool {
-        let started = Instant::now();
-        while started.elapsed() < limit {
-            let mut ready = true;
-            for url in &self.urls {
-                let answer = self.http.get(format!("{url}/readyz")).send().await;
-                ready &= answer.is_ok_and(|answer| answer.status().is_success());
-            }
-            if ready {
-                return true;
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-        false
+        (answer.status, answer.body)
     }
 }
 
 pub(crate) fn address(canary: &str) -> String {
     format!("{canary}@example.test")
-}
-
-pub(crate) fn in_ms(milliseconds: i64) -> DateTime<Utc> {
-    Utc::now() + TimeDelta::milliseconds(milliseconds)
-}
-
-pub(crate) fn text(instant: DateTime<Utc>) -> String {
-    instant.to_rfc3339_opts(SecondsFormat::Micros, true)
 }

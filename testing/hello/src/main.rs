@@ -1,4 +1,4 @@
-//! The least that axum can serve: what a cold start is measured against (`cargo xtask cluster-test`).
+//! A minimal axum server, the baseline for cold starts in `cargo xtask cluster-test`.
 
 use axum::{Router, routing::get};
 use tokio::{
@@ -10,7 +10,7 @@ use tokio::{
 async fn main() -> anyhow::Result<()> {
     let port: u16 = std::env::var("PORT")?.parse()?;
     let listener = TcpListener::bind(("0.0.0.0", port)).await?;
-    // The first process of a container has to listen to it.
+    // The first process of a container has no default handler for SIGTERM.
     let mut terminate = signal(SignalKind::terminate())?;
     axum::serve(listener, Router::new().route("/", get(async || "Hello, world!\n")))
         .with_graceful_shutdown(async move {

@@ -1,4 +1,4 @@
-//! Calls cargo, and prepares an empty database for what it builds.
+//! Runs cargo, and prepares scratch databases for its builds.
 
 use std::{fs, process::Command};
 
@@ -13,19 +13,13 @@ use crate::{
     topology::target_dir,
 };
 
-/// Builds every binary of the workspace, in the profile dev. A package that is built alone has its dependencies compiled once
-/// more, with fewer features.
-///
-/// # Errors
-/// When something does not build.
+/// Builds every binary of the workspace in the profile dev. Building packages one by one would compile shared dependencies again
+/// with other features.
 pub fn build() -> anyhow::Result<()> {
     run(&["build", "--workspace", "--bins", "--locked"], |build| build)
 }
 
-/// Runs cargo in the repository, with its own progress shown. `settings` may add arguments and variables.
-///
-/// # Errors
-/// When cargo fails.
+/// Runs cargo in the repository, showing its output. `settings` may add arguments and variables.
 pub fn run(arguments: &[&str], settings: impl FnOnce(&mut Command) -> &mut Command) -> anyhow::Result<()> {
     let mut command = Command::new("cargo");
     let status = settings(command.args(arguments)).current_dir(root()).status()?;
@@ -33,10 +27,7 @@ pub fn run(arguments: &[&str], settings: impl FnOnce(&mut Command) -> &mut Comma
     Ok(())
 }
 
-/// Starts an empty PostgreSQL with a database `punctual`; its data is in `.dev/<name>`.
-///
-/// # Errors
-/// When PostgreSQL is missing or does not start.
+/// Starts PostgreSQL with an empty database `punctual`, in `.dev/<name>`.
 pub fn scratch(name: &str) -> anyhow::Result<Postgres> {
     let run = Run { dir: dev().join(name), detached: false };
     fs::create_dir_all(&run.dir)?;
@@ -47,9 +38,6 @@ pub fn scratch(name: &str) -> anyhow::Result<Postgres> {
 }
 
 /// Applies the migrations to the database `punctual`. The binaries must be built.
-///
-/// # Errors
-/// When a migration fails.
 pub fn migrate(postgres: &Postgres) -> anyhow::Result<()> {
     quietly(Command::new(target_dir().join("debug/migrate")).env("DATABASE_URL", postgres.url("punctual")))?;
     Ok(())

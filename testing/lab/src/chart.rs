@@ -21,9 +21,6 @@ pub struct Tools {
 }
 
 /// Finds or builds the programs.
-///
-/// # Errors
-/// When Go is missing or fails.
 pub fn tools() -> anyhow::Result<Tools> {
     let go = tools::require("go", "Go 1.26.4 or newer (https://go.dev/dl)")?;
     let installed = tools::on_path("helm").filter(|helm| {
@@ -73,7 +70,7 @@ fn built(source: &str, name: &str) -> anyhow::Result<PathBuf> {
     Ok(dir.join(name))
 }
 
-/// Where the Go module of Dapr is that `dapr/runtime` is built from.
+/// The folder of the Dapr Go module from which `dapr/runtime` is built.
 fn dapr_module(go: &PathBuf) -> anyhow::Result<PathBuf> {
     let ask = |arguments: &[&str]| {
         quietly(Command::new(go).args(arguments).arg("github.com/dapr/dapr").current_dir(root().join("dapr/runtime")))

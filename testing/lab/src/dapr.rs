@@ -1,6 +1,7 @@
 //! Dapr on this machine: the scheduler, and one daprd per app-id.
 //!
-//! The binaries are an installed pair that is new enough (1.17.7), else built from `dapr/runtime` by Go into `.dev/bin`.
+//! An installed pair of binaries is used if it is at least version 1.17.7. Otherwise Go builds them from `dapr/runtime` into
+//! `.dev/bin`.
 
 use std::{
     env, fs,
@@ -21,9 +22,9 @@ use crate::{
 };
 
 const VERSION: &str = "1.18.0";
-/// Older ones lose reminders: from here on the scheduler calls a job again whose daprd went away.
+/// Older versions lose reminders. From this version on, the scheduler retries a job whose daprd disconnected.
 const OLDEST: [u32; 3] = [1, 17, 7];
-/// What daprd gives its calls in flight when it is asked to end.
+/// The time that daprd gives calls in flight when it shuts down.
 const GRACE_SECONDS: u32 = 10;
 
 /// The two programs.
@@ -31,14 +32,11 @@ const GRACE_SECONDS: u32 = 10;
 pub struct Binaries {
     /// The sidecar.
     pub daprd: PathBuf,
-    /// What keeps and fires the jobs.
+    /// Stores and fires jobs.
     pub scheduler: PathBuf,
 }
 
 /// Finds or builds the programs.
-///
-/// # Errors
-/// When there are none and Go is missing or fails.
 pub fn binaries() -> anyhow::Result<Binaries> {
     let path = env::var_os("PATH").unwrap_or_default();
     let cli = env::var_os("HOME").map(|home| PathBuf::from(home).join(".dapr/bin"));
@@ -89,21 +87,18 @@ fn is_new_enough(version: &str) -> bool {
     }
 }
 
-/// A running scheduler; its jobs are kept in `<run>/scheduler`.
+/// A running scheduler. It stores jobs in `<run>/scheduler`.
 #[derive(Debug)]
 pub struct Scheduler {
     /// Its process.
     pub process: Process,
-    /// Where the daprds find it.
+    /// The port for daprds.
     pub port: u16,
     data: PathBuf,
 }
 
 impl Scheduler {
     /// Starts it.
-    ///
-    /// # Errors
-    /// When it cannot be started.
     pub fn launch(run: &Run, binaries: &Binaries, links: Option<&Links>) -> anyhow::Result<Self> {
         let data = run.dir.join("scheduler");
         let port = ports::free();
@@ -116,23 +111,17 @@ impl Scheduler {
             .args([format!("--etcd-initial-cluster=dapr-scheduler-server-0=http://localhost:{}", ports::free())])
             .args([format!("--override-broadcast-host-port=127.0.0.1:{shown}")])
             .args(["--log-level=warn"])
-            // Its health check is green at once, but until this line it takes no job.
+            // Its health check passes at once, but it accepts no job before this log line.
             .ready(Ready::Says("api is ready"));
         Ok(Self { process: Process::spawn(run, program)?, port: shown, data })
     }
 
-    /// Waits until it takes jobs. After a kill that is some 20 s: it waits for the lease of its former self to end.
-    ///
-    /// # Errors
-    /// When it does not within a minute.
+    /// Waits until it accepts jobs. After a kill this takes about 20 s, until its previous lease expires.
     pub fn wait_ready(&self) -> anyhow::Result<()> {
         self.process.wait_ready(READY)
     }
 
-    /// Loses every job: kills it, deletes its data and starts it again.
-    ///
-    /// # Errors
-    /// When the data cannot be deleted, or it does not start.
+    /// Loses every job: kills the scheduler, deletes its data and starts it again.
     pub fn wipe(&self) -> anyhow::Result<()> {
         self.process.kill9();
         fs::remove_dir_all(&self.data)?;
@@ -141,16 +130,16 @@ impl Scheduler {
     }
 }
 
-/// What one daprd serves.
+/// The application of a daprd.
 #[derive(Clone, Debug)]
 pub struct Application {
     /// Its app-id.
     pub id: String,
-    /// Where it listens.
+    /// The port it listens on.
     pub port: u16,
 }
 
-/// What all daprds of a run have in common.
+/// The settings that all daprds of a run share.
 #[derive(Clone, Debug)]
 pub struct Plane {
     /// The program.
@@ -159,7 +148,7 @@ pub struct Plane {
     pub resources: Vec<&'static str>,
     /// The scheduler's port.
     pub scheduler: u16,
-    /// Variables: the tokens, and what the components refer to.
+    /// Environment variables: the tokens, and those that components refer to.
     pub env: Vec<(String, String)>,
 }
 
@@ -174,7 +163,7 @@ pub struct Sidecar {
     pub grpc_port: u16,
 }
 
-/// The ports of a daprd that is to be started: its application must know them first.
+/// The ports of a daprd. They are chosen before its start, because its application needs them.
 #[derive(Clone, Copy, Debug)]
 pub struct SidecarPorts {
     /// Dapr's HTTP API.
@@ -193,9 +182,6 @@ impl SidecarPorts {
 
 impl Sidecar {
     /// Starts the daprd of `application`.
-    ///
-    /// # Errors
-    /// When it cannot be started.
     pub fn launch(run: &Run, plane: &Plane, application: &Application, ports: SidecarPorts) -> anyhow::Result<Self> {
         let dapr = root().join("dapr");
         let mut program = Program::new(format!("daprd-{}", application.id), &plane.daprd)
@@ -205,7 +191,7 @@ impl Sidecar {
             .args(["--dapr-listen-addresses=127.0.0.1", "--dapr-internal-grpc-listen-address=127.0.0.1"])
             .args([format!("--scheduler-host-address=127.0.0.1:{}", plane.scheduler)])
             .args(["--placement-host-address=", "--enable-metrics=false", "--log-level=warn"])
-            // Both would wake a function that sleeps, and neither is needed: subscriptions are files.
+            // These endpoints would wake a function at zero. Subscriptions are files, so daprd does not need them.
             .args(["--disable-init-endpoints=config,subscribe"])
             .args([format!(
                 "--app-max-concurrency={}",
@@ -229,10 +215,7 @@ impl Sidecar {
         Ok(Self { process: Process::spawn(run, program)?, http_port: ports.http, grpc_port: ports.grpc })
     }
 
-    /// Waits until it takes calls; it calls its application, and counts as ready, only when that listens.
-    ///
-    /// # Errors
-    /// When it does not within `limit`.
+    /// Waits until its API accepts calls. It becomes ready only later, when its application listens.
     pub fn wait_callable(&self, limit: Duration) -> anyhow::Result<()> {
         self.process.wait_until(limit, || {
             http::status(self.http_port, "/v1.0/healthz/outbound").is_ok_and(|status| status == 204)
@@ -245,7 +228,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_dapr_that_keeps_reminders_is_used() {
+    fn only_a_dapr_version_that_loses_no_reminder_is_used() {
         assert!(is_new_enough("1.18.0\n"));
         assert!(is_new_enough("v1.17.7"));
         assert!(is_new_enough("1.18.1-rc.1"));

@@ -1,4 +1,5 @@
-//! Just enough HTTP to ask a local process whether it is ready, or to tell it something.
+//! The status of an HTTP request to a local process, blocking and without dependencies: `cargo xtask up` polls readiness before
+//! any HTTP client is compiled. Tests use `lab::api` or reqwest for everything else.
 
 use std::{
     io::{self, Read as _, Write as _},
@@ -6,21 +7,15 @@ use std::{
     time::Duration,
 };
 
-/// Long enough for a machine that stands still for some seconds: disks of virtual machines do.
+/// Long enough for a machine whose disk stalls for seconds, as virtual disks do.
 const TIMEOUT: Duration = Duration::from_secs(15);
 
-/// The status of `GET http://127.0.0.1:<port><path>`.
-///
-/// # Errors
-/// When nothing answers HTTP there within 15 seconds.
+/// The status of `GET http://127.0.0.1:<port><path>`. Fails after 15 seconds without an answer.
 pub fn status(port: u16, path: &str) -> io::Result<u16> {
     send(port, "GET", path, "")
 }
 
-/// The status of a request with a JSON body to 127.0.0.1.
-///
-/// # Errors
-/// When nothing answers HTTP there within 15 seconds.
+/// The status of a request with a JSON body to 127.0.0.1. Fails after 15 seconds without an answer.
 pub fn send(port: u16, method: &str, path: &str, body: &str) -> io::Result<u16> {
     let mut stream = connect(port)?;
     stream.set_read_timeout(Some(TIMEOUT))?;
@@ -40,10 +35,7 @@ pub fn send(port: u16, method: &str, path: &str, body: &str) -> io::Result<u16> 
         .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "not an HTTP answer"))
 }
 
-/// A connection to `port` on this machine.
-///
-/// # Errors
-/// When nothing listens there.
+/// A connection to `port` on 127.0.0.1.
 pub fn connect(port: u16) -> io::Result<TcpStream> {
     TcpStream::connect_timeout(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)), TIMEOUT)
 }
@@ -70,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn something_that_does_not_speak_http_is_an_error() {
+    fn an_answer_that_is_not_http_is_an_error() {
         assert!(status(answer("220 mail.example ESMTP\r\n"), "/").is_err());
     }
 }

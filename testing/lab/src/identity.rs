@@ -1,5 +1,5 @@
-//! What a run started, as another run of this program finds it again: `<run>/pids`, a line for each process with its id,
-//! its start time and its name. A process that merely has the same id now is never touched.
+//! The list of a run's processes for later runs of this program: `<run>/pids` has a line with id, start time and name for each
+//! process. A process that only reuses an id is never touched.
 
 use std::{
     fs::{self, OpenOptions},
@@ -11,34 +11,34 @@ use std::{
 
 use crate::spawn::send;
 
-/// A process; the start time tells a recycled id apart.
+/// A process, identified by its id and start time, because ids are reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Identity {
     /// The process id.
     pub pid: u32,
-    /// Clock ticks from boot to its start.
+    /// Its start, in clock ticks since boot.
     pub started: u64,
 }
 
 impl Identity {
-    /// The process that has this id now.
+    /// The process that currently has this id.
     #[must_use]
     pub fn of(pid: u32) -> Option<Self> {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        // The second field is the command in parentheses and may hold anything; the state follows it.
+        // The second field is the command in parentheses, which may contain anything. The state follows.
         let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
         let state = fields.next()?;
         let started = fields.nth(18)?.parse().ok()?;
         (state != "Z").then_some(Self { pid, started })
     }
 
-    /// Whether that very process still runs.
+    /// Whether this very process is still running.
     #[must_use]
     pub fn is_alive(self) -> bool {
         Self::of(self.pid) == Some(self)
     }
 
-    /// Asks it to end and kills its group after `limit`; a process that only has the same id is left alone.
+    /// Sends it `signal`, and kills its group after `limit`. Another process with the same id is left alone.
     pub fn stop(self, signal: i32, limit: Duration) {
         let started = Instant::now();
         if self.is_alive() {
@@ -53,13 +53,13 @@ impl Identity {
     }
 }
 
-/// Notes that this run started a process.
+/// Adds a process to the list of a run.
 pub(crate) fn record(run: &Path, identity: Identity, name: &str) -> std::io::Result<()> {
     let mut file = OpenOptions::new().create(true).append(true).open(run.join("pids"))?;
     writeln!(file, "{} {} {name}", identity.pid, identity.started)
 }
 
-/// What this run started and still runs, in the order it was started.
+/// The processes of a run that are still running, in the order of their start.
 #[must_use]
 pub fn running(run: &Path) -> Vec<(Identity, String)> {
     let text = fs::read_to_string(run.join("pids")).unwrap_or_default();
@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_started_is_found_again_until_it_ends() {
+    fn a_started_process_is_found_again_until_it_ends() {
         let (run, process) = sleeper("found");
         let identity = Identity::of(process.pid().unwrap()).unwrap();
         assert_eq!(running(&run.dir), [(identity, "sleeper".to_owned())]);
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn a_recycled_process_id_is_never_killed() {
+    fn a_process_that_reuses_an_id_is_never_killed() {
         let (run, process) = sleeper("recycled");
         let real = Identity::of(process.pid().unwrap()).unwrap();
         let earlier = Identity { pid: real.pid, started: real.started - 1 };
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn a_paused_process_runs_on_and_a_stopped_one_starts_with_the_same_arguments() {
+    fn a_paused_process_resumes_and_a_stopped_one_starts_with_the_same_arguments() {
         let (run, process) = sleeper("again");
         process.pause();
         assert!(process.pid().is_some());

@@ -1,8 +1,14 @@
 //! Runs Punctual on one machine: finds or installs the real parts (PostgreSQL, Dapr, Kafka, an SMTP server), starts
-//! them on free ports and stops them again. `cargo xtask up` and every test across processes use [`topology::Topology`].
+//! them on free ports and stops them. `cargo xtask up` and all tests across processes use [`topology::Topology`].
 //!
-//! Nothing here is part of the product. The code blocks, uses the standard library, and runs on Linux only.
+//! Nothing here is part of the product. It runs on Linux only: it needs `/proc`, parent-death signals and process groups.
+//!
+//! `cargo xtask up` compiles this crate first on a fresh machine, so without features it blocks and uses little beyond the
+//! standard library. The feature `kafka` adds Kafka's topics. The feature `client`, for tests, also adds the API client
+//! (`api`) and waiting (`wait`, `settled`).
 
+#[cfg(feature = "client")]
+pub mod api;
 pub mod cargo;
 pub mod chart;
 pub mod dapr;
@@ -18,20 +24,24 @@ pub mod progress;
 pub mod redis;
 pub mod release;
 pub mod secrets;
+#[cfg(feature = "client")]
+pub mod settled;
 pub mod signals;
 pub mod spawn;
 pub mod tools;
 pub mod topology;
+#[cfg(feature = "client")]
+pub mod wait;
 
 use std::path::PathBuf;
 
-/// The repository.
+/// The root of the repository.
 #[must_use]
 pub fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).map(PathBuf::from).unwrap_or_default()
 }
 
-/// Where everything that is installed, written or left running lives; safe to delete while nothing runs.
+/// The folder of installed tools, data and logs. Safe to delete while nothing runs.
 #[must_use]
 pub fn dev() -> PathBuf {
     root().join(".dev")

@@ -1,6 +1,5 @@
-//! Links between the parts of a run that can be cut, slowed, stopped in one direction and mended: each is a port of toxiproxy
-//! (github.com/Shopify/toxiproxy, MIT) in front of the port of the part. The kernel's own way to do that (netem) wants a module that
-//! many machines lack.
+//! Network links between the parts of a run, which can be cut, slowed, stopped in one direction and restored. Each link is a port of
+//! toxiproxy (github.com/Shopify/toxiproxy, MIT) in front of a part. The kernel's netem needs a module that many machines lack.
 
 use std::{
     collections::BTreeMap,
@@ -19,10 +18,10 @@ use crate::{
 };
 
 const VERSION: &str = "v2.5.0";
-/// A link has one at a time.
+/// The name of a toxic. A link has at most one.
 const TOXIC: &str = "toxic";
 
-/// A running toxiproxy and the links made so far.
+/// A running toxiproxy and its links.
 #[derive(Debug)]
 pub struct Links {
     /// Its process.
@@ -32,10 +31,7 @@ pub struct Links {
 }
 
 impl Links {
-    /// Starts it, without a link.
-    ///
-    /// # Errors
-    /// When it cannot be built or started.
+    /// Starts toxiproxy, without links.
     pub fn launch(run: &Run) -> anyhow::Result<Self> {
         let api = ports::free();
         let program = Program::new("links", binary()?)
@@ -46,10 +42,7 @@ impl Links {
         Ok(Self { process, api, made: Mutex::default() })
     }
 
-    /// The port that leads to `port` over the link `name`, which is made the first time.
-    ///
-    /// # Errors
-    /// When it cannot be made.
+    /// The port of the link `name` to `port`. The first call creates the link.
     pub fn to(&self, name: &str, port: u16) -> anyhow::Result<u16> {
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = made.get(name) {
@@ -64,35 +57,26 @@ impl Links {
         Ok(listen)
     }
 
-    /// The links by name.
+    /// The names of the links.
     #[must_use]
     pub fn names(&self) -> Vec<String> {
         self.made.lock().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
     }
 
-    /// Does this to what flows over the link from now on, until [`Links::mend`]: a toxic as toxiproxy's README describes it.
-    ///
-    /// # Errors
-    /// When there is no such link, no such toxic, or one already.
+    /// Adds a toxic (toxiproxy's README, "Toxics") to a link, until [`Links::mend`]. Fails if it has one already.
     pub fn spoil(&self, name: &str, kind: &str, stream: &str, attributes: &Value) -> anyhow::Result<()> {
         let toxic = json!({"name": TOXIC, "type": kind, "stream": stream, "attributes": attributes});
         self.ask("POST", &format!("/proxies/{name}/toxics"), &toxic)
     }
 
-    /// Ends every connection of the link and refuses new ones, until [`Links::mend`].
-    ///
-    /// # Errors
-    /// When there is no such link.
+    /// Closes every connection of the link and refuses new ones, until [`Links::mend`].
     pub fn cut(&self, name: &str) -> anyhow::Result<()> {
         self.ask("POST", &format!("/proxies/{name}"), &json!({"enabled": false}))
     }
 
-    /// The link is as new. Connections that were spoilt and not ended flow again.
-    ///
-    /// # Errors
-    /// When there is no such link.
+    /// Restores the link. Open connections flow again.
     pub fn mend(&self, name: &str) -> anyhow::Result<()> {
-        // Where it was cut there is no toxic.
+        // A link that was cut has no toxic.
         let _ = self.ask("DELETE", &format!("/proxies/{name}/toxics/{TOXIC}"), &json!({}));
         self.ask("POST", &format!("/proxies/{name}"), &json!({"enabled": true}))
     }
@@ -105,9 +89,6 @@ impl Links {
 }
 
 /// Finds or builds toxiproxy's server.
-///
-/// # Errors
-/// When Go is missing or fails.
 pub fn binary() -> anyhow::Result<PathBuf> {
     if let Some(installed) = tools::on_path("toxiproxy-server") {
         return Ok(installed);

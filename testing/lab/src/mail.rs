@@ -1,14 +1,15 @@
-//! Mail of a local run: the SMTP catcher (`smtp_catcher.py` on aiosmtpd), and reading the `.eml` files that it, or the
-//! `files` provider, leaves in the mail folder.
+//! Mail of a local run: an SMTP server (`smtp_catcher.py` on aiosmtpd), and a reader of the `.eml` files that this server or
+//! the provider `files` writes into the mail folder.
 
 use std::{
     collections::BTreeSet,
     fs,
     net::IpAddr,
     path::{Path, PathBuf},
+    time::{Duration, SystemTime},
 };
 
-use base64::{Engine as _, prelude::BASE64_STANDARD};
+use mailparse::{MailHeaderMap as _, ParsedMail};
 
 use crate::{
     dev, ports,
@@ -18,7 +19,7 @@ use crate::{
 
 const AIOSMTPD: &str = "1.4.6";
 
-/// A running SMTP server that keeps what it accepts.
+/// A running SMTP server that keeps the messages it accepts.
 #[derive(Debug)]
 pub struct Catcher {
     /// Its process.
@@ -29,18 +30,12 @@ pub struct Catcher {
 }
 
 impl Catcher {
-    /// Starts it on a free port; what it accepts appears in `mail_dir`.
-    ///
-    /// # Errors
-    /// When it cannot be installed or started.
+    /// Starts it on a free port; accepted messages appear in `mail_dir`.
     pub fn launch(run: &Run, mail_dir: &Path) -> anyhow::Result<Self> {
         Self::launch_for(run, mail_dir, None)
     }
 
-    /// The same, that also listens on an address of this machine which others reach.
-    ///
-    /// # Errors
-    /// As those of [`Catcher::launch`].
+    /// [`Catcher::launch`], listening also on an address of this machine that pods or other machines can reach.
     pub fn launch_for(run: &Run, mail_dir: &Path, others: Option<IpAddr>) -> anyhow::Result<Self> {
         let python = python()?;
         let port = ports::free();
@@ -54,11 +49,8 @@ impl Catcher {
         Ok(Self { process: Process::spawn(run, program)?, port, control })
     }
 
-    /// Tells it what to do with the next messages, in the words of `smtp_catcher.py`: `"rcpt 550 1"`, `"data 450 2"`,
+    /// Sets the behaviour for the next messages, in the syntax of `smtp_catcher.py`: `"rcpt 550 1"`, `"data 450 2"`,
     /// `"drop"`, `"accept-drop 1"`, `"silent 1"`, `"accept"`.
-    ///
-    /// # Errors
-    /// When the order cannot be written.
     pub fn order(&self, order: &str) -> anyhow::Result<()> {
         let new = self.control.with_extension("new");
         fs::write(&new, order)?;
@@ -67,10 +59,7 @@ impl Catcher {
     }
 }
 
-/// A Python that has aiosmtpd; installs it where it is missing.
-///
-/// # Errors
-/// When there is no Python 3, or pip fails.
+/// A Python with aiosmtpd, which is installed if missing.
 pub fn python() -> anyhow::Result<PathBuf> {
     tools::venv(&dev().join("venv"), "aiosmtpd", AIOSMTPD)
 }
@@ -80,31 +69,48 @@ pub fn python() -> anyhow::Result<PathBuf> {
 pub struct Message {
     /// The file.
     pub path: PathBuf,
-    /// All of it.
+    /// The whole message.
     pub raw: String,
 }
 
 impl Message {
-    /// A header of the message, unfolded; encoded words are left as they are.
+    /// A header of the message, unfolded and decoded.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<String> {
-        header(self.raw.split_once("\n\n").map_or(self.raw.as_str(), |(head, _)| head), name)
+        self.parsed()?.headers.get_first_value(name)
     }
 
-    /// Its text, decoded.
+    /// The plain text, decoded.
     #[must_use]
     pub fn text(&self) -> Option<String> {
-        part(&self.raw, "text/plain")
+        self.part("text/plain")
     }
 
-    /// Its HTML, decoded.
+    /// The HTML, decoded.
     #[must_use]
     pub fn html(&self) -> Option<String> {
-        part(&self.raw, "text/html")
+        self.part("text/html")
+    }
+
+    /// When the server had received all of it.
+    #[must_use]
+    pub fn accepted_at(&self) -> SystemTime {
+        accepted_at(&self.path)
+    }
+
+    fn parsed(&self) -> Option<ParsedMail<'_>> {
+        mailparse::parse_mail(self.raw.as_bytes()).ok()
+    }
+
+    /// The first part of this type, at any depth.
+    fn part(&self, mimetype: &str) -> Option<String> {
+        let message = self.parsed()?;
+        let part = message.parts().find(|part| part.ctype.mimetype == mimetype)?;
+        Some(part.get_body().ok()?.replace("\r\n", "\n").trim().to_owned())
     }
 }
 
-/// The messages of a mail folder in the order they arrived, without those in `seen`, which they join.
+/// The messages of a mail folder that are not in `seen`, in order of arrival. Adds them to `seen`.
 #[must_use]
 pub fn arrived(mail_dir: &Path, seen: &mut BTreeSet<PathBuf>) -> Vec<Message> {
     let mut paths: Vec<PathBuf> = fs::read_dir(mail_dir)
@@ -114,77 +120,28 @@ pub fn arrived(mail_dir: &Path, seen: &mut BTreeSet<PathBuf>) -> Vec<Message> {
         .map(|entry| entry.path())
         .filter(|path| path.extension().is_some_and(|extension| extension == "eml") && !seen.contains(path))
         .collect();
-    paths.sort_by_cached_key(|path| fs::metadata(path).and_then(|meta| meta.modified()).ok());
+    paths.sort_by_cached_key(|path| accepted_at(path));
     seen.extend(paths.iter().cloned());
-    paths.into_iter().filter_map(|path| read(&path)).collect()
+    let read =
+        |path: PathBuf| Some(Message { raw: String::from_utf8_lossy(&fs::read(&path).ok()?).into_owned(), path });
+    paths.into_iter().filter_map(read).collect()
 }
 
-/// Every message of a mail folder.
+/// Every message of a mail folder, in order of arrival.
 #[must_use]
 pub fn messages(mail_dir: &Path) -> Vec<Message> {
     arrived(mail_dir, &mut BTreeSet::new())
 }
 
-fn read(path: &Path) -> Option<Message> {
-    let raw = String::from_utf8_lossy(&fs::read(path).ok()?).replace("\r\n", "\n");
-    Some(Message { path: path.to_path_buf(), raw })
-}
-
-fn header(head: &str, name: &str) -> Option<String> {
-    let unfolded = head.replace("\n ", " ").replace("\n\t", " ");
-    unfolded.lines().find_map(|line| {
-        let (found, value) = line.split_once(':')?;
-        found.eq_ignore_ascii_case(name).then(|| value.trim().to_owned())
-    })
-}
-
-/// The first part of this type, however deep.
-fn part(entity: &str, wanted: &str) -> Option<String> {
-    let (head, body) = entity.split_once("\n\n")?;
-    let content_type = header(head, "content-type").unwrap_or_else(|| "text/plain".into());
-    if let Some(boundary) = boundary(&content_type) {
-        let delimiter = format!("--{boundary}");
-        return body.split(&delimiter).skip(1).find_map(|part| self::part(part.strip_prefix('\n')?, wanted));
+/// The SMTP server names a file by the nanosecond at which it had the whole message. The provider `files` writes a file when
+/// it accepts a message.
+fn accepted_at(path: &Path) -> SystemTime {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let nanoseconds = name.split('-').next().filter(|digits| digits.len() == 20).and_then(|digits| digits.parse().ok());
+    match nanoseconds {
+        Some(nanoseconds) => SystemTime::UNIX_EPOCH + Duration::from_nanos(nanoseconds),
+        None => fs::metadata(path).and_then(|meta| meta.modified()).unwrap_or(SystemTime::UNIX_EPOCH),
     }
-    if !content_type.to_ascii_lowercase().starts_with(wanted) {
-        return None;
-    }
-    let encoding = header(head, "content-transfer-encoding").unwrap_or_default().to_ascii_lowercase();
-    let bytes = match encoding.as_str() {
-        "base64" => BASE64_STANDARD.decode(body.split_whitespace().collect::<String>()).ok()?,
-        "quoted-printable" => quoted_printable(body),
-        _ => body.as_bytes().to_vec(),
-    };
-    Some(String::from_utf8_lossy(&bytes).replace("\r\n", "\n").trim().to_owned())
-}
-
-fn boundary(content_type: &str) -> Option<String> {
-    if !content_type.to_ascii_lowercase().starts_with("multipart/") {
-        return None;
-    }
-    let at = content_type.to_ascii_lowercase().find("boundary=")?;
-    let value = content_type[at + "boundary=".len()..].split(';').next()?;
-    Some(value.trim().trim_matches('"').to_owned())
-}
-
-fn quoted_printable(body: &str) -> Vec<u8> {
-    let joined = body.replace("=\n", "");
-    let mut bytes = Vec::with_capacity(joined.len());
-    let mut rest = joined.as_bytes();
-    while let Some((first, after)) = rest.split_first() {
-        let hex = after.get(..2).and_then(|hex| u8::from_str_radix(str::from_utf8(hex).ok()?, 16).ok());
-        match hex.filter(|_| *first == b'=') {
-            Some(byte) => {
-                bytes.push(byte);
-                rest = &after[2..];
-            }
-            None => {
-                bytes.push(*first);
-                rest = after;
-            }
-        }
-    }
-    bytes
 }
 
 #[cfg(test)]
@@ -192,11 +149,11 @@ mod tests {
     use super::*;
 
     fn message(raw: &str) -> Message {
-        Message { path: PathBuf::new(), raw: raw.into() }
+        Message { path: PathBuf::from("00000001700000000000-7-0.eml"), raw: raw.into() }
     }
 
     #[test]
-    fn both_parts_of_a_message_are_read_whatever_their_encoding() {
+    fn both_parts_of_a_message_are_decoded_and_its_headers_unfolded() {
         let mail = message(
             "From: a@b\nSubject: Reminder:\n call\nContent-Type: multipart/alternative;\n boundary=\"x=y\"\n\n\
              --x=y\nContent-Type: text/plain; charset=utf-8\nContent-Transfer-Encoding: quoted-printable\n\n\
@@ -206,6 +163,7 @@ mod tests {
         assert_eq!(mail.text().as_deref(), Some("café at 9"));
         assert_eq!(mail.html().as_deref(), Some("<b>café</b>"));
         assert_eq!(mail.header("subject").as_deref(), Some("Reminder: call"));
+        assert_eq!(mail.accepted_at(), SystemTime::UNIX_EPOCH + Duration::from_nanos(1_700_000_000_000));
     }
 
     #[test]

@@ -1,7 +1,6 @@
 //! Free ports on 127.0.0.1.
 //!
-//! Taken from below the range the kernel hands out to outgoing connections: a process that is killed and started again
-//! must find its port still free.
+//! They are below the range of the kernel's ephemeral ports, so that a restarted process finds its port still free.
 
 use std::{
     net::{Ipv4Addr, TcpListener},
@@ -13,13 +12,13 @@ const COUNT: u16 = 10_000;
 
 static NEXT: AtomicU16 = AtomicU16::new(0);
 
-/// A port that nothing listens on now and that this process was not given before.
+/// A free port that this function has not returned before.
 ///
 /// # Panics
-/// When none of the 10,000 is free.
+/// When none of the 10,000 ports is free.
 #[must_use]
 pub fn free() -> u16 {
-    // Processes start their search at different places, so that two of them rarely meet.
+    // Each process starts its search at another port, so that two rarely collide.
     let start = (std::process::id() as u16).wrapping_mul(211) % COUNT;
     (0..COUNT)
         .map(|_| FIRST + (start + NEXT.fetch_add(1, Ordering::Relaxed) % COUNT) % COUNT)
@@ -38,7 +37,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_port_is_given_once_and_a_taken_one_never() {
+    fn a_port_is_returned_once_and_never_if_it_is_taken() {
         let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, free())).unwrap();
         let taken_port = taken.local_addr().unwrap().port();
         let ports: Vec<u16> = (0..200).map(|_| free()).collect();

@@ -1,6 +1,6 @@
-//! A PostgreSQL server of our own: the binaries are Debian's or whatever is on PATH, the data directory is ours.
+//! A PostgreSQL server with its own data directory, from Debian's binaries or those on PATH.
 //!
-//! PostgreSQL refuses to run as root, so as root it runs as the user `postgres` (Debian's package makes it), else
+//! PostgreSQL refuses to run as root. When we are root, it runs as the user `postgres`, which Debian's package creates, else as
 //! `nobody`.
 
 use std::{
@@ -25,10 +25,10 @@ use crate::{
 
 const ACCESS: &str = "host all all 127.0.0.1/32 trust\nhost all all all scram-sha-256\n";
 
-/// A running server; trusts every connection from this machine, and asks others for a password.
+/// A running server. It trusts connections from this machine and requires a password from others.
 #[derive(Debug)]
 pub struct Postgres {
-    /// Its process. After a `kill9` start it by [`Postgres::start`].
+    /// Its process. After `kill9`, use [`Postgres::start`].
     pub process: Process,
     /// Where it listens on 127.0.0.1.
     pub port: u16,
@@ -36,18 +36,12 @@ pub struct Postgres {
 }
 
 impl Postgres {
-    /// Starts a server on a free port; its data is kept in `<run>/pg` and used again.
-    ///
-    /// # Errors
-    /// When there are no binaries and none can be installed, or it does not start.
+    /// Starts a server on a free port. Its data stays in `<run>/pg` and is reused.
     pub fn launch(run: &Run) -> anyhow::Result<Self> {
         Self::launch_for(run, None)
     }
 
-    /// The same, that also listens on an address of this machine which others reach.
-    ///
-    /// # Errors
-    /// As those of [`Postgres::launch`].
+    /// [`Postgres::launch`], listening also on an address of this machine that pods or other machines can reach.
     pub fn launch_for(run: &Run, others: Option<IpAddr>) -> anyhow::Result<Self> {
         let bin = binaries()?;
         let port = ports::free();
@@ -73,26 +67,23 @@ impl Postgres {
         Ok(postgres)
     }
 
-    /// The URL of a database on it.
+    /// The URL of a database.
     #[must_use]
     pub fn url(&self, database: &str) -> String {
         self.url_at(self.port, database)
     }
 
-    /// The same over another port.
+    /// The URL of a database through another port.
     #[must_use]
     pub fn url_at(&self, port: u16, database: &str) -> String {
         format!("postgres://postgres@127.0.0.1:{port}/{database}")
     }
 
-    /// Starts it again if it does not run, and waits until it takes statements.
-    ///
-    /// # Errors
-    /// When it does not within a minute.
+    /// Starts the server unless it is running, and waits up to a minute until it accepts statements.
     pub fn start(&self) -> anyhow::Result<()> {
         let started = Instant::now();
         loop {
-            // Right after a kill the orphaned backends still hold the data directory, and a start fails at once.
+            // Right after a kill, orphaned backends still lock the data directory and a start fails at once.
             self.process.start()?;
             let answer = self.sql("postgres", "select 1");
             match answer {
@@ -107,10 +98,7 @@ impl Postgres {
         }
     }
 
-    /// Creates a database unless it is there.
-    ///
-    /// # Errors
-    /// When PostgreSQL refuses.
+    /// Creates a database unless it exists.
     pub fn create_database(&self, name: &str) -> anyhow::Result<()> {
         let there = self.sql("postgres", &format!("select 1 from pg_database where datname = '{name}'"))?;
         if there.trim().is_empty() {
@@ -119,10 +107,7 @@ impl Postgres {
         Ok(())
     }
 
-    /// Runs a statement and gives back its rows, columns separated by `|`.
-    ///
-    /// # Errors
-    /// When the server cannot be reached or refuses the statement.
+    /// Runs statements by psql; returns the rows, with columns separated by `|`.
     pub fn sql(&self, database: &str, statement: &str) -> anyhow::Result<String> {
         quietly(
             Command::new(self.bin.join("psql"))
@@ -132,17 +117,14 @@ impl Postgres {
         )
     }
 
-    /// The folder of its programs: psql, pg_dump, pg_restore.
+    /// The folder with psql, pg_dump and pg_restore.
     #[must_use]
     pub fn programs(&self) -> &Path {
         &self.bin
     }
 }
 
-/// The newest directory with the server's binaries; installs Debian's package when there is none.
-///
-/// # Errors
-/// When there is none and none can be installed.
+/// The folder of the newest installed server. Installs Debian's package if there is none.
 pub fn binaries() -> anyhow::Result<PathBuf> {
     if let Some(found) = installed() {
         return Ok(found);
@@ -183,7 +165,7 @@ fn init(bin: &Path, data: &Path, user: Option<(u32, u32)>) -> anyhow::Result<()>
     Ok(())
 }
 
-/// `<run>/pg`, or a place under /var/tmp when another user cannot get there (a checkout in root's home).
+/// `<run>/pg`, or a folder in /var/tmp if the user that runs PostgreSQL cannot enter `<run>` (a checkout in root's home).
 fn data_dir(run: &Path) -> anyhow::Result<PathBuf> {
     let mut data = run.join("pg");
     fs::create_dir_all(&data)?;
@@ -198,15 +180,12 @@ fn data_dir(run: &Path) -> anyhow::Result<PathBuf> {
 }
 
 /// Removes the data of a run.
-///
-/// # Errors
-/// When it is there and cannot be removed.
 pub fn wipe(run: &Path) -> anyhow::Result<()> {
     let data = data_dir(run)?;
     fs::remove_dir_all(&data).with_context(|| format!("cannot remove {}", data.display()))
 }
 
-/// User and group to drop to.
+/// The user and group that run PostgreSQL when we are root.
 fn unprivileged() -> anyhow::Result<(u32, u32)> {
     let passwd = fs::read_to_string("/etc/passwd")?;
     let find = |name: &str| {

@@ -1,5 +1,5 @@
-//! One process of a local run: started with its own log and process group, killed with this process unless it is to
-//! stay, stopped and started again with identical arguments.
+//! A process of a local run, with its own log and process group. It can be stopped and started again with the same arguments. It is
+//! killed when this process ends, unless it was started detached.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -22,10 +22,10 @@ use crate::{
     spawn::{send, spawn},
 };
 
-/// How long anything may take to start: enough for a machine that is busy, or stands still for a while.
+/// The limit for any start, even on a busy or stalling machine.
 pub const READY: Duration = Duration::from_secs(60);
 
-/// What to run.
+/// A program to run.
 #[derive(Clone, Debug)]
 pub struct Program {
     /// Names the process and its log.
@@ -34,18 +34,18 @@ pub struct Program {
     pub path: PathBuf,
     /// Its arguments.
     pub args: Vec<String>,
-    /// Variables beyond those of this process.
+    /// Environment variables in addition to ours.
     pub env: Vec<(String, String)>,
-    /// User and group to run as; this process's when unset.
+    /// User and group to run as; ours if unset.
     pub user: Option<(u32, u32)>,
-    /// When it counts as started.
+    /// When it counts as ready.
     pub ready: Ready,
-    /// The signal that asks it to end in order.
+    /// The signal for a graceful stop.
     pub stop_signal: i32,
 }
 
 impl Program {
-    /// `path` under the name `name`, without arguments.
+    /// The executable `path` under the name `name`, without arguments.
     pub fn new(name: impl Into<String>, path: impl Into<PathBuf>) -> Self {
         Self {
             name: name.into(),
@@ -65,14 +65,14 @@ impl Program {
         self
     }
 
-    /// Adds a variable.
+    /// Adds an environment variable.
     #[must_use]
     pub fn env(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.env.push((name.into(), value.into()));
         self
     }
 
-    /// Sets when it counts as started.
+    /// Sets when it counts as ready.
     #[must_use]
     pub fn ready(mut self, ready: Ready) -> Self {
         self.ready = ready;
@@ -80,44 +80,41 @@ impl Program {
     }
 }
 
-/// When a process counts as started.
+/// When a process counts as ready.
 #[derive(Clone, Debug)]
 pub enum Ready {
     /// As soon as it runs.
     Running,
-    /// When something listens on this port of 127.0.0.1.
+    /// When this port of 127.0.0.1 accepts connections.
     Tcp(u16),
     /// When `GET http://127.0.0.1:<port><path>` answers 2xx.
     Http(u16, &'static str),
-    /// When it has logged this since it was last started.
+    /// When it has logged this text since its last start.
     Says(&'static str),
 }
 
-/// How processes of a run are started.
+/// The run to which processes belong.
 #[derive(Clone, Debug)]
 pub struct Run {
-    /// Logs go to `<dir>/log/<name>.log`, and `<dir>/pids` says what was started.
+    /// Logs are in `<dir>/log/<name>.log`; `<dir>/pids` lists the started processes.
     pub dir: PathBuf,
-    /// Whether they outlive this process, once [`Process::leave_running`] is called.
+    /// Whether the processes outlive this one after [`Process::leave_running`].
     pub detached: bool,
 }
 
-/// A started process. Dropping it kills it, unless it was left running.
+/// A started process. Dropping it kills it, except after [`Process::leave_running`].
 #[derive(Debug)]
 pub struct Process {
     program: Program,
     run: Run,
     child: Mutex<Option<Child>>,
-    /// Where its log ended before it was last started.
+    /// The length of its log before its last start.
     log_start: AtomicU64,
     left: AtomicBool,
 }
 
 impl Process {
-    /// Starts `program`; [`Process::wait_ready`] tells when it answers.
-    ///
-    /// # Errors
-    /// When it cannot be started.
+    /// Starts `program` and does not wait until it is ready.
     pub fn spawn(run: &Run, program: Program) -> anyhow::Result<Self> {
         let process = Self {
             program,
@@ -130,13 +127,13 @@ impl Process {
         Ok(process)
     }
 
-    /// The name it was given.
+    /// Its name.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.program.name
     }
 
-    /// The process id, while it runs.
+    /// The process id, if it is running.
     #[must_use]
     pub fn pid(&self) -> Option<u32> {
         let mut child = self.child();
@@ -146,16 +143,13 @@ impl Process {
         }
     }
 
-    /// The file its output goes to.
+    /// The file with its output.
     #[must_use]
     pub fn log(&self) -> PathBuf {
         self.run.dir.join("log").join(format!("{}.log", self.program.name))
     }
 
-    /// Starts it again with the same arguments; nothing happens while it runs.
-    ///
-    /// # Errors
-    /// When it cannot be started.
+    /// Starts it again with the same arguments. A no-op while it is running.
     pub fn start(&self) -> anyhow::Result<()> {
         if self.pid().is_some() {
             return Ok(());
@@ -175,7 +169,7 @@ impl Process {
     /// Waits until it is ready.
     ///
     /// # Errors
-    /// When it ended, or is not ready after `limit`; the message holds the end of its log.
+    /// When it ended or is not ready after `limit`; the message contains the end of its log.
     pub fn wait_ready(&self, limit: Duration) -> anyhow::Result<()> {
         self.wait_until(limit, || match self.program.ready {
             Ready::Running => true,
@@ -185,15 +179,15 @@ impl Process {
         })
     }
 
-    /// Waits until `ready` says so.
+    /// Waits until `ready` returns true.
     ///
     /// # Errors
-    /// When it ended, or `limit` passed; the message holds the end of its log.
+    /// When it ended or `limit` passed; the message contains the end of its log.
     pub fn wait_until(&self, limit: Duration, ready: impl Fn() -> bool) -> anyhow::Result<()> {
         let started = Instant::now();
         loop {
             if self.pid().is_none() {
-                bail!("{} ended at once; {}", self.name(), self.log_tail());
+                bail!("{} ended before it was ready; {}", self.name(), self.log_tail());
             }
             if ready() {
                 return Ok(());
@@ -205,10 +199,10 @@ impl Process {
         }
     }
 
-    /// Asks it to end (SIGTERM, SIGINT for PostgreSQL) and kills it after `limit`.
+    /// Stops it gracefully (SIGTERM, or SIGINT for PostgreSQL) and kills it after `limit`.
     pub fn stop(&self, limit: Duration) {
         self.signal(self.program.stop_signal);
-        self.signal(libc::SIGCONT); // a paused process would never hear of it
+        self.signal(libc::SIGCONT); // a paused process handles no signal
         let started = Instant::now();
         while self.pid().is_some() && started.elapsed() < limit {
             thread::sleep(Duration::from_millis(20));
@@ -216,7 +210,7 @@ impl Process {
         self.kill9();
     }
 
-    /// Kills it and whatever it started, without a warning.
+    /// Kills its process group (SIGKILL).
     pub fn kill9(&self) {
         if let Some(mut child) = self.child().take() {
             send(-(child.id() as i32), libc::SIGKILL);
@@ -224,17 +218,17 @@ impl Process {
         }
     }
 
-    /// Stops it where it is (SIGSTOP): it keeps its connections and answers nothing.
+    /// Pauses it (SIGSTOP): it keeps its connections and does not answer.
     pub fn pause(&self) {
         self.signal(libc::SIGSTOP);
     }
 
-    /// Lets a paused process go on.
+    /// Resumes it (SIGCONT).
     pub fn resume(&self) {
         self.signal(libc::SIGCONT);
     }
 
-    /// Lets it outlive this process; only what was started detached does.
+    /// Lets it outlive this process, if it was started detached.
     pub fn leave_running(&self) {
         self.left.store(true, Ordering::Relaxed);
     }

@@ -1,4 +1,4 @@
-//! What the person at the terminal sees while something takes its time.
+//! Progress on the terminal during long steps.
 
 use std::{
     fs::{self, File},
@@ -11,15 +11,15 @@ use std::{
 
 use anyhow::{Context as _, bail};
 
-/// One line of progress on stderr; stdout stays clean for what a script reads.
+/// Prints a line to stderr. Stdout is reserved for output that scripts read.
 pub fn say(line: impl AsRef<str>) {
     eprintln!("{}", line.as_ref());
 }
 
-/// Runs `command` to its end, showing `label`, the time it has taken and the last thing it said.
+/// Runs `command`, showing `label`, the elapsed time and its last line of output.
 ///
 /// # Errors
-/// When it cannot be started or fails; then the message holds the end of what it said. All of it is in `.dev/log`.
+/// When it cannot be started or fails; the message contains the end of its output. All of it is in `.dev/log`.
 pub fn run(label: &str, command: &mut Command) -> anyhow::Result<()> {
     let started = Instant::now();
     let log_dir = crate::dev().join("log");
@@ -69,10 +69,10 @@ pub fn run(label: &str, command: &mut Command) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Runs a quick `command` quietly.
+/// Runs a quick `command` without showing progress; returns its stdout.
 ///
 /// # Errors
-/// When it cannot be started or fails; the message holds what it said.
+/// When it cannot be started or fails; the message contains its output.
 pub fn quietly(command: &mut Command) -> anyhow::Result<String> {
     let program = command.get_program().display().to_string();
     let output = command.stdin(Stdio::null()).output().with_context(|| format!("cannot start {program}"))?;
@@ -91,7 +91,7 @@ fn boxed(stream: impl std::io::Read + Send + 'static) -> Box<dyn std::io::Read +
     Box::new(stream)
 }
 
-/// A line that rewrites itself on a terminal, and appears every ten seconds elsewhere.
+/// A line that is rewritten in place on a terminal, and printed every ten seconds elsewhere.
 struct Line<'a> {
     label: &'a str,
     terminal: bool,

@@ -1,4 +1,4 @@
-//! A Redis server, for the tests that show the product on a second broker.
+//! A Redis server, for tests of the product on a second broker.
 
 use std::path::PathBuf;
 
@@ -19,9 +19,6 @@ pub struct Redis {
 
 impl Redis {
     /// Starts it on a free port.
-    ///
-    /// # Errors
-    /// When it cannot be installed or started.
     pub fn launch(run: &Run) -> anyhow::Result<Self> {
         let path = binary()?;
         let port = ports::free();
@@ -34,10 +31,7 @@ impl Redis {
     }
 }
 
-/// The server's program; installs Debian's package when there is none.
-///
-/// # Errors
-/// When there is none and none can be installed.
+/// The server's executable. Installs Debian's package if there is none.
 pub fn binary() -> anyhow::Result<PathBuf> {
     if tools::on_path("redis-server").is_none() {
         tools::apt(&["redis-server"])?;

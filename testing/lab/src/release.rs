@@ -1,4 +1,4 @@
-//! The binaries as images carry them: linked statically, so that they want nothing but a kernel.
+//! Builds the binaries for images: statically linked, so that an image needs no libraries.
 
 use std::{path::PathBuf, process::Command};
 
@@ -11,25 +11,22 @@ use crate::{
     topology::target_dir,
 };
 
-/// How the functions are built.
+/// The cargo profile of the functions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Profile {
-    /// In a fraction of the time.
+    /// Fast to build.
     Dev,
-    /// As for production.
+    /// As in production.
     Release,
 }
 
-/// Builds what becomes images, the workspace's default members, and gives the folder they are in.
-///
-/// # Errors
-/// When something does not build.
+/// Builds the workspace's default members, which become images; returns their folder.
 pub fn build(profile: Profile) -> anyhow::Result<PathBuf> {
     let rustc = quietly(Command::new("rustc").arg("-vV"))?;
-    let host = rustc.lines().find_map(|line| line.strip_prefix("host: ")).context("rustc does not tell its host")?;
+    let host = rustc.lines().find_map(|line| line.strip_prefix("host: ")).context("rustc -vV prints no host")?;
     say("building the functions");
     let profile_name = if profile == Profile::Dev { "dev" } else { "release" };
-    // With a target named, cargo links build scripts and macros dynamically as usual.
+    // With --target, the flag does not apply to build scripts and macros, which must be linked dynamically.
     cargo::run(&["build", "--locked", "--bins", "--target", host, "--profile", profile_name], |build| {
         build.env("RUSTFLAGS", "-C target-feature=+crt-static")
     })?;

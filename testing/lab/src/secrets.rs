@@ -1,4 +1,7 @@
 //! Random secrets and the bearer tokens of a local run.
+//!
+//! Tokens are signed by the crate hmac, not by jsonwebtoken: that needs aws-lc, whose C code takes longer to compile than all
+//! of `cargo xtask up`.
 
 use std::{
     fs::File,
@@ -14,17 +17,14 @@ use sha2::Sha256;
 
 const DAYS_30: u64 = 30 * 24 * 60 * 60;
 
-/// 32 random bytes, as text.
-///
-/// # Errors
-/// When the system gives none.
+/// 32 random bytes in base64.
 pub fn random() -> anyhow::Result<String> {
     let mut bytes = [0; 32];
-    File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut bytes)).context("no random numbers")?;
+    File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut bytes)).context("cannot read /dev/urandom")?;
     Ok(BASE64_URL_SAFE_NO_PAD.encode(bytes))
 }
 
-/// A bearer token for 30 days, signed with HS256.
+/// A bearer token that is valid for 30 days, signed with HS256.
 #[must_use]
 pub fn token(secret: &str, user: &str, email: &str, operator: bool) -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
@@ -46,9 +46,9 @@ fn sign(secret: &str, header: &str, claims: &str) -> String {
 mod tests {
     use super::*;
 
-    /// The example of jwt.io.
+    /// The example on jwt.io.
     #[test]
-    fn a_token_is_signed_as_every_library_expects() {
+    fn the_signature_of_a_token_is_that_of_jwt_io() {
         let token = sign(
             "your-256-bit-secret",
             r#"{"alg":"HS256","typ":"JWT"}"#,
@@ -63,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn only_an_operator_has_the_scope() {
+    fn only_an_operators_token_has_the_scope() {
         let claims = |operator| {
             let token = token("secret", "0198c0de-0000-7000-8000-000000000001", "a@example.com", operator);
             let claims = BASE64_URL_SAFE_NO_PAD.decode(token.split('.').nth(1).unwrap()).unwrap();
@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn secrets_differ() {
+    fn two_random_secrets_differ() {
         assert_ne!(random().unwrap(), random().unwrap());
     }
 }

@@ -1,4 +1,4 @@
-//! Ctrl-C and SIGTERM, for a program that stops what it started in order.
+//! Ctrl-C and SIGTERM, for a program that stops its processes in order.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 

@@ -12,16 +12,16 @@ use anyhow::Context as _;
 
 use crate::process::Program;
 
-/// Sends a signal to a process, or to a group when `pid` is negative; one that is gone is no error.
+/// Sends a signal to a process, or to a process group if `pid` is negative. A missing process is not an error.
 pub fn send(pid: i32, signal: i32) {
-    #[expect(unsafe_code, reason = "the standard library has no kill(2); it touches no memory of ours")]
+    #[expect(unsafe_code, reason = "the standard library has no kill(2); it touches no memory of this process")]
     unsafe {
         libc::kill(pid, signal);
     }
 }
 
-/// Starts a child from a thread that lives as long as this process: the kernel sends the death signal when the *thread*
-/// that started the child ends, and a test's thread ends with the test.
+/// Starts a child from a thread that lives as long as this process. The kernel sends the parent-death signal when the *thread*
+/// that started the child ends, and the thread of a test ends with the test.
 pub fn spawn(program: Program, out: File, detached: bool) -> anyhow::Result<Child> {
     type Job = Box<dyn FnOnce() + Send>;
     static SPAWNER: LazyLock<mpsc::Sender<Job>> = LazyLock::new(|| {
@@ -41,24 +41,27 @@ fn spawn_here(program: &Program, out: File, detached: bool) -> anyhow::Result<Ch
     let mut command = Command::new(&program.path);
     command
         .args(&program.args)
-        .env("NO_PROXY", "127.0.0.1,localhost") // daprd would call its application through a proxy
+        .env("NO_PROXY", "127.0.0.1,localhost") // otherwise daprd calls its application through a proxy
         .env("no_proxy", "127.0.0.1,localhost")
         .envs(program.env.iter().map(|(name, value)| (name, value)))
         .stdin(Stdio::null())
         .stderr(out.try_clone()?)
         .stdout(out);
     if let Some((uid, gid)) = program.user {
-        command.uid(uid).gid(gid).current_dir("/"); // where we are may be closed to that user
+        command.uid(uid).gid(gid).current_dir("/"); // that user may not be able to enter the current directory
     }
     let parent = std::process::id();
-    #[expect(unsafe_code, reason = "runs between fork and exec; only calls that are safe there")]
+    #[expect(
+        unsafe_code,
+        reason = "runs between fork and exec, where only async-signal-safe calls are allowed: these are"
+    )]
     unsafe {
         command.pre_exec(move || {
-            libc::setsid(); // no terminal: Ctrl-C reaches us alone, and we stop things in order
+            libc::setsid(); // Ctrl-C then reaches only us, and we stop the processes in order
             if !detached {
                 libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
                 if libc::getppid() as u32 != parent {
-                    libc::_exit(1); // we died before the line above took effect
+                    libc::_exit(1); // the parent died before prctl took effect
                 }
             }
             Ok(())

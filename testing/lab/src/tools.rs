@@ -1,11 +1,11 @@
-//! Finds the parts a run needs on this machine, and installs what is missing by the ordinary package clients, pinned and
-//! into `.dev/` wherever the client allows it. Running it twice installs nothing again: a stamp beside each installation
-//! names what was pinned.
+//! Finds the parts that a run needs, and installs missing ones with the usual package clients: pinned versions, into `.dev/` where
+//! the client allows it. A stamp in each installation holds its pin, so that nothing is installed twice.
 //!
-//! What a package client cannot be asked for (Go, a JDK, Maven, Python) is one line that says what to install.
+//! For Go, a JDK, Maven and Python, which no client installs, the error is one line that says what to install.
 
 use std::{
     env, fs,
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     process::Command,
     sync::Mutex,
@@ -22,20 +22,14 @@ pub fn on_path(name: &str) -> Option<PathBuf> {
     env::split_paths(&env::var_os("PATH")?).map(|dir| dir.join(name)).find(|path| path.is_file())
 }
 
-/// `name` on PATH.
-///
-/// # Errors
-/// When it is not there; the message is the one line that says what to install.
+/// `name` on PATH; the error says what to install.
 pub fn require(name: &str, what_to_install: &str) -> anyhow::Result<PathBuf> {
     on_path(name).with_context(|| format!("{name} is missing: install {what_to_install} and try again"))
 }
 
-/// Installs `dir` by `install` unless its stamp says that exactly `pin` is there already.
-///
-/// # Errors
-/// Those of `install`; then nothing is stamped and the next run tries again.
+/// Runs `install` for `dir` unless its stamp equals `pin`. If `install` fails, there is no stamp and the next run tries again.
 pub fn pinned(dir: &Path, pin: &str, install: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<()> {
-    // Two installations at once would step on each other: tests share `.dev/` with whatever else runs.
+    // Tests share `.dev/` with other runs, so only one process installs at a time.
     fs::create_dir_all(dir)?;
     let lock = fs::File::create(dir.join(".lock"))?;
     lock.lock()?;
@@ -48,10 +42,7 @@ pub fn pinned(dir: &Path, pin: &str, install: impl FnOnce() -> anyhow::Result<()
     Ok(())
 }
 
-/// The Python of a virtual environment that has a package of PyPI; makes it where it is missing.
-///
-/// # Errors
-/// When there is no Python 3, or pip fails.
+/// The Python of a virtual environment with a package from PyPI, which is created if missing.
 pub fn venv(dir: &Path, package: &str, version: &str) -> anyhow::Result<PathBuf> {
     let python = dir.join("bin/python");
     pinned(dir, version, || {
@@ -71,9 +62,6 @@ pub fn venv(dir: &Path, package: &str, version: &str) -> anyhow::Result<PathBuf>
 }
 
 /// A pin that changes with the content of `files`.
-///
-/// # Errors
-/// When one cannot be read.
 pub fn pin_of(files: &[PathBuf]) -> anyhow::Result<String> {
     let mut hash = Sha256::new();
     for file in files {
@@ -82,10 +70,7 @@ pub fn pin_of(files: &[PathBuf]) -> anyhow::Result<String> {
     Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
-/// Installs Debian packages, as root or by sudo.
-///
-/// # Errors
-/// When this is no Debian, there is no way to become root, or apt fails.
+/// Installs Debian packages, as root or with sudo.
 pub fn apt(packages: &[&str]) -> anyhow::Result<()> {
     static UPDATED: Mutex<bool> = Mutex::new(false);
     let mut updated = UPDATED.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -120,10 +105,7 @@ fn as_root(program: &str) -> Command {
 /// Whether this process is root.
 #[must_use]
 pub fn is_root() -> bool {
-    #[expect(unsafe_code, reason = "the standard library has no geteuid(2), which cannot fail")]
-    unsafe {
-        libc::geteuid() == 0
-    }
+    fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0)
 }
 
 #[cfg(test)]
@@ -131,7 +113,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn something_is_installed_again_only_when_its_pin_changes() {
+    fn a_tool_is_installed_again_only_when_its_pin_changes() {
         let dir = env::temp_dir().join(format!("punctual-tools-{}", std::process::id()));
         let mut installed = 0;
         for pin in ["1", "1", "2"] {
@@ -152,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_prerequisite_is_one_line_that_says_what_to_install() {
+    fn the_error_for_a_missing_tool_is_one_line_that_says_what_to_install() {
         let error = require("no-such-program", "Go 1.26 (https://go.dev/dl)").unwrap_err().to_string();
         assert_eq!(error, "no-such-program is missing: install Go 1.26 (https://go.dev/dl) and try again");
     }

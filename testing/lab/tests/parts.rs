@@ -1,4 +1,4 @@
-//! The parts of a run, each by itself: they start, do what the end-to-end tests ask of them, and start again.
+//! Each part of a run by itself: it starts, supports the faults that tests inject, and starts again.
 
 use std::{
     fs,
@@ -13,19 +13,15 @@ use std::{
 use lab::{
     dapr::{self, Application, Plane, Scheduler, Sidecar, SidecarPorts},
     dev, http,
-    kafka::{Doors, Kafka},
+    kafka::{
+        Kafka, Listeners,
+        topics::{self, record},
+    },
     mail::{self, Catcher},
     ports,
     postgres::{self, Postgres},
     process::{Process, Program, READY, Ready, Run},
     redis::Redis,
-};
-use rskafka::{
-    client::{
-        ClientBuilder,
-        partition::{Compression, UnknownTopicHandling},
-    },
-    record::Record,
 };
 
 fn run(name: &str) -> Run {
@@ -36,7 +32,7 @@ fn run(name: &str) -> Run {
 }
 
 #[test]
-fn postgres_keeps_what_it_committed_when_it_is_killed() {
+fn postgres_keeps_committed_rows_when_it_is_killed() {
     let run = run("postgres");
     postgres::wipe(&run.dir).unwrap();
     let postgres = Postgres::launch(&run).unwrap();
@@ -53,9 +49,9 @@ fn postgres_keeps_what_it_committed_when_it_is_killed() {
     postgres::wipe(&run.dir).unwrap();
 }
 
-/// As root PostgreSQL runs as another user, who cannot enter a checkout in root's home.
+/// If we are root, PostgreSQL runs as another user, who cannot enter a checkout in root's home.
 #[test]
-fn postgres_starts_below_a_folder_that_is_closed_to_others() {
+fn postgres_starts_below_a_folder_that_other_users_cannot_enter() {
     let run = run("closed/below");
     fs::set_permissions(dev().join("test-parts-closed"), fs::Permissions::from_mode(0o700)).unwrap();
     postgres::wipe(&run.dir).unwrap();
@@ -66,7 +62,7 @@ fn postgres_starts_below_a_folder_that_is_closed_to_others() {
     fs::remove_dir_all(dev().join("test-parts-closed")).unwrap();
 }
 
-/// Sends one message and gives back the answers to RCPT and to the final dot; an empty one is a closed connection.
+/// Sends a message; returns the answers to RCPT and to the final dot. An empty answer means a closed connection.
 fn send(port: u16) -> (String, String) {
     let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
     stream.set_read_timeout(Some(READY)).unwrap();
@@ -94,7 +90,7 @@ fn send(port: u16) -> (String, String) {
 }
 
 #[test]
-fn the_smtp_server_keeps_refuses_and_drops_as_it_is_told() {
+fn the_smtp_server_accepts_refuses_and_drops_as_ordered() {
     let run = run("smtp");
     let mail_dir = run.dir.join("mail");
     let catcher = Catcher::launch(&run, &mail_dir).unwrap();
@@ -122,16 +118,16 @@ fn the_smtp_server_keeps_refuses_and_drops_as_it_is_told() {
 }
 
 #[test]
-fn kafka_has_its_topics_and_one_can_be_deleted() {
+fn kafka_creates_topics_with_their_partitions_and_deletes_them() {
     let run = run("kafka");
     let kafka = Kafka::launch(&run, &[("task-events".into(), 6), ("reminders".into(), 12)]).unwrap();
     let partitions = || {
         let entries = fs::read_dir(run.dir.join("kafka/log")).unwrap();
         let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
-        // What is deleted stays for a minute under a longer name.
+        // A deleted partition stays for a minute under a longer name.
         names.filter(|name| name.strip_prefix("reminders-").is_some_and(|number| number.parse::<u8>().is_ok())).count()
     };
-    // The broker answers before the folders are there.
+    // The broker answers before the folders exist.
     let becomes = |wanted| {
         let deadline = Instant::now() + READY;
         while partitions() != wanted && Instant::now() < deadline {
@@ -151,9 +147,9 @@ fn kafka_has_its_topics_and_one_can_be_deleted() {
     becomes(3);
 }
 
-/// As pods of a cluster reach them; another address of the loopback stands for one of this machine's.
+/// For pods of a cluster. Another loopback address stands in for a network address of this machine.
 #[test]
-fn what_listens_for_others_listens_on_their_address_and_sends_them_back_there() {
+fn servers_listen_on_the_address_for_pods_and_kafka_advertises_it() {
     let run = run("others");
     let others = IpAddr::from([127, 0, 0, 2]);
     postgres::wipe(&run.dir).unwrap();
@@ -166,25 +162,27 @@ fn what_listens_for_others_listens_on_their_address_and_sends_them_back_there() 
     let how = postgres.sql("postgres", "select auth_method from pg_hba_file_rules where address = 'all'").unwrap();
     assert_eq!(how.trim(), "scram-sha-256");
 
-    let kafka =
-        Kafka::launch_with(&run, &[("task-events".into(), 1)], Doors { others: Some(others), ..Doors::default() })
-            .unwrap();
+    let kafka = Kafka::launch_with(
+        &run,
+        &[("task-events".into(), 1)],
+        Listeners { others: Some(others), ..Listeners::default() },
+    )
+    .unwrap();
     let at = kafka.others.unwrap();
     assert_eq!(at.ip(), others);
     tokio::runtime::Runtime::new().unwrap().block_on(async {
-        let client = ClientBuilder::new(vec![at.to_string()]).build().await.unwrap();
-        let topic = client.partition_client("task-events", 0, UnknownTopicHandling::Retry).await.unwrap();
-        // The leader is where the broker says that it is.
-        let record =
-            Record { key: None, value: Some(b"x".to_vec()), headers: [].into(), timestamp: chrono::Utc::now() };
-        topic.produce(vec![record], Compression::NoCompression).await.unwrap();
+        let client = topics::connect(&at.to_string()).await.unwrap();
+        let partitions = topics::partitions(&client, "task-events").await.unwrap();
+        // Writing needs the leader at its advertised address.
+        topics::append(&partitions[0], vec![record(None, b"x".to_vec())]).await.unwrap();
+        assert_eq!(topics::read(&partitions[0]).await.unwrap().len(), 1);
     });
     drop((postgres, catcher, kafka));
     postgres::wipe(&run.dir).unwrap();
 }
 
 #[test]
-fn redis_answers() {
+fn redis_answers_a_ping() {
     let redis = Redis::launch(&run("redis")).unwrap();
     let mut stream = TcpStream::connect(("127.0.0.1", redis.port)).unwrap();
     stream.write_all(b"PING\r\n").unwrap();
@@ -194,7 +192,7 @@ fn redis_answers() {
 }
 
 #[test]
-fn a_daprd_becomes_ready_with_every_component_of_the_embedded_run_and_again_after_the_scheduler_lost_its_jobs() {
+fn a_daprd_becomes_ready_with_the_embedded_components_and_again_after_the_scheduler_lost_its_jobs() {
     let run = run("dapr");
     let binaries = dapr::binaries().unwrap();
     let scheduler = Scheduler::launch(&run, &binaries, None).unwrap();

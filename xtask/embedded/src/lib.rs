@@ -1,10 +1,10 @@
-//! The routes of every function, to be served by one process: the embedded one, and tests that call the product whole.
+//! The routes of every function in one router, for the embedded process and for tests of the whole product.
 
 use axum::Router;
 use reminder_due::email::EmailConfig;
 use shared::App;
 
-/// All of them, with those of `tasks` and the settings of e-mail as given: the others have none of their own.
+/// Merges the routes of all functions. Only `tasks` and `reminder-due` have settings of their own, which the caller passes.
 pub fn routes(app: &App, tasks: Router, email: EmailConfig) -> Router {
     [
         alarm::router,

@@ -1,8 +1,8 @@
-//! Every function in one process, behind one daprd with the app-id `punctual`: what `cargo xtask up` runs.
+//! Every function in one process, behind one daprd with the app-id `punctual`, for `cargo xtask up`.
 //!
-//! The routers are those of the functions, so nothing here is simulated except their being apart. Instead of a CronJob the
-//! process repairs by itself, at its start and then every `REPAIR_INTERVAL_SECONDS`: the in-memory broker forgets what it
-//! carried whenever daprd ends. Several of these at once do no harm, for what holds twice holds in each function.
+//! The routers are those of the functions. Instead of a CronJob, the process repairs by itself, at its start and then every
+//! `REPAIR_INTERVAL_SECONDS`, because the in-memory broker loses its events whenever daprd ends. Several such processes may run
+//! at once.
 
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ async fn keep_repairing(app: App) {
     loop {
         interval.tick().await;
         if let Err(error) = repair::run(&app, &settings).await {
-            tracing::warn!(error = %error, "punctual: repair did not finish and will run again");
+            tracing::warn!(error = %error, "punctual: repair failed and will run again");
         }
     }
 }

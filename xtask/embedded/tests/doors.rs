@@ -1,5 +1,5 @@
-//! The event and job routes of every function, as its sources and the subscriptions name them: nobody but its daprd gets through,
-//! and what is refused has no effect. A route that is added is called here without anybody's doing.
+//! Every event and job route, collected from the sources and the subscriptions: only daprd is authorized, and a refused call has no
+//! effect. A new route is covered without a change here.
 
 use std::{collections::BTreeSet, fs, path::Path};
 
@@ -14,7 +14,7 @@ use shared::{App, auth, catalogue::EventType, schema::TaskUpdated, testing};
 use sqlx::PgPool;
 use tower::ServiceExt as _;
 
-/// The routes that a function declares for Dapr: in `.route("…")` of its sources, and in what `dapr/subscriptions` deliver to.
+/// The routes for Dapr: those in `.route("…")` of the sources, and the targets in `dapr/subscriptions`.
 fn routes() -> BTreeSet<String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap();
     let mut routes = BTreeSet::new();
@@ -33,14 +33,14 @@ fn routes() -> BTreeSet<String> {
         let default = |line: &str| line.trim().strip_prefix("default: ").map(str::to_owned);
         routes.extend(text.lines().filter_map(|line| path(line).or_else(|| default(line))));
     }
-    // The API's own document, and the way past for types that are another's: neither does anything.
+    // The API document and the route for ignored types have no effect.
     routes
         .into_iter()
         .filter(|route| route.starts_with('/') && route != "/openapi.json" && route != "/events/_ignore")
         .collect()
 }
 
-/// Every function, as the embedded process merges them.
+/// All functions, merged as in the embedded process.
 fn product(app: &App) -> Router {
     let auth =
         auth::AuthConfig::try_parse_from(["test", "--jwt-secret", "an HS256 secret of 32 bytes or more"]).unwrap();
@@ -78,7 +78,7 @@ async fn rows(db: &PgPool) -> Value {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn no_event_or_job_route_lets_anybody_in_but_its_daprd(db: PgPool) {
+async fn only_daprd_is_authorized_on_event_and_job_routes(db: PgPool) {
     let app = testing::app(&db);
     let product = product(&app);
     let user = testing::user(&db).await;
@@ -104,7 +104,7 @@ async fn no_event_or_job_route_lets_anybody_in_but_its_daprd(db: PgPool) {
     for route in &routes {
         let path = route.replace("{key}", &format!("{reminder}-1")).replace("{function}", "task-updated");
         for token in wrong.into_iter().chain(near.iter().map(|near| Some(near.as_str()))) {
-            // Whatever the body is: who may not knock is not read.
+            // Authorization comes before the body is read, whatever it is.
             for (kind, body) in [
                 ("application/cloudevents+json", event.as_str()),
                 ("application/json", &job),
@@ -120,12 +120,12 @@ async fn no_event_or_job_route_lets_anybody_in_but_its_daprd(db: PgPool) {
     }
     assert!(rows(&db).await == before, "a refused call had an effect");
 
-    // With the token each of them is there, and something is done by it.
+    // With the token, each route exists and has an effect.
     for route in &routes {
         let path = route.replace("{key}", &format!("{reminder}-1")).replace("{function}", "task-updated");
         let body = if route.starts_with("/events") { &event } else { &job };
         let status = call(&product, &path, Some(testing::TOKEN), "application/json", body).await;
-        // There is no daprd here, which two of them need first.
+        // Two routes need a daprd first, which does not run here.
         let needs_daprd = ["/events/task-updated", "/job/arming"].contains(&route.as_str());
         assert!(status == 200 || status == 503 && needs_daprd, "{path} answered {status}");
     }

@@ -1,4 +1,4 @@
-//! What is seen, a step each. A step begins wherever the one before left the cluster, and fails with what it saw.
+//! The steps. Each begins with the cluster as the previous one left it, and fails with what it observed.
 
 mod burst;
 mod deaths;
@@ -7,20 +7,20 @@ mod rollout;
 mod sleep;
 mod wake;
 
-use crate::{Step, world::World};
+use crate::{Step, run::ClusterTest};
 
-/// Does a step.
-pub(crate) async fn step(world: &World, step: Step) -> anyhow::Result<()> {
+/// Runs a step.
+pub(crate) async fn step(test: &ClusterTest, step: Step) -> anyhow::Result<()> {
     match step {
-        Step::Twice => rollout::twice(world).await,
-        Step::Sleep => sleep::sleep(world).await,
-        Step::Cold => wake::cold(world).await,
-        Step::Wake => wake::wake(world).await,
-        Step::Reminder => reminders::asleep(world).await,
-        Step::Burst => burst::burst(world).await,
-        Step::Deaths => deaths::deaths(world).await,
-        Step::Rollout => rollout::rollout(world).await,
-        Step::Failure => rollout::failure(world).await,
-        Step::Scheduler => reminders::scheduler(world).await,
+        Step::Twice => rollout::twice(test).await,
+        Step::Sleep => sleep::sleep(test).await,
+        Step::Cold => wake::cold(test).await,
+        Step::Wake => wake::wake(test).await,
+        Step::Reminder => reminders::asleep(test).await,
+        Step::Burst => burst::burst(test).await,
+        Step::Deaths => deaths::deaths(test).await,
+        Step::Rollout => rollout::rollout(test).await,
+        Step::Failure => rollout::failure(test).await,
+        Step::Scheduler => reminders::scheduler(test).await,
     }
 }

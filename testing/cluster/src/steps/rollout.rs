@@ -1,4 +1,4 @@
-//! New versions: the same one changes nothing, another one loses nothing, and one that does not work is gone again.
+//! Deployments: the same version changes nothing, a new one loses nothing, and a broken one is rolled back.
 
 use std::time::Duration;
 
@@ -8,65 +8,65 @@ use crate::{
     deployment::{generations, tags},
     facts,
     load::{Load, Plan},
-    world::World,
+    run::ClusterTest,
 };
 
 const LOAD: Plan =
     Plan { name: "rollout", clients: 5, pause: Duration::from_millis(400), tasks: usize::MAX, stubborn: false };
 
-/// Installing what is installed changes nothing.
-pub(super) async fn twice(world: &World) -> anyhow::Result<()> {
-    let before = (world.deployment.manifest().await?, generations(&world.kube).await?);
-    let deployed = world.deployment.deploy(&world.images.first).await?;
-    ensure!(deployed.works, "{}", deployed.told);
-    let after = (world.deployment.manifest().await?, generations(&world.kube).await?);
-    ensure!(before.0 == after.0, "other manifests");
+/// A second deployment of the same version changes nothing.
+pub(super) async fn twice(test: &ClusterTest) -> anyhow::Result<()> {
+    let before = (test.deployment.manifest().await?, generations(&test.kube).await?);
+    let deployed = test.deployment.deploy(&test.images.first).await?;
+    ensure!(deployed.works, "{}", deployed.output);
+    let after = (test.deployment.manifest().await?, generations(&test.kube).await?);
+    ensure!(before.0 == after.0, "the manifests differ");
     let changed: Vec<_> = after.1.iter().filter(|(name, found)| before.1.get(*name) != Some(found)).collect();
     ensure!(before.1 == after.1, "changed: {changed:?}");
-    world.say(format!("twice: the same manifests, and none of {} objects is new or changed", after.1.len()));
+    test.say(format!("twice: the same manifests, and none of {} objects is new or changed", after.1.len()));
     Ok(())
 }
 
-/// Another version, under load.
-pub(super) async fn rollout(world: &World) -> anyhow::Result<()> {
-    let before = tags(&world.kube).await?;
-    let load = Load::start(&world.user, &LOAD);
+/// A new version, under load.
+pub(super) async fn rollout(test: &ClusterTest) -> anyhow::Result<()> {
+    let before = tags(&test.kube).await?;
+    let load = Load::start(&test.api, &LOAD);
     tokio::time::sleep(Duration::from_secs(2)).await;
-    let deployed = world.deployment.deploy(&world.images.next).await?;
-    ensure!(deployed.works, "{}", deployed.told);
-    let now = tags(&world.kube).await?;
-    ensure!(now == [world.images.next.clone()] && now != before, "{before:?} became {now:?}");
-    let told = nothing_lost(world, load).await?;
-    world.say(format!("rollout: {before:?} to {now:?} in {} s, and {told}", deployed.took.as_secs()));
+    let deployed = test.deployment.deploy(&test.images.next).await?;
+    ensure!(deployed.works, "{}", deployed.output);
+    let now = tags(&test.kube).await?;
+    ensure!(now == [test.images.next.clone()] && now != before, "{before:?} became {now:?}");
+    let told = nothing_lost(test, load).await?;
+    test.say(format!("rollout: {before:?} to {now:?} in {} s, and {told}", deployed.took.as_secs()));
     Ok(())
 }
 
-/// A version of which an image is missing, and one of which all are: both end on the version before.
-pub(super) async fn failure(world: &World) -> anyhow::Result<()> {
-    let before = tags(&world.kube).await?;
-    for tag in [world.images.broken.as_str(), "there-is-none"] {
-        let load = Load::start(&world.user, &LOAD);
+/// A version that lacks one image, and one that lacks all: both are rolled back.
+pub(super) async fn failure(test: &ClusterTest) -> anyhow::Result<()> {
+    let before = tags(&test.kube).await?;
+    for tag in [test.images.broken.as_str(), "no-such-tag"] {
+        let load = Load::start(&test.api, &LOAD);
         tokio::time::sleep(Duration::from_secs(2)).await;
-        let deployed = world.deployment.deploy(tag).await?;
-        ensure!(!deployed.works, "{tag} was deployed: {}", deployed.told);
-        ensure!(deployed.told.contains("is back and works"), "{}", deployed.told);
-        let now = tags(&world.kube).await?;
+        let deployed = test.deployment.deploy(tag).await?;
+        ensure!(!deployed.works, "{tag} was deployed: {}", deployed.output);
+        ensure!(deployed.output.contains("is back and works"), "{}", deployed.output);
+        let now = tags(&test.kube).await?;
         ensure!(now == before, "{before:?} became {now:?}");
-        let told = nothing_lost(world, load).await?;
-        world.say(format!("failure: {tag} ended on {now:?} after {} s, and {told}", deployed.took.as_secs()));
+        let told = nothing_lost(test, load).await?;
+        test.say(format!("failure: {tag} ended on {now:?} after {} s, and {told}", deployed.took.as_secs()));
     }
     Ok(())
 }
 
-/// Ends the load: every request was answered 201, and every event takes effect once.
-async fn nothing_lost(world: &World, load: Load) -> anyhow::Result<String> {
-    ensure!(load.is_going(), "the load ended by itself");
-    let answers = load.stop(&world.db).await?;
+/// Stops the load and checks that every request was answered 201 and every event took effect once.
+async fn nothing_lost(test: &ClusterTest, load: Load) -> anyhow::Result<String> {
+    ensure!(load.is_running(), "the load ended early");
+    let answers = load.stop(&test.db).await?;
     ensure!(answers.others.is_empty(), "of {} requests: {:?}", answers.tasks.len(), answers.others);
     let kinds = ["task.created", "task.changed"];
-    let seen = facts::once(&world.db, &answers.tasks, &kinds, Duration::from_secs(240)).await?;
+    let seen = facts::once(&test.db, &answers.tasks, &kinds, Duration::from_secs(240)).await?;
     Ok(format!(
-        "{} requests meanwhile: all 201, the slowest in {} ms; {} events each took effect once, the slowest after {:.0} ms, none by \
+        "{} requests during it: all 201, the slowest in {} ms; {} events each took effect once, the slowest after {:.0} ms, none by \
          repair",
         answers.tasks.len(),
         answers.slowest.as_millis(),

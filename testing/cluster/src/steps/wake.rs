@@ -1,119 +1,112 @@
-//! From zero: how long it takes beside a hello world, and that everything that wakes a function does so with one effect.
+//! Wake-ups from zero: their time compared with a hello world, and one effect per wake-up.
 
 use std::time::{Duration, Instant};
 
 use anyhow::ensure;
 use chrono::Utc;
 use clap::Parser as _;
-use reqwest::Method;
-use rskafka::{
-    client::{
-        ClientBuilder,
-        partition::{Compression, UnknownTopicHandling},
-    },
-    record::Record,
+use lab::{
+    api::{Method, id},
+    kafka::topics,
 };
 use serde_json::json;
 use shared::{App, Config, catalogue::EventType, sidecar::Sidecar};
 use uuid::Uuid;
 
 use super::reminders::{remind, sent};
-use crate::{facts, user::id, world::World};
+use crate::{facts, run::ClusterTest};
 
 const SOON: Duration = Duration::from_secs(90);
 
-/// Cold starts in pairs: a hello world's first answer, and an event's effect.
-pub(super) async fn cold(world: &World) -> anyhow::Result<()> {
-    let image = format!("{}/hello:{}", world.images.registry, world.images.first);
-    world.kube.apply(&hello(&image)).await?;
-    world.kube.kubectl(&["wait", "--for=condition=Ready", "ksvc/hello", "--timeout=120s"]).await?;
+/// Measures pairs of cold starts: the first answer of a hello world, and the effect of an event.
+pub(super) async fn cold(test: &ClusterTest) -> anyhow::Result<()> {
+    let image = format!("{}/hello:{}", test.images.registry, test.images.first);
+    test.kube.apply(&hello(&image)).await?;
+    test.kube.kubectl(&["wait", "--for=condition=Ready", "ksvc/hello", "--timeout=120s"]).await?;
     let (mut hellos, mut answers, mut effects) = (Vec::new(), Vec::new(), Vec::new());
-    for round in 0..world.arguments.rounds {
-        let mut zero = world.zero().await?;
+    for round in 0..test.arguments.rounds {
+        let mut zero = test.zero().await?;
         for half in 0..2 {
-            // In turn, so that neither always comes first.
+            // Alternate the order.
             if (round + half) % 2 == 0 {
                 let began = Instant::now();
-                let (status, answer) = world.user.call("hello", Method::GET, "/", None, None).await;
-                ensure!(status == 200, "hello answered {status} {answer}");
+                test.function("hello").user().command(Method::GET, "/", None).await?;
                 hellos.push(milliseconds(began));
             } else {
                 let began = Instant::now();
-                let task = world.user.create("from zero").await?;
+                let task = test.create("from zero").await?;
                 answers.push(milliseconds(began));
-                let seen = facts::once(&world.db, &[task], &["task.created", "task.changed"], SOON).await?;
+                let seen = facts::once(&test.db, &[task], &["task.created", "task.changed"], SOON).await?;
                 effects
                     .extend(seen.events.iter().find(|event| event.kind == "task.created").and_then(|event| event.ms));
             }
             if half == 0 {
-                zero += world.zero().await?;
+                zero += test.zero().await?;
             }
         }
         let (hello, answer, effect) = (last(&hellos), last(&answers), last(&effects));
-        world.say(format!(
+        test.say(format!(
             "cold: hello world {hello:.0} ms; POST /v1/tasks {answer:.0} ms; event to its effect {effect:.0} ms, {:.2} of hello \
-             world (at zero after {} s)",
+             test (at zero after {} s)",
             effect / hello,
             zero.as_secs()
         ));
     }
-    world.kube.kubectl(&["delete", "ksvc", "hello"]).await?;
+    test.kube.kubectl(&["delete", "ksvc", "hello"]).await?;
     let (hello, answer, effect) = (median(hellos), median(answers), median(effects));
-    world.say(format!(
+    test.say(format!(
         "cold: medians of {} pairs: hello world {hello:.0} ms, POST /v1/tasks {answer:.0} ms ({:.2}), event to its effect \
          {effect:.0} ms ({:.2})",
-        world.arguments.rounds,
+        test.arguments.rounds,
         answer / hello,
         effect / hello
     ));
     Ok(())
 }
 
-/// A request, each type of event, a reminder's job, what daprd sets aside, and the daily job: each wakes its function.
-pub(super) async fn wake(world: &World) -> anyhow::Result<()> {
-    world.zero().await?;
-    let reminder = remind(world, "wakes all", Duration::from_secs(15)).await?;
-    ensure!(facts::titled(&world.db, &reminder.title).await? == 1, "not one task");
-    let other = world.user.create("changes").await?;
+/// Each of these wakes its function: a request, each type of event, a reminder's job, a dead letter, and the daily job.
+pub(super) async fn wake(test: &ClusterTest) -> anyhow::Result<()> {
+    test.zero().await?;
+    let reminder = remind(test, "wakes all", Duration::from_secs(15)).await?;
+    ensure!(facts::titled(&test.db, &reminder.title).await? == 1, "there is not exactly one task");
+    let other = test.create("changes").await?;
     let path = format!("/v1/tasks/{other}");
-    world.user.command(Method::PATCH, &path, Some(json!({ "title": "changed" }))).await?;
-    let completed = world.user.command(Method::POST, &format!("{path}/complete"), None).await?;
-    ensure!(id(&completed)? == other, "another task was completed");
-    world.user.command(Method::DELETE, &path, None).await?;
-    let told = sent(world, &reminder, SOON).await?;
-    let late = world.arguments.late_ms as f64;
+    test.command(Method::PATCH, &path, Some(json!({ "title": "changed" }))).await?;
+    let completed = test.command(Method::POST, &format!("{path}/complete"), None).await?;
+    ensure!(id(&completed["id"]) == other, "another task was completed");
+    test.command(Method::DELETE, &path, None).await?;
+    let told = sent(test, &reminder, SOON).await?;
+    let late = test.arguments.late_ms as f64;
     ensure!(told.fired <= late, "a job woke alarm {:.0} ms late", told.fired);
 
     let kinds = ["task.created", "task.updated", "task.completed", "task.deleted"];
-    let mut events = facts::once(&world.db, &[other], &kinds, SOON).await?.events;
+    let mut events = facts::once(&test.db, &[other], &kinds, SOON).await?.events;
     let kinds = ["task.created", "reminder.due", "reminder.sent"];
-    events.extend(facts::once(&world.db, &[reminder.task], &kinds, SOON).await?.events);
+    events.extend(facts::once(&test.db, &[reminder.task], &kinds, SOON).await?.events);
     let first =
         |kind: &str| events.iter().filter(|event| event.kind == kind).find_map(|event| event.ms).unwrap_or(-1.0);
     let firsts: Vec<String> =
         ["task.created", "task.updated", "task.completed", "task.deleted", "task.changed", "reminder.sent"]
             .map(|kind| format!("{kind} {:.0} ms", first(kind)))
             .to_vec();
-    world.say(format!(
+    test.say(format!(
         "wake: from zero a request made its task once; each event woke its function and took effect once: {}; a job woke \
          alarm {:.0} ms after its time",
         firsts.join(", "),
         told.fired
     ));
-    dead_letters(world).await?;
-    upkeep(world).await
+    dead_letters(test).await?;
+    upkeep(test).await
 }
 
-/// What is no event at all: the daprds of a topic set it aside, each once, and wake `dead-letters` for it.
-async fn dead_letters(world: &World) -> anyhow::Result<()> {
-    world.zero().await?;
+/// A record that is not an event: each daprd of the topic dead-letters it once, which wakes `dead-letters`.
+async fn dead_letters(test: &ClusterTest) -> anyhow::Result<()> {
+    test.zero().await?;
     let marker = format!("no event {}", Uuid::now_v7());
-    let brokers = world.parts.brokers.split(',').map(str::to_owned).collect();
-    let topic = ClientBuilder::new(brokers).build().await?;
-    let partition = topic.partition_client(EventType::TaskCreated.topic(), 0, UnknownTopicHandling::Error).await?;
-    let record = Record { key: None, value: Some(marker.clone().into()), headers: [].into(), timestamp: Utc::now() };
+    let kafka = topics::connect(&test.parts.brokers).await?;
+    let partitions = topics::partitions(&kafka, EventType::TaskCreated.topic()).await?;
     let began = Instant::now();
-    partition.produce(vec![record], Compression::NoCompression).await?;
+    topics::append(&partitions[0], vec![topics::record(None, marker.clone().into())]).await?;
     let on_topic = EventType::ALL.into_iter().filter(|kind| kind.topic() == EventType::TaskCreated.topic());
     let mut wanted: Vec<&str> = on_topic.map(EventType::consumer).collect();
     wanted.sort_unstable();
@@ -122,28 +115,28 @@ async fn dead_letters(world: &World) -> anyhow::Result<()> {
             "select consumer from dead_letters where payload like '%' || $1 || '%' order by consumer",
         )
         .bind(&marker)
-        .fetch_all(&world.db)
+        .fetch_all(&test.db)
         .await?;
         if letters == wanted {
             break;
         }
-        ensure!(began.elapsed() < SOON, "set aside for {letters:?}");
+        ensure!(began.elapsed() < SOON, "dead-lettered only by {letters:?}");
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
     let took = milliseconds(began);
-    let awake = world.kube.awake().await?;
+    let awake = test.kube.awake().await?;
     ensure!(awake.keys().all(|function| function == "dead-letters"), "woke: {awake:?}");
-    world.say(format!(
-        "wake: what is no event was set aside by {} daprds, and woke dead-letters alone: a letter each after {took:.0} ms",
+    test.say(format!(
+        "wake: {} daprds dead-lettered a record that is not an event, which woke only dead-letters: a letter each after {took:.0} ms",
         wanted.len()
     ));
     Ok(())
 }
 
-/// The daily job, moved to now: it wakes upkeep, which removes what is old and makes the partition that is missing.
-async fn upkeep(world: &World) -> anyhow::Result<()> {
-    let way = world.kube.way(&world.kube.namespace, "upkeep-daprd", 50001).await?;
-    let sidecar = sidecar(world, &format!("http://{}", way.address))?;
+/// The daily job, moved to now, wakes upkeep, which removes old rows and creates the missing partition.
+async fn upkeep(test: &ClusterTest) -> anyhow::Result<()> {
+    let way = test.kube.route_to(&test.kube.namespace, "upkeep-daprd", 50001).await?;
+    let sidecar = sidecar(test, &format!("http://{}", way.address))?;
     let old = Uuid::now_v7().to_string();
     sqlx::query(
         "insert into idempotency_keys (user_id, key, fingerprint, created_at)
@@ -151,17 +144,17 @@ async fn upkeep(world: &World) -> anyhow::Result<()> {
     )
     .bind(Uuid::now_v7())
     .bind(&old)
-    .execute(&world.db)
+    .execute(&test.db)
     .await?;
     let (partition, partitions): (String, i64) = sqlx::query_as(
         "select max(inhrelid::regclass::text), count(*) from pg_inherits
          where inhparent = 'processed_events'::regclass and inhrelid::regclass::text <> 'processed_events_default'",
     )
-    .fetch_one(&world.db)
+    .fetch_one(&test.db)
     .await?;
-    sqlx::query(sqlx::AssertSqlSafe(format!("drop table {partition}"))).execute(&world.db).await?;
-    world.kube.repair("repair-schedules").await?; // sees to it that the job is there
-    world.zero().await?;
+    sqlx::query(sqlx::AssertSqlSafe(format!("drop table {partition}"))).execute(&test.db).await?;
+    test.kube.repair("repair-schedules").await?; // schedules the job if it is missing
+    test.zero().await?;
 
     sidecar.own_jobs.disarm("retention").await?;
     let due = Utc::now() + Duration::from_secs(3);
@@ -170,7 +163,7 @@ async fn upkeep(world: &World) -> anyhow::Result<()> {
     let began = Instant::now();
     let there = "select (select count(*) from idempotency_keys where key = $1), to_regclass($2) is not null";
     loop {
-        let (keys, made): (i64, bool) = sqlx::query_as(there).bind(&old).bind(&partition).fetch_one(&world.db).await?;
+        let (keys, made): (i64, bool) = sqlx::query_as(there).bind(&old).bind(&partition).fetch_one(&test.db).await?;
         if keys == 0 && made {
             break;
         }
@@ -178,41 +171,41 @@ async fn upkeep(world: &World) -> anyhow::Result<()> {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     let took = milliseconds(began);
-    // Its job would be called again after five seconds.
+    // A failed job would be retried after five seconds.
     let mut runs = 0;
     while began.elapsed() < Duration::from_secs(8) {
         let logs = ["logs", "--selector", "serving.knative.dev/service=upkeep", "--container", "function", "--tail=-1"];
-        let lines = world.kube.kubectl(&logs).await.unwrap_or_default(); // a pod that is about to end
+        let lines = test.kube.kubectl(&logs).await.unwrap_or_default(); // the pod may be terminating
         runs = runs.max(lines.matches("upkeep: retention made").count());
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
-    ensure!(runs > 0, "upkeep says nothing of retention");
-    world.kube.repair("repair-schedules").await?;
+    ensure!(runs > 0, "upkeep has not logged retention");
+    test.kube.repair("repair-schedules").await?;
     let far = Utc::now() + Duration::from_secs(86_400);
     ensure!(
         !sidecar.own_jobs.arm_if_missing("retention", far, &json!({})).await?,
-        "repair did not bring the daily job back"
+        "repair did not schedule the daily job again"
     );
-    world.say(format!(
-        "wake: the daily job woke upkeep, whose work was done {took:.0} ms after its time, in {runs} run (1 of {partitions} \
-         partitions made again, an old key gone); repair brought the job back"
+    test.say(format!(
+        "wake: the daily job woke upkeep, which finished {took:.0} ms after its time, in {runs} run (1 of {partitions} partitions \
+         created again, an old key removed); repair scheduled the job again"
     ));
     Ok(())
 }
 
-/// The Dapr API of a daprd, as its function has it.
-fn sidecar(world: &World, address: &str) -> anyhow::Result<Sidecar> {
+/// The Dapr API of a daprd.
+fn sidecar(test: &ClusterTest, address: &str) -> anyhow::Result<Sidecar> {
     let config = Config::try_parse_from([
         "cluster-test".to_owned(),
-        format!("--database-url={}", world.parts.database_url),
+        format!("--database-url={}", test.parts.database_url),
         format!("--dapr-grpc-endpoint={address}"),
-        format!("--dapr-api-token={}", world.deployment.dapr_api_token),
+        format!("--dapr-api-token={}", test.deployment.dapr_api_token),
         "--app-api-token=unused".to_owned(),
     ])?;
-    Ok(App::new(config, world.db.clone())?.sidecar)
+    Ok(App::new(config, test.db.clone())?.sidecar)
 }
 
-/// A Knative Service of nothing but an answer, under the same rules as the functions.
+/// A minimal Knative Service, under the same restrictions as the functions.
 fn hello(image: &str) -> serde_json::Value {
     json!({
         "apiVersion": "serving.knative.dev/v1", "kind": "Service",

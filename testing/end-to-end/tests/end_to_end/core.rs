@@ -1,17 +1,18 @@
-//! What the product is for: reminders come at their time, once, and never after they were moved, completed or deleted.
+//! The core promise: a reminder is sent at its time, exactly once, and never after it was moved, completed or deleted.
 //!
-//! Written against any run, so that the same code proves it on Kafka (here) and on other hosts and brokers (`hosts`).
+//! These tests take any running product: here one on Kafka, in `hosts` other hosts and brokers.
 
 use chrono::TimeDelta;
+use lab::api::{Method, text};
 use serde_json::{Value, json};
 
 use crate::{
-    user::{User, id, instant, text},
-    world::{World, beside_others},
+    product::{RunningProduct, beside_others},
+    user::{User, id, instant},
 };
 
 #[test]
-fn a_created_task_is_armed_and_reminds_at_its_time_and_tells_its_story() {
+fn a_reminder_is_armed_sent_at_its_time_and_recorded_in_timeline_and_history() {
     beside_others(reminds_at_its_time);
 }
 
@@ -26,39 +27,39 @@ fn a_completed_task_is_silent_and_recurs_once() {
 }
 
 #[test]
-fn a_deleted_task_is_silent_and_absorbs_what_comes_late() {
-    beside_others(absorbs_what_comes_late);
+fn a_deleted_task_is_silent_and_absorbs_late_events() {
+    beside_others(absorbs_late_events);
 }
 
 #[test]
-fn a_reminder_at_the_end_of_the_calendar_holds_nobody_up() {
-    beside_others(async |world| {
-        let user = world.user();
+fn a_reminder_at_the_end_of_the_calendar_blocks_nothing() {
+    beside_others(async |product| {
+        let user = product.user();
         let body = json!({
             "title": "the heat death", "due_at": text(user.in_ms(3_600_000).await), "recurrence": {"type": "weekly"},
             "reminders": [{"remind_at": "9999-12-31T23:59:59Z"}],
         });
         let task = user.create(body).await;
         user.complete(&task).await;
-        user.settled().await; // its successor's reminder a week later would be in a year that the scheduler cannot read
+        user.settled().await; // the successor's reminder would be in a year that the scheduler cannot parse
     });
 }
 
-/// One reminder that comes after all others: when it is there, what should not have come did not.
-pub(crate) async fn witness(world: &World, user: &User, after_ms: i64) {
+/// Waits for a reminder that is sent after all others. Once it arrives, a missing mail is known to never come.
+pub(crate) async fn witness(product: &RunningProduct, user: &User, after_ms: i64) {
     let at = user.in_ms(after_ms).await;
     user.remind("witness", at).await;
-    world.mail_about(user, "witness").await;
+    product.mail_about(user, "witness").await;
 }
 
-pub(crate) async fn reminds_at_its_time(world: &World) {
-    let user = world.user();
+pub(crate) async fn reminds_at_its_time(product: &RunningProduct) {
+    let user = product.user();
     let at = user.in_ms(3_000).await;
     let task = user.remind("call the dentist", at).await;
     let reminder = task["reminders"][0].clone();
     assert_eq!(reminder["state"], "scheduled");
 
-    let mail = world.mail_about(&user, "call the dentist").await;
+    let mail = product.mail_about(&user, "call the dentist").await;
     assert!(mail.accepted_at >= at, "due {at}, accepted {}", mail.accepted_at);
     assert_eq!(mail.message.header("to").as_deref(), Some(user.email.as_str()));
     assert_eq!(mail.message.header("from").as_deref(), Some("Punctual <reminders@punctual.test>"));
@@ -89,26 +90,26 @@ pub(crate) async fn reminds_at_its_time(world: &World) {
     for action in ["task.created", "reminder.armed", "reminder.fired", "reminder.due", "reminder.sent"] {
         assert_eq!(times(action), 1, "{action} in {history:?}");
     }
-    // What a client shows: that it was created, and that its reminder was sent.
+    // The feed of clients: task created, reminder sent.
     assert_eq!(user.count("select count(*) from feed where user_id = $1").await, 2);
     assert_eq!(user.count("select feed_seq from users where id = $1").await, 2);
-    assert_eq!(world.mails(&user).len(), 1);
+    assert_eq!(product.mails(&user).len(), 1);
 }
 
-pub(crate) async fn fires_at_its_new_time_only(world: &World) {
-    let user = world.user();
+pub(crate) async fn fires_at_its_new_time_only(product: &RunningProduct) {
+    let user = product.user();
     let (first, later) = (user.in_ms(8_000).await, user.in_ms(10_000).await);
     let quarter = TimeDelta::minutes(15);
 
-    // Relative to a due time that moves.
+    // Relative to the due time, which moves.
     let due = json!({"title": "due moved", "due_at": text(first + quarter), "reminders": [{"before_due": "PT15M"}]});
     let due = user.create(due).await;
-    // Later, and from an hour ahead to soon.
+    // Moved to later, and from an hour ahead to soon.
     let snoozed = user.remind("snoozed", first).await;
     let hastened = user.remind("hastened", user.in_ms(3_600_000).await).await;
-    // Sent already, and snoozed then: the same reminder once more.
+    // Snoozed after it was sent, so it is sent again.
     let again = user.remind("again", user.in_ms(0).await).await;
-    world.mail_about(&user, "again").await;
+    product.mail_about(&user, "again").await;
     user.settled().await;
 
     let moved = user.patch(&format!("/v1/tasks/{}", id(&due["id"])), json!({"due_at": text(later + quarter)})).await;
@@ -121,16 +122,16 @@ pub(crate) async fn fires_at_its_new_time_only(world: &World) {
     assert!(user.in_ms(0).await < first, "the machine is too slow for this test: the first time has passed");
 
     for title in ["due moved", "snoozed", "hastened"] {
-        world.mail_about(&user, title).await;
+        product.mail_about(&user, title).await;
     }
-    witness(world, &user, 1_000).await;
+    witness(product, &user, 1_000).await;
     user.settled().await;
     for title in ["due moved", "snoozed", "hastened"] {
-        let mails = world.mails_about(&user, title);
+        let mails = product.mails_about(&user, title);
         assert_eq!(mails.len(), 1, "{title}: {mails:?}");
         assert!(mails[0].accepted_at >= later, "{title}: due {later}, accepted {}", mails[0].accepted_at);
     }
-    let again_mails = world.mails_about(&user, "again");
+    let again_mails = product.mails_about(&user, "again");
     assert_eq!(again_mails.len(), 2, "{again_mails:?}");
     assert!(again_mails[1].accepted_at >= later);
     for task in [&due, &snoozed, &hastened, &again] {
@@ -139,8 +140,8 @@ pub(crate) async fn fires_at_its_new_time_only(world: &World) {
     }
 }
 
-pub(crate) async fn is_silent_and_recurs_once(world: &World) {
-    let user = world.user();
+pub(crate) async fn is_silent_and_recurs_once(product: &RunningProduct) {
+    let user = product.user();
     let (soon, due) = (user.in_ms(8_000).await, user.in_ms(3_600_000).await);
     let task = user
         .create(json!({
@@ -150,7 +151,7 @@ pub(crate) async fn is_silent_and_recurs_once(world: &World) {
         }))
         .await;
     user.complete(&task).await;
-    user.complete(&task).await; // changes nothing
+    user.complete(&task).await; // a no-op
     user.settled().await;
     let reopened = user.reopen(&task).await.body;
     assert!(reopened["reminders"].as_array().is_some_and(|all| all.iter().all(|one| one["state"] == "scheduled")));
@@ -160,10 +161,10 @@ pub(crate) async fn is_silent_and_recurs_once(world: &World) {
     user.settled().await;
     assert!(user.in_ms(0).await < soon, "the machine is too slow for this test: the reminder's time has passed");
 
-    world.clock_reaches(soon).await;
-    witness(world, &user, 500).await;
+    product.clock_reaches(soon).await;
+    witness(product, &user, 500).await;
     user.settled().await;
-    assert_eq!(world.subjects(&user).len(), 1, "{:?}", world.subjects(&user));
+    assert_eq!(product.subjects(&user).len(), 1, "{:?}", product.subjects(&user));
     for reminder in user.task(&task).await["reminders"].as_array().expect("reminders") {
         assert_eq!((&reminder["state"], &reminder["cancel_reason"]), (&json!("cancelled"), &json!("completed")));
     }
@@ -174,7 +175,7 @@ pub(crate) async fn is_silent_and_recurs_once(world: &World) {
     let successor = tasks.iter().find(|found| found["id"] != task["id"]).expect("a successor");
     assert_eq!((&successor["completed"], &successor["version"]), (&json!(false), &json!(1)));
     assert_eq!((&successor["tags"], &successor["time_zone"]), (&json!(["home"]), &json!("Europe/Berlin")));
-    // A week on the wall, which is an hour more or less twice a year.
+    // A week of wall-clock time: with a daylight-saving change an hour more or less.
     let week = instant(&successor["due_at"]) - due;
     assert!((week - TimeDelta::weeks(1)).abs() <= TimeDelta::hours(1), "{week}");
     let reminders = successor["reminders"].as_array().expect("reminders");
@@ -185,8 +186,8 @@ pub(crate) async fn is_silent_and_recurs_once(world: &World) {
     }
 }
 
-pub(crate) async fn absorbs_what_comes_late(world: &World) {
-    let user = world.user();
+pub(crate) async fn absorbs_late_events(product: &RunningProduct) {
+    let user = product.user();
     let soon = user.in_ms(8_000).await;
     let task = user.remind("never", soon).await;
     let task_id = id(&task["id"]);
@@ -196,35 +197,35 @@ pub(crate) async fn absorbs_what_comes_late(world: &World) {
     user.settled().await;
     assert!(user.in_ms(0).await < soon, "the machine is too slow for this test: the reminder's time has passed");
 
-    // Each again, handled already.
-    let before = everything_about(world, &user).await;
-    let again = world.publish_again(task_id).await;
-    world.seen_again(&again).await;
-    assert_eq!(everything_about(world, &user).await, before);
+    // Publish each event again. All of them were handled before.
+    let before = everything_about(product, &user).await;
+    let again = product.publish_again(task_id).await;
+    product.seen_again(&again).await;
+    assert_eq!(everything_about(product, &user).await, before);
 
-    // Each for the first time, after the delete: as if the broker had held them back until now.
+    // Deliver each event for the first time after the delete, as if the broker had delayed it.
     sqlx::query("delete from processed_events using task_events where event_id = id and task_id = $1 and type <> $2")
         .bind(task_id)
         .bind("task.changed")
-        .execute(&world.db)
+        .execute(&product.db)
         .await
         .expect("the database answers");
-    world.publish_again(task_id).await;
+    product.publish_again(task_id).await;
     user.settled().await;
 
-    world.clock_reaches(soon).await;
-    witness(world, &user, 500).await;
+    product.clock_reaches(soon).await;
+    witness(product, &user, 500).await;
     user.settled().await;
-    assert_eq!(world.mails_about(&user, "never").len(), 0, "{:?}", world.subjects(&user));
-    assert_eq!(user.events("reminder.due").await, 1, "that of the witness");
-    let missing = user.send(reqwest::Method::GET, &format!("/v1/tasks/{task_id}"), None).await;
+    assert_eq!(product.mails_about(&user, "never").len(), 0, "{:?}", product.subjects(&user));
+    assert_eq!(user.events("reminder.due").await, 1, "only the witness fires");
+    let missing = user.send(Method::GET, &format!("/v1/tasks/{task_id}"), None).await;
     assert_eq!(missing.status, 404);
     let reminder = user.timeline(&task["reminders"][0]).await;
     assert!(reminder.iter().any(|(what, entry)| what == "cancelled" && entry["reason"] == "deleted"), "{reminder:?}");
 }
 
-/// Everything that events about the user's tasks have written.
-async fn everything_about(world: &World, user: &User) -> Value {
+/// Every row that the user's events have written.
+async fn everything_about(product: &RunningProduct, user: &User) -> Value {
     sqlx::query_scalar(
         "select jsonb_build_object(
              'tasks', (select count(*) from tasks where user_id = $1),
@@ -236,7 +237,7 @@ async fn everything_about(world: &World, user: &User) -> Value {
              'deliveries', (select count(*) from notification_deliveries where user_id = $1))",
     )
     .bind(user.id)
-    .fetch_one(&world.db)
+    .fetch_one(&product.db)
     .await
     .expect("the database answers")
 }

@@ -1,20 +1,17 @@
-//! Many at once: reminders due at the same instant, and requests of a user who does not stop.
+//! Bursts: reminders due at the same instant, and a user who floods the API.
 
 use std::time::{Duration, Instant};
 
 use chrono::TimeDelta;
-use reqwest::Method;
+use lab::{api::Method, wait};
 use serde_json::json;
 
-use crate::{
-    wait::{self, together},
-    world::{HEALED, alone},
-};
+use crate::product::{HEALED, alone, together};
 
 #[test]
-fn reminders_that_are_due_at_the_same_instant_are_each_sent_once_and_none_before_it() {
-    alone(async |world| {
-        let users: Vec<_> = (0..15).map(|_| world.user()).collect();
+fn reminders_due_at_the_same_instant_are_each_sent_once_and_never_early() {
+    alone(async |product| {
+        let users: Vec<_> = (0..15).map(|_| product.user()).collect();
         let due = users[0].in_ms(15_000).await;
         for number in 0..20 {
             let remind = users.iter().cloned().map(|user| async move {
@@ -24,13 +21,13 @@ fn reminders_that_are_due_at_the_same_instant_are_each_sent_once_and_none_before
         }
         assert!(users[0].in_ms(0).await < due - TimeDelta::seconds(1), "the machine is too slow for this test");
         for user in &users {
-            wait::until("every reminder is sent", HEALED, async || match world.mails(user).len() {
+            wait::until("every reminder is sent", HEALED, async || match product.mails(user).len() {
                 20.. => Ok(()),
                 some => Err(format!("{some} of 20")),
             })
             .await;
             user.settled().await;
-            let mails = world.mails(user);
+            let mails = product.mails(user);
             let mut subjects: Vec<&str> = mails.iter().map(|mail| mail.subject.as_str()).collect();
             subjects.sort_unstable();
             let expected: Vec<String> = (0..20).map(|number| format!("Reminder: all at once {number:02}")).collect();
@@ -41,9 +38,9 @@ fn reminders_that_are_due_at_the_same_instant_are_each_sent_once_and_none_before
 }
 
 #[test]
-fn a_user_who_does_not_stop_is_refused_and_another_is_served() {
-    alone(async |world| {
-        let (greedy, other) = (world.user(), world.user());
+fn a_user_who_floods_the_api_is_refused_while_another_is_served() {
+    alone(async |product| {
+        let (greedy, other) = (product.user(), product.user());
         let flood: Vec<_> = (0..40)
             .map(|_| {
                 let greedy = greedy.clone();
@@ -67,8 +64,8 @@ fn a_user_who_does_not_stop_is_refused_and_another_is_served() {
         let of = |status: u16| statuses.iter().filter(|found| **found == status).count();
         let (made, refused) = (of(201), of(429));
         assert_eq!(made + refused, statuses.len(), "{statuses:?}");
-        assert!(refused > 0, "nothing was refused");
-        // What was acknowledged took its effect once, and what was refused took none.
+        assert!(refused > 0, "no request was refused");
+        // Each acknowledged request had exactly one effect; a refused one had none.
         greedy.settled().await;
         let tasks = greedy.count("select count(*) from tasks where user_id = $1").await;
         assert_eq!((tasks, greedy.events("task.created").await), (made as i64, made as i64));

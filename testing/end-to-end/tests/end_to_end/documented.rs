@@ -1,13 +1,13 @@
-//! The procedures of `docs/operations.md`, run as they are written there: what a reader copies is what was tried. The programs an
-//! operator has are the real ones; `kubectl` and `cargo` are stand-ins that do here what they would have done.
+//! Runs the procedures of `docs/operations.md` exactly as written. The operator's tools are real, except `kubectl` and `cargo`:
+//! stand-ins do locally what those would do.
 
 use std::{env, fmt::Write as _, fs, os::unix::fs::PermissionsExt as _, path::Path};
 
 use lab::{dev, kafka, progress::quietly, root};
 
-use crate::world::World;
+use crate::product::RunningProduct;
 
-/// What a repair says it did.
+/// The counts that repair logs.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Repaired {
     pub(crate) events: u64,
@@ -15,17 +15,19 @@ pub(crate) struct Repaired {
     pub(crate) deliveries: u64,
 }
 
-/// The code block with this text in it, without the lines that hold a placeholder (…): their variables are given instead.
+/// The only code block that contains this text, without its placeholder lines (…): the caller passes those variables.
 pub(crate) fn block(text: &str) -> String {
     let page = fs::read_to_string(root().join("docs/operations.md")).expect("the page is there");
     let blocks = page.split("```").skip(1).step_by(2).filter(|block| block.contains(text));
-    let [block] = &blocks.collect::<Vec<_>>()[..] else { panic!("docs/operations.md has not one block with {text:?}") };
+    let [block] = &blocks.collect::<Vec<_>>()[..] else {
+        panic!("docs/operations.md does not have exactly one block with {text:?}")
+    };
     let (_, lines) = block.split_once('\n').expect("a fence names its language");
     lines.lines().filter(|line| !line.contains('…')).map(|line| format!("{line}\n")).collect()
 }
 
-impl World {
-    /// Runs a block of shell as an operator would, and gives back what it printed.
+impl RunningProduct {
+    /// Runs a shell script as an operator would and returns its output.
     pub(crate) async fn by_hand(&self, script: &str, variables: &[(&str, &str)]) -> anyhow::Result<String> {
         let dir = dev().join(&self.topology.options.name).join("by-hand");
         fs::create_dir_all(dir.join("bin"))?;
@@ -39,12 +41,12 @@ impl World {
         tokio::task::spawn_blocking(move || quietly(&mut bash)).await?
     }
 
-    /// Has repair run once, as the page says, and says what it did.
+    /// Runs repair once, as the page says.
     pub(crate) async fn repair_now(&self) -> Repaired {
         self.repaired(&block("logs --follow job/repair-now")).await
     }
 
-    /// What the repair said that was run last.
+    /// Runs a script and reads the counts of the last repair in its output.
     pub(crate) async fn repaired(&self, script: &str) -> Repaired {
         let said = self.by_hand(script, &[]).await.unwrap_or_else(|error| panic!("{error:#}"));
         let line = said.lines().rfind(|line| line.contains("upkeep: repaired")).unwrap_or_else(|| panic!("{said:?}"));
@@ -63,12 +65,12 @@ impl World {
         for (name, value) in repair.get_envs() {
             writeln!(job, "export {}={}", name.to_string_lossy(), quoted(value.unwrap_or_default()))?;
         }
-        // A job is made, whatever becomes of it.
+        // `kubectl create job` succeeds even if the job later fails.
         writeln!(job, "{} --repair >repair.log 2>&1 || true", quoted(repair.get_program()))?;
         let kubectl = format!(
             "case \"$*\" in\n'create job --from=cronjob/repair repair-now')\n{job};;\n\
              'logs --follow job/repair-now') exec cat repair.log;;\n\
-             *) echo \"not here: kubectl $*\" >&2; exit 1;;\nesac\n"
+             *) echo \"no stand-in for: kubectl $*\" >&2; exit 1;;\nesac\n"
         );
         let migrate = self.topology.options.bin_dir.join("migrate");
         let cargo = format!("[ \"$*\" = 'run --package migrations' ] && exec {}\n", quoted(migrate.as_os_str()));

@@ -1,41 +1,45 @@
-//! What is on the topics: valid CloudEvents 1.0, with our payloads, keyed by task, in the trace of the request behind them.
+//! The topics carry valid CloudEvents 1.0, with our payloads, keyed by task, in the trace of the original request.
 
 use std::{collections::BTreeMap, fs};
 
 use chrono::DateTime;
 use cloudevents::AttributesReader as _;
-use rskafka::record::Record;
+use lab::{
+    api::{Answer, Method, text},
+    kafka::topics::Record,
+    wait,
+};
 use serde_json::{Value, json};
 use shared::catalogue::EventType;
 use uuid::Uuid;
 
 use crate::{
+    product::{SOON, beside_others},
     topics,
-    user::{User, id, text},
-    world::{World, beside_others},
+    user::{User, id},
 };
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 
 #[test]
-fn what_is_on_the_topics_are_valid_cloud_events_in_the_trace_of_their_request() {
-    beside_others(async |world| {
-        let user = world.user();
+fn topics_carry_valid_cloud_events_in_the_trace_of_the_original_request() {
+    beside_others(async |product| {
+        let user = product.user();
         let soon = user.in_ms(1_000).await;
         let due = text(user.in_ms(3_600_000).await);
         let body = json!({"title": "Üben – „täglich“", "due_at": due, "recurrence": {"type": "daily"},
                           "reminders": [{"remind_at": text(soon)}]});
-        let task = traced(world, &user, reqwest::Method::POST, "/v1/tasks", body).await;
+        let task = traced(&user, Method::POST, "/v1/tasks", body).await;
         let path = format!("/v1/tasks/{}", id(&task["id"]));
-        traced(world, &user, reqwest::Method::PATCH, &path, json!({"priority": "high"})).await;
+        traced(&user, Method::PATCH, &path, json!({"priority": "high"})).await;
         user.settled().await;
-        world.clock_reaches(soon).await;
-        crate::wait::until_equal("it is sent", crate::world::SOON, 1, async || world.mails(&user).len()).await;
-        traced(world, &user, reqwest::Method::POST, &format!("{path}/complete"), json!({})).await;
-        traced(world, &user, reqwest::Method::DELETE, &path, json!({})).await;
+        product.clock_reaches(soon).await;
+        wait::until_equal("the reminder is sent", SOON, 1, async || product.mails(&user).len()).await;
+        traced(&user, Method::POST, &format!("{path}/complete"), json!({})).await;
+        traced(&user, Method::DELETE, &path, json!({})).await;
         user.settled().await;
 
-        let kafka = world.kafka().await;
+        let kafka = product.kafka().await;
         let mut seen: BTreeMap<Uuid, Value> = BTreeMap::new();
         for topic in ["task-events", "reminders", "task-updates"] {
             for record in topics::read(&kafka, topic).await {
@@ -49,10 +53,10 @@ fn what_is_on_the_topics_are_valid_cloud_events_in_the_trace_of_their_request() 
         }
         let rows: Vec<(Uuid, Value)> = sqlx::query_as("select id, data from task_events where user_id = $1")
             .bind(user.id)
-            .fetch_all(&world.db)
+            .fetch_all(&product.db)
             .await
             .expect("the database answers");
-        assert_eq!(seen.len(), rows.len(), "what is in the outbox is on the topics, and nothing else");
+        assert_eq!(seen.len(), rows.len(), "the topics hold exactly the events of the outbox");
         for (id, data) in rows {
             assert_eq!(seen[&id]["data"], data);
         }
@@ -64,16 +68,15 @@ fn what_is_on_the_topics_are_valid_cloud_events_in_the_trace_of_their_request() 
 }
 
 /// A request in our trace.
-async fn traced(world: &World, user: &User, method: reqwest::Method, path: &str, body: Value) -> Value {
-    let request =
-        world.http.request(method, format!("{}{path}", world.topology.url)).bearer_auth(&user.token).json(&body);
-    let answer =
-        request.header("traceparent", format!("00-{TRACE}-00f067aa0ba902b7-01")).send().await.expect("an answer");
-    assert!(answer.status().is_success(), "{path} answered {}", answer.status());
-    serde_json::from_slice(&answer.bytes().await.expect("a body")).unwrap_or_default()
+async fn traced(user: &User, method: Method, path: &str, body: Value) -> Value {
+    let request = user.request(method, path).json(&body);
+    let answer = Answer::to(request.header("traceparent", format!("00-{TRACE}-00f067aa0ba902b7-01"))).await;
+    let answer = answer.expect("an answer");
+    assert!(answer.is_success(), "{path} was answered {answer:?}");
+    answer.body
 }
 
-/// CloudEvents 1.0.2, and our own rules.
+/// Checks CloudEvents 1.0.2 and our own rules.
 fn assert_valid(topic: &str, record: &Record, json: &Value) {
     let event: cloudevents::Event =
         serde_json::from_value(json.clone()).unwrap_or_else(|error| panic!("{error}: {json}"));
@@ -91,11 +94,11 @@ fn assert_valid(topic: &str, record: &Record, json: &Value) {
     assert_eq!(json["sequence"], format!("{:010}", json["data"]["version"].as_i64().unwrap_or_default()));
 
     for (name, value) in json.as_object().expect("an object") {
-        // Section 3, "Naming conventions" and "Type system".
+        // CloudEvents, "Naming conventions" and "Type system".
         assert!(name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit()), "{name}");
         assert!(name == "data" || name.len() <= 20, "{name}");
         assert!(name == "data" || value.is_string() || value.is_boolean() || value.is_i64(), "{name}: {value}");
-        // What has to be non-empty; daprd adds a `tracestate` that may be.
+        // Attributes are non-empty, except the `tracestate` that daprd adds.
         assert!(name == "tracestate" || value != "", "{name} is empty");
     }
     let schema = lab::root().join(format!("shared/schema/{}.json", kind.as_str()));
@@ -108,7 +111,7 @@ fn assert_valid(topic: &str, record: &Record, json: &Value) {
     assert!(errors.is_empty(), "{errors:?}: {json}");
 }
 
-/// What follows from a request is in its trace, also the reminder that comes later.
+/// Everything that follows from a request is in its trace, including a later reminder.
 fn assert_traced(seen: &BTreeMap<Uuid, Value>) {
     for event in seen.values() {
         let trace = event["traceparent"].as_str().and_then(|text| text.get(3..35));

@@ -1,18 +1,18 @@
-//! The core again, on other hosts and brokers, with the same binaries and no other code.
+//! The core promise on other hosts and brokers, with the same binaries.
 
 use lab::topology::{Broker, Options};
 
 use crate::{
-    core::{absorbs_what_comes_late, fires_at_its_new_time_only, is_silent_and_recurs_once, reminds_at_its_time},
-    world::{World, on},
+    core::{absorbs_late_events, fires_at_its_new_time_only, is_silent_and_recurs_once, reminds_at_its_time},
+    product::{RunningProduct, on},
 };
 
-async fn the_core(world: &World) {
+async fn the_core(product: &RunningProduct) {
     tokio::join!(
-        reminds_at_its_time(world),
-        fires_at_its_new_time_only(world),
-        is_silent_and_recurs_once(world),
-        absorbs_what_comes_late(world)
+        reminds_at_its_time(product),
+        fires_at_its_new_time_only(product),
+        is_silent_and_recurs_once(product),
+        absorbs_late_events(product)
     );
 }
 

@@ -1,47 +1,44 @@
-//! The mail that reached a user.
-
-use std::{fs, path::Path};
+//! The messages that the mail server accepted for a user.
 
 use chrono::{DateTime, Utc};
-use lab::mail::{self, Message};
-
-use crate::{
-    user::User,
+use lab::{
+    mail::{self, Message},
     wait,
-    world::{SOON, World},
 };
 
-/// A message that was accepted.
+use crate::{
+    product::{RunningProduct, SOON},
+    user::User,
+};
+
+/// An accepted message.
 #[derive(Debug)]
 pub(crate) struct Mail {
     pub(crate) subject: String,
-    /// When the server had all of it, by this machine's clock, which is the database's.
+    /// By this machine's clock, which is also the database's.
     pub(crate) accepted_at: DateTime<Utc>,
     pub(crate) message: Message,
 }
 
-impl World {
-    /// The messages to a user, in the order they were accepted.
+impl RunningProduct {
+    /// The messages to a user, in order of arrival.
     pub(crate) fn mails(&self, user: &User) -> Vec<Mail> {
-        let messages = mail::messages(&self.topology.mail_dir).into_iter();
-        let mine = messages.filter(|message| message.header("to").is_some_and(|to| to.contains(&user.email)));
-        let mut mails: Vec<Mail> = mine
-            .map(|message| Mail {
-                subject: message.header("subject").unwrap_or_default(),
-                accepted_at: accepted_at(&message.path),
-                message,
-            })
-            .collect();
-        mails.sort_by_key(|mail| mail.accepted_at);
-        mails
+        let mut messages = mail::messages(&self.topology.mail_dir);
+        messages.retain(|message| message.header("to").is_some_and(|to| to.contains(&user.email)));
+        let mail = |message: Message| Mail {
+            subject: message.header("subject").unwrap_or_default(),
+            accepted_at: message.accepted_at().into(),
+            message,
+        };
+        messages.into_iter().map(mail).collect()
     }
 
-    /// The messages to a user about a task of this title.
+    /// The messages to a user about tasks with this title.
     pub(crate) fn mails_about(&self, user: &User, title: &str) -> Vec<Mail> {
         self.mails(user).into_iter().filter(|mail| mail.subject.contains(title)).collect()
     }
 
-    /// Waits for the first message to a user about a task of this title.
+    /// Waits for the first message to a user about a task with this title.
     pub(crate) async fn mail_about(&self, user: &User, title: &str) -> Mail {
         wait::until(&format!("mail about {title:?} arrives"), SOON, async || {
             self.mails_about(user, title).into_iter().next().ok_or_else(|| format!("{:?}", self.subjects(user)))
@@ -49,18 +46,8 @@ impl World {
         .await
     }
 
-    /// What the messages to a user are about.
+    /// The subjects of the messages to a user.
     pub(crate) fn subjects(&self, user: &User) -> Vec<String> {
         self.mails(user).into_iter().map(|mail| mail.subject).collect()
-    }
-}
-
-/// The SMTP server names a message by the nanosecond it had all of it; the `files` provider writes it in that moment.
-fn accepted_at(path: &Path) -> DateTime<Utc> {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let nanoseconds = name.split('-').next().filter(|digits| digits.len() == 20).and_then(|digits| digits.parse().ok());
-    match nanoseconds {
-        Some(nanoseconds) => DateTime::from_timestamp_nanos(nanoseconds),
-        None => fs::metadata(path).and_then(|meta| meta.modified()).expect("a mail is a file").into(),
     }
 }

@@ -1,9 +1,9 @@
-//! The product from end to end, on nothing but its real parts: a process and a daprd per function, the scheduler, Kafka,
-//! PostgreSQL, an SMTP server. One such run serves all tests here; each test has a user of its own.
+//! The product from end to end on its real parts: a process and a daprd per function, the scheduler, Kafka, PostgreSQL and
+//! an SMTP server. All tests share one running product; each test has its own user.
 //!
-//! Ordinary tests run beside each other. A test that kills, pauses or deletes a part runs alone, and whatever it did is put
-//! right after it, also when it failed. What is waited for is looked for until a deadline; that something does *not* happen
-//! is known when something else has, which must come later (a witness).
+//! Ordinary tests run concurrently. A test that kills, pauses or deletes a part runs alone, and every part is restored after
+//! it, even if it failed. Tests poll until a deadline. To show that something does *not* happen, a test waits for a witness:
+//! an event that must come later.
 //!
 //! The binaries must be built: `cargo xtask test` does that first.
 
@@ -20,6 +20,7 @@ mod once;
 mod outages;
 mod poison;
 mod privacy;
+mod product;
 mod provider;
 mod races;
 mod repair;
@@ -27,5 +28,3 @@ mod restore;
 mod routes;
 mod topics;
 mod user;
-mod wait;
-mod world;

@@ -1,33 +1,33 @@
-//! What can never be handled goes to the dead letters, once and with its reason, while its neighbours flow; what is replayed
-//! from there has one effect.
+//! A poison message becomes one dead letter with its reason, and its neighbours are not held up. A replayed dead letter has
+//! exactly one effect.
 
 use std::time::Duration;
 
 use chrono::Utc;
+use lab::{api::Method, kafka::topics::record, wait};
 use serde_json::{Value, json};
 use shared::schema::{Channel, Payload, ReminderSent, TaskChanged, TaskCreated, TaskRef, TaskUpdated};
 use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::{
-    topics::{self, cloud_event, record},
+    product::{RunningProduct, SOON, alone, beside_others},
+    topics::{self, cloud_event},
     user::{User, id},
-    wait,
-    world::{SOON, World, alone, beside_others},
 };
 
 #[test]
-fn poison_among_task_events_is_set_aside_and_its_neighbours_flow() {
-    beside_others(async |world| {
+fn poison_among_task_events_is_dead_lettered_and_its_neighbours_flow() {
+    beside_others(async |product| {
         let functions = ["task-created", "task-updated", "task-completed", "task-deleted"];
-        set_aside(world, &functions, |task| TaskUpdated { task }).await;
+        dead_lettered(product, &functions, |task| TaskUpdated { task }).await;
     });
 }
 
 #[test]
-fn poison_among_reminders_is_set_aside_and_its_neighbours_flow() {
-    beside_others(async |world| {
-        set_aside(world, &["reminder-due", "reminder-sent"], |task| ReminderSent {
+fn poison_among_reminders_is_dead_lettered_and_its_neighbours_flow() {
+    beside_others(async |product| {
+        dead_lettered(product, &["reminder-due", "reminder-sent"], |task| ReminderSent {
             task,
             reminder_id: Uuid::now_v7(),
             remind_at: Utc::now(),
@@ -40,9 +40,9 @@ fn poison_among_reminders_is_set_aside_and_its_neighbours_flow() {
 }
 
 #[test]
-fn poison_among_task_updates_is_set_aside_and_its_neighbours_flow() {
-    beside_others(async |world| {
-        set_aside(world, &["task-changed"], |task| TaskChanged { task, cause: TaskCreated::TYPE }).await;
+fn poison_among_task_updates_is_dead_lettered_and_its_neighbours_flow() {
+    beside_others(async |product| {
+        dead_lettered(product, &["task-changed"], |task| TaskChanged { task, cause: TaskCreated::TYPE }).await;
     });
 }
 
@@ -56,18 +56,18 @@ struct Letter {
     state: String,
 }
 
-async fn letters(world: &World, payload_has: &str) -> Vec<Letter> {
+async fn letters(product: &RunningProduct, payload_has: &str) -> Vec<Letter> {
     sqlx::query_as(
         "select id, consumer, origin, reason, state from dead_letters where strpos(payload, $1) > 0 order by consumer",
     )
     .bind(payload_has)
-    .fetch_all(&world.db)
+    .fetch_all(&product.db)
     .await
     .expect("the database answers")
 }
 
-/// How many seconds after the first of two events the other was handled.
-async fn apart(world: &World, first: &Value, last: &Value) -> f64 {
+/// The seconds between the handling of two events.
+async fn apart(product: &RunningProduct, first: &Value, last: &Value) -> f64 {
     sqlx::query_scalar(
         "select extract(epoch from max(processed_at) filter (where event_id = $2)
                                  - min(processed_at) filter (where event_id = $1))::float8
@@ -75,14 +75,14 @@ async fn apart(world: &World, first: &Value, last: &Value) -> f64 {
     )
     .bind(id(&first["id"]))
     .bind(id(&last["id"]))
-    .fetch_one(&world.db)
+    .fetch_one(&product.db)
     .await
     .expect("both were handled")
 }
 
-/// Puts poison between two good events of a partition. `functions` are those that get this topic.
-async fn set_aside<T: Payload>(world: &World, functions: &[&str], payload: impl Fn(TaskRef) -> T) {
-    let user = world.user();
+/// Writes poison between two good events of a partition. `functions` consume this topic.
+async fn dead_lettered<T: Payload>(product: &RunningProduct, functions: &[&str], payload: impl Fn(TaskRef) -> T) {
+    let user = product.user();
     let task = user.create(json!({"title": "neighbour"})).await;
     let task_id = id(&task["id"]);
     let event = || {
@@ -96,47 +96,47 @@ async fn set_aside<T: Payload>(world: &World, functions: &[&str], payload: impl 
     wrong_id["id"] = json!(Uuid::new_v4());
     let not_json = format!("{{\"id\": this is no JSON {}", Uuid::new_v4());
 
-    let partition = topics::partitions(&world.kafka().await, T::TYPE.topic()).await.swap_remove(0);
-    let bytes = |event: &Value| record(&task_id.to_string(), event.to_string().into_bytes());
+    let partition = topics::partitions(&product.kafka().await, T::TYPE.topic()).await.swap_remove(0);
+    let bytes = |event: &Value| record(Some(&task_id.to_string()), event.to_string().into_bytes());
     let put = vec![
         bytes(&first),
         bytes(&wrong_data),
-        record("poison", not_json.clone().into_bytes()),
+        record(Some("poison"), not_json.clone().into_bytes()),
         bytes(&wrong_id),
         bytes(&last),
     ];
     let began = Instant::now();
-    topics::put(&partition, put.clone()).await;
-    world.claimed(&[id(&first["id"]), id(&last["id"])]).await;
+    topics::append(&partition, put.clone()).await;
+    product.claimed(&[id(&first["id"]), id(&last["id"])]).await;
     assert!(began.elapsed() < Duration::from_secs(5), "its neighbour waited for {:?}", began.elapsed());
-    let mut held_up = vec![apart(world, &first, &last).await];
-    // On a busy machine anything may take a second once, but not each time.
+    let mut held_up = vec![apart(product, &first, &last).await];
+    // On a busy machine a single measurement may take a second, but not each one.
     while held_up[held_up.len() - 1] >= 1.0 && held_up.len() < 4 {
         let (before, behind, mut between) = (event(), event(), event());
         between["data"] = json!({"task_id": 7});
-        topics::put(&partition, vec![bytes(&before), bytes(&between), bytes(&behind)]).await;
-        world.claimed(&[id(&before["id"]), id(&behind["id"])]).await;
-        held_up.push(apart(world, &before, &behind).await);
+        topics::append(&partition, vec![bytes(&before), bytes(&between), bytes(&behind)]).await;
+        product.claimed(&[id(&before["id"]), id(&behind["id"])]).await;
+        held_up.push(apart(product, &before, &behind).await);
     }
-    assert!(held_up[held_up.len() - 1] < 1.0, "its neighbour was handled so many seconds later: {held_up:?}");
+    assert!(held_up[held_up.len() - 1] < 1.0, "seconds until the neighbour was handled: {held_up:?}");
 
-    // Again: nothing more.
-    topics::put(&partition, put).await;
+    // The same records again add no letter.
+    topics::append(&partition, put).await;
     let end = event();
-    topics::put(&partition, vec![bytes(&end)]).await;
-    world.claimed(&[id(&end["id"])]).await;
+    topics::append(&partition, vec![bytes(&end)]).await;
+    product.claimed(&[id(&end["id"])]).await;
 
     for (poison, reason) in [(&wrong_data, "its data is not that of its type"), (&wrong_id, "its id is not a UUIDv7")] {
-        let letters = letters(world, poison["id"].as_str().unwrap_or_default()).await;
+        let letters = letters(product, poison["id"].as_str().unwrap_or_default()).await;
         let [letter] = &letters[..] else { panic!("one letter for {poison}: {letters:?}") };
         assert_eq!((letter.consumer.as_str(), letter.origin.as_str()), (T::TYPE.consumer(), "function"));
         assert!(letter.reason.contains(reason) && letter.state == "open", "{letter:?}");
     }
-    // daprd itself finds that this is no event, and so does each function's.
+    // The daprd of each function finds for itself that the record is not an event.
     let mut wanted = functions.to_vec();
     wanted.sort_unstable();
-    wait::until("each function's daprd sets it aside", SOON, async || {
-        let letters = letters(world, &not_json).await;
+    wait::until("each function's daprd dead-letters it", SOON, async || {
+        let letters = letters(product, &not_json).await;
         let of: Vec<&str> = letters.iter().map(|letter| letter.consumer.as_str()).collect();
         let told = letters.iter().all(|letter| letter.origin == "daprd");
         if of == wanted && told { Ok(()) } else { Err(format!("{letters:?}")) }
@@ -144,11 +144,11 @@ async fn set_aside<T: Payload>(world: &World, functions: &[&str], payload: impl 
     .await;
     let claims = "select count(*) from audit_logs where task_id = $1 and action = 'task.updated'";
     let audited = if T::TYPE.as_str() == "task.updated" { 3 } else { 0 };
-    assert_eq!(world.count(claims, task_id).await, audited);
+    assert_eq!(product.count(claims, task_id).await, audited);
 }
 
-/// Makes every statement fail that writes into a table for a user, for a reason that is no outage.
-async fn break_for(world: &World, user: &User) {
+/// Makes the user's inserts into `audit_logs` fail, with an error that is not an outage.
+async fn break_for(product: &RunningProduct, user: &User) {
     let broken = "create function broken_for_a_while() returns trigger language plpgsql as
                   $$ begin raise exception 'broken for a while'; end $$";
     let when = format!(
@@ -157,20 +157,20 @@ async fn break_for(world: &World, user: &User) {
         user.id
     );
     for statement in [broken, &when] {
-        world.topology.postgres.sql("punctual", statement).expect("the database answers");
+        product.topology.postgres.sql("punctual", statement).expect("the database answers");
     }
 }
 
 #[test]
-fn an_event_its_function_fails_on_is_set_aside_and_replayed_with_one_effect() {
-    alone(async |world| {
-        let (user, operator) = (world.user(), world.operator());
+fn an_event_that_fails_five_times_is_dead_lettered_and_replayed_with_one_effect() {
+    alone(async |product| {
+        let (user, operator) = (product.user(), product.operator());
         user.create(json!({"title": "before"})).await;
         user.settled().await;
-        break_for(world, &user).await;
+        break_for(product, &user).await;
         let task = user.remind("replayed", user.in_ms(3_600_000).await).await;
         let letter = wait::until("the fifth failure rejects it", SOON, async || {
-            let letters = letters(world, &id(&task["id"]).to_string()).await;
+            let letters = letters(product, &id(&task["id"]).to_string()).await;
             letters.into_iter().next().ok_or_else(|| "no letter".to_owned())
         })
         .await;
@@ -179,11 +179,11 @@ fn an_event_its_function_fails_on_is_set_aside_and_replayed_with_one_effect() {
             letter.reason.contains("it failed 5 times") && letter.reason.contains("broken for a while"),
             "{letter:?}"
         );
-        assert_eq!(user.events("task.changed").await, 1, "nothing of it took effect");
+        assert_eq!(user.events("task.changed").await, 1, "the failing handler had no effect");
 
-        world.topology.postgres.sql("punctual", "drop function broken_for_a_while cascade").expect("an answer");
+        product.topology.postgres.sql("punctual", "drop function broken_for_a_while cascade").expect("an answer");
         let path = format!("/v1/dead-letters/{}/replay", letter.id);
-        let refused = user.send(reqwest::Method::POST, &path, Some(&json!({}))).await;
+        let refused = user.send(Method::POST, &path, Some(&json!({}))).await;
         assert_eq!(refused.status, 403, "{refused:?}");
         assert!(open_letters(&operator).await.contains(&letter.id));
         let twice = tokio::join!(operator.post(&path, json!({})), operator.post(&path, json!({})));

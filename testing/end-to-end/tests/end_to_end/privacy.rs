@@ -1,21 +1,17 @@
-//! One user sees, changes and receives nothing of another's.
+//! No user sees, changes or receives another user's data.
 
-use reqwest::Method;
+use lab::api::{Method, text};
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::{
-    core::witness,
-    user::{id, text},
-    world::beside_others,
-};
+use crate::{core::witness, product::beside_others, user::id};
 
 const CANARY: &str = "canary-7f3a";
 
 #[test]
 fn two_users_see_nothing_of_each_other() {
-    beside_others(async |world| {
-        let (owner, other) = (world.user(), world.user());
+    beside_others(async |product| {
+        let (owner, other) = (product.user(), product.user());
         let (soon, far) = (owner.in_ms(1_500).await, owner.in_ms(3_600_000).await);
         let task = owner
             .create(json!({
@@ -48,11 +44,11 @@ fn two_users_see_nothing_of_each_other() {
             assert_eq!(real.status, 404, "{method} {path}: {real:?}");
             assert_eq!((none.status, &none.body), (real.status, &real.body), "{method} {path}");
         }
-        assert_eq!(owner.task(&task).await, before, "nothing of it was changed");
+        assert_eq!(owner.task(&task).await, before, "the task is unchanged");
 
         let own = other.create(json!({"title": "my own", "tags": ["mine"]})).await;
-        witness(world, &other, 1_500).await;
-        world.mail_about(&owner, CANARY).await;
+        witness(product, &other, 1_500).await;
+        product.mail_about(&owner, CANARY).await;
         owner.settled().await;
         other.settled().await;
         for path in
@@ -61,14 +57,14 @@ fn two_users_see_nothing_of_each_other() {
             let seen = other.get(path).await.to_string();
             assert!(!seen.contains(CANARY) && !seen.contains(&owner.email), "{path}: {seen}");
         }
-        for mail in world.mails(&other) {
+        for mail in product.mails(&other) {
             assert!(!mail.message.raw.contains(CANARY), "{mail:?}");
         }
-        let raw: Vec<String> = world.mails(&owner).into_iter().map(|mail| mail.message.raw).collect();
+        let raw: Vec<String> = product.mails(&owner).into_iter().map(|mail| mail.message.raw).collect();
         assert!(raw.iter().all(|mail| !mail.contains(&other.email)) && raw.len() == 1, "{raw:?}");
         let feed = "select count(*) from feed where user_id = $1 and data::text like '%canary%'";
         assert_eq!((other.count(feed).await, owner.count(feed).await > 0), (0, true));
-        // Only an operator sees what was given up, which may be anybody's.
+        // Dead letters may hold any user's data: only operators may read them.
         assert_eq!(other.send(Method::GET, "/v1/dead-letters", None).await.status, 403);
         assert_eq!(
             id(&other.tasks().await.iter().find(|task| task["title"] == "my own").expect("mine")["id"]),
@@ -77,11 +73,11 @@ fn two_users_see_nothing_of_each_other() {
     });
 }
 
-/// Nothing that a log may be read for by people who may not know: secrets, tokens, addresses, and what users wrote.
+/// Logs are read by people who must not learn secrets, tokens, addresses or what users wrote.
 #[test]
-fn no_log_of_any_part_has_a_secret_an_address_or_a_title() {
-    beside_others(async |world| {
-        let (user, operator) = (world.user(), world.operator());
+fn no_log_contains_a_secret_an_address_or_a_title() {
+    beside_others(async |product| {
+        let (user, operator) = (product.user(), product.operator());
         let title = format!("canary-{}", Uuid::now_v7().simple());
         let soon = user.in_ms(800).await;
         let body = json!({"title": title, "description": title, "tags": [title], "remind_at": text(soon)});
@@ -91,28 +87,28 @@ fn no_log_of_any_part_has_a_secret_an_address_or_a_title() {
         wrong["due_at"] = json!(title);
         assert_eq!(user.send(Method::POST, "/v1/tasks", Some(&wrong)).await.status, 422);
         user.get(&format!("/v1/tasks?q={title}")).await;
-        world.mail_about(&user, &title).await;
+        product.mail_about(&user, &title).await;
         user.complete(&task).await;
         user.delete(&task).await;
         user.settled().await;
         operator.get("/v1/dead-letters").await;
-        // Known now to have been written: what comes after all of it.
-        witness(world, &user, 500).await;
+        // The witness comes last, so by then everything has been logged.
+        witness(product, &user, 500).await;
 
-        let topology = &world.topology;
+        let topology = &product.topology;
         let signature = |token: &str| token.rsplit('.').next().expect("a token has a signature").to_owned();
         let secrets = [
-            ("the secret of tokens", topology.jwt_secret.clone()),
-            ("the token of the application", topology.app_api_token.clone()),
-            ("the token of Dapr", topology.dapr_api_token.clone()),
+            ("the JWT secret", topology.jwt_secret.clone()),
+            ("the app API token", topology.app_api_token.clone()),
+            ("the Dapr API token", topology.dapr_api_token.clone()),
             ("a user's token", signature(&user.token)),
             ("an operator's token", signature(&operator.token)),
             ("an address", user.email.clone()),
-            ("what a user wrote", title),
+            ("a title", title),
         ];
         let mut read = 0;
         for process in topology.processes() {
-            // The mail server that stands in for a provider is none of ours.
+            // The mail server stands in for a provider and is not part of the product.
             if process.name() == "smtp" {
                 continue;
             }
@@ -121,9 +117,9 @@ fn no_log_of_any_part_has_a_secret_an_address_or_a_title() {
             read += log.len();
             for (what, secret) in &secrets {
                 let at = log.lines().find(|line| line.contains(secret.as_str()));
-                assert!(at.is_none(), "{} wrote {what}: {}", process.name(), at.unwrap_or_default());
+                assert!(at.is_none(), "{} logged {what}: {}", process.name(), at.unwrap_or_default());
             }
         }
-        assert!(read > 20_000, "the logs have {read} bytes only");
+        assert!(read > 20_000, "the logs have only {read} bytes");
     });
 }

@@ -1,48 +1,48 @@
-//! The mail server is away, slow or refuses.
+//! Failures of the mail server: outage, refusal, lost connection, throttling.
 
+use lab::wait::{self, until_equal};
 use serde_json::json;
 
 use crate::{
+    product::{RunningProduct, SOON, alone},
     user::{User, id},
-    wait::{self, until_equal},
-    world::{SOON, World, alone},
 };
 
-async fn state(world: &World, user: &User, title: &str) -> String {
+async fn state(product: &RunningProduct, user: &User, title: &str) -> String {
     sqlx::query_scalar(
         "select delivery.state from notification_deliveries delivery join tasks on tasks.id = task_id
          where delivery.user_id = $1 and title = $2",
     )
     .bind(user.id)
     .bind(title)
-    .fetch_optional(&world.db)
+    .fetch_optional(&product.db)
     .await
     .expect("the database answers")
     .unwrap_or_default()
 }
 
 #[test]
-fn a_mail_server_that_is_away_holds_nothing_up_and_gets_its_mail_once_when_it_is_back() {
-    alone(async |world| {
-        let user = world.user();
-        let smtp = &world.topology.smtp.as_ref().expect("an SMTP server").process;
-        world.without_repair(); // the delivery's own job must bring it back
+fn an_outage_of_the_mail_server_blocks_nothing_and_the_mail_is_sent_once_afterwards() {
+    alone(async |product| {
+        let user = product.user();
+        let smtp = &product.topology.smtp.as_ref().expect("an SMTP server").process;
+        product.without_repair(); // the delivery's own job must retry
         smtp.kill9();
         let task = user.remind("later", user.in_ms(500).await).await;
-        until_equal("the delivery waits", SOON, "retrying".to_owned(), async || state(world, &user, "later").await)
+        until_equal("the delivery waits", SOON, "retrying".to_owned(), async || state(product, &user, "later").await)
             .await;
-        // The event that asked for it is done all the same, and so is what comes behind.
+        // The event is claimed all the same, so events behind it are not held up.
         let unclaimed = "select count(*) from task_events event where user_id = $1 and type = 'reminder.due'
                          and not exists (select from processed_events where event_id = event.id)";
-        until_equal("the event is done", SOON, 0, async || user.count(unclaimed).await).await;
+        until_equal("the event is claimed", SOON, 0, async || user.count(unclaimed).await).await;
         assert_eq!(user.events("reminder.due").await, 1);
         assert_eq!(user.task(&task).await["reminders"][0]["state"], "scheduled");
 
         smtp.start().expect("it starts");
-        world.mail_about(&user, "later").await;
+        product.mail_about(&user, "later").await;
         user.settled().await;
         let deliveries = user.deliveries().await;
-        assert_eq!((world.mails(&user).len(), deliveries.len()), (1, 1));
+        assert_eq!((product.mails(&user).len(), deliveries.len()), (1, 1));
         assert_eq!((deliveries[0].state.as_str(), deliveries[0].repeated), ("sent", false));
         assert!(deliveries[0].attempts >= 2, "{deliveries:?}");
         let told: Vec<String> = user.timeline(&task["reminders"][0]).await.into_iter().map(|(what, _)| what).collect();
@@ -51,24 +51,26 @@ fn a_mail_server_that_is_away_holds_nothing_up_and_gets_its_mail_once_when_it_is
 }
 
 #[test]
-fn a_refusal_for_now_is_tried_again_and_one_for_ever_is_told() {
-    alone(async |world| {
-        let user = world.user();
-        world.without_repair();
-        let smtp = world.topology.smtp.as_ref().expect("an SMTP server");
-        // One after the other: an attempt that comes again must not meet the order that is for the next.
+fn a_temporary_refusal_is_retried_and_a_permanent_one_is_recorded() {
+    alone(async |product| {
+        let user = product.user();
+        product.without_repair();
+        let smtp = product.topology.smtp.as_ref().expect("an SMTP server");
+        // One after the other, so that a retry does not meet the order meant for the next message.
         for (order, title) in [("rcpt 450 1", "refused for now"), ("data 451 1", "refused at its end")] {
-            smtp.order(order).expect("it can be told");
+            smtp.order(order).expect("the order is written");
             user.remind(title, user.in_ms(0).await).await;
-            world.mail_about(&user, title).await;
+            product.mail_about(&user, title).await;
         }
-        smtp.order("rcpt 550 1").expect("it can be told");
-        let never = user.remind("refused for ever", user.in_ms(0).await).await;
-        until_equal("it is refused", SOON, "failed".to_owned(), async || state(world, &user, "refused for ever").await)
-            .await;
+        smtp.order("rcpt 550 1").expect("the order is written");
+        let never = user.remind("refused permanently", user.in_ms(0).await).await;
+        until_equal("the delivery fails", SOON, "failed".to_owned(), async || {
+            state(product, &user, "refused permanently").await
+        })
+        .await;
 
         user.settled().await;
-        assert_eq!(world.mails(&user).len(), 2, "{:?}", world.subjects(&user));
+        assert_eq!(product.mails(&user).len(), 2, "{:?}", product.subjects(&user));
         for delivery in user.deliveries().await {
             let (wanted, attempts) =
                 if delivery.reminder_id == id(&never["reminders"][0]["id"]) { ("failed", 1) } else { ("sent", 2) };
@@ -76,26 +78,26 @@ fn a_refusal_for_now_is_tried_again_and_one_for_ever_is_told() {
         }
         assert_eq!(user.task(&never).await["reminders"][0]["state"], "failed");
         let told = user.timeline(&never["reminders"][0]).await;
-        let (what, entry) = told.last().expect("a story");
+        let (what, entry) = told.last().expect("a timeline");
         assert_eq!((what.as_str(), &entry["reason"]), ("failed", &json!("smtp RCPT: 550")), "{told:?}");
     });
 }
 
 #[test]
-fn a_connection_lost_after_the_final_dot_is_repeated_once_and_told() {
-    alone(async |world| {
-        let user = world.user();
-        let smtp = world.topology.smtp.as_ref().expect("an SMTP server");
-        // The server had the message, or had not: nobody can know.
+fn a_message_whose_connection_is_lost_after_the_final_dot_is_repeated_once_and_recorded() {
+    alone(async |product| {
+        let user = product.user();
+        let smtp = product.topology.smtp.as_ref().expect("an SMTP server");
+        // The server may or may not have kept the message; a client cannot tell.
         for (order, title, mails) in [("accept-drop 1", "kept", 2), ("drop 1", "not kept", 1)] {
-            smtp.order(order).expect("it can be told");
+            smtp.order(order).expect("the order is written");
             let task = user.remind(title, user.in_ms(0).await).await;
-            wait::until("its end is known", SOON, async || match state(world, &user, title).await.as_str() {
+            wait::until("the delivery ends", SOON, async || match state(product, &user, title).await.as_str() {
                 "sent" => Ok(()),
                 other => Err(other.to_owned()),
             })
             .await;
-            let sent: Vec<_> = world.mails(&user).into_iter().filter(|mail| mail.subject.ends_with(title)).collect();
+            let sent: Vec<_> = product.mails(&user).into_iter().filter(|mail| mail.subject.ends_with(title)).collect();
             let sent: Vec<_> =
                 sent.iter().filter(|mail| title != "kept" || !mail.subject.contains("not kept")).collect();
             assert_eq!(sent.len(), mails, "{title}: {sent:?}");
@@ -111,13 +113,13 @@ fn a_connection_lost_after_the_final_dot_is_repeated_once_and_told() {
 }
 
 #[test]
-fn send_now_sends_once_whichever_way_it_takes() {
-    alone(async |world| {
-        let user = world.user();
+fn send_now_sends_once_whether_by_invocation_or_by_job() {
+    alone(async |product| {
+        let user = product.user();
         let far = user.in_ms(3_600_000).await;
-        // Both ways: by service invocation, and by the job that its event arms.
-        let both = user.remind("both ways", far).await;
-        let by_call = user.remind("by the call", far).await;
+        // Two paths: service invocation, and the job that the event arms.
+        let both = user.remind("by both paths", far).await;
+        let by_invocation = user.remind("by the invocation", far).await;
         let by_job = user.remind("by the job", far).await;
         user.settled().await;
         let send_now = async |task: &serde_json::Value| {
@@ -125,57 +127,58 @@ fn send_now_sends_once_whichever_way_it_takes() {
             user.post(&path, json!({})).await
         };
         send_now(&both).await;
-        world.mail_about(&user, "both ways").await;
+        product.mail_about(&user, "by both paths").await;
         user.settled().await;
 
-        world.topology.daprd("task-updated").process.stop(SOON);
-        send_now(&by_call).await;
-        world.mail_about(&user, "by the call").await;
-        world.topology.daprd("task-updated").process.start().expect("it starts");
+        product.topology.daprd("task-updated").process.stop(SOON);
+        send_now(&by_invocation).await;
+        product.mail_about(&user, "by the invocation").await;
+        product.topology.daprd("task-updated").process.start().expect("it starts");
 
         user.settled().await;
-        world.function("reminder-due").process.kill9(); // the call finds nobody
+        product.function("reminder-due").process.kill9(); // the invocation fails
         send_now(&by_job).await;
-        world.function("reminder-due").process.start().expect("it starts");
-        world.mail_about(&user, "by the job").await;
+        product.function("reminder-due").process.start().expect("it starts");
+        product.mail_about(&user, "by the job").await;
         user.settled().await;
-        assert_eq!(world.mails(&user).len(), 3, "{:?}", world.subjects(&user));
+        assert_eq!(product.mails(&user).len(), 3, "{:?}", product.subjects(&user));
         assert_eq!(user.events("reminder.due").await, 3);
     });
 }
 
 #[test]
-fn a_server_that_asks_to_wait_is_left_alone_and_forgetting_that_is_harmless() {
-    alone(async |world| {
-        let user = world.user();
-        let smtp = world.topology.smtp.as_ref().expect("an SMTP server");
-        smtp.order("rcpt 421 1").expect("it can be told");
+fn a_server_that_asks_to_wait_is_left_alone_and_losing_that_state_is_harmless() {
+    alone(async |product| {
+        let user = product.user();
+        let smtp = product.topology.smtp.as_ref().expect("an SMTP server");
+        smtp.order("rcpt 421 1").expect("the order is written");
         let first = user.remind("asked to wait", user.in_ms(0).await).await;
-        let told = async |title: &str| state(world, &user, title).await;
-        until_equal("it is refused", SOON, "retrying".to_owned(), async || told("asked to wait").await).await;
-        // Another one is not even attempted, though the server would take it.
+        let state_of = async |title: &str| state(product, &user, title).await;
+        until_equal("the server asks to wait", SOON, "retrying".to_owned(), async || state_of("asked to wait").await)
+            .await;
+        // The next delivery is not attempted, although the server would now accept it.
         let second = user.remind("waits as well", user.in_ms(0).await).await;
-        until_equal("it waits", SOON, "retrying".to_owned(), async || told("waits as well").await).await;
+        until_equal("the delivery waits", SOON, "retrying".to_owned(), async || state_of("waits as well").await).await;
         let attempts: Vec<i32> = user.deliveries().await.iter().map(|delivery| delivery.attempts).collect();
         assert_eq!(attempts, [1, 0]);
         let why = user.timeline(&second["reminders"][0]).await;
-        let reason = &why.last().expect("a story").1["reason"];
+        let reason = &why.last().expect("a timeline").1["reason"];
         assert_eq!(reason, "the provider asked all of us to wait", "{why:?}");
 
-        // The word is lost, and their time has come.
+        // The state is lost, and both deliveries are due.
         let forgotten =
-            world.topology.postgres.sql("dapr_state", "delete from state returning key").expect("an answer");
+            product.topology.postgres.sql("dapr_state", "delete from state returning key").expect("an answer");
         assert!(forgotten.contains("throttled-smtp"), "{forgotten:?}");
         sqlx::query("update notification_deliveries set next_attempt_at = now() where user_id = $1")
             .bind(user.id)
-            .execute(&world.db)
+            .execute(&product.db)
             .await
             .expect("the database answers");
-        let sidecar = world.sidecar("reminder-due");
+        let sidecar = product.sidecar("reminder-due");
         for task in [&first, &second] {
             let delivery: uuid::Uuid = sqlx::query_scalar("select id from notification_deliveries where task_id = $1")
                 .bind(id(&task["id"]))
-                .fetch_one(&world.db)
+                .fetch_one(&product.db)
                 .await
                 .expect("a delivery");
             let name = format!("delivery-{delivery}-again");
@@ -183,11 +186,11 @@ fn a_server_that_asks_to_wait_is_left_alone_and_forgetting_that_is_harmless() {
                 .delivery_jobs
                 .arm(&name, user.in_ms(0).await, &json!({"delivery_id": delivery}))
                 .await
-                .expect("Dapr takes it");
+                .expect("Dapr accepts the job");
         }
-        world.mail_about(&user, "asked to wait").await;
-        world.mail_about(&user, "waits as well").await;
+        product.mail_about(&user, "asked to wait").await;
+        product.mail_about(&user, "waits as well").await;
         user.settled().await;
-        assert_eq!(world.mails(&user).len(), 2, "{:?}", world.subjects(&user));
+        assert_eq!(product.mails(&user).len(), 2, "{:?}", product.subjects(&user));
     });
 }

@@ -1,46 +1,46 @@
-//! Commands that race with the reminders they are about.
+//! Commands that race with their reminders.
 
 use std::time::Duration;
 
 use chrono::{TimeDelta, Utc};
+use lab::wait;
 use serde_json::{Value, json};
 use shared::reminder::ReminderJob;
 
 use crate::{
     core::witness,
+    product::{RunningProduct, SOON, beside_others, together},
     user::{User, id, instant},
-    wait::{self, together},
-    world::{SOON, World, beside_others},
 };
 
 #[test]
-fn a_reminder_that_is_moved_while_its_job_is_being_armed_fires_only_at_its_last_time() {
-    beside_others(async |world| {
-        let user = world.user();
+fn a_reminder_moved_while_its_job_is_being_armed_fires_only_at_its_last_time() {
+    beside_others(async |product| {
+        let user = product.user();
         let (before, after) = (user.in_ms(8_000).await, user.in_ms(11_000).await);
         let moves = (0..40_i64).map(|number| {
             let user = user.clone();
             async move {
                 let title = format!("moved {number:02}");
-                // Half from later to sooner, half from sooner to later; every third one there and back first.
+                // Half move to a later time, half to an earlier one. Every third first moves far ahead and back.
                 let (from, to) = if number % 2 == 0 { (before, after) } else { (after + TimeDelta::hours(1), after) };
                 let task = user.remind(&title, from).await;
                 if number % 3 == 0 {
                     user.snooze(&task["reminders"][0], before + TimeDelta::hours(2)).await;
                 }
                 let moved = user.snooze(&task["reminders"][0], to).await;
-                assert!(moved.at < before, "the machine is too slow for this test: the first time has passed");
+                assert!(moved.received_at < before, "the machine is too slow for this test: the first time has passed");
                 (title, to)
             }
         });
         let moved = together(moves).await;
         for (title, _) in &moved {
-            world.mail_about(&user, title).await;
+            product.mail_about(&user, title).await;
         }
-        witness(world, &user, 500).await;
+        witness(product, &user, 500).await;
         user.settled().await;
         for (title, at) in &moved {
-            let mails = world.mails_about(&user, title);
+            let mails = product.mails_about(&user, title);
             assert_eq!(mails.len(), 1, "{title}: {mails:?}");
             assert!(mails[0].accepted_at >= *at, "{title}: due {at}, accepted {}", mails[0].accepted_at);
         }
@@ -49,9 +49,9 @@ fn a_reminder_that_is_moved_while_its_job_is_being_armed_fires_only_at_its_last_
 }
 
 #[test]
-fn a_task_that_is_completed_while_its_reminder_is_due_sends_nothing_after_the_answer() {
-    beside_others(async |world| {
-        let user = world.user();
+fn a_task_completed_while_its_reminder_is_due_starts_no_attempt_after_the_answer() {
+    beside_others(async |product| {
+        let user = product.user();
         let due = user.in_ms(8_000).await;
         let creations = (0..40).map(|number| {
             let user = user.clone();
@@ -63,22 +63,22 @@ fn a_task_that_is_completed_while_its_reminder_is_due_sends_nothing_after_the_an
         let completions = tasks.iter().cloned().zip(0_i32..).map(|(task, number)| {
             let user = user.clone();
             async move {
-                // From a little before it is due until a busy machine has sent most of them.
+                // From just before the due time until even a busy machine has sent most of them.
                 let at = due + TimeDelta::milliseconds(i64::from(number) * 60 - 300);
                 tokio::time::sleep((at - Utc::now()).to_std().unwrap_or_default()).await;
                 let answer = user.complete(&task).await;
-                (task, answer.at)
+                (task, answer.received_at)
             }
         });
         let completed = together(completions).await;
-        witness(world, &user, 500).await;
+        witness(product, &user, 500).await;
         user.settled().await;
 
         let deliveries = user.deliveries().await;
         let mut sent = 0;
         for (task, answered_at) in &completed {
             let title = task["title"].as_str().unwrap_or_default();
-            let mails = world.mails_about(&user, title);
+            let mails = product.mails_about(&user, title);
             assert!(mails.len() <= 1, "{title}: {mails:?}");
             let reminder = id(&task["reminders"][0]["id"]);
             let delivery = deliveries.iter().find(|found| found.reminder_id == reminder);
@@ -93,21 +93,21 @@ fn a_task_that_is_completed_while_its_reminder_is_due_sends_nothing_after_the_an
             }
             let state = &user.task(task).await["reminders"][0]["state"];
             let wanted = if mails.is_empty() { "cancelled" } else { "sent" };
-            // Sent and then completed before that was recorded: cancelled, with the delivery to tell of it.
+            // A task completed between sending and recording is cancelled, although its delivery was sent.
             assert!(state == wanted || state == "cancelled", "{title}: {state} with {} mails", mails.len());
         }
-        assert!((1..40).contains(&sent), "{sent} of 40 were sent: there was no race");
+        assert!((1..40).contains(&sent), "{sent} of 40 were sent: nothing raced");
     });
 }
 
-/// Has the scheduler fire a job that some version of a reminder left behind, and waits for the word on it.
-async fn fire(world: &World, reminder: &Value, version: i32, why_not: &str) {
+/// Fires the job of some version of a reminder and waits for the log line that says why it was skipped.
+async fn fire(product: &RunningProduct, reminder: &Value, version: i32, reason: &str) {
     let job = ReminderJob { reminder_id: id(&reminder["id"]), version, due_at: Utc::now() };
-    job.arm(&world.sidecar("alarm")).await.expect("Dapr takes it");
-    let said = format!("reminder {} version {version} does not fire: {why_not}", job.reminder_id);
+    job.arm(&product.sidecar("alarm")).await.expect("Dapr accepts the job");
+    let said = format!("reminder {} version {version} does not fire: {reason}", job.reminder_id);
     wait::until(&said, SOON, async || {
-        let log = std::fs::read_to_string(world.function("alarm").process.log()).unwrap_or_default();
-        if log.contains(&said) { Ok(()) } else { Err("it was not said".to_owned()) }
+        let log = std::fs::read_to_string(product.function("alarm").process.log()).unwrap_or_default();
+        if log.contains(&said) { Ok(()) } else { Err("not logged".to_owned()) }
     })
     .await;
 }
@@ -118,9 +118,9 @@ async fn nothing_was_sent(user: &User) {
 }
 
 #[test]
-fn a_stale_job_version_sends_nothing_and_says_why() {
-    beside_others(async |world| {
-        let user = world.user();
+fn a_stale_job_sends_nothing_and_logs_why() {
+    beside_others(async |product| {
+        let user = product.user();
         let far = user.in_ms(3_600_000).await;
         let moved = user.remind("stale", far).await;
         let moved = user.snooze(&moved["reminders"][0], far + TimeDelta::minutes(1)).await.body;
@@ -130,25 +130,25 @@ fn a_stale_job_version_sends_nothing_and_says_why() {
         user.delete(&deleted).await;
         user.settled().await;
 
-        fire(world, &moved["reminders"][0], 1, "moved").await;
-        fire(world, &moved["reminders"][0], 3, "moved").await;
-        fire(world, &completed["reminders"][0], 1, "completed").await;
-        fire(world, &completed["reminders"][0], 2, "completed").await;
-        fire(world, &deleted["reminders"][0], 2, "deleted").await;
+        fire(product, &moved["reminders"][0], 1, "moved").await;
+        fire(product, &moved["reminders"][0], 3, "moved").await;
+        fire(product, &completed["reminders"][0], 1, "completed").await;
+        fire(product, &completed["reminders"][0], 2, "completed").await;
+        fire(product, &deleted["reminders"][0], 2, "deleted").await;
         nothing_was_sent(&user).await;
         let told = user.timeline(&moved["reminders"][0]).await;
         let skipped = told.iter().find(|(what, _)| what == "skipped").unwrap_or_else(|| panic!("{told:?}"));
         assert_eq!((&skipped.1["version"], &skipped.1["reason"]), (&json!(1), &json!("moved")));
 
-        // The right version, but an hour early: it is armed for its own time again.
+        // The current version, but an hour early: it is armed again for its time.
         let reminder = &moved["reminders"][0];
         let job = ReminderJob { reminder_id: id(&reminder["id"]), version: 2, due_at: Utc::now() };
-        let sidecar = world.sidecar("alarm");
-        job.arm(&sidecar).await.expect("Dapr takes it");
-        tokio::time::sleep(Duration::from_secs(1)).await; // it is called within milliseconds
+        let sidecar = product.sidecar("alarm");
+        job.arm(&sidecar).await.expect("Dapr accepts the job");
+        tokio::time::sleep(Duration::from_secs(1)).await; // the callback comes within milliseconds
         nothing_was_sent(&user).await;
         let due_at = instant(&reminder["remind_at"]);
         let missing = ReminderJob { due_at, ..job }.arm_if_missing(&sidecar).await.expect("Dapr answers");
-        assert!(!missing, "its job is gone");
+        assert!(!missing, "the job is gone");
     });
 }

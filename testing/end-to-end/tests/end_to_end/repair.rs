@@ -1,23 +1,24 @@
-//! Repair: the database is the truth, and what the broker or the scheduler forgot is brought back from it.
+//! Repair restores from the database what the broker or the scheduler lost.
 
 use chrono::TimeDelta;
+use lab::api::text;
+use lab::wait;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::{
+    product::{REPAIR, RunningProduct, SOON, alone},
     topics,
-    user::{User, id, instant, text},
-    wait,
-    world::{REPAIR, SOON, World, alone},
+    user::{User, id, instant},
 };
 
-/// What is armed comes within this of its time, however busy the machine.
+/// The maximum lateness of an armed reminder on a busy machine.
 const ON_TIME: TimeDelta = TimeDelta::seconds(5);
 
-/// Makes the claims of these functions fail as an outage of the database would, until it is called with others: events come and
-/// come, and are not handled. `%` is every function.
-pub(crate) fn hold(world: &World, functions: &str) {
-    let postgres = &world.topology.postgres;
+/// Makes every claim of these functions fail like a database outage, so that their events are redelivered and stay unhandled. `%` means
+/// every function. A second call replaces the first.
+pub(crate) fn hold(product: &RunningProduct, functions: &str) {
+    let postgres = &product.topology.postgres;
     let statements = format!(
         "create or replace function broken_for_a_while() returns trigger language plpgsql as
              $$ begin raise exception 'held' using errcode = 'cannot_connect_now'; end $$;
@@ -28,32 +29,32 @@ pub(crate) fn hold(world: &World, functions: &str) {
     postgres.sql("punctual", &statements).unwrap_or_else(|error| panic!("{error:#}"));
 }
 
-/// Lets every function claim again.
-pub(crate) fn let_go(world: &World) {
+/// Ends [`hold`].
+pub(crate) fn let_go(product: &RunningProduct) {
     let release = "drop function if exists broken_for_a_while() cascade";
-    world.topology.postgres.sql("punctual", release).unwrap_or_else(|error| panic!("{error:#}"));
+    product.topology.postgres.sql("punctual", release).unwrap_or_else(|error| panic!("{error:#}"));
 }
 
-/// The types of a user's events that are on their topics and that nobody has handled.
-pub(crate) async fn unhandled(world: &World, user: &User) -> Vec<String> {
+/// The types of a user's events that are published and unclaimed.
+pub(crate) async fn unhandled(product: &RunningProduct, user: &User) -> Vec<String> {
     sqlx::query_scalar(
         "select distinct type from task_events event where user_id = $1 and published_at is not null and not exists (
              select from processed_events where consumer = replace(type, '.', '-') and event_id = event.id) order by 1",
     )
     .bind(user.id)
-    .fetch_all(&world.db)
+    .fetch_all(&product.db)
     .await
     .expect("the database answers")
 }
 
-/// The events of a user that are not claimed exactly once, by the one function whose they are.
-pub(crate) async fn not_claimed_once(world: &World, user: &User) -> Vec<(Uuid, String)> {
+/// The events of a user that were not claimed exactly once, by the right function.
+pub(crate) async fn not_claimed_once(product: &RunningProduct, user: &User) -> Vec<(Uuid, String)> {
     sqlx::query_as(
         "select id, type from task_events event where user_id = $1 and (
              select array_agg(consumer) from processed_events where event_id = event.id) is distinct from array[replace(type, '.', '-')]",
     )
     .bind(user.id)
-    .fetch_all(&world.db)
+    .fetch_all(&product.db)
     .await
     .expect("the database answers")
 }
@@ -61,26 +62,26 @@ pub(crate) async fn not_claimed_once(world: &World, user: &User) -> Vec<(Uuid, S
 const TOPICS: [(&str, i32); 3] = [("task-events", 6), ("reminders", 12), ("task-updates", 6)];
 
 #[test]
-fn topics_that_are_deleted_and_made_again_cost_no_effect() {
-    alone(async |world| {
-        let user = world.user();
-        world.without_repair();
-        let kafka = world.topology.kafka.as_ref().expect("Kafka");
-        // Consumed, on each of them.
+fn topics_that_are_deleted_and_created_again_lose_no_effect() {
+    alone(async |product| {
+        let user = product.user();
+        product.without_repair();
+        let kafka = product.topology.kafka.as_ref().expect("Kafka");
+        // Each topic holds consumed events.
         let kept = user.create(json!({"title": "kept"})).await;
         let moved = user.remind("moved", user.in_ms(3_600_000).await).await;
         let before = user.remind("before", user.in_ms(500).await).await;
-        world.mail_about(&user, "before").await;
+        product.mail_about(&user, "before").await;
         user.settled().await;
 
-        // Not consumed, on each of them: with their functions at them, again and again.
-        hold(world, "task-changed");
-        user.create(json!({"title": "told to nobody"})).await;
-        wait::until_equal("its story is written", SOON, vec!["task.changed".to_owned()], async || {
-            unhandled(world, &user).await
+        // Each topic holds unconsumed events, which are being redelivered.
+        hold(product, "task-changed");
+        user.create(json!({"title": "not in the feed"})).await;
+        wait::until_equal("its task.changed is published", SOON, vec!["task.changed".to_owned()], async || {
+            unhandled(product, &user).await
         })
         .await;
-        hold(world, "%");
+        hold(product, "%");
         let created = user.remind("created", user.in_ms(1_000).await).await;
         user.snooze(&moved["reminders"][0], user.in_ms(1_000).await).await;
         let due = user.in_ms(3_600_000).await;
@@ -97,40 +98,43 @@ fn topics_that_are_deleted_and_made_again_cost_no_effect() {
             "task.deleted",
             "task.updated",
         ];
-        wait::until_equal("all of it is on the topics", SOON, every.map(str::to_owned).to_vec(), async || {
-            unhandled(world, &user).await
-        })
+        wait::until_equal(
+            "every type is published and unclaimed",
+            SOON,
+            every.map(str::to_owned).to_vec(),
+            async || unhandled(product, &user).await,
+        )
         .await;
         let unpublished = "select count(*) from task_events where user_id = $1 and published_at is null";
-        wait::until_equal("nothing is still to come", SOON, 0, async || user.count(unpublished).await).await;
+        wait::until_equal("everything is published", SOON, 0, async || user.count(unpublished).await).await;
 
         for (topic, partitions) in TOPICS {
             kafka.delete_topic(topic).unwrap_or_else(|error| panic!("{error:#}"));
             kafka.create_topic(topic, partitions).unwrap_or_else(|error| panic!("{error:#}"));
         }
         let made = TOPICS.map(|(topic, _)| topic);
-        wait::until("they are there, and empty", SOON, async || {
-            let kafka = world.kafka().await;
+        wait::until("the topics exist and are empty", SOON, async || {
+            let kafka = product.kafka().await;
             let known = kafka.list_topics().await.expect("Kafka answers");
             for topic in made {
                 if !known.iter().any(|known| known.name == topic) {
-                    return Err(format!("{topic} is not there"));
+                    return Err(format!("{topic} does not exist"));
                 }
                 let left = topics::read(&kafka, topic).await.len();
-                assert_eq!(left, 0, "events that are still on {topic}");
+                assert_eq!(left, 0, "events left on {topic}");
             }
             Ok(())
         })
         .await;
-        let_go(world);
-        world.topology.repair.as_ref().expect("repair").start().unwrap_or_else(|error| panic!("{error:#}"));
+        let_go(product);
+        product.topology.repair.as_ref().expect("repair").start().unwrap_or_else(|error| panic!("{error:#}"));
         user.settled().await;
         for title in ["before", "created", "moved"] {
-            world.mail_about(&user, title).await;
+            product.mail_about(&user, title).await;
         }
         user.settled().await;
-        assert_eq!(world.mails(&user).len(), 3, "{:?}", world.subjects(&user));
-        assert_eq!(not_claimed_once(world, &user).await, []);
+        assert_eq!(product.mails(&user).len(), 3, "{:?}", product.subjects(&user));
+        assert_eq!(not_claimed_once(product, &user).await, []);
         assert_eq!(user.history(&kept).await, ["task.created", "task.deleted"]);
         for (task, action) in [
             (&created, "task.created"),
@@ -144,68 +148,71 @@ fn topics_that_are_deleted_and_made_again_cost_no_effect() {
         }
         let successors = user.tasks().await.iter().filter(|task| task["title"] == "recurs").count();
         assert_eq!(successors, 2);
-        // What happens now flows on by itself.
-        world.without_repair();
+        // New events need no repair.
+        product.without_repair();
         user.patch(&format!("/v1/tasks/{}", id(&created["id"])), json!({"title": "flows"})).await;
         user.settled().await;
     });
 }
 
-async fn fired(world: &World, task: &Value) -> i64 {
+async fn fired(product: &RunningProduct, task: &Value) -> i64 {
     let fired = "select count(*) from task_events where task_id = $1 and type = 'reminder.due'";
-    world.count(fired, id(&task["id"])).await
+    product.count(fired, id(&task["id"])).await
 }
 
 #[test]
-fn a_scheduler_that_lost_its_data_costs_no_reminder() {
-    alone(async |world| {
-        let user = world.user();
-        let scheduler = &world.topology.scheduler;
-        world.without_repair();
+fn a_scheduler_that_loses_its_data_loses_no_reminder() {
+    alone(async |product| {
+        let user = product.user();
+        let scheduler = &product.topology.scheduler;
+        product.without_repair();
         let mut tasks = Vec::new();
-        // While it is away, within two intervals of the repair, and beyond them.
+        // Due while the scheduler is away, within two repair intervals, and later.
         for seconds in [8, 16, 22, 28, 34, 40, 46] {
             tasks.push(user.remind(&format!("due {seconds}"), user.in_ms(seconds * 1_000).await).await);
         }
         let due = |task: &Value| instant(&task["reminders"][0]["remind_at"]);
         user.settled().await;
         scheduler.process.kill9();
-        assert_eq!(user.events("reminder.due").await, 0, "the scheduler went away too late to lose anything");
-        world.clock_reaches(due(&tasks[0]) + TimeDelta::seconds(1)).await;
+        assert_eq!(user.events("reminder.due").await, 0, "the scheduler was killed too late");
+        product.clock_reaches(due(&tasks[0]) + TimeDelta::seconds(1)).await;
         scheduler.wipe().unwrap_or_else(|error| panic!("{error:#}"));
 
         let two_intervals = TimeDelta::from_std(2 * REPAIR).expect("a few seconds");
-        let began = world.now().await;
-        let repaired = world.repair_now().await;
-        let ended = world.now().await;
+        let began = product.now().await;
+        let repaired = product.repair_now().await;
+        let ended = product.now().await;
         let armed: Vec<&Value> = tasks.iter().filter(|task| due(task) <= began + two_intervals).collect();
         let beyond: Vec<&Value> = tasks.iter().filter(|task| due(task) > ended + two_intervals).collect();
-        assert!(armed.len() > 1 && !beyond.is_empty(), "the repair came too late to tell anything: {began}");
-        assert!(repaired.reminders as usize >= armed.len(), "{repaired:?}, where {} were lost", armed.len());
-        assert!(repaired.reminders as usize <= tasks.len() - beyond.len(), "{repaired:?}: more than two intervals");
-        // What is beyond them waits for one of the next repairs, so that there was none is seen once its time has passed.
-        world.clock_reaches(due(&tasks[tasks.len() - 1]) + TimeDelta::seconds(1)).await;
+        assert!(armed.len() > 1 && !beyond.is_empty(), "repair ran too late for this test: {began}");
+        assert!(repaired.reminders as usize >= armed.len(), "{repaired:?}, but {} were lost", armed.len());
+        assert!(
+            repaired.reminders as usize <= tasks.len() - beyond.len(),
+            "{repaired:?}: repair armed reminders beyond two intervals"
+        );
+        // Later reminders wait for a later repair. None ran, so none of them fires at its time.
+        product.clock_reaches(due(&tasks[tasks.len() - 1]) + TimeDelta::seconds(1)).await;
         for task in &armed {
-            assert_eq!(fired(world, task).await, 1, "{} was armed", task["title"]);
+            assert_eq!(fired(product, task).await, 1, "{} was armed", task["title"]);
         }
         for task in &beyond {
-            assert_eq!(fired(world, task).await, 0, "{} was not armed", task["title"]);
+            assert_eq!(fired(product, task).await, 0, "{} was not armed", task["title"]);
         }
-        // Overdue and unfired.
-        let repaired = world.repair_now().await;
+        // Now they are overdue.
+        let repaired = product.repair_now().await;
         assert!(repaired.reminders as usize >= beyond.len(), "{repaired:?}");
         for task in &tasks {
-            let mail = world.mail_about(&user, task["title"].as_str().unwrap_or_default()).await;
+            let mail = product.mail_about(&user, task["title"].as_str().unwrap_or_default()).await;
             assert!(mail.accepted_at >= due(task), "{mail:?}");
             let on_time = armed.contains(&task) && due(task) > ended;
             assert!(!on_time || mail.accepted_at < due(task) + ON_TIME, "{mail:?} for {}", due(task));
         }
         user.settled().await;
-        assert_eq!(world.mails(&user).len(), tasks.len(), "{:?}", world.subjects(&user));
+        assert_eq!(product.mails(&user).len(), tasks.len(), "{:?}", product.subjects(&user));
         for task in &tasks {
-            assert_eq!(fired(world, task).await, 1);
+            assert_eq!(fired(product, task).await, 1);
         }
-        let again = world.repair_now().await;
-        assert_eq!((again.events, again.reminders, again.deliveries), (0, 0, 0), "there is nothing left to repair");
+        let again = product.repair_now().await;
+        assert_eq!((again.events, again.reminders, again.deliveries), (0, 0, 0), "a second repair finds nothing");
     });
 }

@@ -1,6 +1,6 @@
-//! The doors of the functions: a 404 would tell Dapr that all is done, and nobody but daprd may knock.
+//! The event and job routes of the functions: they never answer 404, which Dapr takes as success, and serve only daprd.
 
-use reqwest::Method;
+use lab::api::Method;
 use serde_json::json;
 use shared::{
     catalogue::EventType,
@@ -8,13 +8,13 @@ use shared::{
 };
 
 use crate::{
+    product::{RunningProduct, beside_others},
     user::id,
-    world::{World, beside_others},
 };
 
-async fn status(world: &World, function: &str, path: &str, token: Option<&str>, body: String) -> u16 {
-    let url = format!("http://127.0.0.1:{}{path}", world.function(function).port);
-    let mut request = world.http.post(url).header("content-type", "application/cloudevents+json").body(body);
+async fn status(product: &RunningProduct, function: &str, path: &str, token: Option<&str>, body: String) -> u16 {
+    let url = format!("http://127.0.0.1:{}{path}", product.function(function).port);
+    let mut request = product.http.post(url).header("content-type", "application/cloudevents+json").body(body);
     if let Some(token) = token {
         request = request.header("dapr-api-token", token);
     }
@@ -23,9 +23,9 @@ async fn status(world: &World, function: &str, path: &str, token: Option<&str>, 
 
 #[test]
 fn no_event_or_job_route_answers_404() {
-    beside_others(async |world| {
-        let token = Some(world.topology.app_api_token.as_str());
-        for function in &world.topology.functions {
+    beside_others(async |product| {
+        let token = Some(product.topology.app_api_token.as_str());
+        for function in &product.topology.functions {
             for path in [
                 "/events/nothing",
                 "/events/task-created/x",
@@ -35,20 +35,20 @@ fn no_event_or_job_route_answers_404() {
                 "/job/",
             ] {
                 for token in [token, None] {
-                    let answer = status(world, &function.name, path, token, String::new()).await;
-                    // A dead letter of nobody is kept, a job of nobody is dropped with a word: both are known routes.
+                    let answer = status(product, &function.name, path, token, String::new()).await;
+                    // An unknown dead letter is stored and an unknown job is logged and dropped: both routes exist.
                     assert!(matches!(answer, 200 | 500 | 503), "{} {path} answered {answer}", function.name);
                 }
             }
-            assert_eq!(status(world, &function.name, "/events/_ignore", token, String::new()).await, 200);
+            assert_eq!(status(product, &function.name, "/events/_ignore", token, String::new()).await, 200);
         }
     });
 }
 
 #[test]
 fn a_call_without_the_token_is_refused_and_has_no_effect() {
-    beside_others(async |world| {
-        let user = world.user();
+    beside_others(async |product| {
+        let user = product.user();
         let task = user.remind("not by you", user.in_ms(3_600_000).await).await;
         user.settled().await;
         let task_ref = TaskRef { task_id: id(&task["id"]), user_id: user.id, title: String::new(), version: 2 };
@@ -66,18 +66,18 @@ fn a_call_without_the_token_is_refused_and_has_no_effect() {
         routes.push(("alarm", "/send-now".to_owned(), job.to_string()));
         routes.push(("upkeep", "/job/retention".to_owned(), "{}".to_owned()));
         for (function, path, body) in routes {
-            let near = format!("{}x", &world.topology.app_api_token);
-            for token in [None, Some(""), Some(near.as_str()), Some(world.topology.dapr_api_token.as_str())] {
-                let answer = status(world, function, &path, token, body.clone()).await;
+            let near = format!("{}x", &product.topology.app_api_token);
+            for token in [None, Some(""), Some(near.as_str()), Some(product.topology.dapr_api_token.as_str())] {
+                let answer = status(product, function, &path, token, body.clone()).await;
                 assert!((500..600).contains(&answer), "{function} {path} answered {answer} to {token:?}");
             }
         }
         user.settled().await;
         let event_id = id(&event["id"]);
-        assert_eq!(world.count("select count(*) from processed_events where event_id = $1", event_id).await, 0);
-        assert_eq!(world.count("select count(*) from dead_letters where event_id = $1", event_id).await, 0);
+        assert_eq!(product.count("select count(*) from processed_events where event_id = $1", event_id).await, 0);
+        assert_eq!(product.count("select count(*) from dead_letters where event_id = $1", event_id).await, 0);
         assert_eq!(user.count("select count(*) from task_events where user_id = $1").await, events);
         let public = user.send(Method::POST, "/job/nothing", None).await;
-        assert_eq!(public.status, 500, "a bearer token opens nothing here: {public:?}");
+        assert_eq!(public.status, 500, "a bearer token does not authorize job routes: {public:?}");
     });
 }

@@ -1,25 +1,20 @@
-//! The topics: events put there by hand, and everything that is on them.
+//! Events that a test writes to the topics itself.
 
 use std::fs;
 
 use chrono::Utc;
-use rskafka::{
-    client::{
-        Client, ClientBuilder,
-        partition::{Compression, OffsetAt, PartitionClient, UnknownTopicHandling},
-    },
-    record::Record,
+use lab::{
+    api::{id, text},
+    kafka::topics::{self, Client, PartitionClient, Record, record},
+    wait,
 };
 use serde_json::{Value, json};
 use shared::{catalogue::EventType, schema::Payload, sidecar::Publication};
 use uuid::Uuid;
 
-use crate::{
-    user, wait,
-    world::{SOON, World},
-};
+use crate::product::{RunningProduct, SOON};
 
-/// An event as it is in the outbox, and as it looks on its topic.
+/// An event in the outbox, with its CloudEvent.
 #[derive(Clone, Debug)]
 pub(crate) struct Outboxed {
     pub(crate) id: Uuid,
@@ -28,32 +23,32 @@ pub(crate) struct Outboxed {
 }
 
 impl Outboxed {
-    /// The record of it, as daprd would write it.
+    /// The record that daprd would write.
     pub(crate) fn record(&self) -> Record {
-        record(self.json["subject"].as_str().unwrap_or_default(), self.json.to_string().into_bytes())
+        record(self.json["subject"].as_str(), self.json.to_string().into_bytes())
     }
 }
 
-/// A record with a key.
-pub(crate) fn record(key: &str, value: Vec<u8>) -> Record {
-    Record { key: Some(key.into()), value: Some(value), headers: [].into(), timestamp: Utc::now() }
-}
-
-/// The CloudEvent of a payload, with an id of its own.
+/// The CloudEvent of a payload, with a new id.
 pub(crate) fn cloud_event<T: Payload>(payload: &T) -> Value {
     let task = payload.task();
+    let data = serde_json::to_value(payload).expect("a payload is JSON");
+    envelope(Uuid::now_v7(), T::TYPE, task.task_id, task.version, data)
+}
+
+fn envelope(id: Uuid, kind: EventType, task_id: Uuid, sequence: i64, data: Value) -> Value {
     json!({
-        "specversion": "1.0", "id": Uuid::now_v7(), "source": shared::cloud_event::SOURCE, "type": T::TYPE.as_str(),
-        "subject": task.task_id, "time": user::text(Utc::now()), "datacontenttype": "application/json",
-        "partitionkey": task.task_id, "sequence": format!("{:010}", task.version), "data": payload,
+        "specversion": "1.0", "id": id, "source": shared::cloud_event::SOURCE, "type": kind.as_str(), "subject": task_id,
+        "time": text(Utc::now()), "datacontenttype": "application/json", "partitionkey": task_id,
+        "sequence": format!("{sequence:010}"), "data": data,
     })
 }
 
-impl World {
-    /// Puts an event into the outbox as if it had been published, so that nothing but the test does.
+impl RunningProduct {
+    /// Inserts an event into the outbox as already published, so that only the test publishes it.
     pub(crate) async fn outboxed<T: Payload>(&self, payload: &T) -> Outboxed {
         let json = cloud_event(payload);
-        let id = user::id(&json["id"]);
+        let id = id(&json["id"]);
         sqlx::query(
             "insert into task_events (id, type, task_id, user_id, sequence, data, published_at)
              values ($1, $2, $3, $4, $5, $6, now())",
@@ -70,7 +65,7 @@ impl World {
         Outboxed { id, kind: T::TYPE, json }
     }
 
-    /// Publishes again, through Dapr, everything that was ever published about a task, and says what that is.
+    /// Publishes every event of a task again, through Dapr, and returns them.
     pub(crate) async fn publish_again(&self, task_id: Uuid) -> Vec<(Uuid, EventType)> {
         let rows: Vec<(Uuid, String, i64, Value)> =
             sqlx::query_as("select id, type, sequence, data from task_events where task_id = $1 order by id")
@@ -82,20 +77,16 @@ impl World {
         let mut again = Vec::new();
         for (id, kind, sequence, data) in rows {
             let kind = EventType::parse(&kind).expect("a type");
-            let event = json!({
-                "specversion": "1.0", "id": id, "source": shared::cloud_event::SOURCE, "type": kind.as_str(), "subject": task_id,
-                "time": user::text(Utc::now()), "datacontenttype": "application/json", "data": data,
-                "partitionkey": task_id, "sequence": format!("{sequence:010}"),
-            });
-            let event = Publication { id, key: task_id.to_string(), event: event.to_string().into_bytes() };
-            let published = sidecar.publish(kind.topic(), vec![event]).await.expect("Dapr takes it");
+            let event = envelope(id, kind, task_id, sequence, data).to_string().into_bytes();
+            let event = Publication { id, key: task_id.to_string(), event };
+            let published = sidecar.publish(kind.topic(), vec![event]).await.expect("Dapr publishes it");
             assert_eq!(published.ids, [id], "{published:?}");
             again.push((id, kind));
         }
         again
     }
 
-    /// Waits until the functions have said of these events that they had them before.
+    /// Waits until the functions have logged these events as duplicates.
     pub(crate) async fn seen_again(&self, events: &[(Uuid, EventType)]) {
         wait::until("the functions see the events again", SOON, async || {
             let unseen: Vec<_> = events
@@ -110,13 +101,13 @@ impl World {
         .await;
     }
 
-    /// Kafka.
+    /// A client of Kafka.
     pub(crate) async fn kafka(&self) -> Client {
         let brokers = self.topology.kafka_brokers().expect("the broker is Kafka");
-        ClientBuilder::new(vec![brokers]).build().await.expect("Kafka answers")
+        topics::connect(&brokers).await.expect("Kafka answers")
     }
 
-    /// Waits until a function has claimed every one of these events.
+    /// Waits until a function has claimed each of these events.
     pub(crate) async fn claimed(&self, events: &[Uuid]) {
         let wanted = i64::try_from(events.len()).unwrap_or_default();
         wait::until_equal("the events are claimed", SOON, wanted, async || {
@@ -132,32 +123,19 @@ impl World {
 
 /// The partitions of a topic.
 pub(crate) async fn partitions(kafka: &Client, topic: &str) -> Vec<PartitionClient> {
-    let topics = kafka.list_topics().await.expect("Kafka answers");
-    let found = topics.into_iter().find(|found| found.name == topic).expect("the topic is there");
-    let mut clients = Vec::new();
-    for partition in found.partitions {
-        let client = kafka.partition_client(topic, partition, UnknownTopicHandling::Retry).await;
-        clients.push(client.expect("Kafka answers"));
-    }
-    clients
+    topics::partitions(kafka, topic).await.expect("the topic exists")
 }
 
-/// Puts records on a partition, in this order.
-pub(crate) async fn put(partition: &PartitionClient, records: Vec<Record>) {
-    partition.produce(records, Compression::NoCompression).await.expect("Kafka takes it");
+/// Appends records to a partition.
+pub(crate) async fn append(partition: &PartitionClient, records: Vec<Record>) {
+    topics::append(partition, records).await.expect("Kafka accepts the records");
 }
 
-/// Every record that is on a topic.
+/// Every record of a topic.
 pub(crate) async fn read(kafka: &Client, topic: &str) -> Vec<Record> {
     let mut records = Vec::new();
     for partition in partitions(kafka, topic).await {
-        let mut next = partition.get_offset(OffsetAt::Earliest).await.expect("Kafka answers");
-        let end = partition.get_offset(OffsetAt::Latest).await.expect("Kafka answers");
-        while next < end {
-            let (some, _) = partition.fetch_records(next, 1..10_000_000, 1_000).await.expect("Kafka answers");
-            next = some.last().map_or(end, |last| last.offset + 1);
-            records.extend(some.into_iter().map(|found| found.record));
-        }
+        records.extend(topics::read(&partition).await.expect("Kafka answers"));
     }
     records
 }

@@ -1,5 +1,5 @@
-//! Cursors of pages. The first byte chooses the list; then either sixteen bytes make a cursor as the product does, which must be taken,
-//! or the text is one as it comes. What is taken can be written as the product writes it, and is then taken too.
+//! Page cursors. The first byte chooses the list and the second the form: bytes from which a valid cursor is made, which must be
+//! accepted, or arbitrary text. An accepted cursor must also be accepted after it is rewritten in the product's form.
 
 use axum::{
     body::Body,
@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::{
     Target,
-    world::{self, ID},
+    offline::{self, ID},
 };
 
 pub(crate) const TARGET: Target = Target { name: "cursor", seeds, words: WORDS, run };
@@ -35,7 +35,7 @@ fn seeds() -> Vec<Vec<u8>> {
     seeds
 }
 
-/// A cursor as the list writes it.
+/// A cursor in the product's form.
 fn written(list: u8, key: Option<i64>, id: Uuid) -> String {
     let shown = key.map(|key| key.to_string()).unwrap_or_default();
     match usize::from(list) % 8 {
@@ -45,37 +45,37 @@ fn written(list: u8, key: Option<i64>, id: Uuid) -> String {
     }
 }
 
-/// Whether a list takes a cursor, whose text is encoded here where the list does that.
-fn takes(list: u8, text: &str) -> bool {
+/// Whether a list accepts a cursor.
+fn accepts(list: u8, text: &str) -> bool {
     let (path, text) = match usize::from(list) % 8 {
         6 => (format!("/v1/tasks/{ID}/history?"), text.to_owned()),
         7 => ("/v1/dead-letters?".to_owned(), text.to_owned()),
         sort => (format!("/v1/tasks?sort={}&", SORTS[sort]), BASE64.encode(text)),
     };
     let escaped: String = text.bytes().map(|byte| format!("%{byte:02x}")).collect();
-    let request = Request::get(format!("{path}cursor={escaped}")).header(header::AUTHORIZATION, world::bearer());
-    let answer = world::call(request.body(Body::empty()).expect("a request"));
+    let request = Request::get(format!("{path}cursor={escaped}")).header(header::AUTHORIZATION, offline::bearer());
+    let answer = offline::call(request.body(Body::empty()).expect("a request"));
     assert!(answer.was_good() || answer.status == StatusCode::UNPROCESSABLE_ENTITY, "{} to {text:?}", answer.status);
     answer.was_good()
 }
 
 fn run(input: &[u8]) {
-    let [list, way, rest @ ..] = input else { return };
-    if way % 2 == 1 {
+    let [list, form, rest @ ..] = input else { return };
+    if form % 2 == 1 {
         let Some((key, id)) = rest.split_first_chunk::<8>() else { return };
         let key = i64::from_le_bytes(*key);
         let id = Uuid::new_v5(&Uuid::NAMESPACE_OID, id);
         let ours = usize::from(*list) % 8 == 6 || (0..=LAST).contains(&key);
         let before_christ = key < -62_167_219_200_000_000;
         let text = written(*list, Some(key), id);
-        // From the year 0 to 1970 is nobody's, and harmless.
-        assert!(takes(*list, &text) || !ours, "{text} is refused");
-        assert!(ours || !before_christ && key <= LAST || !takes(*list, &text), "{text} is taken");
+        // The product never writes years 0 to 1969; either answer is fine.
+        assert!(accepts(*list, &text) || !ours, "{text} is refused");
+        assert!(ours || !before_christ && key <= LAST || !accepts(*list, &text), "{text} is accepted");
         return;
     }
     let Ok(text) = std::str::from_utf8(rest) else { return };
-    // A request's line is at most so long.
-    if text.len() > 10_000 || !takes(*list, text) {
+    // The limit of a request line.
+    if text.len() > 10_000 || !accepts(*list, text) {
         return;
     }
     let (key, id) = match usize::from(*list) % 8 {
@@ -83,12 +83,12 @@ fn run(input: &[u8]) {
         7 => text.split_once('_').expect("two parts"),
         sort => {
             let parts: Vec<&str> = text.split(' ').collect();
-            let [name, key, id] = parts[..] else { panic!("{text:?} was taken") };
+            let [name, key, id] = parts[..] else { panic!("{text:?} was accepted") };
             assert_eq!(name, SORTS[sort]);
             (key, id)
         }
     };
     let key = (!key.is_empty()).then(|| key.parse().expect("a number"));
     let again = written(*list, key, id.parse().expect("an id"));
-    assert!(takes(*list, &again), "{text:?} is taken and {again:?} is not");
+    assert!(accepts(*list, &again), "{text:?} is accepted and {again:?} is not");
 }

@@ -1,8 +1,7 @@
-//! What daprd delivers: events, jobs, dead letters and an invocation, at the doors of the functions with the application's token. The
-//! first byte chooses the route, lines of headers follow (the first is the name of the job or the function), and after an
-//! empty line the body.
+//! Calls by daprd: events, jobs, dead letters and an invocation, with the app API token. The first byte chooses the route, the first
+//! line is the name of the job or function, more lines are headers, and the body follows after an empty line.
 //!
-//! Never a 404, which daprd takes as done; with the database away nothing is done but what is thrown away as nobody's.
+//! The answer is never 404, which daprd takes as success. Without a database, only calls that are dropped may succeed.
 
 use axum::{
     body::Body,
@@ -14,7 +13,7 @@ use shared::catalogue::EventType;
 use super::envelope;
 use crate::{
     Target,
-    world::{self, APP_TOKEN, ID},
+    offline::{self, APP_TOKEN, ID},
 };
 
 pub(crate) const TARGET: Target = Target { name: "delivered", seeds, words: WORDS, run };
@@ -94,25 +93,25 @@ fn seeds() -> Vec<Vec<u8>> {
 
 fn run(input: &[u8]) {
     let Some((byte, input)) = input.split_first() else { return };
-    let (mut head, body) = world::head_and_body(input);
+    let (mut head, body) = offline::head_and_body(input);
     let Some(Ok(name)) = head.next().map(std::str::from_utf8) else { return };
     let path = path(*byte, name);
     let Ok(uri) = path.parse::<Uri>() else { return };
-    // Another route than the one that was meant: names come from us and have neither.
+    // Such a name would lead to another route. Our names contain none of these characters.
     if name.is_empty() && path.ends_with('/') || name.contains(['/', '?', '#']) {
         return;
     }
     let mut request = Request::post(uri).body(Body::from(body.to_vec())).expect("a request");
-    for (name, value) in head.filter_map(world::header_of) {
+    for (name, value) in head.filter_map(offline::header_of) {
         request.headers_mut().append(name, value);
     }
     request.headers_mut().insert("dapr-api-token", APP_TOKEN.parse().expect("a header"));
-    let status = world::call(request).status.as_u16();
+    let status = offline::call(request).status.as_u16();
     match (route(*byte), status) {
-        // What tells of no reminder and no delivery is dropped. A name that is no UTF-8 is none of ours.
+        // An unknown job is dropped. A name that is not UTF-8 is refused.
         (Route::Job, 200 | 400 | 503) | (_, 503) => {}
         (Route::DeadLetters, 400) => assert!(path.contains('%')),
-        // It is asked by a command, which goes on without it.
+        // `send-now` is called by a command, which tolerates a failure.
         (Route::SendNow, 400 | 413 | 415 | 422) => {}
         _ => panic!("{path} answered {status}"),
     }

@@ -1,5 +1,5 @@
-//! How long before it is due: `zone`, then eight bytes of due time, then an ISO-8601 duration. What is taken is shown as it was written,
-//! and resolves to an instant that is about that much earlier, or to none.
+//! Durations before the due time: a zone and a newline, eight bytes of due time, then an ISO-8601 duration. An accepted duration is
+//! shown as written, and resolves to a plausible earlier instant or to none.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use shared::recurrence::{BeforeDue, Zone, carry, end_of_calendar};
@@ -67,9 +67,9 @@ fn run(input: &[u8]) {
     assert_eq!(before.as_str(), text);
     let Some(at) = before.resolve(due, &zone) else { return };
     assert_eq!(before.resolve(due, &zone), Some(at));
-    // A day by the clock on the wall may be longer than 24 hours, by what the clocks and Samoa's calendar did.
+    // A wall-clock day may be longer than 24 hours: daylight-saving time, and the day that Samoa skipped.
     assert!(at <= due + TimeDelta::hours(25) && due - at <= TimeDelta::days(368), "{text} before {due} is {at}");
-    // The occurrence a year later takes its reminder along.
+    // The reminder moves with the occurrence of the next year.
     let later = due + TimeDelta::days(365);
     assert!(carry(&zone, due, later, at) <= end_of_calendar());
 }

@@ -1,5 +1,5 @@
-//! CloudEvents as daprd hands them over, read as every type of event. At most one type takes one, and what was taken, written
-//! down anew, is taken as the same.
+//! CloudEvents as daprd delivers them, parsed as every type. At most one type accepts an event, and an accepted event survives a round
+//! trip.
 
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
@@ -9,7 +9,7 @@ use shared::{
     schema::{Payload, PayloadVisitor, visit_payloads},
 };
 
-use crate::{Target, world::ID};
+use crate::{Target, offline::ID};
 
 pub(crate) const TARGET: Target = Target { name: "envelope", seeds, words: WORDS, run };
 
@@ -58,7 +58,7 @@ pub(crate) const WORDS: &[&str] = &[
     "-9223372036854775808",
 ];
 
-/// An envelope of every type.
+/// An event of every type.
 pub(crate) fn seeds() -> Vec<Vec<u8>> {
     let at = "2031-01-01T09:00:00Z";
     // The fields of every payload: each type ignores those of the others.
@@ -78,28 +78,28 @@ fn written(id: impl ToString, time: impl ToString, data: Value, kind: EventType)
 }
 
 fn run(input: &[u8]) {
-    let mut parsed = Parsed { input, types: 0 };
-    visit_payloads(&mut parsed);
-    assert!(parsed.types <= 1, "{} types take it", parsed.types);
+    let mut accepted = Accepted { input, types: 0 };
+    visit_payloads(&mut accepted);
+    assert!(accepted.types <= 1, "{} types accept it", accepted.types);
 }
 
-/// The number of event types that parse an input.
-struct Parsed<'a> {
+/// The number of event types that accept an input.
+struct Accepted<'a> {
     input: &'a [u8],
     types: usize,
 }
 
-impl PayloadVisitor for Parsed<'_> {
+impl PayloadVisitor for Accepted<'_> {
     fn visit<T: Payload>(&mut self) {
-        self.types += taken::<T>(self.input);
+        self.types += accepted::<T>(self.input);
     }
 }
 
-fn taken<T: Payload>(input: &[u8]) -> usize {
+fn accepted<T: Payload>(input: &[u8]) -> usize {
     let event = match cloud_event::parse::<T>(input) {
         Ok(event) => event,
         Err(malformed) => {
-            // It is logged and stored.
+            // The message is logged and stored, so it must be short.
             assert!(malformed.to_string().len() < 1_000 + 8 * input.len(), "{malformed}");
             return 0;
         }
@@ -110,7 +110,7 @@ fn taken<T: Payload>(input: &[u8]) -> usize {
     let again = written(event.id, time.to_rfc3339(), serde_json::to_value(&event.data).expect("data"), T::TYPE);
     match cloud_event::parse::<T>(again.to_string().as_bytes()) {
         Ok(again) => assert_eq!((again.id, &again.data, again.time), (event.id, &event.data, time)),
-        Err(Malformed::Envelope(error)) => panic!("{again} is no envelope: {error}"),
+        Err(Malformed::Envelope(error)) => panic!("{again} is not an envelope: {error}"),
         Err(other) => panic!("{again}: {other}"),
     }
     1

@@ -1,8 +1,8 @@
-//! The answers of Resend and Mailgun. The first byte chooses the provider, two more the status; lines of headers
-//! follow, and after an empty line the body.
+//! The answers of Resend and Mailgun. The first byte chooses the provider and the next two the status. Header lines follow, and after an
+//! empty line the body.
 //!
-//! What an answer means follows from its status, a wait is from a second to an hour, and neither a reason nor an id is anything
-//! that could not be stored or tells the server's own words.
+//! The status determines the outcome, a wait is between a second and an hour, and reasons and ids can be stored. A reason never quotes the
+//! server.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -17,7 +17,7 @@ use tokio::{
 };
 use uuid::Uuid;
 
-use crate::{Target, world};
+use crate::{Target, offline};
 
 pub(crate) const TARGET: Target = Target { name: "provider", seeds, words: WORDS, run };
 
@@ -43,21 +43,21 @@ const WORDS: &[&str] = &[
 ];
 
 thread_local! {
-    static PLAY: Play = Play::begin();
+    static PROVIDERS: FakeProviders = FakeProviders::start();
 }
 
-/// Two providers, and one server for both that answers what it is told to.
-struct Play {
+/// Both providers on one server, which answers as it is told.
+struct FakeProviders {
     answer: Arc<Mutex<Vec<u8>>>,
     providers: [Provider; 2],
 }
 
-impl Play {
-    fn begin() -> Self {
+impl FakeProviders {
+    fn start() -> Self {
         let answer = Arc::new(Mutex::default());
-        let listener = world::run(TcpListener::bind("127.0.0.1:0")).expect("a port");
+        let listener = offline::run(TcpListener::bind("127.0.0.1:0")).expect("a port");
         let url = format!("http://{}", listener.local_addr().expect("an address"));
-        world::spawn(serve(listener, answer.clone()));
+        offline::spawn(serve(listener, answer.clone()));
         let providers = [ProviderName::Resend, ProviderName::Mailgun].map(|name| {
             let config = EmailConfig {
                 resend_base_url: url.clone(),
@@ -71,7 +71,7 @@ impl Play {
     }
 }
 
-/// A provider of this name that is nowhere yet.
+/// The configuration of a provider, without a server.
 pub(crate) fn config(email_provider: ProviderName) -> EmailConfig {
     EmailConfig {
         email_provider,
@@ -85,7 +85,7 @@ pub(crate) fn config(email_provider: ProviderName) -> EmailConfig {
     }
 }
 
-/// A message about a task of this title.
+/// A message about a task with this title.
 pub(crate) fn email(title: &str) -> Email {
     let mail = ReminderMail::new(title, None, "today".to_owned(), None);
     let email = mail.email(Uuid::from_u128(7), "ada@example.org".to_owned()).expect("a message");
@@ -114,7 +114,7 @@ async fn converse(mut connection: TcpStream, answer: Arc<Mutex<Vec<u8>>>) -> std
     }
 }
 
-/// How long a request is, once its head is there.
+/// The length of a request, once its head is complete.
 fn length(request: &[u8]) -> Option<usize> {
     let head = request.windows(4).position(|four| four == b"\r\n\r\n")? + 4;
     let text = std::str::from_utf8(&request[..head]).ok()?.to_ascii_lowercase();
@@ -147,29 +147,29 @@ fn run(input: &[u8]) {
     let [provider, low, high, rest @ ..] = input else { return };
     let status = u16::from_le_bytes([*low, *high]);
     let status = if (200..600).contains(&status) { status } else { 200 + status % 400 };
-    let (head, body) = world::head_and_body(rest);
+    let (head, body) = offline::head_and_body(rest);
     let body = if matches!(status, 204 | 205 | 304) { b"" } else { body };
     let mut answer = format!("HTTP/1.1 {status} Canary\r\ncontent-length: {}\r\n", body.len()).into_bytes();
-    // Whoever frames wrongly, or says more than a client reads, is the library's business.
-    for (name, value) in head.filter_map(world::header_of).take(50) {
+    // Framing and excessive headers are the HTTP library's concern.
+    for (name, value) in head.filter_map(offline::header_of).take(50) {
         if !["content-length", "transfer-encoding", "connection", "upgrade"].contains(&name.as_str()) {
             answer.extend([name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat());
         }
     }
     answer.extend([b"\r\n", body].concat());
 
-    PLAY.with(|play| {
-        *play.answer.lock().unwrap_or_else(PoisonError::into_inner) = answer;
-        let provider = &play.providers[usize::from(provider % 2)];
-        let outcome = world::run(provider.send(&email("call the dentist"), async { Ok(()) }));
-        means(provider, status, &outcome);
+    PROVIDERS.with(|fake| {
+        *fake.answer.lock().unwrap_or_else(PoisonError::into_inner) = answer;
+        let provider = &fake.providers[usize::from(provider % 2)];
+        let outcome = offline::run(provider.send(&email("call the dentist"), async { Ok(()) }));
+        check(provider, status, &outcome);
     });
 }
 
-fn means(provider: &Provider, status: u16, outcome: &Result<String, SendError>) {
+fn check(provider: &Provider, status: u16, outcome: &Result<String, SendError>) {
     match (outcome, status) {
         (Ok(id), 200..=299) => assert!(id.len() <= 1_000 && !id.contains(char::is_control), "the id is {id:?}"),
-        // Resend says the same message's id again when it is asked again.
+        // Resend answers a repeated request with the id of the first.
         (Err(SendError::Unknown { .. }), 200..=299) => assert_eq!(provider.name(), "resend"),
         (Err(SendError::Throttled { retry_after, .. }), 429 | 503) => {
             assert!((1..=3600).contains(&retry_after.as_secs()), "{retry_after:?}");
@@ -177,7 +177,7 @@ fn means(provider: &Provider, status: u16, outcome: &Result<String, SendError>) 
         (Err(SendError::Permanent { .. }), 400..=499) => {}
         (Err(SendError::Unknown { .. }), _) => assert!(provider.name() == "resend" || status == 504, "{outcome:?}"),
         (Err(SendError::Transient { .. }), 300..) => assert_ne!(status, 429, "{outcome:?}"),
-        _ => panic!("{} answered {status}, and that was taken as {outcome:?}", provider.name()),
+        _ => panic!("{} answered {status}, which became {outcome:?}", provider.name()),
     }
     if let Err(error) = outcome {
         let reason = error.reason();

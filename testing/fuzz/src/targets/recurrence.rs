@@ -1,5 +1,5 @@
-//! RRULE text, in a zone, from a start: `zone`, then eight bytes of start, then how it repeats. What is taken reads the same again, and its
-//! occurrences come before libFuzzer loses its patience, each after the one before, none past `UNTIL` and no more than `COUNT`.
+//! RRULEs: a zone and a newline, eight bytes of start, then the rule. An accepted rule survives a round trip. Its occurrences are
+//! computed within the timeout, ascend, and respect `UNTIL` and `COUNT`.
 
 use chrono::{DateTime, Utc};
 use shared::recurrence::{Anchor, Kind, Recurrence, Rule, Series, Zone};
@@ -84,12 +84,12 @@ fn run(input: &[u8]) {
     let zone = Zone::parse(zone).inspect(|parsed| assert_eq!(parsed.as_str(), zone));
     let Ok(rule) = text.parse::<Rule>() else { return };
     let shown = rule.as_str();
-    assert_eq!(shown.parse::<Rule>().as_ref(), Ok(&rule), "{shown} is not what {text:?} was");
-    // Where there is no zone or start, one of each: the rule is what is looked at.
+    assert_eq!(shown.parse::<Rule>().as_ref(), Ok(&rule), "{shown} differs from {text:?}");
+    // Defaults for an invalid zone or start, because the rule is the target.
     let (zone, start) = (zone.unwrap_or_else(|_| Zone::utc()), start.unwrap_or_default());
     for anchor in [Anchor::Due, Anchor::Completion] {
         let Ok(recurrence) = Recurrence::new(Kind::Custom, 1, Some(text), anchor) else {
-            assert_eq!(anchor, Anchor::Completion, "a rule that was taken is no recurrence");
+            assert_eq!(anchor, Anchor::Completion, "an accepted rule is not a recurrence");
             continue;
         };
         expand(&Series { recurrence, start, zone: zone.clone() }, shown);
@@ -101,7 +101,7 @@ fn expand(series: &Series, rule: &str) {
     let next = series.next(series.start, series.start);
     assert!(upcoming.is_sorted_by(|a, b| a < b), "{rule}: {upcoming:?}");
     assert!(upcoming.iter().all(|at| *at > series.start), "{rule}: {upcoming:?} is not after {}", series.start);
-    assert_eq!(next, series.next(series.start, series.start), "{rule}: it answers differently when asked twice");
+    assert_eq!(next, series.next(series.start, series.start), "{rule}: the result is not deterministic");
     if series.recurrence.anchor() == Anchor::Due {
         assert_eq!(next, upcoming.first().copied(), "{rule}: {upcoming:?}");
     }

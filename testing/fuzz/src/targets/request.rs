@@ -1,8 +1,8 @@
-//! Requests of users to every operation of the OpenAPI document, as somebody with a good token: the first byte chooses the
-//! operation, the first line is the id in the path and the query, more lines are headers, and after an empty line comes the body.
+//! Authorized requests to every operation of the OpenAPI document. The first byte chooses the operation, the first line is the id in the
+//! path and the query, more lines are headers, and the body follows after an empty line.
 //!
-//! The answer is a problem that says what is wrong with the request, or that the database is away. Nothing is our fault, and
-//! what was read as a good task is one by the rules as they are written here once more, plainly.
+//! The answer is a problem about the request, or 503 for the missing database, and never another server error. An accepted task is
+//! checked against an independent, simple version of the rules.
 
 use std::cell::OnceCell;
 
@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use crate::{
     Target,
-    world::{self, ID},
+    offline::{self, ID},
 };
 
 pub(crate) const TARGET: Target = Target { name: "request", seeds, words: WORDS, run };
@@ -91,7 +91,7 @@ const WORDS: &[&str] = &[
     "[[[[[[[[",
 ];
 
-/// What the body of a new task may say.
+/// The fields of a new task.
 const FIELDS: [&str; 9] =
     ["title", "description", "priority", "due_at", "time_zone", "tags", "reminders", "remind_at", "recurrence"];
 
@@ -144,7 +144,7 @@ fn seeds() -> Vec<Vec<u8>> {
         let fitting = bodies
             .iter()
             .map(|body| of(number, "", body))
-            .filter(|seed| ask(seed).is_some_and(|(_, answer)| answer.was_good()));
+            .filter(|seed| send(seed).is_some_and(|(_, answer)| answer.was_good()));
         seeds.extend(fitting.take(2));
     }
     seeds.push(of(0, "x", "["));
@@ -152,51 +152,55 @@ fn seeds() -> Vec<Vec<u8>> {
 }
 
 fn run(input: &[u8]) {
-    let Some((asked, answer)) = ask(input) else { return };
-    // An id with a slash in it leads elsewhere.
+    let Some((sent, answer)) = send(input) else { return };
+    // An id with a slash leads to another route, hence 404 and 405.
     let known = [400, 404, 405, 413, 415, 422, 503];
-    assert!(known.contains(&answer.status.as_u16()), "{} to {:?}", answer.status, asked.operation);
-    assert_eq!(answer.kind, "application/problem+json", "{:?}", asked.operation);
+    assert!(known.contains(&answer.status.as_u16()), "{} to {:?}", answer.status, sent.operation);
+    assert_eq!(answer.kind, "application/problem+json", "{:?}", sent.operation);
     let problem = answer.json();
     assert_eq!(problem["status"], answer.status.as_u16(), "{problem}");
-    assert!(answer.body.len() < 2_000 * (1 + faults(&problem).len()) + 8 * input.len(), "{} bytes", answer.body.len());
+    assert!(
+        answer.body.len() < 2_000 * (1 + invalid_fields(&problem).len()) + 8 * input.len(),
+        "{} bytes",
+        answer.body.len()
+    );
     if answer.status == StatusCode::UNPROCESSABLE_ENTITY {
-        assert!(!faults(&problem).is_empty(), "{problem}");
-        for fault in faults(&problem) {
-            let places = ["pointer", "parameter", "header"].iter().filter(|place| fault[**place].is_string()).count();
-            assert!(places == 1 && fault["detail"].as_str().is_some_and(|detail| !detail.is_empty()), "{problem}");
+        assert!(!invalid_fields(&problem).is_empty(), "{problem}");
+        for field in invalid_fields(&problem) {
+            let places = ["pointer", "parameter", "header"].iter().filter(|place| field[**place].is_string()).count();
+            assert!(places == 1 && field["detail"].as_str().is_some_and(|detail| !detail.is_empty()), "{problem}");
         }
     }
-    if answer.was_good() && asked.operation == new_task() {
-        is_a_task(&serde_json::from_slice(asked.body).expect("a body that was read is JSON"));
+    if answer.was_good() && sent.operation == new_task() {
+        is_a_task(&serde_json::from_slice(sent.body).expect("a body that was read is JSON"));
     }
 }
 
-fn faults(problem: &Value) -> &[Value] {
+fn invalid_fields(problem: &Value) -> &[Value] {
     problem["errors"].as_array().map_or(&[], Vec::as_slice)
 }
 
-struct Asked<'a> {
+struct Sent<'a> {
     operation: (Method, String),
     body: &'a [u8],
 }
 
-/// Asks what an input says, where it can be said over HTTP.
-fn ask(input: &[u8]) -> Option<(Asked<'_>, world::Answer)> {
+/// Sends the request of an input, if it is valid HTTP.
+fn send(input: &[u8]) -> Option<(Sent<'_>, offline::Answer)> {
     let (byte, input) = input.split_first()?;
     let operation = operation(*byte);
-    let (mut head, body) = world::head_and_body(input);
+    let (mut head, body) = offline::head_and_body(input);
     let line = std::str::from_utf8(head.next()?).ok()?;
     let (id, query) = line.split_once('?').map_or((line, None), |(id, query)| (id, Some(query)));
     let mut uri = operation.1.replace("{id}", if id.is_empty() { ID } else { id });
     query.inspect(|query| uri.extend(["?", query]));
     let uri: Uri = uri.parse().ok()?;
     let mut request = Request::builder().method(&operation.0).uri(uri).body(Body::from(body.to_vec())).ok()?;
-    for (name, value) in head.filter_map(world::header_of) {
+    for (name, value) in head.filter_map(offline::header_of) {
         request.headers_mut().append(name, value);
     }
-    request.headers_mut().insert(header::AUTHORIZATION, world::bearer().parse().ok()?);
-    Some((Asked { operation, body }, world::call(request)))
+    request.headers_mut().insert(header::AUTHORIZATION, offline::bearer().parse().ok()?);
+    Some((Sent { operation, body }, offline::call(request)))
 }
 
 fn is_a_task(task: &Value) {

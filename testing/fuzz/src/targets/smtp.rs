@@ -1,7 +1,7 @@
-//! What an SMTP server says: the title of a task in the first line, then everything that the server will ever say.
+//! The replies of an SMTP server. The first line is the title of a task, the rest is everything that the server sends.
 //!
-//! A reason tells a code and never the server's words. A message is accepted, or unknown to be, only once it was recorded that it is
-//! about to leave.
+//! A reason contains the reply code and never quotes the server. The outcome is accepted or unknown only after the start of the body was
+//! recorded.
 
 use std::{
     net,
@@ -59,10 +59,10 @@ fn server() -> (net::TcpListener, EmailConfig) {
     (listener, EmailConfig { smtp_url: Some(url), ..config(ProviderName::Smtp) })
 }
 
-/// Says all of it at once and no more, which a client reads answer by answer, and hears the client out.
-async fn serve(listener: TcpListener, says: Vec<u8>) -> std::io::Result<()> {
+/// Sends all replies at once, then reads until the client closes.
+async fn serve(listener: TcpListener, replies: Vec<u8>) -> std::io::Result<()> {
     let (mut connection, _) = listener.accept().await?;
-    connection.write_all(&says).await?;
+    connection.write_all(&replies).await?;
     connection.shutdown().await?;
     connection.read_to_end(&mut Vec::new()).await?;
     Ok(())
@@ -83,14 +83,14 @@ fn seeds() -> Vec<Vec<u8>> {
 }
 
 fn run(input: &[u8]) {
-    let (title, says) = input.split_at(input.iter().position(|byte| *byte == b'\n').unwrap_or(0));
-    let says = says.strip_prefix(b"\n").unwrap_or(says).to_vec();
+    let (title, replies) = input.split_at(input.iter().position(|byte| *byte == b'\n').unwrap_or(0));
+    let replies = replies.strip_prefix(b"\n").unwrap_or(replies).to_vec();
     let recorded = AtomicBool::new(false);
-    // Everything anew each time: connections that have carried a message are kept for a while, and would be asked first.
+    // A new provider for each input, because it would reuse the pooled connection of the previous one.
     let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
     let outcome = runtime.block_on(async {
         let (listener, config) = SERVER.with(|(listener, config)| (listener.try_clone(), config.clone()));
-        tokio::spawn(serve(TcpListener::from_std(listener.expect("a socket")).expect("a listener"), says));
+        tokio::spawn(serve(TcpListener::from_std(listener.expect("a socket")).expect("a listener"), replies));
         let provider = Provider::new(&config, None).expect("a provider");
         let before_body = async {
             recorded.store(true, Ordering::Relaxed);

@@ -1,5 +1,5 @@
-//! `Authorization`. In one of two ways, which the first byte chooses: the header as it is, or a header and claims of a token that are
-//! then signed with our secret. What is let in was signed by us, over exactly these bytes, and says who it is.
+//! The `Authorization` header. The first byte chooses the form: the raw header, or the head and claims of a token, which is then signed
+//! with our secret. An accepted token was signed with our secret over exactly these bytes and identifies the user.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -15,7 +15,7 @@ use shared::auth::{Auth, User};
 
 use crate::{
     Target,
-    world::{self, ID, SECRET},
+    offline::{self, ID, SECRET},
 };
 
 pub(crate) const TARGET: Target = Target { name: "token", seeds, words: WORDS, run };
@@ -84,34 +84,34 @@ fn signature(secret: &str, signed: &str) -> String {
     BASE64.encode(mac.finalize().into_bytes())
 }
 
-/// Who is let in by a value of `Authorization`.
-fn let_in(authorization: &[u8]) -> Option<User> {
-    thread_local! { static AUTH: Auth = world::auth(); }
+/// The user that an `Authorization` header authenticates.
+fn authenticated(authorization: &[u8]) -> Option<User> {
+    thread_local! { static AUTH: Auth = offline::auth(); }
     let request = Request::builder().header(header::AUTHORIZATION, authorization).body(()).ok()?;
     let (mut parts, ()): (Parts, ()) = request.into_parts();
-    AUTH.with(|auth| world::run(User::from_request_parts(&mut parts, auth)).ok())
+    AUTH.with(|auth| offline::run(User::from_request_parts(&mut parts, auth)).ok())
 }
 
 fn run(input: &[u8]) {
-    let Some((way, input)) = input.split_first() else { return };
-    let token = if way % 2 == 0 {
+    let Some((form, input)) = input.split_first() else { return };
+    let token = if form % 2 == 0 {
         String::from_utf8_lossy(input).into_owned()
     } else {
-        let (head, claims) = world::head_and_body(input);
+        let (head, claims) = offline::head_and_body(input);
         let head: Vec<&[u8]> = head.collect();
         let rest = format!("{}.{}", BASE64.encode(head.concat()), BASE64.encode(claims));
         format!("Bearer {rest}.{}", signature(SECRET, &rest))
     };
-    let Some(user) = let_in(token.as_bytes()) else { return };
+    let Some(user) = authenticated(token.as_bytes()) else { return };
 
     let (scheme, jwt) = token.trim_ascii().split_once(' ').expect("a scheme");
     let jwt = jwt.trim();
     assert!(scheme.eq_ignore_ascii_case("bearer"));
     let parts: Vec<&str> = jwt.split('.').collect();
-    let [head, claims, signed] = parts[..] else { panic!("{} parts were let in", parts.len()) };
-    assert_eq!(signed, signature(SECRET, &format!("{head}.{claims}")), "it was not signed by us");
+    let [head, claims, signed] = parts[..] else { panic!("a token of {} parts was accepted", parts.len()) };
+    assert_eq!(signed, signature(SECRET, &format!("{head}.{claims}")), "it was not signed with our secret");
     let json = |part: &str| serde_json::from_slice::<Value>(&BASE64.decode(part).expect("base64"));
-    // Half a surrogate pair in a claim that nobody reads is in nobody's way, but this reader does not take it.
+    // This parser refuses half a surrogate pair; the product accepts it in a claim that it does not read.
     let (Ok(head), Ok(claims)) = (json(head), json(claims)) else { return };
     assert_eq!(head["alg"], "HS256");
     assert!(head["crit"].is_null());
@@ -123,8 +123,8 @@ fn run(input: &[u8]) {
     assert!(user.email.len() <= 254 && !user.email.contains(char::is_control));
     let operator = claims["scope"].as_str().is_some_and(|scope| scope.split(' ').any(|word| word == "operator"));
     assert_eq!(user.operator, operator);
-    // One letter of the signature, and it is nobody.
+    // A changed signature is refused.
     let other = if signed.starts_with('A') { "B" } else { "A" };
     let forged = jwt.len() - signed.len();
-    assert_eq!(let_in(format!("Bearer {}{other}{}", &jwt[..forged], &jwt[forged + 1..]).as_bytes()), None);
+    assert_eq!(authenticated(format!("Bearer {}{other}{}", &jwt[..forged], &jwt[forged + 1..]).as_bytes()), None);
 }

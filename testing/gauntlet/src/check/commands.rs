@@ -164,7 +164,7 @@ fn tasks(evidence: &Evidence, verdict: &mut Verdict) {
             verdict.find("I10", Some(id), Some(&command.marker), "deleted, and there");
         }
     }
-    for reminder in evidence.facts.reminders.iter().filter(|reminder| !reminder.task_there) {
+    for reminder in evidence.facts.reminders.iter().filter(|reminder| !reminder.task_exists) {
         if reminder.state == "scheduled" {
             verdict.find("I10", Some(reminder.task_id), None, format!("reminder {} outlives its task", reminder.id));
         }

@@ -1,5 +1,5 @@
-//! A broker as a cloud has it: TLS, users with passwords (SCRAM-SHA-256 or PLAIN), and rights (ACLs) without which nobody reads or
-//! writes anything. The plain listener stays, for this machine's operator, who may do everything.
+//! A broker as clouds run it: TLS, users with passwords (SCRAM-SHA-256 or PLAIN), and ACLs without which a user may neither read nor
+//! write. The plain listener stays, for the operator, who may do everything.
 
 use std::{
     fs,
@@ -9,19 +9,19 @@ use std::{
 
 use crate::{ports, progress::quietly, secrets, tools};
 
-/// Of the keystore, which holds nothing but a certificate of this run.
+/// The password of the keystore, which contains only a certificate of this run.
 const STORE_PASSWORD: &str = "of-this-run";
 
-/// What is known of a guarded broker's doors.
+/// The authenticated listeners of a guarded broker.
 #[derive(Clone, Debug)]
 pub struct Guard {
-    /// Where users log in over TLS.
+    /// The port for users with TLS.
     pub tls_port: u16,
-    /// Where the same users log in without it.
+    /// The port for the same users without TLS.
     pub port: u16,
     /// The certificate to trust, as PEM.
     pub certificate: PathBuf,
-    /// Their names and passwords: `punctual` is the functions' daprds, `visitor` is somebody else.
+    /// Names and passwords: `punctual` for the daprds of the functions, `visitor` for anyone else.
     pub users: [(&'static str, String); 2],
 }
 
@@ -39,7 +39,7 @@ impl Guard {
             .args(key)
             .args(["-ext", "san=ip:127.0.0.1"])
             .output();
-        anyhow::ensure!(made?.status.success(), "keytool makes no key in {}", store.display());
+        anyhow::ensure!(made?.status.success(), "keytool cannot create {}", store.display());
         let certificate = data.join("certificate.pem");
         fs::write(
             &certificate,
@@ -52,14 +52,14 @@ impl Guard {
     /// The password of a user.
     ///
     /// # Panics
-    /// When there is none of that name.
+    /// When there is no such user.
     #[must_use]
     pub fn password(&self, user: &str) -> &str {
         let found = self.users.iter().find(|(name, _)| *name == user);
         &found.unwrap_or_else(|| panic!("there is no user {user}")).1
     }
 
-    /// `listeners` beside the plain one, and what each speaks.
+    /// The additional `listeners`, and their protocols.
     pub(super) fn listeners(&self) -> (String, &'static str) {
         let Self { tls_port, port, .. } = self;
         (format!(",USERS://127.0.0.1:{port},CLOUD://127.0.0.1:{tls_port}"), ",USERS:SASL_PLAINTEXT,CLOUD:SASL_SSL")
@@ -87,7 +87,7 @@ impl Guard {
         )
     }
 
-    /// What makes the users known to SCRAM when the storage is formatted.
+    /// The arguments that add the users to SCRAM when the storage is formatted.
     pub(super) fn scram(&self) -> Vec<String> {
         let users = self.users.iter();
         users

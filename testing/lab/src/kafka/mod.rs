@@ -1,9 +1,10 @@
-//! One broker with the Kafka API: Redpanda when `redpanda` is on PATH, else Apache Kafka in KRaft mode from Maven's jars.
+//! A broker with the Kafka API: Redpanda if `redpanda` is on PATH, else Apache Kafka in KRaft mode from Maven's jars.
 //!
-//! A run's topics are made with their partitions before anything subscribes; every other topic makes itself.
+//! The topics of a run are created with their partitions before anything subscribes. Other topics are created on first use.
 
-mod admin;
 mod guarded;
+#[cfg(feature = "kafka")]
+pub mod topics;
 
 pub use guarded::Guard;
 
@@ -26,80 +27,66 @@ use crate::{
     tools,
 };
 
-const WEEK_MS: u64 = 7 * 24 * 60 * 60 * 1000;
-
 /// A running broker.
 #[derive(Debug)]
 pub struct Kafka {
     /// Its process.
     pub process: Process,
-    /// Where it listens on 127.0.0.1.
+    /// Its port on 127.0.0.1.
     pub port: u16,
-    /// Where it says that it listens: over a link, if there is one.
-    shown: u16,
-    /// What others than this machine connect to, if it listens for them.
+    /// The port it advertises: that of its link, if it has one.
+    advertised: u16,
+    /// The address for pods or other machines, if it listens for them.
     pub others: Option<SocketAddr>,
-    /// Its other doors, if it is guarded.
+    /// Its authenticated listeners, if it is guarded.
     pub guard: Option<Guard>,
     data: PathBuf,
     topics: Vec<(String, i32)>,
 }
 
-/// How a broker is reached.
+/// How clients reach a broker.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Doors<'a> {
-    /// Over a link of these.
+pub struct Listeners<'a> {
+    /// Through a link.
     pub links: Option<&'a Links>,
-    /// Also on an address of this machine which others reach.
+    /// Also on an address of this machine that pods or other machines can reach.
     pub others: Option<IpAddr>,
-    /// By Apache Kafka, and with users, who have no rights yet.
+    /// Also with TLS and users, who have no rights yet. Needs Apache Kafka.
     pub guarded: bool,
 }
 
 impl Kafka {
-    /// Starts an empty broker on a free port and makes `topics` (name, partitions).
-    ///
-    /// # Errors
-    /// When there is neither Redpanda nor Java, or it does not start.
+    /// Starts an empty broker on a free port and creates `topics` (name, partitions).
     pub fn launch(run: &Run, topics: &[(String, i32)]) -> anyhow::Result<Self> {
-        Self::launch_with(run, topics, Doors::default())
+        Self::launch_with(run, topics, Listeners::default())
     }
 
-    /// The same, with other ways in.
-    ///
-    /// # Errors
-    /// As those of [`Kafka::launch`].
-    pub fn launch_with(run: &Run, topics: &[(String, i32)], doors: Doors<'_>) -> anyhow::Result<Self> {
+    /// [`Kafka::launch`] with more listeners.
+    pub fn launch_with(run: &Run, topics: &[(String, i32)], listeners: Listeners<'_>) -> anyhow::Result<Self> {
         let port = ports::free();
-        let shown = doors.links.map_or(Ok(port), |links| links.to("kafka", port))?;
-        // A port of its own: each listener tells its clients where to come back to.
-        let others = doors.others.map(|address| SocketAddr::new(address, ports::free()));
+        let advertised = listeners.links.map_or(Ok(port), |links| links.to("kafka", port))?;
+        // A separate listener, because each listener advertises its own address.
+        let others = listeners.others.map(|address| SocketAddr::new(address, ports::free()));
         let data = run.dir.join("kafka");
-        let _ = fs::remove_dir_all(&data); // a disk of its own stays
+        let _ = fs::remove_dir_all(&data); // fails for a mount point, which stays
         fs::create_dir_all(&data)?;
-        let guard = doors.guarded.then(|| Guard::new(&data)).transpose()?;
-        let program = match tools::on_path("redpanda").filter(|_| !doors.guarded) {
-            Some(redpanda) => redpanda_program(redpanda, &data, [port, shown], others)?,
-            None => apache_program(&data, [port, shown], others, guard.as_ref())?,
+        let guard = listeners.guarded.then(|| Guard::new(&data)).transpose()?;
+        let program = match tools::on_path("redpanda").filter(|_| !listeners.guarded) {
+            Some(redpanda) => redpanda_program(redpanda, &data, [port, advertised], others)?,
+            None => apache_program(&data, [port, advertised], others, guard.as_ref())?,
         };
         let process = Process::spawn(run, program.ready(Ready::Tcp(port)))?;
-        let kafka = Self { process, port, shown, others, guard, data, topics: topics.to_vec() };
-        kafka.make_topics()?;
+        let kafka = Self { process, port, advertised, others, guard, data, topics: topics.to_vec() };
+        kafka.create_topics()?;
         Ok(kafka)
     }
 
-    fn make_topics(&self) -> anyhow::Result<()> {
+    fn create_topics(&self) -> anyhow::Result<()> {
         self.process.wait_ready(READY)?;
-        for (name, partitions) in &self.topics {
-            self.create_topic(name, *partitions)?;
-        }
-        Ok(())
+        topics::create(&self.brokers(), &self.topics)
     }
 
-    /// Loses every message and every group's place: kills it, deletes its data, starts it again and makes its topics.
-    ///
-    /// # Errors
-    /// When the data cannot be deleted, or it does not start.
+    /// Loses every message and offset: kills the broker, deletes its data, starts it again and creates its topics.
     pub fn wipe(&self) -> anyhow::Result<()> {
         self.process.kill9();
         for kept in ["log", "data"].map(|folder| self.data.join(folder)).iter().filter(|folder| folder.exists()) {
@@ -109,35 +96,42 @@ impl Kafka {
             format(&self.data, self.guard.as_ref())?;
         }
         self.process.start()?;
-        self.make_topics()
+        self.create_topics()
     }
 
-    /// What a client connects to.
+    /// The address for clients.
     #[must_use]
     pub fn brokers(&self) -> String {
-        format!("127.0.0.1:{}", self.shown)
+        format!("127.0.0.1:{}", self.advertised)
     }
 
-    /// Makes a topic that keeps its messages for seven days; one that is there stays as it is.
-    ///
-    /// # Errors
-    /// When the broker refuses or does not answer.
+    /// Creates a topic; an existing one stays as it is. Like production's topics it keeps messages for seven days, the
+    /// default of both brokers.
     pub fn create_topic(&self, name: &str, partitions: i32) -> anyhow::Result<()> {
-        admin::create_topic(self.port, name, partitions, &[("retention.ms", &WEEK_MS.to_string())])
+        topics::create(&self.brokers(), &[(name.to_owned(), partitions)])
     }
 
     /// Deletes a topic and every message on it.
-    ///
-    /// # Errors
-    /// When the broker refuses or does not answer.
     pub fn delete_topic(&self, name: &str) -> anyhow::Result<()> {
-        admin::delete_topic(self.port, name)
+        topics::delete(&self.brokers(), name)
+    }
+}
+
+/// Stands in for the client, which takes longer to compile than everything else that `cargo xtask up` needs.
+#[cfg(not(feature = "kafka"))]
+mod topics {
+    pub(super) fn create(_: &str, _: &[(String, i32)]) -> anyhow::Result<()> {
+        anyhow::bail!("lab was built without its feature `kafka`")
+    }
+
+    pub(super) fn delete(_: &str, _: &str) -> anyhow::Result<()> {
+        anyhow::bail!("lab was built without its feature `kafka`")
     }
 }
 
 fn apache_program(
     data: &Path,
-    [port, shown]: [u16; 2],
+    [port, advertised]: [u16; 2],
     others: Option<SocketAddr>,
     guard: Option<&Guard>,
 ) -> anyhow::Result<Program> {
@@ -151,7 +145,7 @@ fn apache_program(
              node.id=1\n\
              controller.quorum.bootstrap.servers=127.0.0.1:{controller}\n\
              listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}{listeners}\n\
-             advertised.listeners=PLAINTEXT://127.0.0.1:{shown},CONTROLLER://127.0.0.1:{controller}{listeners}\n\
+             advertised.listeners=PLAINTEXT://127.0.0.1:{advertised},CONTROLLER://127.0.0.1:{controller}{listeners}\n\
              controller.listener.names=CONTROLLER\n\
              listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,OTHERS:PLAINTEXT{protocols}\n\
              log.dirs={data}/log\n\
@@ -179,7 +173,7 @@ fn properties(data: &Path) -> PathBuf {
     data.join("server.properties")
 }
 
-/// KRaft wants its directory formatted once, with an identity of the cluster: 16 bytes in URL-safe base64.
+/// KRaft needs a formatted directory, with a cluster id of 16 bytes in URL-safe base64.
 fn format(data: &Path, guard: Option<&Guard>) -> anyhow::Result<()> {
     let format = ["kafka.tools.StorageTool", "format", "--standalone", "-t", "cHVuY3R1YWwtbG9jYWwtMQ", "-c"];
     let mut tool = Command::new(java()?);
@@ -196,10 +190,7 @@ fn classes() -> anyhow::Result<String> {
     Ok(format!("{}/*", jars()?.display()))
 }
 
-/// Writes those of Kafka's own tools that an operator needs into `dir`, under the names they have in its distribution.
-///
-/// # Errors
-/// When there is no Java, or they cannot be written.
+/// Writes the Kafka tools that an operator needs into `dir`, under the names of Kafka's distribution.
 pub fn operators_tools(dir: &Path) -> anyhow::Result<()> {
     for (name, class) in [
         ("kafka-acls.sh", "org.apache.kafka.tools.AclCommand"),
@@ -214,10 +205,7 @@ pub fn operators_tools(dir: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Installs what is missing.
-///
-/// # Errors
-/// When there is neither Redpanda nor Java and Maven.
+/// Installs the broker, if it is missing.
 pub fn binaries() -> anyhow::Result<()> {
     if tools::on_path("redpanda").is_none() {
         java()?;
@@ -257,7 +245,7 @@ fn jars() -> anyhow::Result<PathBuf> {
 fn redpanda_program(
     redpanda: PathBuf,
     data: &Path,
-    [port, shown]: [u16; 2],
+    [port, advertised]: [u16; 2],
     others: Option<SocketAddr>,
 ) -> anyhow::Result<Program> {
     let (rpc, admin) = (ports::free(), ports::free());
@@ -275,7 +263,7 @@ fn redpanda_program(
             \x20 seed_servers: []\n\
             \x20 rpc_server: {{ address: 127.0.0.1, port: {rpc} }}\n\
             \x20 kafka_api: [{{ name: local, address: 127.0.0.1, port: {port} }}{others}]\n\
-            \x20 advertised_kafka_api: [{{ name: local, address: 127.0.0.1, port: {shown} }}{others}]\n\
+            \x20 advertised_kafka_api: [{{ name: local, address: 127.0.0.1, port: {advertised} }}{others}]\n\
             \x20 admin: [{{ address: 127.0.0.1, port: {admin} }}]\n",
             data = data.display()
         ),

@@ -1,4 +1,4 @@
-//! Small disks for PostgreSQL and Kafka, which a test can fill.
+//! Small disks for PostgreSQL and Kafka that a test can fill.
 
 use std::{
     fs::{self, File},
@@ -12,11 +12,11 @@ use anyhow::ensure;
 use super::Topology;
 use crate::{dev, progress::quietly, tools};
 
-/// The folders of a run that have a disk of their own.
+/// The folders of a run that are mounted as small disks.
 pub(super) const DISKS: [&str; 2] = ["pg", "kafka"];
 const BALLAST: &str = "ballast";
 
-/// Mounts them, empty.
+/// Mounts the small disks, empty.
 pub(super) fn mount(run: &Path, megabytes: u32) -> anyhow::Result<()> {
     ensure!(tools::is_root(), "only root can mount a small disk");
     for disk in DISKS {
@@ -28,7 +28,7 @@ pub(super) fn mount(run: &Path, megabytes: u32) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Unmounts those that are there; what is on them is gone.
+/// Unmounts the small disks; their content is lost.
 pub(super) fn unmount(run: &Path) {
     let mounts = fs::read_to_string("/proc/mounts").unwrap_or_default();
     for dir in DISKS.map(|disk| run.join(disk)) {
@@ -40,10 +40,7 @@ pub(super) fn unmount(run: &Path) {
 }
 
 impl Topology {
-    /// Leaves no byte free on the disk of PostgreSQL (`pg`) or `kafka`, until [`Topology::empty_disk`].
-    ///
-    /// # Errors
-    /// When it has no small disk.
+    /// Fills the disk of PostgreSQL (`pg`) or `kafka` to the last byte, until [`Topology::empty_disk`].
     pub fn fill_disk(&self, disk: &str) -> anyhow::Result<()> {
         ensure!(self.options.small_disks.is_some() && DISKS.contains(&disk), "{disk} has no small disk");
         let mut ballast = File::create(self.disk(disk).join(BALLAST))?;
@@ -57,7 +54,7 @@ impl Topology {
         Ok(())
     }
 
-    /// Takes away what [`Topology::fill_disk`] put there.
+    /// Undoes [`Topology::fill_disk`].
     pub fn empty_disk(&self, disk: &str) {
         let _ = fs::remove_file(self.disk(disk).join(BALLAST));
     }

@@ -1,4 +1,4 @@
-//! What the daprds and the functions of a run are told.
+//! The configuration of the daprds and the functions of a run.
 
 use std::{fs, path::Path};
 
@@ -61,8 +61,8 @@ impl Topology {
         Ok(Plane { daprd: daprd.to_path_buf(), resources, scheduler: self.scheduler.port, env })
     }
 
-    /// What the daprd of the function `name` is told: on a guarded broker one topic is read by the component for Confluent Cloud
-    /// (PLAIN), the others by the one for Redpanda Cloud (SCRAM), so that both are tried.
+    /// The settings of the daprd of the function `name`. On a guarded broker, one topic uses the component for Confluent Cloud (PLAIN)
+    /// and the others that for Redpanda Cloud (SCRAM), so that both are tested.
     pub(super) fn plane_of(&self, name: &str, plane: &Plane) -> Plane {
         let mut plane = plane.clone();
         if self.options.broker == Broker::GuardedKafka {
@@ -111,7 +111,7 @@ impl Topology {
         Ok(own.chain(self.options.env.iter().cloned()).collect())
     }
 
-    /// The port that leads to `port`: over a link where there are links.
+    /// The port for clients of `port`: that of its link, if there are links.
     fn through(&self, name: &str, port: u16) -> anyhow::Result<u16> {
         self.links.as_ref().map_or(Ok(port), |links| links.to(name, port))
     }

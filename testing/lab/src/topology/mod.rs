@@ -1,5 +1,5 @@
-//! The whole product on this machine, as one process behind one daprd or as production has it: a process and a daprd per
-//! function. Every part can be killed, paused and started again by name; that is what the end-to-end tests do.
+//! The whole product on this machine: one process behind one daprd, or a process and a daprd per function as in production. Every
+//! part can be killed, paused and started again.
 
 mod disks;
 mod environment;
@@ -49,37 +49,37 @@ pub struct Function {
     pub port: u16,
 }
 
-/// What a door calls: on Knative the function's route, here whatever its maker serves at `port`.
+/// The route behind a door: on Knative the function's route, here a server of the caller.
 #[derive(Clone, Debug)]
 pub struct Route {
     /// The function.
     pub name: String,
-    /// Where its door calls it.
+    /// The port that the door calls.
     pub port: u16,
-    /// Where it listens.
+    /// The port of the function.
     pub function: u16,
 }
 
-/// All of it, running. Dropping it kills everything, unless it was left running.
+/// The running product. Dropping it kills every process, except after [`Topology::leave_running`].
 #[derive(Debug)]
 pub struct Topology {
-    /// What was asked for.
+    /// The options it was started with.
     pub options: Options,
     /// The address of the HTTP API.
     pub url: String,
     /// The product's database.
     pub database_url: String,
-    /// Where mail arrives, one `.eml` a message.
+    /// The mail folder, with an `.eml` file per message.
     pub mail_dir: PathBuf,
-    /// Signs bearer tokens (HS256).
+    /// The secret of bearer tokens (HS256).
     pub jwt_secret: String,
-    /// What daprd shows a function.
+    /// The token with which daprd authenticates to a function.
     pub app_api_token: String,
-    /// What a function shows daprd.
+    /// The token with which a function authenticates to daprd.
     pub dapr_api_token: String,
-    /// The functions; one in embedded mode.
+    /// The functions; a single one in embedded mode.
     pub functions: Vec<Function>,
-    /// Runs `upkeep --repair` again and again; the embedded process does that itself.
+    /// Runs `upkeep --repair` in a loop. The embedded process repairs by itself.
     pub repair: Option<Process>,
     /// The SMTP server.
     pub smtp: Option<Catcher>,
@@ -91,20 +91,20 @@ pub struct Topology {
     pub redis: Option<Redis>,
     /// The database server.
     pub postgres: Postgres,
-    /// What the parts reach each other over, if that was asked for.
+    /// The links between the parts, if the options ask for them.
     pub links: Option<Links>,
-    /// What the doors call, if there are doors.
+    /// The routes behind the doors, if there are doors.
     pub routes: Vec<Route>,
-    /// The doors, if there are some.
+    /// The doors, if the options ask for them.
     pub doors: Vec<Process>,
     left: bool,
 }
 
 impl Topology {
-    /// Starts everything and returns when everything answers. The binaries must be built.
+    /// Starts every part and waits until all are ready. The binaries must be built.
     ///
     /// # Errors
-    /// When a part is missing, cannot be installed, or does not start; what was started is killed then.
+    /// When a part is missing, cannot be installed or does not start. The started ones are then killed.
     pub fn start(options: Options) -> anyhow::Result<Self> {
         let binaries = prerequisites(&options)?;
         let run = Run { dir: dev().join(&options.name), detached: options.detached };
@@ -119,13 +119,13 @@ impl Topology {
         }
         let links = options.links.then(|| Links::launch(&run)).transpose()?;
 
-        progress::say("starting PostgreSQL, the scheduler and what else is needed");
+        progress::say("starting PostgreSQL, the scheduler, the broker and the mail server");
         let (postgres, kafka, redis, smtp, scheduler) = thread::scope(|scope| {
             let postgres = scope.spawn(|| database(&run, &options.bin_dir));
             let kafka = scope.spawn(|| match options.broker {
                 Broker::Kafka => {
-                    let doors = kafka::Doors { links: links.as_ref(), ..kafka::Doors::default() };
-                    Kafka::launch_with(&run, &topics(), doors).map(Some)
+                    let listeners = kafka::Listeners { links: links.as_ref(), ..kafka::Listeners::default() };
+                    Kafka::launch_with(&run, &topics(), listeners).map(Some)
                 }
                 Broker::GuardedKafka => rights::guarded(&run, &topics()).map(Some),
                 Broker::InMemory | Broker::Redis => Ok(None),
@@ -197,7 +197,7 @@ impl Topology {
             daprds.push(Sidecar::launch(run, &self.plane_of(name, &plane), &application, *sidecar)?);
         }
         for daprd in &daprds {
-            daprd.wait_callable(READY)?; // so that a function's first call, repair at its start, finds it
+            daprd.wait_callable(READY)?; // a function calls it as soon as it starts
         }
         for ((name, port, sidecar), daprd) in parts.iter().zip(daprds) {
             let binary = self.options.bin_dir.join(if *name == EMBEDDED { "embedded" } else { name });
@@ -217,7 +217,7 @@ impl Topology {
         Ok(())
     }
 
-    /// Starts the door of a function, and says where it listens.
+    /// Starts the door of a function; returns its port.
     fn door(&mut self, run: &Run, name: &str, function: u16) -> anyhow::Result<u16> {
         let (port, route) = (ports::free(), ports::free());
         let binary = self.options.bin_dir.join("door");
@@ -229,7 +229,7 @@ impl Topology {
         Ok(port)
     }
 
-    /// What a Kubernetes CronJob does in production.
+    /// Stands in for the CronJob of production.
     fn repair_loop(&self, run: &Run, env: Vec<(String, String)>) -> anyhow::Result<Option<Process>> {
         let Some(every) = self.options.repair_every else { return Ok(None) };
         let upkeep = self.options.bin_dir.join("upkeep");
@@ -239,10 +239,10 @@ impl Topology {
         Process::spawn(run, program).map(Some)
     }
 
-    /// The function of this name; the one process of embedded mode answers to every name.
+    /// The function with this name. In embedded mode, the single process for any name.
     ///
     /// # Panics
-    /// When there is none.
+    /// When there is no such function.
     #[must_use]
     pub fn function(&self, name: &str) -> &Function {
         let embedded = self.options.mode == Mode::Embedded;
@@ -250,10 +250,10 @@ impl Topology {
         found.unwrap_or_else(|| panic!("there is no function {name}"))
     }
 
-    /// The daprd of the function of this name.
+    /// The daprd of the function with this name.
     ///
     /// # Panics
-    /// When there is none.
+    /// When there is no such function.
     #[must_use]
     pub fn daprd(&self, name: &str) -> &Sidecar {
         &self.function(name).daprd
@@ -265,21 +265,21 @@ impl Topology {
         secrets::token(&self.jwt_secret, user, email, operator)
     }
 
-    /// What a Kafka client connects to.
+    /// The address for Kafka clients.
     #[must_use]
     pub fn kafka_brokers(&self) -> Option<String> {
         self.kafka.as_ref().map(Kafka::brokers)
     }
 }
 
-/// Installs what `options` need and this machine lacks, so that what is missing is said before anything starts.
+/// Installs the parts that `options` need, before anything starts.
 ///
 /// # Errors
-/// When something is missing and cannot be installed, the port is taken, or the options contradict each other.
+/// When a part is missing and cannot be installed, the port is taken, or the options contradict each other.
 pub fn prerequisites(options: &Options) -> anyhow::Result<dapr::Binaries> {
     ensure!(
         options.mode == Mode::Embedded || options.broker != Broker::InMemory,
-        "the in-memory broker lives in one daprd and cannot connect several"
+        "the in-memory broker works with a single daprd: use another broker"
     );
     if let Some(port) = options.port {
         ensure!(
@@ -319,5 +319,5 @@ pub fn topics() -> Vec<(String, i32)> {
 }
 
 fn join<T>(handle: thread::ScopedJoinHandle<'_, anyhow::Result<T>>) -> anyhow::Result<T> {
-    handle.join().unwrap_or_else(|_| bail!("a part panicked while it started"))
+    handle.join().unwrap_or_else(|_| bail!("the start of a part panicked"))
 }

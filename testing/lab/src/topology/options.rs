@@ -16,11 +16,11 @@ pub enum Mode {
 /// What carries the events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Broker {
-    /// Dapr's in-memory component: one daprd only, forgets when it ends.
+    /// Dapr's in-memory component: works with one daprd and loses events when it ends.
     InMemory,
-    /// Kafka, or Redpanda where it is installed.
+    /// Kafka, or Redpanda if it is installed.
     Kafka,
-    /// Kafka over TLS, with users and rights, through the components for the clouds.
+    /// Kafka with TLS, users and ACLs, through the components for clouds.
     GuardedKafka,
     /// Redis streams.
     Redis,
@@ -29,16 +29,16 @@ pub enum Broker {
 /// Where mail goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mail {
-    /// `reminder-due` writes it to the mail folder.
+    /// `reminder-due` writes messages to the mail folder.
     Files,
-    /// By SMTP to a server that keeps it in the mail folder.
+    /// An SMTP server writes messages to the mail folder.
     Smtp,
 }
 
 /// What to start.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The run: its logs and data are in `.dev/<name>`.
+    /// The name of the run, whose logs and data are in `.dev/<name>`.
     pub name: String,
     /// How the functions are hosted.
     pub mode: Mode,
@@ -46,31 +46,31 @@ pub struct Options {
     pub broker: Broker,
     /// Where mail goes.
     pub mail: Mail,
-    /// The port of the HTTP API; a free one when unset.
+    /// The port of the HTTP API; a free one if unset.
     pub port: Option<u16>,
-    /// How often repair runs; never when unset.
+    /// The interval of repair; no repair if unset.
     pub repair_every: Option<Duration>,
-    /// Whether the data of an earlier run of this name is deleted first, and this run's at its end unless a test failed.
+    /// Whether to delete the data of an earlier run at the start, and of this run at the end unless a test failed.
     pub fresh: bool,
     /// Whether the processes outlive this one.
     pub detached: bool,
-    /// Variables of every function, over those set here.
+    /// Environment variables of every function, which override the defaults.
     pub env: Vec<(String, String)>,
-    /// The secret store: beside the keys found in this environment.
+    /// Secrets in the secret store, in addition to those in our environment.
     pub secrets: BTreeMap<String, String>,
-    /// Whether the parts reach each other over [`crate::links::Links`].
+    /// Whether the parts connect through [`crate::links::Links`].
     pub links: bool,
-    /// Whether each daprd calls its function through the door, as on Knative, and what the door calls is for others to serve:
+    /// Whether each daprd calls its function through the door, as on Knative. The caller must serve the routes behind the doors:
     /// [`super::Topology::routes`].
     pub doors: bool,
-    /// The size of the disks of PostgreSQL and Kafka in megabytes, each a tmpfs of its own, so that they can be filled; as root only.
+    /// The size in megabytes of small disks (tmpfs) for PostgreSQL and Kafka, which a test can fill. Needs root.
     pub small_disks: Option<u32>,
-    /// Where the functions' binaries are.
+    /// The folder of the functions' binaries.
     pub bin_dir: PathBuf,
 }
 
 impl Options {
-    /// One process, in-memory events, mail as files.
+    /// One process, in-memory events, mail in files.
     #[must_use]
     pub fn embedded(name: &str) -> Self {
         Self {
@@ -97,7 +97,7 @@ impl Options {
         Self { mode: Mode::Distributed, broker: Broker::Kafka, mail: Mail::Smtp, ..Self::embedded(name) }
     }
 
-    /// Sets a variable of every function.
+    /// Sets an environment variable of every function.
     #[must_use]
     pub fn env(mut self, name: &str, value: impl Into<String>) -> Self {
         self.env.push((name.to_owned(), value.into()));
@@ -105,7 +105,7 @@ impl Options {
     }
 }
 
-/// Where cargo puts what it builds.
+/// Cargo's target folder.
 #[must_use]
 pub fn target_dir() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), |dir| root().join(dir))

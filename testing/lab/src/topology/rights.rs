@@ -1,20 +1,20 @@
-//! A guarded broker for a run: its users have the rights that `infra/kafka/rights.sh` gives, and the daprds log in with the Secret that a
-//! cluster would have.
+//! A guarded broker for a run. Its users have the rights that `infra/kafka/rights.sh` grants, and the daprds log in with the same
+//! Secret as in a cluster.
 
 use std::{env, fs, process::Command};
 
 use serde_json::json;
 
 use crate::{
-    kafka::{self, Doors, Guard, Kafka},
+    kafka::{self, Guard, Kafka, Listeners},
     process::Run,
     progress::quietly,
     root,
 };
 
-/// Starts one on which the user `punctual` may do what the functions need, and nobody else anything.
+/// Starts a guarded broker on which the user `punctual` has the rights that the functions need, and other users have none.
 pub(super) fn guarded(run: &Run, topics: &[(String, i32)]) -> anyhow::Result<Kafka> {
-    let kafka = Kafka::launch_with(run, topics, Doors { guarded: true, ..Doors::default() })?;
+    let kafka = Kafka::launch_with(run, topics, Listeners { guarded: true, ..Listeners::default() })?;
     let tools = run.dir.join("bin");
     fs::create_dir_all(&tools)?;
     kafka::operators_tools(&tools)?;
@@ -25,7 +25,7 @@ pub(super) fn guarded(run: &Run, topics: &[(String, i32)]) -> anyhow::Result<Kaf
     Ok(kafka)
 }
 
-/// The Secret `punctual-kafka`, and the certificate that a cloud's broker has from an authority which every machine trusts.
+/// The Secret `punctual-kafka`, and the certificate to trust. A cloud's broker has one from a public authority.
 pub(super) fn secret(run: &Run, guard: &Guard) -> anyhow::Result<[(String, String); 2]> {
     let file = run.dir.join("cloud-secrets.json");
     let brokers = format!("127.0.0.1:{}", guard.tls_port);

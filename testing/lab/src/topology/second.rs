@@ -1,4 +1,4 @@
-//! One more process of a function, behind the daprd of the first: what a platform that scales out does, and what a job does.
+//! Another process of a function behind the same daprd, as after a scale-out or in a job.
 
 use std::{path::PathBuf, process::Command};
 
@@ -11,10 +11,7 @@ use crate::{
 use super::{Topology, environment::Owners};
 
 impl Topology {
-    /// Starts one more process of the function `name`, under the name `<name>-2`; also says its address.
-    ///
-    /// # Errors
-    /// When it cannot be started.
+    /// Starts another process of the function `name`, named `<name>-2`; returns it with its URL.
     pub fn second(&self, name: &str) -> anyhow::Result<(Process, String)> {
         let port = ports::free();
         let binary: PathBuf = self.options.bin_dir.join(name);
@@ -24,10 +21,7 @@ impl Topology {
         Ok((Process::spawn(&run, program)?, format!("http://127.0.0.1:{port}")))
     }
 
-    /// Repair, once and now: to be run to its end.
-    ///
-    /// # Errors
-    /// When a link cannot be made.
+    /// The command that runs repair once.
     pub fn repair_now(&self) -> anyhow::Result<Command> {
         let mut repair = Command::new(self.options.bin_dir.join("upkeep"));
         repair.arg("--repair").envs(self.env_behind("upkeep", self.function("upkeep").port)?);

@@ -1,4 +1,4 @@
-//! How a run ends.
+//! The end of a run.
 
 use std::{fs, path::Path, thread, time::Duration};
 
@@ -6,7 +6,7 @@ use super::{Topology, disks};
 use crate::{dev, postgres, process::Process};
 
 impl Topology {
-    /// Every process, those first that others do not depend on.
+    /// Every process, dependents before their dependencies.
     #[must_use]
     pub fn processes(&self) -> Vec<&Process> {
         let mut all: Vec<&Process> = self.repair.iter().collect();
@@ -21,7 +21,7 @@ impl Topology {
         all
     }
 
-    /// Lets everything outlive this process, if it was started detached.
+    /// Lets every process outlive this one, if the run was started detached.
     pub fn leave_running(mut self) {
         self.left = self.options.detached;
         for process in self.processes().into_iter().filter(|_| self.left) {
@@ -29,7 +29,7 @@ impl Topology {
         }
     }
 
-    /// Stops everything in order, the sidecars together and then the functions together.
+    /// Stops every process gracefully: first the sidecars, then the functions, then the servers.
     pub fn stop(&self) {
         let stop_all = |processes: &[&Process]| {
             thread::scope(|scope| {
@@ -65,7 +65,7 @@ impl Drop for Topology {
     }
 }
 
-/// Deletes the data of a run and keeps its logs and mail.
+/// Deletes the data of a run, but not its logs and mail.
 pub(super) fn wipe(run: &Path) -> anyhow::Result<()> {
     if !run.exists() {
         return Ok(());

@@ -1,28 +1,29 @@
-//! Events: handled once however they come, and acknowledged only when they were handled or rejected.
+//! Events are handled once, whatever their source, and acknowledged only when they were handled or dead-lettered.
 
+use lab::api::{User, id};
 use serde_json::{Value, json};
 use shared::catalogue::EventType;
 use uuid::Uuid;
 
 use crate::{
+    host::{Function, LambdaHost, on_lambda},
     sources::{event_bridge, msk, sqs},
-    world::{Function, User, World, id, on_lambda},
 };
 
 const AUDITED: &str = "select count(*) from audit_logs where task_id = $1 and action = 'task.created'";
 const FED: &str = "select count(*) from task_events where task_id = $1 and type = 'task.changed'";
 const CLAIMED: &str = "select count(*) from processed_events where event_id = $1";
 
-/// A new task of a user, and its event as it is on the topic.
-async fn created(world: &World, tasks: &Function, user: &User) -> (Uuid, Vec<u8>) {
+/// Creates a task; returns it with its event as published.
+async fn created(host: &LambdaHost, tasks: &Function, user: &User) -> (Uuid, Vec<u8>) {
     let at = "2099-01-01T00:00:00Z";
     let task = id(&tasks.create(user, json!({"title": "through Lambda", "remind_at": at})).await["id"]);
-    let mut events = world.on_topic(EventType::TaskCreated, task).await;
-    assert_eq!(events.len(), 1, "on the topic before the answer");
+    let mut events = host.on_topic(EventType::TaskCreated, task).await;
+    assert_eq!(events.len(), 1, "published before the answer");
     (task, events.remove(0))
 }
 
-/// An event as each source brings it.
+/// An event in the format of each source.
 fn sources(event: &Vec<u8>) -> [Value; 3] {
     let one = std::slice::from_ref(event);
     [msk("task-events", one), sqs(one), event_bridge(&parsed(event))]
@@ -32,97 +33,94 @@ fn parsed(event: &[u8]) -> Value {
     serde_json::from_slice(event).expect("JSON")
 }
 
-async fn assert_handled_once(world: &World, task: Uuid) {
-    assert_eq!((world.count(AUDITED, task).await, world.count(FED, task).await), (1, 1));
+async fn assert_handled_once(host: &LambdaHost, task: Uuid) {
+    assert_eq!((host.count(AUDITED, task).await, host.count(FED, task).await), (1, 1));
 }
 
 #[test]
-fn an_event_of_each_source_is_handled_and_the_same_from_another_has_no_further_effect() {
-    on_lambda(async |world| {
-        let (tasks, function, user) =
-            (world.function("tasks").await, world.function("task-created").await, world.user());
+fn an_event_is_handled_once_whatever_its_source_and_however_many_sources_deliver_it() {
+    on_lambda(async |host| {
+        let (tasks, function, user) = (host.function("tasks").await, host.function("task-created").await, host.user());
         let mut events = Vec::new();
         for _ in 0..3 {
-            events.push(created(world, &tasks, &user).await);
+            events.push(created(host, &tasks, &user).await);
         }
         for (n, (task, event)) in events.iter().enumerate() {
             let mut sources = sources(event);
-            sources.rotate_left(n); // each is the first to bring one of them
+            sources.rotate_left(n); // each source is the first for one event
             for source in sources {
                 assert_eq!(function.invoke(source).await, (true, Value::Null));
-                assert_handled_once(world, *task).await;
+                assert_handled_once(host, *task).await;
             }
             let armed = "select count(*) from task_reminders where task_id = $1 and job_id is not null";
-            assert_eq!(world.count(armed, *task).await, 1);
-            assert_eq!(world.on_topic(EventType::TaskChanged, *task).await.len(), 1);
+            assert_eq!(host.count(armed, *task).await, 1);
+            assert_eq!(host.on_topic(EventType::TaskChanged, *task).await.len(), 1);
         }
     });
 }
 
 #[test]
-fn an_event_that_comes_to_two_processes_at_once_has_one_effect() {
-    on_lambda(async |world| {
-        let (tasks, user) = (world.function("tasks").await, world.user());
-        let (one, other) = (world.function("task-created").await, world.function("task-created").await);
+fn an_event_delivered_to_two_processes_at_once_has_one_effect() {
+    on_lambda(async |host| {
+        let (tasks, user) = (host.function("tasks").await, host.user());
+        let (one, other) = (host.function("task-created").await, host.function("task-created").await);
         for _ in 0..5 {
-            let (task, event) = created(world, &tasks, &user).await;
+            let (task, event) = created(host, &tasks, &user).await;
             let twice = msk("task-events", &[event.clone(), event]);
             let answers = tokio::join!(one.invoke(twice.clone()), other.invoke(twice));
             assert_eq!(answers, ((true, Value::Null), (true, Value::Null)));
-            assert_handled_once(world, task).await;
+            assert_handled_once(host, task).await;
         }
     });
 }
 
 #[test]
-fn an_event_that_comes_while_the_database_is_away_is_not_acknowledged_and_is_handled_when_it_comes_again() {
-    on_lambda(async |world| {
-        let (tasks, function, user) =
-            (world.function("tasks").await, world.function("task-created").await, world.user());
-        let (task, event) = created(world, &tasks, &user).await;
-        world.postgres.process.kill9();
+fn an_event_during_a_database_outage_is_not_acknowledged_and_is_handled_when_redelivered() {
+    on_lambda(async |host| {
+        let (tasks, function, user) = (host.function("tasks").await, host.function("task-created").await, host.user());
+        let (task, event) = created(host, &tasks, &user).await;
+        host.postgres.process.kill9();
         for source in sources(&event) {
             let (acknowledged, error) = function.invoke(source).await;
             assert!(!acknowledged, "{error}");
             assert_eq!(error["errorMessage"], "1 of 1 records were not handled");
         }
-        world.postgres.start().expect("it starts");
-        assert_eq!(world.count(FED, task).await, 0);
+        host.postgres.start().expect("it starts");
+        assert_eq!(host.count(FED, task).await, 0);
         assert_eq!(function.invoke(msk("task-events", &[event])).await, (true, Value::Null));
-        assert_handled_once(world, task).await;
+        assert_handled_once(host, task).await;
     });
 }
 
 #[test]
-fn a_record_that_fails_brings_its_batch_again_and_its_neighbours_are_handled_once() {
-    on_lambda(async |world| {
-        let (tasks, function) = (world.function("tasks").await, world.function("task-created").await);
-        let (user, unlucky) = (world.user(), world.user());
-        let before = created(world, &tasks, &user).await;
-        let failing = created(world, &tasks, &unlucky).await;
-        let after = created(world, &tasks, &user).await;
+fn a_failing_record_causes_redelivery_of_its_batch_and_its_neighbours_are_handled_once() {
+    on_lambda(async |host| {
+        let (tasks, function) = (host.function("tasks").await, host.function("task-created").await);
+        let (user, unlucky) = (host.user(), host.user());
+        let before = created(host, &tasks, &user).await;
+        let failing = created(host, &tasks, &unlucky).await;
+        let after = created(host, &tasks, &user).await;
         let bytes = [before.1, failing.1, after.1];
-        world.break_for(&unlucky);
+        host.break_for(&unlucky);
         for batch in [msk("task-events", &bytes), sqs(&bytes)] {
             let (acknowledged, error) = function.invoke(batch).await;
             assert!(!acknowledged && error["errorMessage"] == "1 of 3 records were not handled", "{error}");
-            assert_handled_once(world, before.0).await;
-            assert_handled_once(world, after.0).await;
+            assert_handled_once(host, before.0).await;
+            assert_handled_once(host, after.0).await;
         }
-        world.mend();
+        host.mend();
         assert_eq!(function.invoke(sqs(&bytes)).await, (true, Value::Null));
         for task in [before.0, failing.0, after.0] {
-            assert_handled_once(world, task).await;
+            assert_handled_once(host, task).await;
         }
     });
 }
 
 #[test]
-fn an_event_that_can_never_be_handled_is_set_aside_by_its_function_and_acknowledged() {
-    on_lambda(async |world| {
-        let (tasks, function, user) =
-            (world.function("tasks").await, world.function("task-created").await, world.user());
-        let (before, after) = (created(world, &tasks, &user).await, created(world, &tasks, &user).await);
+fn a_malformed_event_is_dead_lettered_by_its_function_and_acknowledged() {
+    on_lambda(async |host| {
+        let (tasks, function, user) = (host.function("tasks").await, host.function("task-created").await, host.user());
+        let (before, after) = (created(host, &tasks, &user).await, created(host, &tasks, &user).await);
         let mut poison = parsed(&before.1);
         let poison_id = Uuid::now_v7();
         poison["id"] = json!(poison_id);
@@ -132,19 +130,18 @@ fn an_event_that_can_never_be_handled_is_set_aside_by_its_function_and_acknowled
             assert_eq!(function.invoke(batch.clone()).await, (true, Value::Null));
             let letters = "select count(*) from dead_letters where event_id = $1 and consumer = 'task-created'
                            and origin = 'function' and reason like 'its data is not that of its type%'";
-            assert_eq!((world.count(letters, poison_id).await, world.count(CLAIMED, poison_id).await), (1, 1));
-            assert_handled_once(world, before.0).await;
-            assert_handled_once(world, after.0).await;
+            assert_eq!((host.count(letters, poison_id).await, host.count(CLAIMED, poison_id).await), (1, 1));
+            assert_handled_once(host, before.0).await;
+            assert_handled_once(host, after.0).await;
         }
     });
 }
 
 #[test]
-fn what_has_no_route_here_is_never_acknowledged() {
-    on_lambda(async |world| {
-        let (tasks, function, user) =
-            (world.function("tasks").await, world.function("task-updated").await, world.user());
-        let (task, event) = created(world, &tasks, &user).await;
+fn an_event_without_a_route_is_never_acknowledged() {
+    on_lambda(async |host| {
+        let (tasks, function, user) = (host.function("tasks").await, host.function("task-updated").await, host.user());
+        let (task, event) = created(host, &tasks, &user).await;
         let mut unknown = parsed(&event);
         unknown["type"] = json!("task.archived");
         for record in [event, unknown.to_string().into_bytes(), b"no JSON".to_vec()] {
@@ -155,6 +152,6 @@ fn what_has_no_route_here_is_never_acknowledged() {
         assert!(!acknowledged, "{error}");
         let (acknowledged, error) = function.invoke(json!({"hello": "world"})).await;
         assert!(!acknowledged, "{error}");
-        assert_eq!(world.count(AUDITED, task).await, 0);
+        assert_eq!(host.count(AUDITED, task).await, 0);
     });
 }

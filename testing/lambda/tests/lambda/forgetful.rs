@@ -1,5 +1,5 @@
-//! A way to a server that can forget its connections, as load balancers and NAT do with those that idle: nobody is told, and
-//! what is sent on one afterwards is answered by a reset.
+//! A proxy that can forget its connections, as load balancers and NAT forget idle ones: neither side is notified, and the next packet
+//! is answered by a reset.
 
 use tokio::{
     io::copy_bidirectional,
@@ -7,13 +7,13 @@ use tokio::{
     sync::watch,
 };
 
-/// Listens on a port of its own.
-pub(crate) struct Forgetful {
+/// A proxy to one server.
+pub(crate) struct ForgetfulProxy {
     pub(crate) port: u16,
     forget: watch::Sender<()>,
 }
 
-impl Forgetful {
+impl ForgetfulProxy {
     pub(crate) async fn in_front_of(server: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let port = listener.local_addr().expect("an address").port();

@@ -1,17 +1,18 @@
-//! Requests: what API Gateway and a load balancer bring reaches the router as it was sent, and its answer reaches them whole.
+//! Requests through API Gateway and a load balancer reach the router unchanged, and so do its answers.
 
+use lab::api::id;
 use serde_json::{Value, json};
 use shared::catalogue::EventType;
 
 use crate::{
+    host::{bearer, on_lambda},
     sources::{http_api, load_balancer},
-    world::{id, on_lambda},
 };
 
 #[test]
 fn a_task_is_created_read_changed_and_deleted_through_an_http_api() {
-    on_lambda(async |world| {
-        let (tasks, user) = (world.function("tasks").await, world.user());
+    on_lambda(async |host| {
+        let (tasks, user) = (host.function("tasks").await, host.user());
         let created = tasks.request(&user, "POST", "/v1/tasks", Some(json!({"title": "Üben – „täglich“"}))).await;
         assert_eq!((created.status, &created.headers["etag"]), (201, &json!("\"1\"")), "{created:?}");
         assert_eq!(created.headers["content-type"], "application/json");
@@ -21,8 +22,9 @@ fn a_task_is_created_read_changed_and_deleted_through_an_http_api() {
         assert_eq!((read.status, &read.body), (200, &created.body));
         assert_eq!(read.body["title"], "Üben – „täglich“");
 
+        let bearer = bearer(&user);
         let change = |etag: &str| {
-            let headers = [("authorization", user.bearer.as_str()), ("if-match", etag)];
+            let headers = [("authorization", bearer.as_str()), ("if-match", etag)];
             http_api("PATCH", &path, "", &headers, Some(&json!({"priority": "high"})))
         };
         let changed = tasks.answer(change("\"1\"")).await;
@@ -42,9 +44,9 @@ fn a_task_is_created_read_changed_and_deleted_through_an_http_api() {
 }
 
 #[test]
-fn what_is_refused_is_answered_as_a_problem_and_is_no_error_of_the_function() {
-    on_lambda(async |world| {
-        let (tasks, user) = (world.function("tasks").await, world.user());
+fn a_refused_request_is_answered_with_a_problem_and_is_not_a_function_error() {
+    on_lambda(async |host| {
+        let (tasks, user) = (host.function("tasks").await, host.user());
         let nobody = tasks.answer(http_api("GET", "/v1/tasks", "", &[], None)).await;
         assert_eq!((nobody.status, &nobody.headers["www-authenticate"]), (401, &json!("Bearer")), "{nobody:?}");
         let nowhere = tasks.request(&user, "GET", "/v1/nowhere", None).await;
@@ -58,13 +60,13 @@ fn what_is_refused_is_answered_as_a_problem_and_is_no_error_of_the_function() {
 }
 
 #[test]
-fn a_query_arrives_with_every_value_as_it_was_written() {
-    on_lambda(async |world| {
-        let (tasks, user) = (world.function("tasks").await, world.user());
+fn a_query_arrives_with_every_value_unchanged() {
+    on_lambda(async |host| {
+        let (tasks, user) = (host.function("tasks").await, host.user());
         tasks.create(&user, json!({"title": "at home", "tags": ["a+b & c"]})).await;
         tasks.create(&user, json!({"title": "elsewhere", "tags": ["b"]})).await;
         let list = async |query: &str| {
-            tasks.answer(http_api("GET", "/v1/tasks", query, &[("authorization", &user.bearer)], None)).await
+            tasks.answer(http_api("GET", "/v1/tasks", query, &[("authorization", &bearer(&user))], None)).await
         };
         let titles = |page: &Value| -> Vec<Value> {
             page["items"].as_array().into_iter().flatten().map(|task| task["title"].clone()).collect()
@@ -80,11 +82,11 @@ fn a_query_arrives_with_every_value_as_it_was_written() {
     });
 }
 
-/// How reminders come to their time on Lambda: daprd calls `alarm` through a load balancer.
+/// On Lambda, daprd calls `alarm` through a load balancer.
 #[test]
 fn a_job_through_a_load_balancer_fires_its_reminder_once() {
-    on_lambda(async |world| {
-        let (tasks, due, user) = (world.function("tasks").await, world.function("alarm").await, world.user());
+    on_lambda(async |host| {
+        let (tasks, due, user) = (host.function("tasks").await, host.function("alarm").await, host.user());
         let task = tasks.create(&user, json!({"title": "now", "remind_at": "2026-01-01T00:00:00Z"})).await;
         let reminder = id(&task["reminders"][0]["id"]);
         let data = json!({"reminder_id": reminder, "version": 1, "due_at": task["reminders"][0]["remind_at"]});
@@ -95,9 +97,9 @@ fn a_job_through_a_load_balancer_fires_its_reminder_once() {
         let (_, refused) = due.invoke(job("another")).await;
         assert_eq!(refused["statusCode"], 503, "{refused}");
         for _ in 0..2 {
-            let (acknowledged, answer) = due.invoke(job(&world.app_api_token)).await;
+            let (acknowledged, answer) = due.invoke(job(&host.app_api_token)).await;
             assert!(acknowledged && answer["statusCode"] == 200, "{answer}");
         }
-        assert_eq!(world.on_topic(EventType::ReminderDue, id(&task["id"])).await.len(), 1);
+        assert_eq!(host.on_topic(EventType::ReminderDue, id(&task["id"])).await.len(), 1);
     });
 }

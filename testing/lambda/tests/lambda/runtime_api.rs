@@ -1,7 +1,7 @@
 //! A Lambda Runtime API for one process: <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html>.
 //!
-//! The process asks for the next invocation, which is its request to be frozen until there is one, and posts a response or an
-//! error. Its post is answered when the test lets it be: until then the process is where Lambda may freeze or end it.
+//! The process asks for the next invocation, during which Lambda may freeze it, and posts a response or an error. The test decides
+//! when the post is answered. Until then the process is at the point where Lambda may freeze or kill it.
 
 use std::{
     collections::HashMap,
@@ -25,12 +25,12 @@ use tokio::{
 };
 use uuid::Uuid;
 
-/// What Lambda gives a function in `infra/lambda/template.yaml`.
+/// The function timeout in `infra/lambda/template.yaml`.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(70);
 
-/// The API, and the test's end of it.
+/// A running Runtime API.
 pub(crate) struct RuntimeApi {
-    /// What the process finds in `AWS_LAMBDA_RUNTIME_API`.
+    /// The value of `AWS_LAMBDA_RUNTIME_API`.
     pub(crate) address: String,
     api: Arc<Api>,
     send: mpsc::UnboundedSender<(String, Value)>,
@@ -42,14 +42,14 @@ struct Api {
     asked: Notify,
 }
 
-/// What a function made of an invocation.
+/// The result of an invocation.
 #[derive(Debug)]
 pub(crate) struct Outcome {
-    /// Whether it posted a response: an error is no acknowledgement.
+    /// Whether the function posted a response. An error does not acknowledge.
     pub(crate) acknowledged: bool,
     /// The response, or the error.
     pub(crate) body: Value,
-    /// Lets the post be answered when dropped.
+    /// The post is answered when this is dropped.
     pub(crate) release: oneshot::Sender<()>,
 }
 
@@ -69,12 +69,12 @@ impl RuntimeApi {
         Self { address, api, send }
     }
 
-    /// Waits until the process asks for an invocation: its start is over.
+    /// Waits until the process asks for an invocation, which ends its start.
     pub(crate) async fn asked(&self) {
         timeout(Duration::from_secs(20), self.api.asked.notified()).await.expect("the process asks for an invocation");
     }
 
-    /// Invokes the function and waits for what it posts.
+    /// Invokes the function and waits for its post.
     pub(crate) async fn invoke(&self, event: Value) -> Outcome {
         let (outcome, posted) = oneshot::channel();
         let id = Uuid::new_v4().to_string();

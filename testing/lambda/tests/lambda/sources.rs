@@ -1,10 +1,10 @@
-//! Events as Lambda hands them over, in the shapes of its documentation.
+//! Invocation events in the formats of the AWS documentation.
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-/// A request through an HTTP API in payload format 2.0, the body in base64, as it comes where it may not be text.
+/// A request through an HTTP API in payload format 2.0. The body is base64, as for binary content types.
 pub(crate) fn http_api(method: &str, path: &str, query: &str, headers: &[(&str, &str)], body: Option<&Value>) -> Value {
     let mut given = json!({
         "accept": "*/*", "host": "abc.execute-api.eu-central-1.amazonaws.com", "user-agent": "curl/8.10.1",

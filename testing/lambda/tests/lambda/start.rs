@@ -1,4 +1,4 @@
-//! A cold start: from the start of the process until it asks for its first invocation.
+//! The cold start: from the start of the process until it asks for its first invocation.
 
 use std::{
     thread,
@@ -7,24 +7,24 @@ use std::{
 
 use lab::{http, ports};
 
-use crate::world::on_lambda;
+use crate::host::on_lambda;
 
 const TIMES: usize = 5;
 
 #[test]
 fn a_cold_start_under_lambda_takes_about_as_long_as_that_of_the_same_binary_as_a_server() {
-    on_lambda(async |world| {
+    on_lambda(async |host| {
         let (mut lambda, mut server) = (Vec::new(), Vec::new());
         for _ in 0..TIMES {
             let began = Instant::now();
-            world.function("task-created").await;
+            host.function("task-created").await;
             lambda.push(began.elapsed());
 
             let port = ports::free();
             let began = Instant::now();
-            let _process = world.spawn(world.program("task-created").env("PORT", port.to_string()));
+            let _process = host.spawn(host.program("task-created").env("PORT", port.to_string()));
             while http::connect(port).is_err() {
-                assert!(began.elapsed() < Duration::from_secs(20), "it does not listen");
+                assert!(began.elapsed() < Duration::from_secs(20), "the server does not listen");
                 thread::sleep(Duration::from_millis(1));
             }
             server.push(began.elapsed());
@@ -34,7 +34,7 @@ fn a_cold_start_under_lambda_takes_about_as_long_as_that_of_the_same_binary_as_a
         let (lambda, server) = (lambda[TIMES / 2], server[TIMES / 2]);
         let ratio = lambda.as_secs_f64() / server.as_secs_f64();
         println!("cold start of task-created: {lambda:?} under Lambda, {server:?} as a server, ratio {ratio:.2}");
-        // Some milliseconds of it are the machine's mood.
+        // Allow some noise.
         assert!(lambda < server * 3 + Duration::from_millis(50), "{lambda:?} under Lambda, {server:?} as a server");
     });
 }

@@ -1,5 +1,5 @@
-//! `infra/lambda/template.yaml` against the code: every function is there or said to be elsewhere, and each mapping brings its
-//! function the one type it handles. `infra/check.sh` has it read by cfn-lint.
+//! Checks `infra/lambda/template.yaml` against the code: it lists every function, and each event source mapping delivers only
+//! the type that its function handles. `infra/check.sh` runs cfn-lint on it.
 
 use std::{collections::BTreeSet, fs};
 
@@ -9,7 +9,7 @@ fn template() -> String {
     fs::read_to_string(lab::root().join("infra/lambda/template.yaml")).expect("the template")
 }
 
-/// What stands below a line, by its indentation.
+/// The lines that are indented below a line.
 fn below<'a>(text: &'a str, line: &str) -> Vec<&'a str> {
     let depth = |line: &str| line.len() - line.trim_start().len();
     let mut lines = text.lines().skip_while(|found| *found != line);
@@ -25,7 +25,7 @@ fn keys(text: &str, line: &str) -> Vec<String> {
     found.filter_map(|found| Some(found.trim().split_once(':')?.0.to_owned())).collect()
 }
 
-/// Each function with its part of the template.
+/// Each function with its section of the template.
 fn functions() -> Vec<(String, String)> {
     let text = template();
     let resources = below(&text, "Resources:").join("\n");
@@ -39,7 +39,7 @@ fn functions() -> Vec<(String, String)> {
         .collect()
 }
 
-/// The variables that the template gives a function.
+/// The environment variables that the template sets for a function.
 pub(crate) fn variables(function: &str) -> Vec<String> {
     let mut variables = keys(&template(), "      Variables:");
     let (_, part) =
@@ -51,7 +51,7 @@ pub(crate) fn variables(function: &str) -> Vec<String> {
 }
 
 #[test]
-fn every_function_is_in_the_template_or_said_to_be_elsewhere() {
+fn every_function_is_in_the_template_or_listed_as_hosted_elsewhere() {
     let crates = fs::read_dir(lab::root().join("functions")).expect("the functions");
     let crates: BTreeSet<String> =
         crates.map(|entry| entry.expect("an entry").file_name().into_string().expect("a name")).collect();
@@ -62,7 +62,7 @@ fn every_function_is_in_the_template_or_said_to_be_elsewhere() {
 }
 
 #[test]
-fn each_mapping_brings_its_function_the_one_type_it_handles_and_gives_up_on_nothing_unseen() {
+fn each_mapping_delivers_only_the_type_of_its_function_and_discards_nothing_unrecorded() {
     let functions = functions();
     for kind in EventType::ALL {
         let (_, part) = functions.iter().find(|(name, _)| name == kind.consumer()).expect("its function");

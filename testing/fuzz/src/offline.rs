@@ -1,6 +1,6 @@
-//! The product as a target calls it: every function's routes in this process, with a database that is away.
+//! The product without a database: the routes of every function in this process.
 //!
-//! The pool is closed, so whatever would ask the database ends at once as an outage, and nothing is waited for.
+//! The pool is closed, so every database access fails at once as an outage.
 
 use std::{future::Future, num::NonZeroU32};
 
@@ -23,24 +23,24 @@ use tokio::runtime::{Builder, Runtime};
 use tower::ServiceExt as _;
 use uuid::Uuid;
 
-/// The secret of the tokens.
+/// The JWT secret.
 pub(crate) const SECRET: &str = "an HS256 secret of 32 bytes or more";
-/// What daprd shows on every call.
+/// The app API token, which daprd sends with every call.
 pub(crate) const APP_TOKEN: &str = "token-of-the-application";
-/// An id where one is wanted.
+/// A valid id.
 pub(crate) const ID: &str = "0198c0de-0000-7000-8000-000000000001";
 
 thread_local! {
-    static WORLD: World = World::new();
+    static PRODUCT: OfflineProduct = OfflineProduct::new();
 }
 
-struct World {
+struct OfflineProduct {
     runtime: Runtime,
     routes: Router,
     token: String,
 }
 
-impl World {
+impl OfflineProduct {
     fn new() -> Self {
         let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
         let routes = runtime.block_on(async {
@@ -55,7 +55,7 @@ impl World {
     }
 }
 
-/// How tokens are checked here.
+/// The authentication of users.
 pub(crate) fn auth() -> Auth {
     Auth::new(AuthConfig::try_parse_from(["fuzz", "--jwt-secret", SECRET]).expect("arguments")).expect("a secret")
 }
@@ -63,21 +63,21 @@ pub(crate) fn auth() -> Auth {
 fn product(app: &App) -> Router {
     let email = ["fuzz", "--email-provider", "files", "--email-from", "a@example.org", "--mail-dir", "/nowhere"];
     let email = EmailConfig::try_parse_from(email).expect("arguments");
-    // Nobody is slowed down here.
+    // No rate limit.
     let most = NonZeroU32::MIN.saturating_add(1_000_000);
     let limits = tasks::LimitsConfig { user_requests_per_second: most, ..tasks::LimitsConfig::default() };
     let tasks = tasks::limited(app.clone(), auth(), limits);
     shared::serve::complete(embedded::routes(app, tasks, email), app.clone())
 }
 
-/// Runs something asynchronous to its end.
+/// Runs a future to completion.
 pub(crate) fn run<T>(work: impl Future<Output = T>) -> T {
-    WORLD.with(|world| world.runtime.block_on(work))
+    PRODUCT.with(|product| product.runtime.block_on(work))
 }
 
-/// Has something done beside whatever is run.
+/// Spawns a future, which runs while [`run`] or [`call`] does.
 pub(crate) fn spawn(work: impl Future<Output = ()> + Send + 'static) {
-    WORLD.with(|world| drop(world.runtime.spawn(work)));
+    PRODUCT.with(|product| drop(product.runtime.spawn(work)));
 }
 
 /// An answer of the product.
@@ -88,7 +88,7 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    /// Whether the request was read as a good one, and only the database was missing.
+    /// Whether the request was valid, so that only the database was missing.
     pub(crate) fn was_good(&self) -> bool {
         self.status == StatusCode::SERVICE_UNAVAILABLE
     }
@@ -101,9 +101,9 @@ impl Answer {
 
 /// Calls a route of the product.
 pub(crate) fn call(request: Request<Body>) -> Answer {
-    WORLD.with(|world| {
-        world.runtime.block_on(async {
-            let Ok(response) = world.routes.clone().oneshot(request).await;
+    PRODUCT.with(|product| {
+        product.runtime.block_on(async {
+            let Ok(response) = product.routes.clone().oneshot(request).await;
             let (parts, body) = response.into_parts();
             let kind = parts.headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
             let body = to_bytes(body, usize::MAX).await.expect("an answer in memory").to_vec();
@@ -112,19 +112,19 @@ pub(crate) fn call(request: Request<Body>) -> Answer {
     })
 }
 
-/// `Authorization` of a user, who is an operator too.
+/// The `Authorization` of a user who is also an operator.
 pub(crate) fn bearer() -> String {
-    WORLD.with(|world| format!("Bearer {}", world.token))
+    PRODUCT.with(|product| format!("Bearer {}", product.token))
 }
 
-/// Cuts an input at its first empty line, and the part before into lines: a head like that of HTTP, and a body.
+/// Splits an input at its first empty line into the lines of a head and a body, as in HTTP.
 pub(crate) fn head_and_body(input: &[u8]) -> (impl Iterator<Item = &[u8]>, &[u8]) {
     let end = input.windows(2).position(|pair| pair == b"\n\n");
     let (head, body) = end.map_or((input, &[][..]), |end| (&input[..end], &input[end + 2..]));
     (head.split(|byte| *byte == b'\n'), body)
 }
 
-/// A header of a line `name: value`, where it can be one.
+/// The header in a line `name: value`, if it is valid.
 pub(crate) fn header_of(line: &[u8]) -> Option<(header::HeaderName, header::HeaderValue)> {
     let colon = line.iter().position(|byte| *byte == b':')?;
     let name = header::HeaderName::from_bytes(&line[..colon]).ok()?;

@@ -1,4 +1,4 @@
-//! The run all tests share, who may touch it, and putting it right.
+//! The running product that all tests share, the turns they take, and its restoration after a fault.
 
 use std::{
     collections::BTreeMap,
@@ -12,105 +12,103 @@ use std::{
 use chrono::{DateTime, Utc};
 use clap::Parser as _;
 use lab::{
+    api::Api,
     dev,
     process::READY,
+    settled,
     topology::{Function, Options, Topology},
 };
 use shared::{App, Config, sidecar::Sidecar};
 use sqlx::{PgPool, postgres::PgPoolOptions};
-use tokio::runtime::Runtime;
+use tokio::{runtime::Runtime, task::JoinSet};
 
-use crate::{user::User, wait};
+use crate::user::User;
 
-/// How often repair runs, and how long after its publication an unclaimed event is published again.
+/// The interval of repair, and the age at which repair publishes an unclaimed event again.
 pub(crate) const REPAIR: Duration = Duration::from_secs(10);
-/// What happens by itself does so within this, on a busy machine.
+/// The limit for work that needs no repair, on a busy machine.
 pub(crate) const SOON: Duration = Duration::from_secs(30);
-/// What a fault delayed happens within this of its end: Kafka's session timeout, a scheduler's lease (20 s), two repairs.
+/// The limit for work that a fault delayed: Kafka's session timeout, the scheduler's lease (20 s) and two repairs.
 pub(crate) const HEALED: Duration = Duration::from_secs(90);
 
-/// One for all tests: connections live on it, and a test's own would end with the test.
+/// One runtime for all tests: pooled connections live on it and must survive the test that opened them.
 static RUNTIME: LazyLock<Runtime> =
     LazyLock::new(|| tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime"));
-static SHARED: LazyLock<World> = LazyLock::new(|| {
+static SHARED: LazyLock<RunningProduct> = LazyLock::new(|| {
     // A second run of these tests would delete this one's data.
     let lock = fs::create_dir_all(dev()).and_then(|()| fs::File::create(dev().join("end-to-end.lock")));
     let lock = lock.expect("the folder .dev can be written");
     lock.lock().expect("a file can be locked");
     std::mem::forget(lock); // until this process ends
-    RUNTIME.block_on(async { World::start(Options::distributed("end-to-end")) })
+    RunningProduct::start(Options::distributed("end-to-end"))
 });
-/// Events that wait to be published or handled, and deliveries that are not over.
-const LEFT: &str = "select concat_ws(' ', type, event.id, 'of', occurred_at, 'published', published_at)
-    from task_events event
-    where published_at is null or not exists (
-        select from processed_events where consumer = replace(type, '.', '-') and event_id = event.id)
-    union all
-    select concat_ws(' ', 'delivery', id, state, 'next', next_attempt_at) from notification_deliveries
-    where state in ('pending', 'sending', 'retrying') limit 10";
 
-static WHOSE_TURN: RwLock<()> = RwLock::new(());
+static TURN: RwLock<()> = RwLock::new(());
 
-/// Runs a test beside others.
-pub(crate) fn beside_others(test: impl AsyncFnOnce(&World)) {
-    let world = &*SHARED;
-    let _turn = WHOSE_TURN.read().unwrap_or_else(PoisonError::into_inner);
-    let _told = TellLogs::of(world);
-    RUNTIME.block_on(test(world));
+/// Runs a test on the shared product, concurrently with others.
+pub(crate) fn beside_others(test: impl AsyncFnOnce(&RunningProduct)) {
+    let product = &*SHARED;
+    let _turn = TURN.read().unwrap_or_else(PoisonError::into_inner);
+    let _logs = LogsOnFailure::of(product);
+    RUNTIME.block_on(test(product));
 }
 
-/// Runs a test that breaks something, alone; it ends when everything works again and nothing is left to be done.
-pub(crate) fn alone(test: impl AsyncFnOnce(&World)) {
-    let world = &*SHARED;
-    let _turn = WHOSE_TURN.write().unwrap_or_else(PoisonError::into_inner);
-    let restored = Restore(world);
-    let _told = TellLogs::of(world);
-    RUNTIME.block_on(test(world));
-    drop(restored);
-    RUNTIME.block_on(world.settled());
+/// Runs a test that injects faults into the shared product, alone. Afterwards restores every part and waits until the
+/// product has settled.
+pub(crate) fn alone(test: impl AsyncFnOnce(&RunningProduct)) {
+    let product = &*SHARED;
+    let _turn = TURN.write().unwrap_or_else(PoisonError::into_inner);
+    let restore = Restore(product);
+    let _logs = LogsOnFailure::of(product);
+    RUNTIME.block_on(test(product));
+    drop(restore);
+    RUNTIME.block_on(product.settled());
 }
 
-/// Runs a test on a run of its own.
-pub(crate) fn on(options: Options, test: impl AsyncFnOnce(&World)) {
-    // Two whole runs at once, and a third one's faults, would be too much for a small machine.
-    let _turn = WHOSE_TURN.write().unwrap_or_else(PoisonError::into_inner);
+/// Runs a test on a product of its own.
+pub(crate) fn on(options: Options, test: impl AsyncFnOnce(&RunningProduct)) {
+    // A small machine cannot carry two more products while another test injects faults.
+    let _turn = TURN.write().unwrap_or_else(PoisonError::into_inner);
+    let product = RunningProduct::start(options);
+    let _logs = LogsOnFailure::of(&product);
     RUNTIME.block_on(async {
-        let world = World::start(options);
-        let _told = TellLogs::of(&world);
-        test(&world).await;
-        world.settled().await;
-        world.db.close().await;
+        test(&product).await;
+        product.settled().await;
+        product.db.close().await;
     });
 }
 
-/// A running product, and ways into it.
-pub(crate) struct World {
+/// A running product, its API and its database.
+pub(crate) struct RunningProduct {
     pub(crate) topology: Topology,
     pub(crate) db: PgPool,
+    /// For requests to a function that bypass its daprd.
     pub(crate) http: reqwest::Client,
+    api: Api,
 }
 
-impl World {
+impl RunningProduct {
     fn start(options: Options) -> Self {
         let options = Options { repair_every: Some(REPAIR), ..options };
         let options = options.env("REPAIR_AFTER_SECONDS", REPAIR.as_secs().to_string());
-        let topology = Topology::start(options).unwrap_or_else(|error| panic!("the run does not start: {error:#}"));
+        let topology = Topology::start(options).unwrap_or_else(|error| panic!("the product does not start: {error:#}"));
+        let _runtime = RUNTIME.enter(); // the pool starts a task
         let db = PgPoolOptions::new().max_connections(40).connect_lazy(&topology.database_url).expect("a database URL");
         let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(60)).build().expect("a client");
-        Self { topology, db, http }
+        Self { api: Api::of(&topology), topology, db, http }
     }
 
-    /// Someone nobody has heard of.
+    /// A new user.
     pub(crate) fn user(&self) -> User {
-        User::new(self, false)
+        User::new(self.api.user(), self.db.clone())
     }
 
-    /// Someone who may see and replay dead letters.
+    /// A new user who may list and replay dead letters.
     pub(crate) fn operator(&self) -> User {
-        User::new(self, true)
+        User::new(self.api.operator(), self.db.clone())
     }
 
-    /// The Dapr API as the function `name` has it.
+    /// The Dapr API of the function `name`.
     pub(crate) fn sidecar(&self, name: &str) -> Sidecar {
         let url = |port| format!("http://127.0.0.1:{port}");
         let config = Config::try_parse_from([
@@ -125,54 +123,60 @@ impl World {
         App::new(config.expect("a configuration"), self.db.clone()).expect("an address").sidecar
     }
 
-    /// A function.
+    /// A function's processes and port.
     pub(crate) fn function(&self, name: &str) -> &Function {
         self.topology.function(name)
     }
 
-    /// Kills a function without a warning and starts it again.
+    /// Kills a function and starts it again.
     pub(crate) fn kill_and_start(&self, name: &str) {
         let process = &self.function(name).process;
         process.kill9();
         process.start().unwrap_or_else(|error| panic!("{name} does not start again: {error:#}"));
     }
 
-    /// Ends repair until the test does: what is to happen must happen without it.
+    /// Stops repair until the end of the test, to show that recovery does not need it.
     pub(crate) fn without_repair(&self) {
         self.topology.repair.as_ref().expect("repair runs in a process of its own").kill9();
     }
 
-    /// The time by the database's clock, the only one that counts.
+    /// The database's clock.
     pub(crate) async fn now(&self) -> DateTime<Utc> {
         sqlx::query_scalar("select clock_timestamp()").fetch_one(&self.db).await.expect("the database answers")
     }
 
-    /// Waits for an instant of the database's clock.
+    /// Sleeps until the database's clock shows `instant`.
     pub(crate) async fn clock_reaches(&self, instant: DateTime<Utc>) {
         let left = instant - self.now().await;
         tokio::time::sleep(left.to_std().unwrap_or_default()).await;
     }
 
-    /// A number from the database.
+    /// The result of a counting statement with one parameter.
     pub(crate) async fn count(&self, statement: &'static str, id: uuid::Uuid) -> i64 {
         sqlx::query_scalar(statement).bind(id).fetch_one(&self.db).await.expect("the database answers")
     }
 
-    /// Waits until every event has been published and handled, and every delivery is over.
+    /// Waits until nothing is left to do for any user.
     pub(crate) async fn settled(&self) {
-        wait::until("nothing is left to be done", HEALED, async || {
-            let left: Result<Vec<String>, _> = sqlx::query_scalar(LEFT).fetch_all(&self.db).await;
-            match left {
-                Ok(left) if left.is_empty() => Ok(()),
-                other => Err(format!("{other:?}")),
-            }
-        })
-        .await;
+        settled::settled(&self.db, None, HEALED).await.unwrap_or_else(|error| panic!("{error}"));
     }
 }
 
-/// Puts everything right when it goes out of scope.
-struct Restore<'a>(&'a World);
+/// Runs futures concurrently and returns their results in order.
+pub(crate) async fn together<T: Send + 'static>(
+    futures: impl IntoIterator<Item = impl Future<Output = T> + Send + 'static>,
+) -> Vec<T> {
+    let mut running = JoinSet::new();
+    for (index, future) in futures.into_iter().enumerate() {
+        running.spawn(async move { (index, future.await) });
+    }
+    let mut results = running.join_all().await;
+    results.sort_by_key(|(index, _)| *index);
+    results.into_iter().map(|(_, result)| result).collect()
+}
+
+/// Restores every part when dropped.
+struct Restore<'a>(&'a RunningProduct);
 
 impl Drop for Restore<'_> {
     fn drop(&mut self) {
@@ -195,31 +199,34 @@ impl Drop for Restore<'_> {
             anyhow::Ok(())
         })();
         if let Err(error) = restored {
-            eprintln!("the run could not be put right: {error:#}");
+            eprintln!("the product could not be restored: {error:#}");
         }
     }
 }
 
-/// Shows, when a test fails, what the parts said while it ran.
-struct TellLogs<'a>(&'a World, BTreeMap<PathBuf, u64>);
+/// Prints, when the test fails, what is left to do and what each part has logged since the test began.
+struct LogsOnFailure<'a> {
+    product: &'a RunningProduct,
+    lengths: BTreeMap<PathBuf, u64>,
+}
 
-impl<'a> TellLogs<'a> {
-    fn of(world: &'a World) -> Self {
-        let logs = world.topology.processes().into_iter().map(|process| process.log());
-        Self(world, logs.map(|log| (log.clone(), fs::metadata(log).map_or(0, |meta| meta.len()))).collect())
+impl<'a> LogsOnFailure<'a> {
+    fn of(product: &'a RunningProduct) -> Self {
+        let logs = product.topology.processes().into_iter().map(|process| process.log());
+        let lengths = logs.map(|log| (log.clone(), fs::metadata(log).map_or(0, |meta| meta.len()))).collect();
+        Self { product, lengths }
     }
 }
 
-impl Drop for TellLogs<'_> {
+impl Drop for LogsOnFailure<'_> {
     fn drop(&mut self) {
         if !thread::panicking() {
             return;
         }
-        let left = self.0.topology.postgres.sql("punctual", LEFT);
-        eprintln!("--- left to be done:\n{}", left.unwrap_or_else(|error| error.to_string()));
-        for process in self.0.topology.processes() {
+        eprintln!("--- left to do:\n{:#?}", RUNTIME.block_on(settled::left(&self.product.db, None)));
+        for process in self.product.topology.processes() {
             let log = fs::read(process.log()).unwrap_or_default();
-            let before = self.1.get(&process.log()).copied().unwrap_or_default();
+            let before = self.lengths.get(&process.log()).copied().unwrap_or_default();
             let new = log.get(usize::try_from(before).unwrap_or_default()..).unwrap_or_default();
             let new = String::from_utf8_lossy(new);
             let lines: Vec<&str> = new.lines().collect();

@@ -1,25 +1,22 @@
-//! What the functions need on Lambda, whoever may touch it, and putting it right.
+//! The parts that functions on Lambda need, shared by all tests, and their restoration after a fault.
 
 use std::{
     fs,
     sync::{Arc, LazyLock, Mutex, PoisonError},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use lab::{
+    api::{Api, User},
     dapr::{self, Application, Plane, Scheduler, Sidecar, SidecarPorts},
     dev,
-    kafka::Kafka,
+    kafka::{Kafka, topics},
     ports,
     postgres::{self, Postgres},
     process::{Process, Program, Run},
     secrets,
     topology::target_dir,
-};
-use rskafka::client::{
-    ClientBuilder,
-    partition::{OffsetAt, UnknownTopicHandling},
 };
 use serde_json::{Value, json};
 use sqlx::{PgPool, postgres::PgPoolOptions};
@@ -31,35 +28,36 @@ use crate::{
     sources, template,
 };
 
-/// What happens by itself does so within this, on a busy machine.
+/// The limit for work that needs no fault repaired, on a busy machine.
 pub(crate) const SOON: Duration = Duration::from_secs(30);
 
 static RUNTIME: LazyLock<Runtime> =
     LazyLock::new(|| tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime"));
-static WORLD: LazyLock<Mutex<World>> =
-    LazyLock::new(|| Mutex::new(RUNTIME.block_on(async { World::start().expect("the world starts") })));
+static HOST: LazyLock<Mutex<LambdaHost>> =
+    LazyLock::new(|| Mutex::new(RUNTIME.block_on(async { LambdaHost::start().expect("the host starts") })));
 
-/// Runs a test; whatever it did to the world is put right after it, also when it failed.
-pub(crate) fn on_lambda(test: impl AsyncFnOnce(&World)) {
-    let world = WORLD.lock().unwrap_or_else(PoisonError::into_inner);
-    let _restored = Restore(&world);
-    RUNTIME.block_on(test(&world));
+/// Runs a test and restores every part after it, even if it failed.
+pub(crate) fn on_lambda(test: impl AsyncFnOnce(&LambdaHost)) {
+    let host = HOST.lock().unwrap_or_else(PoisonError::into_inner);
+    let _restored = Restore(&host);
+    RUNTIME.block_on(test(&host));
 }
 
-/// Everything but the functions.
-pub(crate) struct World {
+/// All parts except the functions.
+pub(crate) struct LambdaHost {
     run: Run,
     _scheduler: Scheduler,
     kafka: Kafka,
     pub(crate) daprd: Sidecar,
     pub(crate) postgres: Postgres,
     pub(crate) db: PgPool,
-    jwt_secret: String,
+    api: Api,
     pub(crate) app_api_token: String,
     dapr_api_token: String,
+    jwt_secret: String,
 }
 
-impl World {
+impl LambdaHost {
     fn start() -> anyhow::Result<Self> {
         let run = Run { dir: dev().join("lambda"), detached: false };
         fs::create_dir_all(&run.dir)?;
@@ -88,7 +86,7 @@ impl World {
         fs::write(&secrets_file, "{}")?;
         let plane = Plane {
             daprd: binaries.daprd,
-            // No subscriptions: on Lambda the events come from the mappings.
+            // No subscriptions: on Lambda, event source mappings deliver events.
             resources: vec!["pubsub/kafka", "statestore/in-memory", "local"],
             scheduler: scheduler.port,
             env: [
@@ -101,13 +99,26 @@ impl World {
             .map(|(name, value)| (name.to_owned(), value))
             .into(),
         };
-        // Nothing listens there: jobs are brought by a test.
+        // Nothing listens on this port: the tests deliver jobs themselves.
         let application = Application { id: "reminder-due".to_owned(), port: ports::free() };
         let daprd = Sidecar::launch(&run, &plane, &application, SidecarPorts::free())?;
         daprd.wait_callable(SOON)?;
         let db = PgPoolOptions::new().max_connections(10).connect_lazy(&postgres.url("punctual"))?;
+        // Requests arrive as invocations, not at a URL; this API only makes users.
         let jwt_secret = secrets::random()?;
-        Ok(Self { run, _scheduler: scheduler, kafka, daprd, postgres, db, jwt_secret, app_api_token, dapr_api_token })
+        let api = Api::at(["http://127.0.0.1:9".to_owned()], &jwt_secret);
+        Ok(Self {
+            run,
+            _scheduler: scheduler,
+            kafka,
+            daprd,
+            postgres,
+            db,
+            api,
+            jwt_secret,
+            app_api_token,
+            dapr_api_token,
+        })
     }
 
     /// Starts a process of a function and waits until it asks for an invocation.
@@ -127,7 +138,7 @@ impl World {
         Process::spawn(&self.run, program).unwrap_or_else(|error| panic!("{error:#}"))
     }
 
-    /// A function with the variables that the template and Lambda give it, and no others.
+    /// A function with exactly the variables that the template and Lambda set.
     pub(crate) fn program(&self, name: &str) -> Program {
         let binary = target_dir().join("debug").join(name);
         assert!(binary.exists(), "{} is not built: cargo build --workspace --bins", binary.display());
@@ -146,38 +157,29 @@ impl World {
                 "JWT_SECRET" => self.jwt_secret.clone(),
                 "EMAIL_PROVIDER" => "resend".to_owned(),
                 "EMAIL_FROM" => "Punctual <reminders@punctual.test>".to_owned(),
-                other => panic!("the template sets {other}, which no test knows"),
+                other => panic!("the template sets {other}, which this test does not know"),
             };
             program = program.env(variable, value);
         }
         program
     }
 
-    /// Someone nobody has heard of.
+    /// A new user.
     pub(crate) fn user(&self) -> User {
-        let id = Uuid::now_v7();
-        let token = secrets::token(&self.jwt_secret, &id.to_string(), &format!("{}@example.test", id.simple()), false);
-        User { id, bearer: format!("Bearer {token}") }
+        self.api.user()
     }
 
-    /// A number from the database.
+    /// The result of a counting statement with one parameter.
     pub(crate) async fn count(&self, statement: &'static str, id: Uuid) -> i64 {
         sqlx::query_scalar(statement).bind(id).fetch_one(&self.db).await.expect("the database answers")
     }
 
-    /// What is on the topics about a task, of one type: the bytes of each record.
+    /// The published events of one type about a task: the bytes of each record.
     pub(crate) async fn on_topic(&self, kind: shared::catalogue::EventType, task: Uuid) -> Vec<Vec<u8>> {
-        let kafka = ClientBuilder::new(vec![self.kafka.brokers()]).build().await.expect("Kafka answers");
-        let partition =
-            kafka.partition_client(kind.topic(), 0, UnknownTopicHandling::Retry).await.expect("Kafka answers");
-        let mut next = partition.get_offset(OffsetAt::Earliest).await.expect("Kafka answers");
-        let end = partition.get_offset(OffsetAt::Latest).await.expect("Kafka answers");
-        let mut found = Vec::new();
-        while next < end {
-            let (some, _) = partition.fetch_records(next, 1..10_000_000, 1_000).await.expect("Kafka answers");
-            next = some.last().map_or(end, |last| last.offset + 1);
-            found.extend(some.into_iter().filter_map(|record| record.record.value));
-        }
+        let kafka = topics::connect(&self.kafka.brokers()).await.expect("Kafka answers");
+        let partitions = topics::partitions(&kafka, kind.topic()).await.expect("the topic exists");
+        let records = topics::read(&partitions[0]).await.expect("Kafka answers");
+        let mut found: Vec<Vec<u8>> = records.into_iter().filter_map(|record| record.value).collect();
         found.retain(|value| {
             let event: Value = serde_json::from_slice(value).unwrap_or_default();
             event["type"] == kind.as_str() && event["subject"] == json!(task)
@@ -185,7 +187,7 @@ impl World {
         found
     }
 
-    /// Makes every line of the audit log fail for a user, for a reason that is no outage.
+    /// Makes the user's inserts into `audit_logs` fail, with an error that is not an outage.
     pub(crate) fn break_for(&self, user: &User) {
         let when = format!(
             "create function broken_for_a_while() returns trigger language plpgsql as
@@ -202,31 +204,31 @@ impl World {
     }
 }
 
-/// Puts everything right when it goes out of scope.
-struct Restore<'a>(&'a World);
+/// Restores every part when dropped.
+struct Restore<'a>(&'a LambdaHost);
 
 impl Drop for Restore<'_> {
     fn drop(&mut self) {
-        let world = self.0;
-        for process in [&world.postgres.process, &world.daprd.process] {
+        let host = self.0;
+        for process in [&host.postgres.process, &host.daprd.process] {
             process.resume();
         }
-        let restored = world.postgres.start().and_then(|()| world.daprd.process.start());
-        if let Err(error) = restored.and_then(|()| world.daprd.wait_callable(SOON)) {
-            eprintln!("the world could not be put right: {error:#}");
+        let restored = host.postgres.start().and_then(|()| host.daprd.process.start());
+        if let Err(error) = restored.and_then(|()| host.daprd.wait_callable(SOON)) {
+            eprintln!("the host could not be restored: {error:#}");
         }
-        world.mend();
+        host.mend();
     }
 }
 
-/// A process of a function, and what invokes it. Dropping it kills it.
+/// A process of a function and its Runtime API. Dropping it kills the process.
 pub(crate) struct Function {
     pub(crate) process: Arc<Process>,
     pub(crate) api: RuntimeApi,
 }
 
 impl Function {
-    /// Invokes it and lets it go on; gives whether that was acknowledged, and the response or the error.
+    /// Invokes it and lets it continue. Returns whether it acknowledged, and its response or error.
     pub(crate) async fn invoke(&self, event: Value) -> (bool, Value) {
         let Outcome { acknowledged, body, .. } = self.api.invoke(event).await;
         (acknowledged, body)
@@ -234,7 +236,7 @@ impl Function {
 
     /// A request through an HTTP API.
     pub(crate) async fn request(&self, user: &User, method: &str, path: &str, body: Option<Value>) -> Answer {
-        let headers = [("authorization", user.bearer.as_str())];
+        let headers = [("authorization", &*bearer(user))];
         self.answer(sources::http_api(method, path, "", &headers, body.as_ref())).await
     }
 
@@ -245,7 +247,7 @@ impl Function {
         Answer::of(&response)
     }
 
-    /// Creates a task and gives it back.
+    /// Creates a task and returns it.
     pub(crate) async fn create(&self, user: &User, task: Value) -> Value {
         let answer = self.request(user, "POST", "/v1/tasks", Some(task)).await;
         assert_eq!(answer.status, 201, "{answer:?}");
@@ -253,13 +255,13 @@ impl Function {
     }
 }
 
-/// What an HTTP API makes of a response in format 2.0.
+/// An HTTP API's translation of a response in format 2.0.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u64,
     pub(crate) headers: Value,
     pub(crate) text: String,
-    /// The body, where it is JSON.
+    /// The body, if it is JSON.
     pub(crate) body: Value,
 }
 
@@ -281,30 +283,7 @@ impl Answer {
     }
 }
 
-/// Someone who uses the HTTP API.
-pub(crate) struct User {
-    pub(crate) id: Uuid,
-    pub(crate) bearer: String,
-}
-
-/// The id in a field of an answer.
-pub(crate) fn id(value: &Value) -> Uuid {
-    value.as_str().and_then(|text| text.parse().ok()).unwrap_or_else(|| panic!("{value} is no id"))
-}
-
-/// Looks until `look` gives `wanted`.
-pub(crate) async fn until_equal<T: PartialEq + std::fmt::Debug>(
-    what: &str,
-    wanted: T,
-    mut look: impl AsyncFnMut() -> T,
-) {
-    let began = Instant::now();
-    loop {
-        let seen = look().await;
-        if seen == wanted {
-            return;
-        }
-        assert!(began.elapsed() < SOON, "{what}: {seen:?} where {wanted:?} is wanted");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+/// The value of `Authorization` for a user.
+pub(crate) fn bearer(user: &User) -> String {
+    format!("Bearer {}", user.token)
 }
