@@ -1,25 +1,39 @@
-//! What the product is measured beside: Dapr alone. A daprd of its own, on the scheduler and the Kafka of the same run,
-//! whose application only notes when it is called; one topic, no dead letters, no outbox, no database.
+//! The baseline: Dapr without the product. One daprd on the scheduler and the Kafka of the same run, with an
+//! application that only records when it is called: one topic, no dead letters, no outbox, no database.
 
 use std::{
-    fs, thread,
-    time::{Duration, SystemTime},
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use anyhow::{Context as _, ensure};
-use serde_json::json;
-
-use crate::{
-    application::Listening,
-    client::{self, Answer},
-    planned::Planned,
-    sample::{Sample, milliseconds},
+use axum::{
+    Router,
+    body::to_bytes,
+    extract::{Request, State},
+    serve::ListenerExt as _,
 };
+use chrono::{DateTime, Utc};
 use lab::{
+    api::Answer,
     dapr::{self, SidecarPorts},
     dev, ports,
     process::{Process, Program, Ready, Run},
+    root,
     topology::Topology,
+};
+use reqwest::RequestBuilder;
+use serde_json::{Value, json};
+use tokio::{
+    net::TcpListener,
+    time::{Instant, sleep},
+};
+
+use crate::{
+    pace::{self, AT_WILL},
+    planned::{until_first, until_last},
+    sample::{Sample, milliseconds},
 };
 
 const APP_ID: &str = "bench-bare";
@@ -27,138 +41,192 @@ const TOPIC: &str = "bench-bare";
 /// As many as `task-events` has.
 const PARTITIONS: i32 = 6;
 const LIMIT: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A daprd and its application.
 pub(super) struct Bare {
     pub(super) daprd: Process,
-    application: Listening,
-    port: u16,
+    application: Application,
+    http: reqwest::Client,
+    url: String,
 }
 
 impl Bare {
-    /// Starts it and returns when it has delivered a first event and a first job.
-    pub(super) fn start(topology: &Topology) -> anyhow::Result<Self> {
+    /// Starts it and returns when it has delivered its first event and its first job.
+    pub(super) async fn start(topology: &Topology) -> anyhow::Result<Self> {
         let kafka = topology.kafka.as_ref().context("the bench runs on Kafka")?;
         kafka.create_topic(TOPIC, PARTITIONS)?;
         let run = Run { dir: dev().join(&topology.options.name), detached: false };
-        let resources = run.dir.join("bare");
-        fs::create_dir_all(&resources)?;
-        fs::write(resources.join("pubsub.yaml"), component(&kafka.brokers()))?;
-        fs::write(resources.join("subscription.yaml"), SUBSCRIPTION)?;
-        let configuration = run.dir.join("bare.yaml");
-        fs::write(&configuration, configured(&run.dir.join("bare-names.db").display().to_string()))?;
-
-        let application = Listening::start()?;
+        let (application, port) = Application::listen().await?;
         let at = SidecarPorts::free();
         let program = Program::new(format!("daprd-{APP_ID}"), dapr::binaries()?.daprd)
-            .args([format!("--app-id={APP_ID}"), format!("--app-port={}", application.port)])
+            .args([format!("--app-id={APP_ID}"), format!("--app-port={port}")])
             .args([format!("--dapr-http-port={}", at.http), format!("--dapr-grpc-port={}", at.grpc)])
             .args([format!("--dapr-internal-grpc-port={}", ports::free())])
             .args(["--dapr-listen-addresses=127.0.0.1", "--dapr-internal-grpc-listen-address=127.0.0.1"])
             .args([format!("--scheduler-host-address=127.0.0.1:{}", topology.scheduler.port)])
             .args(["--placement-host-address=", "--enable-metrics=false", "--log-level=warn"])
             .args(["--disable-init-endpoints=config,subscribe"])
-            .args([format!("--config={}", configuration.display())])
-            .args([format!("--resources-path={}", resources.display())])
+            .args([format!("--config={}", root().join("dapr/local/name-resolution.yaml").display())])
+            .args([format!("--resources-path={}", root().join("testing/bench/dapr").display())])
             .env("DAPR_HOST_IP", "127.0.0.1")
+            .env("KAFKA_BROKERS", kafka.brokers())
+            .env("NAME_RESOLUTION_FILE", run.dir.join("bare-names.db").display().to_string())
             .ready(Ready::Http(at.http, "/v1.0/healthz"));
         let daprd = Process::spawn(&run, program)?;
         daprd.wait_ready(LIMIT)?;
-        let bare = Self { daprd, application, port: at.http };
-        bare.publish("warm-up")?;
-        bare.schedule("warm-up-job", "0s")?;
-        bare.application.wait_for(&["warm-up".to_owned(), "warm-up-job".to_owned()], LIMIT)?;
+        let url = format!("http://127.0.0.1:{}/v1.0", at.http);
+        let bare =
+            Self { daprd, application, http: reqwest::Client::builder().no_proxy().timeout(TIMEOUT).build()?, url };
+        bare.publish("warm-up").await?;
+        bare.schedule("warm-up-job", json!("0s")).await?;
+        bare.application.wait_for(&["warm-up".to_owned(), "warm-up-job".to_owned()], LIMIT).await?;
         Ok(bare)
     }
 
-    /// How late jobs are that are due at `planned`, scheduled one each `every`.
-    pub(super) fn jobs(&self, name: &str, planned: &[Planned], every: Duration) -> anyhow::Result<Sample> {
-        let names: Vec<String> = (0..planned.len()).map(|index| format!("{name}-{index}")).collect();
-        client::steadily(planned.len(), every, |index| self.schedule(&names[index], &planned[index].text))?;
-        let limit = planned.last().map_or(LIMIT, |last| last.ahead() + LIMIT);
-        let arrived = self.application.wait_for(&names, limit)?;
-        Ok(planned.iter().zip(arrived).map(|(planned, arrived)| milliseconds(planned.at, arrived)).collect())
+    /// Lateness of jobs that are due at `planned` and are scheduled one per `every`.
+    pub(super) async fn jobs(&self, name: &str, planned: &[DateTime<Utc>], every: Duration) -> anyhow::Result<Sample> {
+        let names = names(name, planned.len());
+        pace::steadily(planned.len(), every, |index| self.schedule(&names[index], json!(planned[index]))).await?;
+        self.lateness(planned, &names, until_last(planned)? + LIMIT).await
     }
 
-    /// The same, scheduled as fast as it goes.
-    pub(super) fn jobs_at_will(&self, name: &str, planned: &[Planned], limit: Duration) -> anyhow::Result<Sample> {
-        let names: Vec<String> = (0..planned.len()).map(|index| format!("{name}-{index}")).collect();
-        client::at_will(planned.len(), |index| self.schedule(&names[index], &planned[index].text))?;
-        let ahead = planned.first().map(Planned::ahead).unwrap_or_default();
-        ensure!(!ahead.is_zero(), "bare jobs were scheduled only when they were due: this machine is too busy");
-        let arrived = self.application.wait_for(&names, ahead + limit)?;
-        Ok(planned.iter().zip(arrived).map(|(planned, arrived)| milliseconds(planned.at, arrived)).collect())
+    /// Lateness of jobs that are all due at the same instant and are scheduled as fast as daprd accepts them.
+    pub(super) async fn jobs_at_will(
+        &self,
+        name: &str,
+        planned: &[DateTime<Utc>],
+        limit: Duration,
+    ) -> anyhow::Result<Sample> {
+        let names = names(name, planned.len());
+        pace::steadily(planned.len(), AT_WILL, |index| self.schedule(&names[index], json!(planned[index]))).await?;
+        let ahead = until_first(planned)?;
+        ensure!(!ahead.is_zero(), "scheduling the bare jobs took until they were due: this machine is too busy");
+        self.lateness(planned, &names, ahead + limit).await
     }
 
-    /// How long events take from the call that publishes them to the application.
-    pub(super) fn events(&self, name: &str, count: usize, every: Duration) -> anyhow::Result<Sample> {
-        let names: Vec<String> = (0..count).map(|index| format!("{name}-{index}")).collect();
-        let published: Vec<SystemTime> = client::steadily(count, every, |index| Ok(self.publish(&names[index])?.sent))?;
-        let arrived = self.application.wait_for(&names, LIMIT)?;
-        Ok(published.into_iter().zip(arrived).map(|(published, arrived)| milliseconds(published, arrived)).collect())
+    /// How long events take from the publish call to the application.
+    pub(super) async fn events(&self, name: &str, count: usize, every: Duration) -> anyhow::Result<Sample> {
+        let names = names(name, count);
+        let published = pace::steadily(count, every, |index| self.publish(&names[index])).await?;
+        let published: Vec<DateTime<Utc>> = published.into_iter().map(|answer| answer.sent_at).collect();
+        self.lateness(&published, &names, LIMIT).await
     }
 
-    /// From now until an event gets through, for an event each 50 ms; whether one is taken is up to Kafka.
-    pub(super) fn until_an_event_arrives(&self, name: &str) -> anyhow::Result<Duration> {
-        let began = SystemTime::now();
-        for index in 0.. {
+    /// Publishes an event every 50 ms until Kafka accepts one, then waits until it arrives.
+    pub(super) async fn until_an_event_arrives(&self, name: &str) -> anyhow::Result<()> {
+        let began = Instant::now();
+        for index in 0_u32.. {
             let name = format!("{name}-{index}");
-            if self.publish(&name).is_ok() {
-                let arrived = self.application.wait_for(&[name], LIMIT)?;
-                return Ok(arrived.first().and_then(|at| at.duration_since(began).ok()).unwrap_or_default());
+            if self.publish(&name).await.is_ok() {
+                self.application.wait_for(&[name], LIMIT).await?;
+                break;
             }
-            ensure!(began.elapsed()? < LIMIT, "Kafka takes no events again");
-            thread::sleep(Duration::from_millis(50));
+            ensure!(began.elapsed() < LIMIT, "Kafka still rejects events after {} s", LIMIT.as_secs());
+            sleep(Duration::from_millis(50)).await;
         }
-        unreachable!("it counts without end")
+        Ok(())
     }
 
-    fn publish(&self, name: &str) -> anyhow::Result<Answer> {
-        let path = format!("/v1.0/publish/pubsub/{TOPIC}?metadata.partitionKey={name}");
-        client::post(self.port, &path, None, &json!(name).to_string())
+    async fn lateness(&self, from: &[DateTime<Utc>], names: &[String], limit: Duration) -> anyhow::Result<Sample> {
+        let arrived = self.application.wait_for(names, limit).await?;
+        Ok(from.iter().zip(arrived).map(|(from, arrived)| milliseconds(*from, arrived)).collect())
     }
 
-    fn schedule(&self, name: &str, due: &str) -> anyhow::Result<Answer> {
-        // Without data daprd accepts a job and then fails to call it.
+    fn publish(&self, name: &str) -> impl Future<Output = anyhow::Result<Answer>> + Send + use<> {
+        let url = format!("{}/publish/pubsub/{TOPIC}?metadata.partitionKey={name}", self.url);
+        accepted(self.http.post(url).json(name))
+    }
+
+    fn schedule(&self, name: &str, due: Value) -> impl Future<Output = anyhow::Result<Answer>> + Send + use<> {
+        // daprd accepts a job without data and then fails to call it.
         let job = json!({ "dueTime": due, "data": {} });
-        client::post(self.port, &format!("/v1.0/jobs/{name}"), None, &job.to_string())
+        accepted(self.http.post(format!("{}/jobs/{name}", self.url)).json(&job))
     }
 }
 
-fn component(brokers: &str) -> String {
-    format!(
-        "apiVersion: dapr.io/v1alpha1\n\
-         kind: Component\n\
-         metadata: {{ name: pubsub }}\n\
-         spec:\n\
-         \x20 type: pubsub.kafka\n\
-         \x20 version: v1\n\
-         \x20 metadata:\n\
-         \x20   - {{ name: brokers, value: \"{brokers}\" }}\n\
-         \x20   - {{ name: authType, value: none }}\n\
-         \x20   - {{ name: version, value: 2.8.0 }}\n\
-         \x20   - {{ name: initialOffset, value: oldest }}\n"
-    )
+/// Sends a request that daprd must accept.
+async fn accepted(request: RequestBuilder) -> anyhow::Result<Answer> {
+    let answer = Answer::to(request).await?;
+    ensure!(answer.is_success(), "daprd answered {}: {}", answer.status, answer.body);
+    Ok(answer)
 }
 
-const SUBSCRIPTION: &str = "apiVersion: dapr.io/v2alpha1
-kind: Subscription
-metadata: { name: bench-bare }
-spec:
-  pubsubname: pubsub
-  topic: bench-bare
-  routes: { default: /events }
-";
+fn names(name: &str, count: usize) -> Vec<String> {
+    (0..count).map(|index| format!("{name}-{index}")).collect()
+}
 
-/// Names are resolved from a file, as in every local run: the default, multicast DNS, does not work on the loopback interface.
-fn configured(names: &str) -> String {
-    format!(
-        "apiVersion: dapr.io/v1alpha1\n\
-         kind: Configuration\n\
-         metadata: {{ name: bench-bare }}\n\
-         spec:\n\
-         \x20 nameResolution:\n\
-         \x20   component: sqlite\n\
-         \x20   configuration: {{ connectionString: \"{names}\" }}\n"
-    )
+/// Answers every call with 200 and records when each job (by its name) and each event (by its data, a string) first arrived.
+#[derive(Clone, Default)]
+struct Application(Arc<Mutex<HashMap<String, DateTime<Utc>>>>);
+
+impl Application {
+    /// Listens on a free port until this process ends.
+    async fn listen() -> anyhow::Result<(Self, u16)> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let port = listener.local_addr()?.port();
+        let application = Self::default();
+        let listener = listener.tap_io(|connection| {
+            let _ = connection.set_nodelay(true);
+        });
+        let router = Router::new().fallback(arrive).with_state(application.clone());
+        tokio::spawn(async { axum::serve(listener, router).await });
+        Ok((application, port))
+    }
+
+    /// Waits until everything in `expected` has arrived, and returns when each did.
+    async fn wait_for(&self, expected: &[String], limit: Duration) -> anyhow::Result<Vec<DateTime<Utc>>> {
+        let began = Instant::now();
+        loop {
+            let arrived: Vec<DateTime<Utc>> = {
+                let arrivals = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+                expected.iter().filter_map(|name| arrivals.get(name).copied()).collect()
+            };
+            if arrived.len() == expected.len() {
+                return Ok(arrived);
+            }
+            ensure!(
+                began.elapsed() < limit,
+                "bare Dapr delivered {} of {} within {} s",
+                arrived.len(),
+                expected.len(),
+                limit.as_secs()
+            );
+            sleep(Duration::from_millis(50)).await;
+        }
+    }
+}
+
+async fn arrive(State(Application(arrivals)): State<Application>, request: Request) {
+    let at = Utc::now();
+    let (head, body) = request.into_parts();
+    let name = match head.uri.path().strip_prefix("/job/") {
+        Some(job) => Some(job.to_owned()),
+        None => to_bytes(body, usize::MAX).await.ok().and_then(|body| {
+            let event: Value = serde_json::from_slice(&body).ok()?;
+            event["data"].as_str().map(str::to_owned)
+        }),
+    };
+    if let Some(name) = name {
+        arrivals.lock().unwrap_or_else(PoisonError::into_inner).entry(name).or_insert(at);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_job_is_known_by_its_name_and_an_event_by_its_data() {
+        let (application, port) = Application::listen().await.unwrap();
+        let http = reqwest::Client::builder().no_proxy().build().unwrap();
+        for (path, body) in [("job/one", "{}"), ("flow", r#"{"id": "x", "data": "two"}"#), ("flow", "[")] {
+            let request = http.post(format!("http://127.0.0.1:{port}/{path}")).body(body);
+            assert_eq!(Answer::to(request).await.unwrap().status, 200);
+        }
+        let expected = ["one".to_owned(), "two".to_owned()];
+        let arrived = application.wait_for(&expected, Duration::from_secs(5)).await.unwrap();
+        assert!(arrived[0] <= arrived[1]);
+        assert!(application.wait_for(&["three".to_owned()], Duration::ZERO).await.is_err());
+    }
 }

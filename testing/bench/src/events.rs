@@ -1,103 +1,94 @@
-//! How long an event takes from the commit of its command to the commit of its effect, beside bare events at the same rate
+//! How long an event takes from the commit of its command to the commit of its effect, next to bare events at the same rate
 //! through the same Kafka.
 //!
-//! `now()` in PostgreSQL is when a transaction began, so the instants are those at which the two transactions committed
-//! (`pg_xact_commit_timestamp`); PostgreSQL takes each just before it makes its commit durable. What a client sees, and the
-//! beginnings of the transactions, are measured beside it.
+//! `now()` in PostgreSQL is the start of a transaction. The commits themselves are read from `pg_xact_commit_timestamp`, which
+//! PostgreSQL takes just before it makes a commit durable. The client's view and the transaction starts are reported as well.
 
-use std::{
-    thread,
-    time::{Duration, SystemTime},
-};
+use std::time::Duration;
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, ensure};
+use chrono::{DateTime, Utc};
+use sqlx::AssertSqlSafe;
+use tokio::time::sleep;
 
 use crate::{
-    bare::Bare,
-    client::{self, Answer},
-    product::Product,
-    sample::{Sample, milliseconds, numbers},
+    Setting, pace,
+    product::pattern,
+    sample::{Sample, milliseconds},
 };
 
 const LIMIT: Duration = Duration::from_secs(60);
 const TITLE: &str = "bench event";
+/// Every task of a title whose `task.created` was handled. Only the command wrote the row of such a task, so its `xmin` is the
+/// command's transaction.
+pub(super) const HANDLED: &str = "from tasks task
+     join task_events event on event.task_id = task.id and event.type = 'task.created'
+     join processed_events handled on handled.event_id = event.id and handled.consumer = 'task-created'
+     where title like $1 and task.version = 1";
 
 /// Milliseconds.
 pub(super) struct Events {
     /// From the commit of `tasks` to the commit of `task-created`.
     pub(super) effect: Sample,
-    /// From the 201 at the client to `processed_events.processed_at`, when the transaction of `task-created` began.
+    /// From the 201 at the client to `processed_events.processed_at`, when the transaction of `task-created` started.
     pub(super) after_answer: Sample,
-    /// From the beginning of the one transaction (`tasks.created_at`) to that of the other.
-    pub(super) begun: Sample,
+    /// From the start of the command's transaction (`tasks.created_at`) to the start of the handler's.
+    pub(super) started: Sample,
     /// From the request to the 201.
     pub(super) answer: Sample,
-    /// Bare events, from the call that publishes to the application, between ours.
+    /// Bare events between ours, from the publish call to the application.
     pub(super) bare: Sample,
-    /// Bare events before that, on the otherwise idle run.
+    /// Bare events before that, while the product is idle.
     pub(super) bare_alone: Sample,
 }
 
-/// Has PostgreSQL note when transactions commit, from its next start on; functions and daprds connect again by themselves.
-pub(super) fn note_commits(product: &Product<'_>) -> anyhow::Result<()> {
-    let postgres = &product.topology.postgres;
-    postgres.sql("punctual", "alter system set track_commit_timestamp = on")?;
-    postgres.process.stop(Duration::from_secs(30));
-    postgres.start()?;
-    for function in &product.topology.functions {
-        function.process.wait_ready(LIMIT)?;
-    }
-    Ok(())
+/// Restarts PostgreSQL so that it records commit timestamps. Functions and daprds reconnect by themselves.
+pub(super) async fn record_commits(setting: &Setting) -> anyhow::Result<()> {
+    sqlx::query("alter system set track_commit_timestamp = on").execute(&setting.product.db).await?;
+    tokio::task::block_in_place(|| {
+        let postgres = &setting.topology.postgres;
+        postgres.process.stop(Duration::from_secs(30));
+        postgres.start()?;
+        setting.topology.functions.iter().try_for_each(|function| function.process.wait_ready(LIMIT))
+    })
 }
 
-/// `rate` tasks a second for `length`.
-pub(super) fn measure(product: &Product<'_>, bare: &Bare, rate: u32, length: Duration) -> anyhow::Result<Events> {
+/// Creates `rate` tasks a second for `duration`.
+pub(super) async fn measure(setting: &Setting, rate: u32, duration: Duration) -> anyhow::Result<Events> {
+    let Setting { product, bare, .. } = setting;
     let every = Duration::from_secs(1) / rate;
-    let count = (length.as_secs() * u64::from(rate)) as usize;
-    let bare_alone = bare.events("event-alone", count, every)?;
+    let count = (duration.as_secs() * u64::from(rate)) as usize;
+    let bare_alone = bare.events("event-alone", count, every).await?;
+    let beside = async {
+        sleep(every / 2).await;
+        bare.events("event-beside", count, every).await
+    };
+    let ours = pace::steadily(count, every, |index| product.create(TITLE, index, None));
+    let (answers, bare) = tokio::try_join!(ours, beside)?;
+    let handled = format!("select count(*) {HANDLED}");
+    product.wait_for("handled events", &handled, TITLE, count, LIMIT).await?;
 
-    let (answers, bare) = thread::scope(|scope| {
-        let bare = scope.spawn(|| {
-            thread::sleep(every / 2);
-            bare.events("event-beside", count, every)
-        });
-        let answers = client::steadily(count, every, |index| product.create(TITLE, index, None))?;
-        anyhow::Ok((answers, bare.join().unwrap_or_else(|_| bail!("the bare arm panicked"))?))
-    })?;
-    let handled = format!("select count(*) {}", from());
-    product.wait_for("events handled", &handled, count, LIMIT)?;
-
-    let rows = product.sql(&format!(
+    let rows: Vec<(i32, f64, f64, DateTime<Utc>)> = sqlx::query_as(AssertSqlSafe(format!(
         "select split_part(title, ' ', 3)::int,
-                extract(epoch from pg_xact_commit_timestamp(handled.xmin) - pg_xact_commit_timestamp(task.xmin)) * 1000,
-                extract(epoch from processed_at - task.created_at) * 1000,
-                (extract(epoch from processed_at) * 1000000)::bigint {}",
-        from()
-    ))?;
-    let rows = numbers::<4>(&rows)?;
-    let after_answer = rows.iter().map(|[index, .., processed]| {
-        let answer: &Answer = answers.get(*index as usize).context("a task nobody created")?;
-        Ok(milliseconds(answer.received, SystemTime::UNIX_EPOCH + Duration::from_micros(*processed as u64)))
+                extract(epoch from pg_xact_commit_timestamp(handled.xmin) - pg_xact_commit_timestamp(task.xmin))::float8 * 1000,
+                extract(epoch from processed_at - task.created_at)::float8 * 1000,
+                processed_at {HANDLED}"
+    )))
+    .bind(pattern(TITLE))
+    .fetch_all(&product.db)
+    .await?;
+    let after_answer = rows.iter().map(|(index, .., processed_at)| {
+        let answer = usize::try_from(*index).ok().and_then(|index| answers.get(index)).context("an unknown task")?;
+        Ok(milliseconds(answer.received_at, *processed_at))
     });
     let after_answer = after_answer.collect::<anyhow::Result<Sample>>()?;
-    ensure!(after_answer.len() == count, "{} effects of {count} tasks", after_answer.len());
+    ensure!(after_answer.len() == count, "{} effects for {count} tasks", after_answer.len());
     Ok(Events {
-        effect: rows.iter().map(|[_, effect, ..]| *effect).collect(),
-        begun: rows.iter().map(|[_, _, begun, _]| *begun).collect(),
-        answer: answers.iter().map(|answer| milliseconds(answer.sent, answer.received)).collect(),
+        effect: rows.iter().map(|(_, effect, ..)| *effect).collect(),
+        started: rows.iter().map(|(_, _, started, _)| *started).collect(),
+        answer: answers.iter().map(|answer| answer.took().as_secs_f64() * 1000.0).collect(),
         after_answer,
         bare,
         bare_alone,
     })
-}
-
-/// Every task that was created here and whose event was handled. Only its command wrote the row of a task: its `xmin` is
-/// the command's transaction.
-fn from() -> String {
-    format!(
-        "from tasks task
-         join task_events event on event.task_id = task.id and event.type = 'task.created'
-         join processed_events handled on handled.event_id = event.id and handled.consumer = 'task-created'
-         where title like '{TITLE} %' and task.version = 1"
-    )
 }

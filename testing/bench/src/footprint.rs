@@ -1,4 +1,4 @@
-//! What one function costs: its start, its memory, its binary.
+//! What a function costs: start time, memory and binary size.
 
 use std::{
     fs,
@@ -8,76 +8,60 @@ use std::{
 };
 
 use anyhow::{Context as _, ensure};
-
-use crate::sample::Sample;
 use lab::{
     http,
     process::Process,
     topology::{Function, Topology},
 };
 
-const STARTS: usize = 20;
 const LIMIT: Duration = Duration::from_secs(30);
 
 /// A process, by its name in the table.
 pub(super) struct Footprint {
     pub(super) name: String,
     pub(super) binary_bytes: u64,
-    pub(super) idle_bytes: u64,
-    pub(super) loaded_bytes: u64,
+    pub(super) resident_bytes: u64,
 }
 
-/// Those whose memory is of interest.
-fn processes(topology: &Topology) -> Vec<(String, &Process)> {
+/// Measures the processes in the table.
+pub(super) fn measure(topology: &Topology) -> anyhow::Result<Vec<Footprint>> {
     let function = |name| (format!("`{name}`"), &topology.function(name).process);
-    vec![
+    let processes = [
         function("task-created"),
         function("tasks"),
         function("alarm"),
         function("reminder-due"),
         ("daprd of `task-created`".to_owned(), &topology.daprd("task-created").process),
         ("Dapr's scheduler".to_owned(), &topology.scheduler.process),
-    ]
-}
-
-/// What they take now; [`loaded`] adds what they take after the load.
-pub(super) fn idle(topology: &Topology) -> anyhow::Result<Vec<Footprint>> {
+    ];
     let measure = |(name, process): (String, &Process)| {
+        let resident_bytes = resident(process)?;
         let pid = process.pid().with_context(|| format!("{name} does not run"))?;
         let binary_bytes = fs::metadata(fs::read_link(format!("/proc/{pid}/exe"))?)?.len();
-        Ok(Footprint { name, binary_bytes, idle_bytes: resident(pid)?, loaded_bytes: 0 })
+        Ok(Footprint { name, binary_bytes, resident_bytes })
     };
-    processes(topology).into_iter().map(measure).collect()
+    processes.into_iter().map(measure).collect()
 }
 
-pub(super) fn loaded(topology: &Topology, footprints: &mut [Footprint]) -> anyhow::Result<()> {
-    for (footprint, (name, process)) in footprints.iter_mut().zip(processes(topology)) {
-        footprint.loaded_bytes = resident(process.pid().with_context(|| format!("{name} does not run"))?)?;
+/// Restarts a function; returns the milliseconds from exec to its first 200 for `/healthz`.
+pub(super) fn start(function: &Function) -> anyhow::Result<f64> {
+    function.process.stop(LIMIT);
+    let began = Instant::now();
+    function.process.start()?;
+    while http::status(function.port, "/healthz").ok() != Some(200) {
+        ensure!(began.elapsed() < LIMIT, "{} does not start", function.name);
+        thread::sleep(Duration::from_micros(200));
     }
-    Ok(())
+    Ok(began.elapsed().as_secs_f64() * 1000.0)
 }
 
-/// Milliseconds from the start of the process to its first `200` for `/healthz`.
-pub(super) fn starts(function: &Function) -> anyhow::Result<Sample> {
-    let start = |_| {
-        function.process.stop(LIMIT);
-        let began = Instant::now();
-        function.process.start()?;
-        while http::status(function.port, "/healthz").ok() != Some(200) {
-            ensure!(began.elapsed() < LIMIT, "{} does not start", function.name);
-            thread::sleep(Duration::from_micros(200));
-        }
-        Ok(began.elapsed().as_secs_f64() * 1000.0)
-    };
-    (0..STARTS).map(start).collect()
+/// Resident memory of a process in bytes.
+pub(super) fn resident(process: &Process) -> anyhow::Result<u64> {
+    let pid = process.pid().with_context(|| format!("{} does not run", process.name()))?;
+    Ok(kilobytes(Path::new(&format!("/proc/{pid}/status")), "VmRSS")? * 1024)
 }
 
-fn resident(pid: u32) -> anyhow::Result<u64> {
-    let path = format!("/proc/{pid}/status");
-    kilobytes(Path::new(&path), "VmRSS").map(|kilobytes| kilobytes * 1024)
-}
-
-/// A line of a file of /proc that reads `<name>: <number> kB`.
+/// Reads the line `<name>: <number> kB` of a file in /proc.
 pub(super) fn kilobytes(path: &Path, name: &str) -> anyhow::Result<u64> {
     let text = fs::read_to_string(path)?;
     let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')?.trim().strip_suffix(" kB"));
@@ -89,9 +73,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_process_takes_memory() {
-        let own = resident(std::process::id()).unwrap();
-        assert!(own > 1 << 20, "{own}");
+    fn a_process_uses_memory() {
+        let own = kilobytes(Path::new("/proc/self/status"), "VmRSS").unwrap();
+        assert!(own > 1024, "{own}");
         assert!(kilobytes(Path::new("/proc/self/status"), "VmNothing").is_err());
     }
 }

@@ -1,63 +1,65 @@
-//! `cargo xtask bench load`: what clients that behave feel of one that does not, and of a dependency that falters.
+//! `cargo xtask bench load`: how an abusive client and a stalling dependency slow down well-behaved clients.
 //!
-//! Clients at a steady rate are measured by themselves and then, with everything else the same, beside an abuser. Whatever is too much
-//! must be refused in words that say when to come again (429, 503); everything that behaves must be served; memory must stay within
-//! what the deployment allows.
+//! Clients at a steady rate are measured alone and then, with everything else the same, next to an abuser. Excess requests must
+//! be refused with 429 or 503 and `Retry-After`. Every request of a well-behaved client must be served, and memory must stay
+//! within the limits of the deployment.
 
 use std::{
     fmt::Write as _,
     sync::{
-        Mutex, PoisonError,
+        Arc,
         atomic::{AtomicBool, Ordering},
     },
-    thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, ensure};
 use clap::Args;
-use serde_json::{Value, json};
+use lab::{
+    api::{self, Answer, Method},
+    progress::say,
+    settled::settled,
+    spawn,
+    topology::Topology,
+};
+use serde_json::json;
+use tokio::{
+    task::JoinSet,
+    time::{Instant, sleep, sleep_until},
+};
 
 use crate::{
     Outcome, Setting,
-    client::{self, Answer},
     machine::Cpu,
+    pace,
     product::{Product, USERS},
-    sample::{Sample, milliseconds},
+    sample::Sample,
     work,
 };
-use lab::{progress::say, spawn};
 
-/// How many times as long as without the abuser.
+/// Bound for the p99 next to the abuser, as a multiple of the p99 alone.
 const RATIO: f64 = 2.0;
 /// The limits in `knative/chart/values.yaml`, in megabytes.
 const FUNCTION_LIMIT: f64 = 134.2;
 const DAPRD_LIMIT: f64 = 268.4;
-/// How many times the rate of all the others together.
+/// The abuser's rate, as a multiple of the rate of all others together.
 const ABUSE: u16 = 10;
-/// Clients of the abuser.
-const CLIENTS: usize = 32;
-/// A user none of the others is.
+/// Concurrent clients of the abuser.
+const CLIENTS: u32 = 32;
+/// The abuser's user; no well-behaved client uses it.
 const ABUSER: usize = USERS - 1;
-/// Of each second, how long a dependency does nothing.
-const PAUSE: Duration = Duration::from_millis(300);
+/// How long a dependency stalls in each second.
+const STALL: Duration = Duration::from_millis(300);
 
-/// How much is measured.
 #[derive(Args, Clone, Debug)]
 #[group(skip)]
 pub(super) struct Arguments {
-    /// Tasks a second by clients that behave
+    /// Tasks per second by well-behaved clients
     #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u16).range(1..=200))]
     rate: u16,
-    /// For how many seconds, without and with each abuse; of few, 99 of 100 is a handful of requests
+    /// Duration in seconds, without and with each abuse; in a short run p99 is only a handful of requests
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u16).range(2..=120))]
     seconds: u16,
-}
-
-impl Arguments {
-    pub(super) fn command(&self) -> String {
-        format!("--rate {} --seconds {}", self.rate, self.seconds)
-    }
 }
 
 /// What the abuser does.
@@ -67,174 +69,162 @@ enum Abuse {
     HotTask,
 }
 
-/// What falters meanwhile, with and without the abuser.
+/// The dependency that stalls, with and without the abuser.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Falters {
+enum Stalls {
     Nothing,
     Postgres,
     Daprd,
 }
 
-const SCENES: [(&str, Abuse, Falters); 4] = [
-    ("a user floods: ten times the rate of all others", Abuse::Flood, Falters::Nothing),
-    ("32 clients of a user change one task, as often", Abuse::HotTask, Falters::Nothing),
-    ("PostgreSQL stands still 0.3 s of each second, and the flood", Abuse::Flood, Falters::Postgres),
-    ("the daprd of `tasks` does, and the flood", Abuse::Flood, Falters::Daprd),
+const SCENES: [(&str, Abuse, Stalls); 4] = [
+    ("one user floods: ten times the rate of all others", Abuse::Flood, Stalls::Nothing),
+    ("32 clients of one user change the same task at that rate", Abuse::HotTask, Stalls::Nothing),
+    ("the flood, while PostgreSQL stalls 0.3 s of each second", Abuse::Flood, Stalls::Postgres),
+    ("the flood, while the daprd of `tasks` does", Abuse::Flood, Stalls::Daprd),
 ];
 
-pub(super) fn measure(arguments: &Arguments, setting: &Setting<'_>) -> anyhow::Result<Outcome> {
-    let product = &setting.product;
-    let mut table =
-        "| milliseconds, request → answer | p50 without | p99 without | p50 with | p99 with | ÷ without (p99) | \
-                     abuser: served, 429, 503 | busy without, with |\n|---|--:|--:|--:|--:|--:|---|--:|\n"
-            .to_owned();
+pub(super) async fn measure(arguments: &Arguments, setting: &Setting) -> anyhow::Result<Outcome> {
+    let mut table = "| milliseconds, request → answer | p50 alone | p99 alone | p50 with abuser | p99 with abuser | ÷ alone (p99) | \
+                     abuser: 2xx, 429, 503 | busy alone, with abuser |\n|---|--:|--:|--:|--:|--:|---|--:|\n"
+        .to_owned();
     let mut missed = Vec::new();
-    for (name, abuse, falters) in SCENES {
+    for (name, abuse, stalls) in SCENES {
         say(name);
-        let (without, busy_without, _) = scene(product, arguments, None, falters)?;
-        let (with, busy_with, abuser) = scene(product, arguments, Some(abuse), falters)?;
-        let ratio = with.quantile(0.99) / without.quantile(0.99);
+        let (alone, busy_alone, _) = scene(setting, arguments, None, stalls).await?;
+        let (with, busy_with, abuser) = scene(setting, arguments, Some(abuse), stalls).await?;
+        let ratio = with.quantile(0.99) / alone.quantile(0.99);
         let answered = |status: fn(u16) -> bool| abuser.iter().filter(|answer| status(answer.status)).count();
-        let (served, refused, turned_away) =
-            (answered(|status| status < 300), answered(|status| status == 429), answered(|status| status == 503));
+        let [served, limited, unavailable] =
+            [answered(|status| status < 300), answered(|status| status == 429), answered(|status| status == 503)];
         let _ = writeln!(
             table,
-            "| {name} | {:.1} | {:.1} | {:.1} | {:.1} | {ratio:.2} | {served}, {refused}, {turned_away} | {busy_without} %, {busy_with} % |",
-            without.quantile(0.5),
-            without.quantile(0.99),
-            with.quantile(0.5),
+            "| {name} | {:.1} | {:.1} | {:.1} | {:.1} | {ratio:.2} | {served}, {limited}, {unavailable} | \
+             {busy_alone} %, {busy_with} % |",
+            alone.median(),
+            alone.quantile(0.99),
+            with.median(),
             with.quantile(0.99),
         );
         if ratio > RATIO {
-            missed.push(format!("{name}: p99 of the others is {ratio:.2} times what it is without, and not {RATIO}"));
-        }
-        if served + refused + turned_away < abuser.len() {
             missed.push(format!(
-                "{name}: {} answers are neither 2xx nor 429 nor 503",
-                abuser.len() - served - refused - turned_away
+                "{name}: p99 of the other clients is {ratio:.2} times its value alone, more than {RATIO}"
             ));
         }
-        if abuser.iter().any(|answer| !answer.is_success() && !answer.has_retry_after) {
-            missed.push(format!("{name}: a refusal does not say when to come again"));
+        let others = abuser.len() - served - limited - unavailable;
+        if others > 0 {
+            missed.push(format!("{name}: {others} answers are neither 2xx nor 429 nor 503"));
+        }
+        if abuser.iter().any(|answer| !answer.is_success() && !answer.headers.contains_key("retry-after")) {
+            missed.push(format!("{name}: a refusal has no Retry-After"));
         }
     }
-    table.push_str("\n| the most memory at a time, megabytes | |\n|---|--:|\n");
-    let mut others = Vec::new();
-    for (name, peak) in work::peaks(product.topology)? {
-        let is_function = product.topology.functions.iter().any(|function| function.name == name);
-        let limit = if is_function { FUNCTION_LIMIT } else { DAPRD_LIMIT };
+    missed.extend(memory(&setting.topology, &mut table)?);
+    Ok(Outcome { notes: String::new(), table, missed })
+}
+
+/// Adds the peak memory of every part, and returns the limits that were exceeded.
+fn memory(topology: &Topology, table: &mut String) -> anyhow::Result<Vec<String>> {
+    table.push_str("\n| peak memory, megabytes | |\n|---|--:|\n");
+    let (mut servers, mut missed) = (String::new(), Vec::new());
+    for (name, peak) in work::peaks(topology)? {
+        let is_function = topology.functions.iter().any(|function| function.name == name);
         if !is_function && !name.starts_with("daprd-") {
-            others.push(format!("| {name} | {peak:.0} |\n"));
+            let _ = writeln!(servers, "| {name} | {peak:.0} |");
             continue;
         }
+        let limit = if is_function { FUNCTION_LIMIT } else { DAPRD_LIMIT };
         if peak > limit {
-            missed.push(format!("{name} held {peak:.0} MB, and its limit is {limit:.0}"));
+            missed.push(format!("{name} used {peak:.0} MB, more than its limit of {limit:.0} MB"));
         }
         if ["tasks", "reminder-due", "task-created", "task-changed"].iter().any(|shown| name.ends_with(shown)) {
             let _ = writeln!(table, "| `{name}`, of {limit:.0} | {peak:.0} |");
         }
     }
-    table.extend(others);
-    Ok(Outcome { notes: String::new(), table, missed })
+    table.push_str(&servers);
+    Ok(missed)
 }
 
-/// How long those that behave wait, how busy the processor was, and what the abuser was answered.
-fn scene(
-    product: &Product<'_>,
+/// How long well-behaved clients wait, how busy the processor is, and what the abuser is answered.
+async fn scene(
+    setting: &Setting,
     arguments: &Arguments,
     abuse: Option<Abuse>,
-    falters: Falters,
+    stalls: Stalls,
 ) -> anyhow::Result<(Sample, u64, Vec<Answer>)> {
-    // What the scene before has left to do is done.
-    let waiting = "select count(*) from task_events where published_at is null";
-    product.wait_for("events published", waiting, 0, Duration::from_secs(60))?;
-    thread::sleep(Duration::from_secs(2));
-    let hot = product.create("bench hot", ABUSER, None)?;
-    let hot: Value = serde_json::from_str(&hot.body)?;
-    let hot = hot["id"].as_str().context("a task has an id")?.to_owned();
+    let product = &setting.product;
+    settled(&product.db, None, Duration::from_secs(60)).await?;
+    sleep(Duration::from_secs(2)).await;
+    let hot = product.create("bench hot", ABUSER, None).await?;
+    let hot = format!("/v1/tasks/{}", api::id(&hot.body["id"]));
     let every = Duration::from_secs(1) / u32::from(arguments.rate);
     let count = usize::from(arguments.rate) * usize::from(arguments.seconds);
-    let ended = AtomicBool::new(false);
+    let ended = Arc::new(AtomicBool::new(false));
     let cpu = Cpu::now()?;
-    let (answers, abused) = thread::scope(|scope| {
-        let abuser = scope.spawn(|| match abuse {
-            None => Ok(Vec::new()),
-            Some(abuse) => hammer(product, abuse, &hot, every / u32::from(ABUSE), &ended),
-        });
-        let pulses = scope.spawn(|| pulse(product, falters, &ended));
-        let answers = client::steadily(count, every, |index| {
-            // Nobody of them is the abuser.
-            product.create("bench load", index % ABUSER, None)
-        });
+    let behaved = async {
+        let answers = pace::steadily(count, every, |index| product.create("bench load", index % ABUSER, None)).await;
         ended.store(true, Ordering::Relaxed);
-        pulses.join().unwrap_or_else(|_| bail!("the pulses panicked"))?;
-        let abused = abuser.join().unwrap_or_else(|_| bail!("the abuser panicked"))?;
-        anyhow::Ok((answers?, abused))
-    })?;
-    let took = answers.iter().map(|answer| milliseconds(answer.sent, answer.received)).collect();
-    Ok((took, cpu.busy_since()?, abused))
+        answers
+    };
+    let abuser = async {
+        match abuse {
+            None => Ok(Vec::new()),
+            Some(Abuse::Flood) => hammer(product, Method::POST, "/v1/tasks", every / u32::from(ABUSE), &ended).await,
+            Some(Abuse::HotTask) => hammer(product, Method::PATCH, &hot, every / u32::from(ABUSE), &ended).await,
+        }
+    };
+    let (answers, abused, ()) = tokio::try_join!(behaved, abuser, stall(&setting.topology, stalls, &ended))?;
+    let waits = answers.iter().map(|answer| answer.took().as_secs_f64() * 1000.0).collect();
+    Ok((waits, cpu.busy_since()?, abused))
 }
 
-/// Requests of one user by many clients, one each `every` as far as they are answered in time, whatever is answered.
-fn hammer(
-    product: &Product<'_>,
-    abuse: Abuse,
-    hot: &str,
+/// Sends requests of one user from many clients, one per `every`. A client waits for its answer before it sends again.
+async fn hammer(
+    product: &Product,
+    method: Method,
+    path: &str,
     every: Duration,
-    ended: &AtomicBool,
+    ended: &Arc<AtomicBool>,
 ) -> anyhow::Result<Vec<Answer>> {
-    let answers = Mutex::new(Vec::new());
-    let each = every * u32::try_from(CLIENTS)?;
-    let client = |index: u32| {
-        let began = Instant::now() + every * index;
-        for turn in 0_u32.. {
-            thread::sleep((began + each * turn).saturating_duration_since(Instant::now()));
-            if ended.load(Ordering::Relaxed) {
-                return Ok(());
+    let mut clients = JoinSet::new();
+    for index in 0..CLIENTS {
+        let (user, method, path, ended) =
+            (product.users[ABUSER].clone(), method.clone(), path.to_owned(), Arc::clone(ended));
+        clients.spawn(async move {
+            let mut next = Instant::now() + every * index;
+            let mut answers = Vec::new();
+            loop {
+                sleep_until(next).await;
+                if ended.load(Ordering::Relaxed) {
+                    return anyhow::Ok(answers);
+                }
+                let title = json!({ "title": format!("bench abuse {index} {}", answers.len()) });
+                answers.push(user.send(method.clone(), &path, Some(&title)).await?);
+                next += every * CLIENTS;
             }
-            let title = json!({ "title": format!("bench abuse {index} {turn}") }).to_string();
-            let (method, path) = match abuse {
-                Abuse::Flood => ("POST", "/v1/tasks".to_owned()),
-                Abuse::HotTask => ("PATCH", format!("/v1/tasks/{hot}")),
-            };
-            let answer = client::send(product.port(), method, &path, Some(product.token(ABUSER)), &title)?;
-            answers.lock().unwrap_or_else(PoisonError::into_inner).push(answer);
-        }
-        anyhow::Ok(())
-    };
-    thread::scope(|scope| {
-        let client = &client;
-        let clients: Vec<_> = (0..u32::try_from(CLIENTS)?).map(|index| scope.spawn(move || client(index))).collect();
-        for client in clients {
-            client.join().unwrap_or_else(|_| bail!("a client panicked"))?;
-        }
-        anyhow::Ok(())
-    })?;
-    let answers = answers.into_inner().unwrap_or_else(PoisonError::into_inner);
-    ensure!(!answers.is_empty(), "the abuser was never answered");
+        });
+    }
+    let mut answers = Vec::new();
+    while let Some(client) = clients.join_next().await {
+        answers.extend(client??);
+    }
+    ensure!(!answers.is_empty(), "the abuser received no answer");
     Ok(answers)
 }
 
-/// Lets a dependency stand still for a part of each second.
-fn pulse(product: &Product<'_>, falters: Falters, ended: &AtomicBool) -> anyhow::Result<()> {
+/// Stalls a dependency for a part of each second.
+async fn stall(topology: &Topology, stalls: Stalls, ended: &AtomicBool) -> anyhow::Result<()> {
     while !ended.load(Ordering::Relaxed) {
-        thread::sleep(Duration::from_secs(1) - PAUSE);
-        let stopped = match falters {
-            Falters::Nothing => continue,
-            Falters::Postgres => {
-                let postmaster = product.topology.postgres.process.pid().context("PostgreSQL does not run")?;
-                work::children(postmaster)?
-            }
-            Falters::Daprd => product.topology.daprd("tasks").process.pid().into_iter().collect(),
+        sleep(Duration::from_secs(1) - STALL).await;
+        let pids = match stalls {
+            Stalls::Nothing => continue,
+            Stalls::Postgres => work::children(topology.postgres.process.pid().context("PostgreSQL does not run")?)?,
+            Stalls::Daprd => topology.daprd("tasks").process.pid().into_iter().collect(),
         };
-        for signal in [libc::SIGSTOP, libc::SIGCONT] {
-            for pid in &stopped {
-                spawn::send((*pid).cast_signed(), signal);
-            }
-            if signal == libc::SIGSTOP {
-                thread::sleep(PAUSE);
-            }
-        }
+        let signal = |signal| pids.iter().for_each(|pid| spawn::send(pid.cast_signed(), signal));
+        signal(libc::SIGSTOP);
+        sleep(STALL).await;
+        signal(libc::SIGCONT);
     }
     Ok(())
 }

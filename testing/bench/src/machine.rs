@@ -1,8 +1,10 @@
-//! What it ran on, and how busy that was.
+//! The machine under test, and how busy its processor is.
 
 use std::{fs, path::Path, thread, time::Duration};
 
 use anyhow::Context as _;
+use chrono::{DateTime, Utc};
+use tokio::{sync::mpsc, task::JoinHandle, time::sleep};
 
 use crate::footprint::kilobytes;
 
@@ -15,7 +17,7 @@ pub(super) fn description() -> anyhow::Result<String> {
     Ok(format!("{cores} cores, {}, {memory:.0} GB", model.unwrap_or("unknown processor").trim()))
 }
 
-/// Ticks of all cores so far.
+/// Ticks of all cores since boot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Cpu {
     busy: u64,
@@ -24,27 +26,27 @@ pub(super) struct Cpu {
 
 impl Cpu {
     pub(super) fn now() -> anyhow::Result<Self> {
-        Self::read(&fs::read_to_string("/proc/stat")?).context("/proc/stat makes no sense")
+        Self::read(&fs::read_to_string("/proc/stat")?).context("cannot parse /proc/stat")
     }
 
-    /// How busy the cores were since then, in percent.
+    /// Busy share of the cores since then, in percent.
     pub(super) fn busy_since(self) -> anyhow::Result<u64> {
         Ok(self.busy_until(Self::now()?))
     }
 
-    /// The same, until another instant.
-    pub(super) fn busy_until(self, then: Self) -> u64 {
+    /// Busy share of the cores between two readings, in percent.
+    fn busy_until(self, then: Self) -> u64 {
         (then.busy - self.busy) * 100 / (then.all - self.all).max(1)
     }
 
-    /// How busy the cores are by what others do.
+    /// Busy share caused by other programs, over three seconds.
     pub(super) fn busy_now() -> anyhow::Result<u64> {
         let before = Self::now()?;
         thread::sleep(Duration::from_secs(3));
         before.busy_since()
     }
 
-    /// user, nice, system, idle, iowait, irq, softirq, steal; guests are in user already.
+    /// user, nice, system, idle, iowait, irq, softirq, steal; user already includes guests.
     fn read(stat: &str) -> Option<Self> {
         let ticks = stat.lines().next()?.strip_prefix("cpu ")?.split_whitespace().take(8);
         let ticks: Vec<u64> = ticks.map(str::parse).collect::<Result<_, _>>().ok()?;
@@ -53,12 +55,43 @@ impl Cpu {
     }
 }
 
+/// Reads the processor five times a second, for an interval whose end is known only afterwards.
+pub(super) struct Watch {
+    task: JoinHandle<()>,
+    readings: mpsc::UnboundedReceiver<(DateTime<Utc>, Cpu)>,
+}
+
+impl Watch {
+    pub(super) fn start() -> Self {
+        let (reading, readings) = mpsc::unbounded_channel();
+        let task = tokio::spawn(async move {
+            while Cpu::now().is_ok_and(|cpu| reading.send((Utc::now(), cpu)).is_ok()) {
+                sleep(Duration::from_millis(200)).await;
+            }
+        });
+        Self { task, readings }
+    }
+
+    /// Busy share between two instants, in percent.
+    pub(super) fn busy_between(mut self, from: DateTime<Utc>, until: DateTime<Utc>) -> u64 {
+        self.task.abort();
+        let mut seen = Vec::new();
+        while let Ok((at, cpu)) = self.readings.try_recv() {
+            if at >= from {
+                seen.push((at, cpu));
+            }
+        }
+        let last = seen.iter().find(|(at, _)| *at >= until).or(seen.last());
+        seen.first().zip(last).map_or(0, |((_, first), (_, last))| first.busy_until(*last))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn waiting_is_not_busy() {
+    fn idle_and_iowait_are_not_busy() {
         let cpu = Cpu::read("cpu  10 1 5 80 20 1 1 2 7 0\ncpu0 1 1 1 1 1 1 1 1 1 1\n").unwrap();
         assert_eq!(cpu, Cpu { busy: 20, all: 120 });
         assert_eq!(Cpu::read("intr 1 2 3\n"), None);

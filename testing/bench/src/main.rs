@@ -1,18 +1,18 @@
-//! Measures the product as production has it (a process and a daprd per function, Kafka, mail by SMTP), beside Dapr without
-//! us in the same run. Run by `cargo xtask bench`.
+//! Measures the product as it runs in production (a process and a daprd per function, Kafka, mail by SMTP), next to Dapr
+//! without it in the same run. `cargo xtask bench` runs it.
 //!
-//! It runs in `.dev/bench`, which it deletes at its end; after a failure the logs stay there.
+//! It works in `.dev/bench` and deletes that at its end. After a failure the logs stay there.
 
-mod application;
 mod bare;
 mod burst;
-mod client;
+mod compare;
 mod events;
 mod faults;
 mod footprint;
 mod load;
 mod machine;
 mod overview;
+mod pace;
 mod planned;
 mod product;
 mod reminders;
@@ -22,15 +22,16 @@ mod steady;
 mod work;
 
 use std::{
+    fmt::Write as _,
     fs::{self, File},
     path::PathBuf,
+    sync::Arc,
     time::Duration,
 };
 
 use anyhow::{bail, ensure};
-use clap::{Parser, Subcommand};
-
-use bare::Bare;
+use chrono::{DateTime, Utc};
+use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use lab::{
     dev,
     progress::say,
@@ -38,13 +39,15 @@ use lab::{
     root,
     topology::{Options, Topology},
 };
+
+use bare::Bare;
 use machine::Cpu;
 use product::Product;
 
 const RUN: &str = "bench";
 const PAGE: &str = "docs/performance.md";
 
-/// Measures reminders, events and a function, beside Dapr alone.
+/// Measures reminders, events and functions, next to Dapr alone
 #[derive(Parser, Clone, Debug)]
 #[command(name = "bench", bin_name = "cargo xtask bench")]
 struct Arguments {
@@ -52,10 +55,10 @@ struct Arguments {
     what: Option<What>,
     #[command(flatten)]
     overview: overview::Arguments,
-    /// How the functions are built
+    /// Build profile of the functions
     #[arg(long, value_enum, default_value_t = Profile::Release, global = true)]
     profile: Profile,
-    /// Measure the binaries in this folder, which are built already
+    /// Measure the binaries in this folder instead of building them
     #[arg(long, global = true)]
     built: Option<PathBuf>,
     /// Write the results into docs/performance.md
@@ -63,77 +66,87 @@ struct Arguments {
     write: bool,
 }
 
-/// What is measured in place of the overview. Each fails where its bounds are missed.
+/// Measurements other than the overview. Each fails when a bound is missed.
 #[derive(Subcommand, Clone, Debug)]
 enum What {
-    /// How late reminders are while nothing fails
+    /// Lateness of reminders while nothing fails
     Steady(steady::Arguments),
-    /// How late reminders are while a part of the system is killed
+    /// Lateness of reminders while a part of the system is killed
     Faults(faults::Arguments),
-    /// How long many reminders take that are due at once
+    /// Time to fire and send many reminders that are due at once
     Burst(burst::Arguments),
-    /// What others feel of a client that asks for too much, and of a dependency that falters
+    /// Effect of an abusive client and of a stalling dependency on other clients
     Load(load::Arguments),
+    /// Two builds in turn: start time, memory and throughput of each function
+    Compare(compare::Arguments),
 }
 
 impl Arguments {
-    fn what(&self) -> &'static str {
-        match &self.what {
-            None => "",
-            Some(What::Steady(_)) => " steady",
-            Some(What::Faults(_)) => " faults",
-            Some(What::Burst(_)) => " burst",
-            Some(What::Load(_)) => " load",
+    /// The folder of the binaries; builds them unless they are given.
+    fn bin_dir(&self) -> anyhow::Result<PathBuf> {
+        match (&self.what, &self.built) {
+            (Some(What::Compare(compare)), _) => compare.bin_dir(),
+            (_, Some(built)) => Ok(root().join(built)),
+            _ => release::build(self.profile),
         }
-    }
-
-    fn command(&self) -> String {
-        let options = match &self.what {
-            None => self.overview.command(),
-            Some(What::Steady(steady)) => steady.command(),
-            Some(What::Faults(faults)) => faults.command(),
-            Some(What::Burst(burst)) => burst.command(),
-            Some(What::Load(load)) => load.command(),
-        };
-        let profile = if self.profile == Profile::Dev { "dev" } else { "release" };
-        format!("cargo xtask bench{} --profile {profile} {options}", self.what())
     }
 }
 
-/// What came of a measurement.
+/// The name of the subcommand, and its options with all defaults.
+fn command(matches: &ArgMatches) -> (String, String) {
+    let (name, matches) = matches.subcommand().map_or((String::new(), matches), |(name, of)| (format!(" {name}"), of));
+    let mut options = String::new();
+    // `compare` builds nothing, so it has no profile.
+    let hidden = ["built", "write", if name == " compare" { "profile" } else { "" }];
+    for id in matches.ids().filter(|id| !hidden.contains(&id.as_str())) {
+        let values = matches.try_get_raw(id.as_str()).ok().flatten().into_iter().flatten();
+        let values: Vec<_> = values.map(|value| value.to_string_lossy()).collect();
+        if !values.is_empty() {
+            let _ = write!(options, " --{id} {}", values.join(" "));
+        }
+    }
+    (name, options)
+}
+
+/// The result of a measurement.
 struct Outcome {
-    /// What belongs beside how busy the machine was.
+    /// Added to the line that says how busy the machine was.
     notes: String,
     /// In Markdown.
     table: String,
-    /// The bounds that did not hold.
+    /// The bounds that were missed.
     missed: Vec<String>,
 }
 
-/// Everything runs, and every connection on the way was made.
-struct Setting<'a> {
-    product: Product<'a>,
+/// The running system, with every connection established.
+struct Setting {
+    product: Product,
     bare: Bare,
+    topology: Topology,
 }
 
-/// Builds, measures, prints and cleans up.
-///
-/// # Errors
-/// When something does not build or start, the machine cannot keep the rate, or a bound is missed.
-fn main() -> anyhow::Result<()> {
-    let arguments = &Arguments::parse();
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let matches = Arguments::command().get_matches();
+    let arguments = &Arguments::from_arg_matches(&matches)?;
+    let (what, options) = command(&matches);
     fs::create_dir_all(dev())?;
     let lock = File::create(dev().join("bench.lock"))?;
     ensure!(lock.try_lock().is_ok(), "another `cargo xtask bench` runs; wait for it");
-    let bin_dir = match &arguments.built {
-        Some(built) => root().join(built),
-        None => release::build(arguments.profile)?,
-    };
-    let (missed, markdown) = measure(arguments, bin_dir)?;
+    let bin_dir = arguments.bin_dir()?;
+    let busy = Cpu::busy_now()?;
+    let Outcome { notes, table, missed } = measure(arguments, bin_dir).await?;
     fs::remove_dir_all(dev().join(RUN))?;
+
+    let date = Utc::now().format("%Y-%m-%d");
+    let machine = machine::description()?;
+    let notes = if notes.is_empty() { ".".to_owned() } else { format!(", {notes}") };
+    let markdown = format!(
+        "`cargo xtask bench{what}{options}`, {date}, {machine}. Processor busy: {busy} % before the run{notes}\n\n{table}"
+    );
     println!("{markdown}");
     if arguments.write {
-        report::write(&root().join(PAGE), arguments.what(), &markdown)?;
+        report::write(&root().join(PAGE), &what, &markdown)?;
         say(format!("written into {PAGE}"));
     }
     if !missed.is_empty() {
@@ -142,46 +155,35 @@ fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-fn measure(arguments: &Arguments, bin_dir: PathBuf) -> anyhow::Result<(Vec<String>, String)> {
-    let before = Cpu::busy_now()?;
+async fn measure(arguments: &Arguments, bin_dir: PathBuf) -> anyhow::Result<Outcome> {
     let mut options = Options::distributed(RUN);
     options.repair_every = Some(Duration::from_secs(300)); // as in production
     options.bin_dir = bin_dir;
     let topology = Topology::start(options)?;
-    let setting = Setting { product: Product::new(&topology), bare: Bare::start(&topology)? };
-    setting.warm_up("first")?;
+    let (product, bare) = (Product::new(&topology)?, Bare::start(&topology).await?);
+    let setting = Arc::new(Setting { product, bare, topology });
+    setting.warm_up("first").await?;
     let outcome = match &arguments.what {
-        None => overview::measure(&arguments.overview, &setting)?.outcome(),
-        Some(What::Steady(steady)) => steady::measure(steady, &setting)?,
-        Some(What::Faults(faults)) => faults::measure(faults, &setting)?,
-        Some(What::Burst(burst)) => burst::measure(burst, &setting)?,
-        Some(What::Load(load)) => load::measure(load, &setting)?,
+        None => overview::measure(&arguments.overview, &setting).await?,
+        Some(What::Steady(steady)) => steady::measure(steady, &setting).await?,
+        Some(What::Faults(faults)) => faults::measure(faults, &setting).await?,
+        Some(What::Burst(burst)) => burst::measure(burst, &setting).await?,
+        Some(What::Load(load)) => load::measure(load, &setting).await?,
+        Some(What::Compare(compare)) => compare::measure(compare, &setting).await?,
     };
-    let date = setting.product.sql("select to_char(now() at time zone 'UTC', 'YYYY-MM-DD')")?.trim().to_owned();
-    drop(setting);
-    topology.stop();
-    let notes = if outcome.notes.is_empty() { ".".to_owned() } else { format!(", {}", outcome.notes) };
-    let markdown = format!(
-        "`{}`, {date}, {}. Processor busy: {before} % before the run{notes}\n\n{}",
-        arguments.command(),
-        machine::description()?,
-        outcome.table
-    );
-    Ok((outcome.missed, markdown))
+    setting.product.db.close().await;
+    setting.topology.stop();
+    Ok(outcome)
 }
 
-impl Setting<'_> {
-    /// One reminder of each of some users: every connection on the way is made before anything is measured.
-    fn warm_up(&self, name: &str) -> anyhow::Result<()> {
+impl Setting {
+    /// Sends one reminder for each of some users, so that every connection exists before the measurement.
+    async fn warm_up(&self, name: &str) -> anyhow::Result<()> {
         const COUNT: usize = 20;
         let title = format!("bench warm-up, {name}");
-        client::steadily(COUNT, Duration::from_millis(50), |index| {
-            self.product.create(&title, index, Some("2020-01-01T00:00:00Z"))
-        })?;
-        let sent = format!(
-            "select count(*) from notification_deliveries delivery join tasks task on task.id = task_id
-             where title like '{title} %' and state = 'sent'"
-        );
-        self.product.wait_for("first reminders sent", &sent, COUNT, Duration::from_secs(60))
+        let past = DateTime::UNIX_EPOCH;
+        pace::steadily(COUNT, Duration::from_millis(50), |index| self.product.create(&title, index, Some(past)))
+            .await?;
+        reminders::wait_until_sent(&self.product, &title, &[past; COUNT], Duration::from_secs(60)).await
     }
 }

@@ -1,51 +1,37 @@
-//! Instants at which something is due, from the database's clock, as every side needs them.
+//! Instants at which jobs and reminders are due.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use anyhow::Context as _;
+use chrono::{DateTime, SubsecRound as _, Utc};
 
-use lab::postgres::Postgres;
-
-/// An instant, to the millisecond.
-#[derive(Clone, Debug)]
-pub(super) struct Planned {
-    pub(super) at: SystemTime,
-    /// RFC 3339.
-    pub(super) text: String,
+/// `count` instants, to the millisecond: the first `lead` ahead, then one per `every`.
+pub(super) fn spread(count: usize, lead: Duration, every: Duration) -> anyhow::Result<Vec<DateTime<Utc>>> {
+    let first = Utc::now() + lead;
+    (0..count).map(|index| Ok((first + every * u32::try_from(index)?).trunc_subsecs(3))).collect()
 }
 
-impl Planned {
-    /// `count` instants from `lead` ahead, one each `every`.
-    pub(super) fn spread(
-        postgres: &Postgres,
-        count: usize,
-        lead: Duration,
-        every: Duration,
-    ) -> anyhow::Result<Vec<Self>> {
-        let statement = format!(
-            "select to_char(at at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"'), (extract(epoch from at) * 1000)::bigint
-             from (select date_trunc('milliseconds', now()) + {} * interval '1 ms' + n * {} * interval '1 ms' as at
-                   from generate_series(0, {}) as n) as planned",
-            lead.as_millis(),
-            every.as_millis(),
-            count.saturating_sub(1),
-        );
-        let read = |line: &str| {
-            let (text, milliseconds) = line.split_once('|')?;
-            let at = SystemTime::UNIX_EPOCH + Duration::from_millis(milliseconds.parse().ok()?);
-            Some(Self { at, text: text.to_owned() })
-        };
-        postgres.sql("punctual", &statement)?.lines().map(read).collect::<Option<_>>().context("no instants")
-    }
+/// Two series of `count` instants. Those of the second lie halfway between those of the first.
+pub(super) fn interleaved(
+    count: usize,
+    lead: Duration,
+    every: Duration,
+) -> anyhow::Result<(Vec<DateTime<Utc>>, Vec<DateTime<Utc>>)> {
+    let both = spread(count * 2, lead, every / 2)?;
+    Ok((both.iter().copied().step_by(2).collect(), both.into_iter().skip(1).step_by(2).collect()))
+}
 
-    /// `count` times the same instant, `lead` ahead.
-    pub(super) fn at_once(postgres: &Postgres, count: usize, lead: Duration) -> anyhow::Result<Vec<Self>> {
-        let one = Self::spread(postgres, 1, lead, Duration::ZERO)?;
-        Ok(one.into_iter().cycle().take(count).collect())
-    }
+/// How far ahead an instant is; zero once it has passed.
+pub(super) fn ahead(instant: DateTime<Utc>) -> Duration {
+    (instant - Utc::now()).to_std().unwrap_or_default()
+}
 
-    /// How far ahead it is.
-    pub(super) fn ahead(&self) -> Duration {
-        self.at.duration_since(SystemTime::now()).unwrap_or_default()
-    }
+/// How far ahead the first instant is.
+pub(super) fn until_first(planned: &[DateTime<Utc>]) -> anyhow::Result<Duration> {
+    planned.first().copied().map(ahead).context("nothing is planned")
+}
+
+/// How far ahead the last instant is.
+pub(super) fn until_last(planned: &[DateTime<Utc>]) -> anyhow::Result<Duration> {
+    planned.last().copied().map(ahead).context("nothing is planned")
 }

@@ -1,69 +1,71 @@
-//! The product as a client of its HTTP API sees it.
+//! The product: users of its API, and its database.
 
-use std::{
-    thread,
-    time::{Duration, Instant},
+use std::time::Duration;
+
+use anyhow::ensure;
+use chrono::{DateTime, Utc};
+use lab::{
+    api::{Answer, Api, Method, User},
+    topology::Topology,
 };
-
-use anyhow::bail;
 use serde_json::json;
+use sqlx::{AssertSqlSafe, PgPool};
+use tokio::time::{Instant, sleep};
 
-use crate::client::{self, Answer};
-use lab::topology::Topology;
-
-/// So many that no row of a user, and no limit of one, is what everything waits for.
+/// Enough users that neither a row nor a rate limit of one user is the bottleneck.
 pub(super) const USERS: usize = 100;
 
-/// A running product, and users of it.
-pub(super) struct Product<'a> {
-    pub(super) topology: &'a Topology,
-    tokens: Vec<String>,
+/// A running product.
+pub(super) struct Product {
+    pub(super) db: PgPool,
+    pub(super) users: Vec<User>,
 }
 
-impl<'a> Product<'a> {
-    pub(super) fn new(topology: &'a Topology) -> Self {
-        let token = |user| {
-            topology.token(&format!("0198c0de-0000-7000-8000-{user:012x}"), &format!("user-{user}@bench.test"), false)
-        };
-        Self { topology, tokens: (0..USERS).map(token).collect() }
+impl Product {
+    pub(super) fn new(topology: &Topology) -> anyhow::Result<Self> {
+        let api = Api::of(topology);
+        Ok(Self { db: PgPool::connect_lazy(&topology.database_url)?, users: (0..USERS).map(|_| api.user()).collect() })
     }
 
-    /// A user's token.
-    pub(super) fn token(&self, user: usize) -> &str {
-        &self.tokens[user % self.tokens.len()]
-    }
-
-    /// Creates the task `<title> <index>`.
-    pub(super) fn create(&self, title: &str, index: usize, remind_at: Option<&str>) -> anyhow::Result<Answer> {
+    /// Creates the task `<title> <index>`, for each index by another user.
+    pub(super) fn create(
+        &self,
+        title: &str,
+        index: usize,
+        remind_at: Option<DateTime<Utc>>,
+    ) -> impl Future<Output = anyhow::Result<Answer>> + Send + use<> {
+        let user = self.users[index % USERS].clone();
         let mut task = json!({ "title": format!("{title} {index}") });
         if let Some(remind_at) = remind_at {
             task["remind_at"] = json!(remind_at);
         }
-        client::post(self.port(), "/v1/tasks", Some(self.token(index)), &task.to_string())
+        async move { user.command(Method::POST, "/v1/tasks", Some(&task)).await }
     }
 
-    /// Where its HTTP API is.
-    pub(super) fn port(&self) -> u16 {
-        self.topology.function("tasks").port
-    }
-
-    /// Waits until a statement that counts says `count`.
-    pub(super) fn wait_for(&self, what: &str, statement: &str, count: usize, limit: Duration) -> anyhow::Result<()> {
+    /// Waits until a statement counts `count` among the tasks of a title; `$1` is the pattern of their titles.
+    pub(super) async fn wait_for(
+        &self,
+        what: &str,
+        statement: &str,
+        title: &str,
+        count: usize,
+        limit: Duration,
+    ) -> anyhow::Result<()> {
         let began = Instant::now();
         loop {
-            let found = self.sql(statement)?;
-            if found.trim() == count.to_string() {
+            let statement = AssertSqlSafe(statement.to_owned());
+            let found: i64 = sqlx::query_scalar(statement).bind(pattern(title)).fetch_one(&self.db).await?;
+            if usize::try_from(found)? == count {
                 return Ok(());
             }
-            if began.elapsed() > limit {
-                bail!("{what}: {} of {count} after {} s", found.trim(), limit.as_secs());
-            }
-            // A question costs a process and a connection, and some come while what is measured goes on.
-            thread::sleep(Duration::from_secs(1));
+            ensure!(began.elapsed() < limit, "{what}: {found} of {count} after {} s", limit.as_secs());
+            // Some callers poll while the measurement runs, and each poll takes processor time from it.
+            sleep(Duration::from_secs(1)).await;
         }
     }
+}
 
-    pub(super) fn sql(&self, statement: &str) -> anyhow::Result<String> {
-        self.topology.postgres.sql("punctual", statement)
-    }
+/// The `like` pattern of the titles `<title> <index>`.
+pub(super) fn pattern(title: &str) -> String {
+    format!("{title} %")
 }
