@@ -30,10 +30,10 @@ use uuid::Uuid;
 use crate::{
     App, audit,
     cloud_event::{self, Event, Trace},
+    db::is_outage,
     faults::crash,
     from_daprd::FromDaprd,
     outbox,
-    problem::is_outage,
     schema::Payload,
     sidecar::SidecarError,
 };

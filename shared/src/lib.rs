@@ -13,6 +13,7 @@
 //! - [`sidecar`]: the Dapr API, through the generated client of the `dapr` crate
 //! - [`audit`]: the story of a task and of a reminder
 //! - [`auth`], [`problem`]: who asks, and what went wrong (HTTP)
+//! - [`db`]: which errors of the database are outages
 //! - [`faults`]: what tests break on purpose
 //! - [`serve`], [`config`], [`telemetry`]: one process, under axum or AWS Lambda
 
@@ -20,6 +21,7 @@ pub mod audit;
 pub mod auth;
 pub mod cloud_event;
 pub mod config;
+pub mod db;
 pub mod delivery;
 pub mod faults;
 pub mod from_daprd;

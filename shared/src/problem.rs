@@ -1,8 +1,8 @@
-//! What went wrong, as HTTP tells it: `application/problem+json` (RFC 9457).
+//! HTTP problems: `application/problem+json` (RFC 9457).
 //!
-//! One enum reaches the edge. Whatever is not the caller's doing becomes [`Problem::Unavailable`] or [`Problem::Internal`]:
-//! logged once, here, with the whole chain, while the answer says nothing of what is inside. A missing object and another
-//! user's are one variant without data, so their answers cannot differ.
+//! Every handler fails with one enum. An error that the caller did not cause becomes [`Problem::Unavailable`] or
+//! [`Problem::Internal`]. It is logged once, here, with all its sources, and the answer reveals nothing of it. A missing object and
+//! another user's object are one variant without data, so their answers cannot differ.
 
 use std::{borrow::Cow, error::Error, fmt, time::Duration};
 
@@ -13,100 +13,102 @@ use axum::{
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::db::is_outage;
+
 /// Why a request was refused or failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Problem {
-    /// 400: not HTTP or JSON as it should be.
+    /// 400: the body is not JSON, or did not arrive completely.
     #[error("{0}")]
     Malformed(Cow<'static, str>),
     /// 401: no token.
-    #[error("a bearer token is needed: Authorization: Bearer …")]
+    #[error("a bearer token is required: send `Authorization: Bearer <token>`")]
     NoToken,
-    /// 401: a token that proves nothing.
+    /// 401: an invalid token.
     #[error("{0}")]
     BadToken(&'static str),
-    /// 403: the token is good and does not allow this.
-    #[error("the token does not have the scope operator")]
+    /// 403: the token is valid but lacks the scope.
+    #[error("this operation requires a token with the scope `operator`")]
     Forbidden,
     /// 404: missing, or another user's.
-    #[error("there is no such object")]
+    #[error("not found: check the path, and that the object is yours and still exists")]
     NotFound,
     /// 405.
-    #[error("this path does not know this method")]
+    #[error("method not allowed for this path")]
     MethodNotAllowed,
-    /// 409: not in the state the object is in.
+    /// 409: the object's state does not allow this.
     #[error("{0}")]
     Conflict(&'static str),
     /// 412: `If-Match` names another version.
-    #[error("the task is at version {0}, not at the one that If-Match names")]
+    #[error("the task is at version {0}, and `If-Match` names another one: read the task again before you change it")]
     PreconditionFailed(i64),
     /// 413.
     #[error("the body is larger than 1 MB")]
     TooLarge,
     /// 415.
-    #[error("the body must be JSON, with Content-Type: application/json")]
+    #[error("the body must be JSON: send it with `Content-Type: application/json`")]
     UnsupportedMediaType,
-    /// 422: readable, and wrong in every field listed.
-    #[error("{} of the request cannot be used", if .0.len() == 1 { "one part" } else { "several parts" })]
-    Invalid(Vec<Fault>),
-    /// 422: the same `Idempotency-Key` came with another request before.
-    #[error("this Idempotency-Key was used for another request")]
+    /// 422: readable, but with invalid fields, all of which are listed.
+    #[error("{}: see `errors`", if let [_] = &**.0 { "a field is invalid".to_owned() } else { format!("{} fields are invalid", .0.len()) })]
+    Invalid(Vec<InvalidField>),
+    /// 422: the `Idempotency-Key` belongs to a different request.
+    #[error("this Idempotency-Key was used for a different request: choose a new key")]
     KeyReused,
-    /// 429: more than one user may ask for; nothing was done.
-    #[error("more than one user may ask for at a time or a second; try again later")]
+    /// 429: the user has reached a limit. The request had no effect.
+    #[error("too many requests: you reached the per-user limit; retry after the time in `Retry-After`")]
     TooMany(Duration),
-    /// 503: this process has all it can take; nothing was done.
-    #[error("there is too much to do; try again in a moment")]
+    /// 503: this process has reached a limit. The request had no effect.
+    #[error("the server is at its limit; retry after the time in `Retry-After`")]
     Overloaded,
-    /// 503: something this function needs is away.
-    #[error("try again in a moment")]
+    /// 503: a dependency of this function is unavailable.
+    #[error("a service behind this one is unavailable; retry after the time in `Retry-After`")]
     Unavailable(#[source] Box<dyn Error + Send + Sync>),
-    /// 500: our fault.
-    #[error("the request failed for a reason of ours; it had no effect")]
+    /// 500: a bug. It may have struck after the commit, so the answer must not promise that nothing happened.
+    #[error("internal error: the request may or may not have taken effect; check before you send it again")]
     Internal(#[source] Box<dyn Error + Send + Sync>),
 }
 
-/// The answer of one of the functions' HTTP handlers that may fail.
+/// The result of an HTTP handler.
 pub type Result<T, E = Problem> = std::result::Result<T, E>;
 
-/// One part of a request that cannot be used: where it is, and what is wrong with it.
+/// A field of the body, a query parameter or a header that cannot be used, and why.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
-pub struct Fault {
+pub struct InvalidField {
     /// Where in the body: a JSON pointer as a URI fragment (RFC 6901, section 6).
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "#/recurrence/interval")]
     pub pointer: Option<String>,
-    /// Which parameter of the query.
+    /// The name of the query parameter.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub parameter: Option<String>,
-    /// Which header.
+    /// The name of the header.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub header: Option<&'static str>,
     /// What is wrong with it.
-    #[schema(example = "the interval must be between 1 and 999")]
+    #[schema(example = "must be a whole number from 1 to 999")]
     pub detail: String,
 }
 
-impl Fault {
-    /// A fault in the body.
-    pub fn at(pointer: impl fmt::Display, detail: impl fmt::Display) -> Self {
+impl InvalidField {
+    /// A field of the body, by its JSON pointer.
+    pub fn in_body(pointer: impl fmt::Display, detail: impl fmt::Display) -> Self {
         Self { pointer: Some(format!("#{pointer}")), parameter: None, header: None, detail: detail.to_string() }
     }
 
-    /// A fault in the query.
+    /// A query parameter.
     pub fn in_query(parameter: impl Into<String>, detail: impl fmt::Display) -> Self {
         Self { pointer: None, parameter: Some(parameter.into()), header: None, detail: detail.to_string() }
     }
 
-    /// A fault in a header.
+    /// A header.
     pub fn in_header(header: &'static str, detail: impl fmt::Display) -> Self {
         Self { pointer: None, parameter: None, header: Some(header), detail: detail.to_string() }
     }
 }
 
-impl From<Fault> for Problem {
-    fn from(fault: Fault) -> Self {
-        Self::Invalid(vec![fault])
+impl From<InvalidField> for Problem {
+    fn from(field: InvalidField) -> Self {
+        Self::Invalid(vec![field])
     }
 }
 
@@ -114,25 +116,25 @@ impl From<Fault> for Problem {
 #[derive(Serialize, ToSchema)]
 #[schema(as = Problem)]
 pub struct ProblemBody {
-    /// Names the kind of problem; compare it whole, there is nothing to fetch.
+    /// Identifies the kind of problem. Compare the whole string; it is not an address to fetch.
     #[serde(rename = "type")]
     #[schema(example = "urn:punctual:problem:invalid")]
     kind: &'static str,
-    /// The kind, for people.
+    /// The kind of problem, for people.
     title: &'static str,
     /// The HTTP status.
     status: u16,
-    /// This case of it, for people.
+    /// What is wrong with this request, for people.
     detail: String,
-    /// Every part of the request at fault.
+    /// Every invalid part of the request.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
-    errors: Vec<Fault>,
+    errors: Vec<InvalidField>,
 }
 
 impl Problem {
-    /// A `Conflict` where the caller raced with itself or another.
-    const BUSY: Self = Self::Conflict("another request was changing this at the same time; try again");
+    /// Two requests changed the same rows at the same time, and this one lost.
+    const BUSY: Self = Self::Conflict("another request is changing the same object; retry");
 
     fn kind(&self) -> (StatusCode, &'static str, &'static str) {
         match self {
@@ -175,7 +177,7 @@ impl IntoResponse for Problem {
         match &self {
             Self::Internal(source) => tracing::error!(error = chain(&**source), "request failed: {}", chain(&**source)),
             Self::Unavailable(source) => {
-                tracing::warn!(error = chain(&**source), "a dependency is away: {}", chain(&**source));
+                tracing::warn!(error = chain(&**source), "a dependency is unavailable: {}", chain(&**source));
             }
             _ => {}
         }
@@ -188,14 +190,14 @@ impl IntoResponse for Problem {
                 header::WWW_AUTHENTICATE,
                 HeaderValue::from_static(r#"Bearer error="insufficient_scope", scope="operator""#),
             )),
-            // In whole seconds, and never sooner than is of use.
+            // In whole seconds, rounded up: a client that comes earlier is refused again.
             Self::TooMany(wait) => Some((header::RETRY_AFTER, HeaderValue::from(wait.as_secs() + 1))),
             Self::Overloaded => Some((header::RETRY_AFTER, HeaderValue::from_static("1"))),
             Self::Unavailable(_) => Some((header::RETRY_AFTER, HeaderValue::from_static("2"))),
             _ => None,
         };
         let detail = self.to_string();
-        let errors = if let Self::Invalid(faults) = self { faults } else { Vec::new() };
+        let errors = if let Self::Invalid(fields) = self { fields } else { Vec::new() };
         let body = ProblemBody { kind, title, status: status.as_u16(), detail, errors };
         let body = serde_json::to_vec(&body).expect("a problem is plain data");
         let mut response =
@@ -206,15 +208,14 @@ impl IntoResponse for Problem {
     }
 }
 
-/// What the database said, as an answer.
 impl From<sqlx::Error> for Problem {
     fn from(error: sqlx::Error) -> Self {
-        let code = error.as_database_error().and_then(|said| said.code()).unwrap_or_default().into_owned();
+        let code = error.as_database_error().and_then(|error| error.code()).unwrap_or_default().into_owned();
         match (&error, &*code) {
             (sqlx::Error::RowNotFound, _) => Self::NotFound,
-            // lock_not_available, deadlock_detected, serialization_failure: a function tries again by itself, a caller is told to.
+            // lock_not_available, deadlock_detected, serialization_failure: a function retries by itself, a caller is told to.
             (_, "55P03" | "40P01" | "40001") => Self::BUSY,
-            // insufficient_privilege: the second wall stopped us. That is a fault of ours, whoever it keeps waiting.
+            // insufficient_privilege: the second wall stopped a statement of ours. Retrying does not help.
             (_, "42501") => Self::Internal(error.into()),
             _ if is_outage(&error) => Self::Unavailable(error.into()),
             _ => Self::Internal(error.into()),
@@ -222,29 +223,30 @@ impl From<sqlx::Error> for Problem {
     }
 }
 
-/// Whether an error of the database says that it is away, overloaded or not as it should be, rather than that a statement is wrong:
-/// a request is answered 503 then, and an event comes again, however often.
-///
-/// The classes are those of PostgreSQL's appendix A. 28 (the password was changed, the role is not there), 3D (the database is not
-/// there) and 55 (it takes no connections) are what a server says to whoever connects while it is restored or a secret is
-/// renewed. 42 is here because a schema that is not there yet is an outage of the deployment: statements are checked when compiled.
-#[must_use]
-pub fn is_outage(error: &sqlx::Error) -> bool {
-    match error {
-        sqlx::Error::Database(error) => error.code().is_none_or(|code| {
-            matches!(code.get(..2), Some("08" | "25" | "28" | "3D" | "40" | "42" | "53" | "55" | "57" | "58" | "XX"))
-        }),
-        sqlx::Error::Io(_)
-        | sqlx::Error::Tls(_)
-        | sqlx::Error::Protocol(_)
-        | sqlx::Error::PoolTimedOut
-        | sqlx::Error::PoolClosed
-        | sqlx::Error::WorkerCrashed => true,
-        _ => false,
+/// Answers the violation of a named constraint.
+pub trait OnConstraint<T> {
+    /// Answers a violation of the constraint `name` with `problem`, and leaves every other error as it is.
+    ///
+    /// # Errors
+    /// With `problem`, or with the problem that the error was.
+    fn on_constraint(self, name: &str, problem: Problem) -> Result<T>;
+}
+
+impl<T, E: Into<Problem>> OnConstraint<T> for Result<T, E> {
+    fn on_constraint(self, name: &str, problem: Problem) -> Result<T> {
+        self.map_err(|error| match error.into() {
+            Problem::Internal(source) if violated(&*source) == Some(name) => problem,
+            other => other,
+        })
     }
 }
 
-/// An error and everything behind it, in one line.
+/// The constraint whose violation an error tells of.
+fn violated<'a>(error: &'a (dyn Error + Send + Sync + 'static)) -> Option<&'a str> {
+    error.downcast_ref::<sqlx::Error>()?.as_database_error()?.constraint()
+}
+
+/// An error with all its sources, in one line.
 fn chain(error: &dyn Error) -> String {
     let sources = std::iter::successors(error.source(), |source| (*source).source());
     sources.fold(error.to_string(), |text, source| format!("{text}: {source}"))
@@ -265,9 +267,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn every_fault_is_listed_with_its_place() {
-        let faults = vec![Fault::at("/title", "is required"), Fault::in_query("limit", "must be between 1 and 100")];
-        let (status, body) = body(Problem::Invalid(faults)).await;
+    async fn a_problem_lists_every_invalid_field() {
+        let fields = vec![
+            InvalidField::in_body("/title", "is required"),
+            InvalidField::in_query("limit", "must be between 1 and 100"),
+        ];
+        let (status, body) = body(Problem::Invalid(fields)).await;
         assert_eq!(status, 422);
         assert_eq!(body["status"], 422);
         assert_eq!(
@@ -280,7 +285,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_internal_fault_says_nothing_of_what_is_inside() {
+    async fn a_problem_does_not_reveal_its_source() {
         let secret = || "select secret from users at 10.0.0.7".to_owned();
         for (inside, wanted) in [(sqlx::Error::ColumnNotFound(secret()), 500), (sqlx::Error::Protocol(secret()), 503)] {
             let (status, body) = body(inside.into()).await;
@@ -291,10 +296,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_database_that_is_away_asks_to_come_again() {
-        let away = || Problem::from(sqlx::Error::Io(std::io::ErrorKind::ConnectionRefused.into()));
-        assert_eq!(away().into_response().headers()[header::RETRY_AFTER], "2");
-        assert_eq!(body(away()).await.0, 503);
+    async fn a_database_outage_is_a_503_with_retry_after() {
+        let outage = || Problem::from(sqlx::Error::Io(std::io::ErrorKind::ConnectionRefused.into()));
+        assert_eq!(outage().into_response().headers()[header::RETRY_AFTER], "2");
+        assert_eq!(body(outage()).await.0, 503);
         assert_eq!(body(sqlx::Error::PoolTimedOut.into()).await.0, 503);
     }
 }

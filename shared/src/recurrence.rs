@@ -28,16 +28,16 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-pub use self::before_due::{BeforeDue, NotADuration};
+pub use self::before_due::{BeforeDue, NotADuration, TEXT_LIMIT as DURATION_LIMIT};
 use self::frequency::Frequency;
-pub use self::rule::{Rule, RuleError};
+pub use self::rule::{Rule, RuleError, TEXT_LIMIT as RULE_LIMIT};
 pub use self::series::{Series, UPCOMING_LIMIT};
 pub use self::zone::{UnknownZone, Zone, carry, end_of_calendar};
 
 /// The largest interval: every 999 days, weeks, months or years.
 pub const INTERVAL_LIMIT: u32 = 999;
 
-/// How a recurrence repeats; `custom` is told by an RRULE.
+/// How a recurrence repeats; `custom` follows an RRULE.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {

@@ -1,11 +1,11 @@
-//! `task-completed`: when a task was completed, deletes its reminder jobs and makes the next occurrence of a recurring one.
+//! `task-completed`: deletes the reminder jobs of a completed task, and creates the next occurrence of a recurring one.
 //!
-//! Triggered by `task.completed` on `task-events`. Writes the story of the task and tells connected clients (`task.changed`);
-//! a successor is a task of its own, with its own `task.created`.
+//! Triggered by `task.completed` on `task-events`. Writes the audit log and emits `task.changed` for connected clients. A successor
+//! is a task of its own, with its own `task.created`.
 //!
-//! Runs twice without harm: jobs follow the rows as they are now, the rest happens in the transaction that claims the event.
-//! Occurrence n makes occurrence n+1 once, however often n is completed and reopened: `task_occurrences` knows it, also
-//! after the successor was deleted.
+//! Running twice is harmless: jobs follow the current rows, and everything else happens in the transaction that claims the event.
+//! Occurrence n creates occurrence n+1 once, however often n is completed and reopened. `task_occurrences` remembers it even after
+//! the successor was deleted.
 
 mod successor;
 
@@ -27,7 +27,7 @@ pub fn router(app: App) -> Router {
 async fn handle(app: App, event: Event<TaskCompleted>) -> Result<(), Failure> {
     let jobs = reminder::align(&app, event.data.task.task_id).await?;
     let Some(mut tx) = inbox::claim(&app, &event).await? else { return Ok(()) };
-    let successor = successor::make(&mut tx, &event.data.task).await?;
+    let successor = successor::create(&mut tx, &event.data.task).await?;
     tx.audit(&event, json!({"completed_at": event.data.completed_at, "successor": successor})).await?;
     jobs.record(tx.conn()).await?;
     tx.emit(&TaskChanged { task: event.data.task, cause: TaskCompleted::TYPE }).await?;

@@ -1,25 +1,24 @@
 //! The next occurrence of a recurring task.
 //!
-//! [`decide`] says which it is and what reminds of it; it goes by the row alone. Made only while the task is still completed: a
-//! reopened or deleted one has no successor yet. Each number of a series is made once, whoever comes first, because
-//! `task_occurrences` keeps it.
+//! [`decide`] computes it from the current row. A successor is created only while the task is completed, not after it was reopened or
+//! deleted. Each number of a series is created at most once, because `task_occurrences` has a row for it.
 
 use chrono::{DateTime, Utc};
 use shared::{
     faults::crash,
     inbox::{Claimed, Failure},
     recurrence::{Recurrence, Series, Zone, carry},
-    reminder::BeforeDue,
+    reminder::{BeforeDue, CancelReason, ReminderState},
     schema::{TaskCreated, TaskRef},
 };
 use uuid::Uuid;
 
-/// A recurring task whose completion was told.
-struct Done {
+/// A recurring task that an event says was completed.
+struct CompletedTask {
     task: TaskRef,
     series_id: Uuid,
     occurrence: Occurrence,
-    reminders: Vec<Kept>,
+    reminders: Vec<OldReminder>,
     now: DateTime<Utc>,
 }
 
@@ -28,19 +27,19 @@ struct Occurrence {
     series: Series,
     number: i32,
     due_at: DateTime<Utc>,
-    /// While it is completed.
+    /// `None` if it was reopened.
     completed_at: Option<DateTime<Utc>>,
 }
 
-/// A reminder of a task as its completion left it.
-struct Kept {
+/// A reminder of the completed task.
+struct OldReminder {
     remind_at: DateTime<Utc>,
     before_due: Option<String>,
     channels: Vec<String>,
-    cancel_reason: Option<String>,
+    cancel_reason: Option<CancelReason>,
 }
 
-/// The occurrence that follows.
+/// The next occurrence.
 #[derive(Debug, PartialEq)]
 struct Successor {
     number: i32,
@@ -55,23 +54,25 @@ struct Reminder {
     remind_at: DateTime<Utc>,
     before_due: Option<String>,
     channels: Vec<String>,
-    /// Its instant has passed already: it stays silent on this occurrence and comes again on the next.
-    past: bool,
+    /// Its instant has passed. It is created as cancelled, so that the occurrence after this one has it again.
+    has_passed: bool,
 }
 
-/// Decides which occurrence follows, if one does, and with which reminders: those of the task, each at its distance to the due
-/// time, but those its user had cancelled.
-fn decide(done: &Occurrence, reminders: &[Kept], now: DateTime<Utc>) -> Option<Successor> {
+/// Decides which occurrence follows, if any, and its reminders.
+///
+/// It gets the reminders of the task, each at the same distance to the due time. Those that the user cancelled, or that were
+/// cancelled because the due time was removed, are left out.
+fn decide(done: &Occurrence, reminders: &[OldReminder], now: DateTime<Utc>) -> Option<Successor> {
     let Occurrence { series, number, due_at, completed_at } = done;
     let next = series.next(*due_at, (*completed_at)?)?;
-    let cancelled = |kept: &Kept| matches!(kept.cancel_reason.as_deref(), Some("user" | "due_removed"));
-    let reminders = reminders.iter().filter(|kept| !cancelled(kept)).map(|kept| {
-        let relative = kept.before_due.as_deref().and_then(|text| BeforeDue::parse(text).ok());
+    let left_out = |old: &OldReminder| matches!(old.cancel_reason, Some(CancelReason::User | CancelReason::DueRemoved));
+    let reminders = reminders.iter().filter(|old| !left_out(old)).map(|old| {
+        let relative = old.before_due.as_deref().and_then(|text| BeforeDue::parse(text).ok());
         let remind_at = relative
             .and_then(|before| before.resolve(next, &series.zone))
-            .unwrap_or_else(|| carry(&series.zone, *due_at, next, kept.remind_at));
-        let (before_due, channels) = (kept.before_due.clone(), kept.channels.clone());
-        Reminder { remind_at, before_due, channels, past: remind_at <= now }
+            .unwrap_or_else(|| carry(&series.zone, *due_at, next, old.remind_at));
+        let (before_due, channels) = (old.before_due.clone(), old.channels.clone());
+        Reminder { remind_at, before_due, channels, has_passed: remind_at <= now }
     });
     Some(Successor {
         number: number + 1,
@@ -81,12 +82,9 @@ fn decide(done: &Occurrence, reminders: &[Kept], now: DateTime<Utc>) -> Option<S
     })
 }
 
-/// Makes the successor of a completed task where there is one to make, and returns its id.
-///
-/// # Errors
-/// When the database is away, or a row holds what no command could have written.
-pub(crate) async fn make(tx: &mut Claimed, task: &TaskRef) -> Result<Option<Uuid>, Failure> {
-    let Some(done) = Done::read(tx, task.task_id).await? else { return Ok(None) };
+/// Creates the successor of a completed task, if it is to have one that does not exist yet. Returns its id.
+pub(crate) async fn create(tx: &mut Claimed, task: &TaskRef) -> Result<Option<Uuid>, Failure> {
+    let Some(done) = CompletedTask::read(tx, task.task_id).await? else { return Ok(None) };
     let Some(next) = decide(&done.occurrence, &done.reminders, done.now) else { return Ok(None) };
     let id = Uuid::now_v7();
     let first = sqlx::query!(
@@ -102,7 +100,7 @@ pub(crate) async fn make(tx: &mut Claimed, task: &TaskRef) -> Result<Option<Uuid
         return Ok(None);
     }
     let next_reminder =
-        next.reminders.iter().filter(|reminder| !reminder.past).map(|reminder| reminder.remind_at).min();
+        next.reminders.iter().filter(|reminder| !reminder.has_passed).map(|reminder| reminder.remind_at).min();
     sqlx::query!(
         "insert into tasks (id, user_id, title, description, priority, due_at, time_zone, series_id, occurrence, version,
                             recurrence_type, recurrence_interval, recurrence_rule, recurrence_anchor, recurrence_start,
@@ -136,8 +134,8 @@ pub(crate) async fn make(tx: &mut Claimed, task: &TaskRef) -> Result<Option<Uuid
             reminder.remind_at,
             reminder.before_due,
             &reminder.channels,
-            if reminder.past { "cancelled" } else { "scheduled" },
-            reminder.past.then_some("completed"),
+            if reminder.has_passed { ReminderState::Cancelled } else { ReminderState::Scheduled }.as_str(),
+            reminder.has_passed.then_some(CancelReason::Completed.as_str()),
         )
         .execute(tx.conn())
         .await?;
@@ -148,9 +146,9 @@ pub(crate) async fn make(tx: &mut Claimed, task: &TaskRef) -> Result<Option<Uuid
     Ok(Some(id))
 }
 
-impl Done {
+impl CompletedTask {
     async fn read(tx: &mut Claimed, id: Uuid) -> Result<Option<Self>, Failure> {
-        // `for share`: whoever reopens it meanwhile waits until the successor is there.
+        // `for share`: a command that reopens the task waits until the successor exists.
         let row = sqlx::query!(
             r#"select user_id, title, version as "version!", series_id as "series_id!", occurrence as "occurrence!",
                       due_at as "due_at!", completed, completed_at, recurrence_type as "kind!",
@@ -172,9 +170,9 @@ impl Done {
         let recurrence = recurrence.map_err(Failure::Fault)?;
         let zone = Zone::parse(&row.zone).map_err(|error| Failure::Fault(error.into()))?;
         let reminders = sqlx::query_as!(
-            Kept,
-            "select remind_at, before_due, channels, cancel_reason from task_reminders
-             where task_id = $1 order by remind_at, id",
+            OldReminder,
+            r#"select remind_at, before_due, channels, cancel_reason as "cancel_reason: CancelReason" from task_reminders
+               where task_id = $1 order by remind_at, id"#,
             id
         )
         .fetch_all(tx.conn())

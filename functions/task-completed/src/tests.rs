@@ -1,5 +1,5 @@
-//! `task.completed` on a real PostgreSQL: through the door where the task has no reminders, since their jobs need a scheduler;
-//! what becomes of reminders is asked of `successor` itself.
+//! `task.completed` on a real PostgreSQL. Tasks without reminders go through the route. Reminders need a scheduler there, so their
+//! tests call `successor` itself.
 
 mod occurrences;
 mod reminders;
@@ -13,7 +13,7 @@ use shared::{
 use sqlx::PgPool;
 use uuid::Uuid;
 
-/// How the series of a test repeats; dates so far ahead that nothing in it is past.
+/// The series of a test. Its dates are so far ahead that none has passed.
 #[derive(Clone, Copy)]
 struct Repeats {
     kind: &'static str,
@@ -34,7 +34,7 @@ const DAILY: Repeats = Repeats {
     completed: "2099-03-28T06:00:00Z",
 };
 
-/// The first occurrence of a series, completed, as the command leaves it.
+/// The first occurrence of a series, completed as the command does it.
 async fn completed(db: &PgPool, repeats: Repeats) -> TaskRef {
     let user = testing::user(db).await;
     let task = TaskRef { version: 2, ..testing::task(db, user).await };
@@ -69,13 +69,13 @@ fn data(task: &TaskRef) -> TaskCompleted {
     TaskCompleted { task: task.clone(), completed_at: Utc::now() }
 }
 
-/// Another state of a task, as a command writes it.
+/// Changes a task as a command does.
 async fn set(db: &PgPool, task: &TaskRef, change: &'static str) {
     let statement = sqlx::AssertSqlSafe(format!("update tasks set {change} where id = $1"));
     sqlx::query(statement).bind(task.task_id).execute(db).await.unwrap();
 }
 
-/// The occurrences that are not the first: number, id and due time.
+/// The occurrences after the first: number, id and due time.
 async fn successors(db: &PgPool) -> Vec<(i32, Uuid, DateTime<Utc>)> {
     sqlx::query_as("select occurrence, id, due_at from tasks where occurrence > 1 order by occurrence, id")
         .fetch_all(db)

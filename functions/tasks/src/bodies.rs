@@ -1,222 +1,143 @@
-//! Requests as the OpenAPI document shows them. They are read field by field (`input`, `draft`, `params`) and not into these
-//! types, so that an answer can name every field at fault.
+//! The bodies of requests, and their fields, each declared once. A body is read field by field (`input`, `draft`) and not into a
+//! struct, so that an answer can name every invalid field.
 
-use chrono::{DateTime, Utc};
+use serde_json::{Value, json};
 use shared::{
-    recurrence::{Anchor, Kind},
+    recurrence::{Anchor, INTERVAL_LIMIT, Kind, RULE_LIMIT},
     schema::Channel,
 };
 use utoipa::{
-    IntoParams, ToSchema,
-    openapi::{
-        Object, ObjectBuilder, Required,
-        path::{Parameter, ParameterBuilder, ParameterIn},
-        schema::Type,
-    },
+    PartialSchema, ToSchema,
+    openapi::{RefOr, Schema},
 };
 
-use crate::{command::IDEMPOTENCY_KEY, task::Priority};
+use crate::{
+    field::{
+        Documented, Duration, Field, Instant, List, Object, Objects,
+        Presence::{self, NotNull, Optional, Required},
+        Text, Whole, Word, ZoneName, body_schema,
+    },
+    task::Priority,
+};
 
-/// A task to create.
-#[derive(ToSchema)]
-#[expect(dead_code, reason = "describes a body")]
-pub(crate) struct NewTask {
-    #[schema(min_length = 1, max_length = 500, example = "call the dentist")]
-    title: String,
-    #[schema(max_length = 10_000)]
-    description: Option<String>,
-    #[schema(default = "medium")]
-    priority: Option<Priority>,
-    /// RFC 3339, with its offset.
-    due_at: Option<DateTime<Utc>>,
-    /// An IANA name; the user's own where absent.
-    #[schema(format = "time-zone", example = "Europe/Berlin")]
-    time_zone: Option<String>,
-    #[schema(max_items = 20, example = json!(["health"]))]
-    tags: Option<Vec<String>>,
-    #[schema(max_items = 20)]
-    reminders: Option<Vec<NewReminder>>,
-    /// Short for one reminder at this instant.
-    remind_at: Option<DateTime<Utc>>,
-    /// Needs a `due_at`, which is its first occurrence.
-    recurrence: Option<RecurrenceInput>,
+/// How many reminders a task may have.
+pub(crate) const REMINDERS_LIMIT: usize = 20;
+const A_YEAR_IN_MINUTES: u32 = 366 * 24 * 60;
+
+pub(crate) const TITLE: Field<Text> =
+    Field::new("title", Text::trimmed(1..=500), || json!({"example": "call the dentist"}));
+pub(crate) const DESCRIPTION: Field<Text> = Field::new("description", Text::of(0..=10_000), none);
+pub(crate) const PRIORITY: Field<Word<Priority>> =
+    Field::new("priority", Word::new(), || json!({"description": "Null is `medium`."}));
+pub(crate) const DUE_AT: Field<Instant> = Field::new(
+    "due_at",
+    Instant,
+    || json!({"description": "RFC 3339, with its offset. Without it, reminders relative to it are cancelled."}),
+);
+pub(crate) const TIME_ZONE: Field<ZoneName> =
+    Field::new("time_zone", ZoneName, || json!({"description": "An IANA name.", "example": "Europe/Berlin"}));
+pub(crate) const TAGS: Field<List<Text>> = Field::new(
+    "tags",
+    List { item: Text::trimmed(1..=50), items: 0..=20 },
+    || json!({"description": "The whole list.", "example": ["health"]}),
+);
+pub(crate) const REMINDERS: Field<Objects<NewReminder>> =
+    Field::new("reminders", Objects::up_to(REMINDERS_LIMIT), none);
+pub(crate) const RECURRENCE: Field<Object<RecurrenceInput>> =
+    Field::new("recurrence", Object::new(), || json!({"description": "Needs a `due_at`, the first occurrence."}));
+
+const RECURRENCE_PATCH: Field<Object<RecurrencePatch>> =
+    Field::new(RECURRENCE.name, Object::new(), || json!({"description": "A merge patch of the recurrence."}));
+pub(crate) const TYPE: Field<Word<Kind>> = Field::new("type", Word::new(), none);
+pub(crate) const INTERVAL: Field<Whole> = Field::new(
+    "interval",
+    Whole(1..=INTERVAL_LIMIT),
+    || json!({"description": "The number of days, weeks, months or years from one occurrence to the next. Null is 1."}),
+);
+pub(crate) const RULE: Field<Text> = Field::new("rule", Text::of(1..=RULE_LIMIT), || {
+    json!({
+        "format": "rrule", "description": "RFC 5545. Required for `custom`, and for no other type.",
+        "example": "FREQ=MONTHLY;BYDAY=-1FR",
+    })
+});
+pub(crate) const ANCHOR: Field<Word<Anchor>> =
+    Field::new("anchor", Word::new(), || json!({"description": "Null is `due`."}));
+
+pub(crate) const REMIND_AT: Field<Instant> = Field::new(
+    "remind_at",
+    Instant,
+    || json!({"description": "RFC 3339, with its offset. A reminder whose time has passed fires at once."}),
+);
+pub(crate) const BEFORE_DUE: Field<Duration> = Field::new("before_due", Duration, || {
+    json!({
+        "description": "An ISO 8601 duration before the due time. Days follow the clock of the task's zone.",
+        "example": "PT15M",
+    })
+});
+pub(crate) const CHANNELS: Field<List<Word<Channel>>> = Field::new(
+    "channels",
+    List { item: Word::new(), items: 1..=10 },
+    || json!({"description": "Null is `[\"email\"]`."}),
+);
+
+pub(crate) const UNTIL: Field<Instant> =
+    Field::new("until", Instant, || json!({"description": "RFC 3339, with its offset; in the future."}));
+pub(crate) const MINUTES: Field<Whole> =
+    Field::new("minutes", Whole(1..=A_YEAR_IN_MINUTES), || json!({"description": "From now.", "example": 10}));
+
+fn none() -> Value {
+    json!({})
 }
 
-/// A task as it is to be.
-#[derive(ToSchema)]
-#[expect(dead_code, reason = "describes a body")]
-pub(crate) struct WholeTask {
-    #[schema(min_length = 1, max_length = 500, example = "call the dentist")]
-    title: String,
-    #[schema(max_length = 10_000)]
-    description: Option<String>,
-    #[schema(default = "medium")]
-    priority: Option<Priority>,
-    /// RFC 3339, with its offset.
-    due_at: Option<DateTime<Utc>>,
-    /// An IANA name; the user's own where absent.
-    #[schema(format = "time-zone")]
-    time_zone: Option<String>,
-    #[schema(max_items = 20)]
-    tags: Option<Vec<String>>,
-    #[schema(max_items = 20)]
-    reminders: Option<Vec<NewReminder>>,
-    /// Needs a `due_at`, which is its first occurrence.
-    recurrence: Option<RecurrenceInput>,
+/// Declares bodies: type, description, and fields with whether each must be there.
+macro_rules! bodies {
+    ($($name:ident: $description:literal, $fields:expr;)*) => {$(
+        #[doc = $description]
+        pub(crate) struct $name;
+
+        impl $name {
+            const FIELDS: &'static [(&'static dyn Documented, Presence)] = &$fields;
+        }
+
+        impl PartialSchema for $name {
+            fn schema() -> RefOr<Schema> {
+                body_schema($description, Self::FIELDS)
+            }
+        }
+
+        impl ToSchema for $name {}
+    )*};
 }
 
-/// A JSON merge patch of a task.
-#[derive(ToSchema)]
-#[expect(dead_code, reason = "describes a body")]
-pub(crate) struct TaskPatch {
-    #[schema(min_length = 1, max_length = 500, nullable = false)]
-    title: Option<String>,
-    #[schema(max_length = 10_000)]
-    description: Option<String>,
-    /// Null is medium.
-    priority: Option<Priority>,
-    /// RFC 3339, with its offset. Taken away, reminders relative to it rest.
-    due_at: Option<DateTime<Utc>>,
-    /// Null is the user's own.
-    #[schema(format = "time-zone")]
-    time_zone: Option<String>,
-    /// The whole list.
-    #[schema(max_items = 20)]
-    tags: Option<Vec<String>>,
-    /// Itself a merge patch: `{"interval": 2}` leaves the type as it is.
-    recurrence: Option<RecurrencePatch>,
+bodies! {
+    NewTask: "A task to create. `remind_at` is short for one reminder at that time. Without a `time_zone` the task gets the user's.", [
+        (&TITLE, Required), (&DESCRIPTION, Optional), (&PRIORITY, Optional), (&DUE_AT, Optional), (&TIME_ZONE, Optional),
+        (&TAGS, Optional), (&REMINDERS, Optional), (&REMIND_AT, Optional), (&RECURRENCE, Optional),
+    ];
+    WholeTask: "A task that replaces another. An absent field gets its default. Without a `time_zone` the task gets the user's.", [
+        (&TITLE, Required), (&DESCRIPTION, Optional), (&PRIORITY, Optional), (&DUE_AT, Optional), (&TIME_ZONE, Optional),
+        (&TAGS, Optional), (&REMINDERS, Optional), (&RECURRENCE, Optional),
+    ];
+    TaskPatch: "A JSON merge patch of a task. A `time_zone` of null is the user's.", [
+        (&TITLE, NotNull), (&DESCRIPTION, Optional), (&PRIORITY, Optional), (&DUE_AT, Optional), (&TIME_ZONE, Optional),
+        (&TAGS, Optional), (&RECURRENCE_PATCH, Optional),
+    ];
+    RecurrenceInput: "How a task repeats.", [
+        (&TYPE, Required), (&INTERVAL, Optional), (&RULE, Optional), (&ANCHOR, Optional),
+    ];
+    RecurrencePatch: "A merge patch of how a task repeats: `{\"interval\": 2}` keeps the type.", [
+        (&TYPE, NotNull), (&INTERVAL, Optional), (&RULE, Optional), (&ANCHOR, Optional),
+    ];
+    NewReminder: "A reminder to add, with exactly one of `remind_at` and `before_due`.", [
+        (&REMIND_AT, Optional), (&BEFORE_DUE, Optional), (&CHANNELS, Optional),
+    ];
+    Snooze: "How long to snooze: exactly one of `until` and `minutes`.", [
+        (&UNTIL, Optional), (&MINUTES, Optional),
+    ];
+    MePatch: "A JSON merge patch of the user. A `time_zone` of null is UTC.", [
+        (&TIME_ZONE, Optional),
+    ];
 }
 
-/// How a task repeats.
-#[derive(ToSchema)]
-#[expect(dead_code, reason = "describes a body")]
-pub(crate) struct RecurrenceInput {
-    r#type: Kind,
-    /// Every how many days, weeks, months or years.
-    #[schema(minimum = 1, maximum = 999, default = 1)]
-    interval: Option<u32>,
-    /// RFC 5545; for `custom`, which needs it.
-    #[schema(format = "rrule", max_length = 1_000, example = "FREQ=MONTHLY;BYDAY=-1FR")]
-    rule: Option<String>,
-    #[schema(default = "due")]
-    anchor: Option<Anchor>,
-}
-
-/// What changes in how a task repeats.
-#[derive(ToSchema)]
-#[expect(dead_code, reason = "describes a body")]
-pub(crate) struct RecurrencePatch {
-    r#type: Option<Kind>,
-    #[schema(minimum = 1, maximum = 999)]
-    interval: Option<u32>,
-    #[schema(format = "rrule", max_length = 1_000)]
-    rule: Option<String>,
-    anchor: Option<Anchor>,
-}
-
-/// A reminder to add: exactly one of `remind_at` and `before_due`.
-#[derive(ToSchema)]
-#[expect(dead_code, reason = "describes a body")]
-pub(crate) struct NewReminder {
-    /// RFC 3339, with its offset. One that has passed fires at once.
-    remind_at: Option<DateTime<Utc>>,
-    /// An ISO 8601 duration before the due time. Days follow the clock of the task's zone.
-    #[schema(format = "iso-duration", max_length = 32, example = "PT15M")]
-    before_due: Option<String>,
-    #[schema(min_items = 1, default = json!(["email"]))]
-    channels: Option<Vec<Channel>>,
-}
-
-/// How long to snooze: exactly one of the two.
-#[derive(ToSchema)]
-#[expect(dead_code, reason = "describes a body")]
-pub(crate) struct Snooze {
-    /// RFC 3339, with its offset; ahead.
-    until: Option<DateTime<Utc>>,
-    /// From now.
-    #[schema(minimum = 1, maximum = 527_040, example = 10)]
-    minutes: Option<u32>,
-}
-
-/// A JSON merge patch of the user.
-#[derive(ToSchema)]
-#[expect(dead_code, reason = "describes a body")]
-pub(crate) struct MePatch {
-    /// An IANA name; null is UTC.
-    #[schema(format = "time-zone", example = "Europe/Berlin")]
-    time_zone: Option<String>,
-}
-
-/// What a list of tasks is to hold.
-#[derive(IntoParams)]
-#[into_params(parameter_in = Query)]
-#[expect(dead_code, reason = "describes a query")]
-pub(crate) struct ListParams {
-    /// `open`, `completed` or `all`.
-    #[param(default = "all")]
-    status: Option<String>,
-    priority: Option<Priority>,
-    /// Only tasks with this tag.
-    tag: Option<String>,
-    /// Only tasks due before this instant.
-    due_before: Option<DateTime<Utc>>,
-    /// Only tasks due after this instant.
-    due_after: Option<DateTime<Utc>>,
-    /// Words that must all occur in title or description.
-    q: Option<String>,
-    /// `created_at`, `due_at` or `priority`; with `-` before it in the other direction. Tasks without a due time come last.
-    #[param(default = "created_at")]
-    sort: Option<String>,
-    /// The `next_cursor` of the page before, with the same sort.
-    cursor: Option<String>,
-    #[param(minimum = 1, maximum = 100, default = 50)]
-    limit: Option<u32>,
-}
-
-/// A page of a list.
-#[derive(IntoParams)]
-#[into_params(parameter_in = Query)]
-#[expect(dead_code, reason = "describes a query")]
-pub(crate) struct PageParams {
-    /// The `next_cursor` of the page before.
-    cursor: Option<String>,
-    #[param(minimum = 1, maximum = 100, default = 50)]
-    limit: Option<u32>,
-}
-
-/// The header `Idempotency-Key`.
-pub(crate) struct IdempotencyKey;
-
-impl IntoParams for IdempotencyKey {
-    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
-        // Visible ASCII, as it arrives: space around a header's value is not part of it.
-        let key = ObjectBuilder::new().schema_type(Type::String).min_length(Some(1)).max_length(Some(255));
-        let key = key.pattern(Some("^[!-~]([ -~]*[!-~])?$")).build();
-        header(
-            IDEMPOTENCY_KEY,
-            "Chosen by the client, once for each thing it wants done. The same request with the same key has one effect and \
-             gets the first answer again (with `Idempotency-Replayed: true`); another request with it is refused.",
-            key,
-        )
-    }
-}
-
-/// The header `If-Match`.
-pub(crate) struct IfMatch;
-
-impl IntoParams for IfMatch {
-    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
-        let text = ObjectBuilder::new().schema_type(Type::String).build();
-        header("If-Match", "Only if the task is at this version: its `ETag`, or `*`.", text)
-    }
-}
-
-fn header(name: &str, description: &str, text: Object) -> Vec<Parameter> {
-    let parameter = ParameterBuilder::new()
-        .name(name)
-        .parameter_in(ParameterIn::Header)
-        .required(Required::False)
-        .description(Some(description))
-        .schema(Some(text));
-    vec![parameter.build()]
-}
+#[cfg(test)]
+mod tests;

@@ -2,94 +2,95 @@
 
 use axum::{extract::State, http::StatusCode};
 use chrono::{DateTime, Utc};
-use shared::{App, auth::User, problem::Result, recurrence::Zone};
+use shared::{
+    App,
+    auth::User,
+    problem::{OnConstraint as _, Result},
+    recurrence::Zone,
+};
 use uuid::Uuid;
 
 use crate::{
+    answer::Answer,
     bodies,
-    command::{Answer, Command, Id},
-    create::{tag_ids, users_zone},
+    command::{Command, Id},
     docs::WriteProblems,
     draft::{self, NewReminder, Wanted},
     liveness::{self, Due, Row},
-    task::{self, Repeats, Task, next_occurrence},
+    locked_task::{LockedTask, Target},
+    me::users_zone,
+    params,
+    tags::{self, tag_ids},
+    task::{Repeats, Task, next_occurrence},
     user_tx::UserTx,
 };
 
 /// Replace a task
 ///
-/// What the body leaves out gets its default. Reminders of the body that the task has already stay as they are, the task's
-/// others are cancelled. A body equal to the task changes nothing.
+/// A field that the body leaves out gets its default. A reminder of the body that the task already has stays as it is; the task's
+/// other reminders are cancelled. A body equal to the task changes nothing.
 #[utoipa::path(
     put, path = "/v1/tasks/{id}", operation_id = "replace_task", tag = "tasks", request_body = bodies::WholeTask,
-    params(("id" = Uuid, Path), bodies::IdempotencyKey, bodies::IfMatch),
-    responses((status = 200, description = "The task as it now is", body = Task), WriteProblems),
+    params(("id" = Uuid, Path), params::IdempotencyKey, params::IfMatch),
+    responses((status = 200, description = "The changed task", body = Task), WriteProblems),
     security(("bearer" = [])),
 )]
 pub(crate) async fn replace_task(State(app): State<App>, user: User, Id(id): Id, command: Command) -> Result<Answer> {
-    let (wanted, reminders) = draft::whole_task(command.object()?)?;
-    change(&app, &user, id, &command, move |_| Ok((wanted, Some(reminders)))).await
+    let (wanted, reminders) = command.object()?.read(draft::whole_task)?;
+    command.on_task(&app, &user, Target::Task(id), |locked| change(locked, wanted, Some(reminders))).await
 }
 
 /// Change a task
 ///
-/// A JSON merge patch (RFC 7396): null takes a field away, what the body leaves out stays. A relative reminder follows
-/// the due time. A patch that says what the task says changes nothing.
+/// A JSON merge patch (RFC 7396): null removes a field, a field that the body leaves out stays. A relative reminder follows the
+/// due time. A patch equal to the task changes nothing.
 #[utoipa::path(
     patch, path = "/v1/tasks/{id}", operation_id = "change_task", tag = "tasks",
     request_body(content(
         (bodies::TaskPatch = "application/merge-patch+json"), (bodies::TaskPatch = "application/json"))),
-    params(("id" = Uuid, Path), bodies::IdempotencyKey, bodies::IfMatch),
-    responses((status = 200, description = "The task as it now is", body = Task), WriteProblems),
+    params(("id" = Uuid, Path), params::IdempotencyKey, params::IfMatch),
+    responses((status = 200, description = "The changed task", body = Task), WriteProblems),
     security(("bearer" = [])),
 )]
 pub(crate) async fn change_task(State(app): State<App>, user: User, Id(id): Id, command: Command) -> Result<Answer> {
     let patch = command.object()?;
-    change(&app, &user, id, &command, move |task| Ok((draft::patched_task(patch, task)?, None))).await
+    let apply_patch = async |locked: LockedTask<'_>| {
+        let wanted = patch.read(|fields| draft::patched_task(fields, &locked.task))?;
+        change(locked, wanted, None).await
+    };
+    command.on_task(&app, &user, Target::Task(id), apply_patch).await
 }
 
-async fn change(
-    app: &App,
-    user: &User,
-    id: Uuid,
-    command: &Command,
-    wanted: impl FnOnce(&Task) -> Result<(Wanted, Option<Vec<NewReminder>>)> + Send,
-) -> Result<Answer> {
-    let mut tx = UserTx::begin(&app.db, user.id).await?;
-    if let Some(answer) = command.answered(&mut tx, user.id).await? {
-        return Ok(answer);
-    }
-    let task = task::lock(&mut tx, user.id, id).await?;
-    command.expects(task.version)?;
-    let (wanted, list) = wanted(&task)?;
+/// Makes a task what is wanted of it. Without `reminders` it keeps those it has.
+async fn change(mut locked: LockedTask<'_>, wanted: Wanted, reminders: Option<Vec<NewReminder>>) -> Result<Answer> {
+    let task = &locked.task;
     let zone = match &wanted.time_zone {
         Some(zone) => zone.clone(),
-        None => users_zone(&mut tx, user.id).await?,
+        None => users_zone(&mut locked.tx, task.inner.user_id).await?,
     };
 
-    let (mut becomes, added) = list.map_or_else(Default::default, |list| liveness::replace(&task, list));
-    let was = task.zone();
-    let (from, to) = (Due { at: task.due_at, zone: &was }, Due { at: wanted.due_at, zone: &zone });
+    let (mut changes, added) = reminders.map_or_else(Default::default, |reminders| liveness::replace(task, reminders));
+    let old_zone = task.zone();
+    let (from, to) = (Due { at: task.due_at, zone: &old_zone }, Due { at: wanted.due_at, zone: &zone });
     for reminder in &task.reminders {
-        if !becomes.iter().any(|decided| decided.is_of(reminder)) {
-            becomes.extend(reminder.on_move(from, to, task.completed, task.inner.now));
+        if !changes.iter().any(|change| change.is_of(reminder)) {
+            changes.extend(reminder.on_move(from, to, task.completed, task.inner.now));
         }
     }
-    let change = Change { task: &task, wanted: &wanted, zone: &zone };
-    if becomes.is_empty() && added.is_empty() && !change.any() {
-        let answer = Answer::task(StatusCode::OK, &task);
-        return command.unchanged(tx, user.id, answer).await;
+    let change = Change { task, wanted: &wanted, zone: &zone };
+    if changes.is_empty() && added.is_empty() && change.is_noop() {
+        return locked.unchanged().await;
     }
-    liveness::apply(&mut tx, user.id, &becomes).await?;
-    liveness::add(&mut tx, &task, &Row::all(&added, to)).await?;
+    liveness::apply(&mut locked.tx, task.inner.user_id, &changes).await?;
+    liveness::add(&mut locked.tx, task, &Row::all(&added, to)).await?;
     if wanted.tags != task.tags {
-        change.write_tags(&mut tx).await?;
+        change.write_tags(&mut locked.tx).await?;
     }
-    change.write(&mut tx).await?;
-    command.updated(app, tx, user.id, id, StatusCode::OK).await
+    change.write(&mut locked.tx).await?;
+    locked.updated(StatusCode::OK).await
 }
 
-/// From a task as it is to one as it is wanted.
+/// A task as it is, and as it shall be.
 struct Change<'a> {
     task: &'a Task,
     wanted: &'a Wanted,
@@ -97,20 +98,20 @@ struct Change<'a> {
 }
 
 impl Change<'_> {
-    fn repeats_otherwise(&self) -> bool {
-        // One that was stored and can no longer be read is not the one that is wanted.
+    fn changes_recurrence(&self) -> bool {
+        // A stored recurrence that this version cannot parse differs from every other.
         self.wanted.recurrence != self.task.recurrence.as_ref().and_then(|repeats| repeats.parse().ok())
     }
 
-    fn any(&self) -> bool {
+    fn is_noop(&self) -> bool {
         let Self { task, wanted, zone } = self;
-        wanted.title != task.title
-            || wanted.description != task.description
-            || wanted.priority != task.priority
-            || wanted.due_at != task.due_at
-            || **zone != task.zone()
-            || wanted.tags != task.tags
-            || self.repeats_otherwise()
+        wanted.title == task.title
+            && wanted.description == task.description
+            && wanted.priority == task.priority
+            && wanted.due_at == task.due_at
+            && **zone == task.zone()
+            && wanted.tags == task.tags
+            && !self.changes_recurrence()
     }
 
     async fn write(&self, tx: &mut UserTx) -> Result<()> {
@@ -132,10 +133,7 @@ impl Change<'_> {
              set title = $3, description = $4, priority = $5, due_at = $6, time_zone = $7,
                  recurrence_type = $8, recurrence_interval = $9, recurrence_rule = $10, recurrence_anchor = $11,
                  recurrence_start = $12, next_occurrence_at = $13, series_id = $14, occurrence = $15,
-                 remind_at = (select min(reminder.remind_at) from task_reminders reminder
-                              where task_id = tasks.id and state = 'scheduled'
-                                and fired_version is distinct from reminder.version),
-                 version = coalesce(version, 1) + 1, updated_at = now()
+                 remind_at = earliest_live_reminder(id), version = coalesce(version, 1) + 1, updated_at = now()
              where id = $1 and user_id = $2",
             task.id,
             task.inner.user_id,
@@ -158,20 +156,21 @@ impl Change<'_> {
         Ok(())
     }
 
-    /// Another rule or another due time begins a series of its own, so that completing this task makes its successor
-    /// whatever the series before had made.
+    /// The columns of the series, if the task is to recur.
+    ///
+    /// Another rule or due time begins a new series. Completing the task then makes its successor even if the old series had one.
     fn series(&self) -> Option<SeriesColumns> {
         let Self { task, wanted, zone } = self;
         let (recurrence, due) = (wanted.recurrence.as_ref()?, wanted.due_at?);
-        let goes_on = match (task.inner.series_id, task.inner.recurrence_start, task.inner.occurrence) {
-            (Some(id), Some(start), Some(occurrence)) if task.due_at == Some(due) && !self.repeats_otherwise() => {
+        let continued = match (task.inner.series_id, task.inner.recurrence_start, task.inner.occurrence) {
+            (Some(id), Some(start), Some(occurrence)) if task.due_at == Some(due) && !self.changes_recurrence() => {
                 Some((id, start, occurrence))
             }
             _ => None,
         };
-        let (id, start, occurrence) = goes_on.unwrap_or_else(|| (Uuid::now_v7(), due, 1));
+        let (id, start, occurrence) = continued.unwrap_or_else(|| (Uuid::now_v7(), due, 1));
         let next = next_occurrence(recurrence, start, due, zone, task.completed_at, task.inner.now);
-        Some(SeriesColumns { id, start, occurrence, next, is_new: goes_on.is_none() })
+        Some(SeriesColumns { id, start, occurrence, next, is_new: continued.is_none() })
     }
 
     async fn write_tags(&self, tx: &mut UserTx) -> Result<()> {
@@ -190,7 +189,8 @@ impl Change<'_> {
             &self.wanted.tags
         )
         .execute(&mut **tx)
-        .await?;
+        .await
+        .on_constraint("task_tag_associations_tag_id_fkey", tags::DELETED)?;
         Ok(())
     }
 }

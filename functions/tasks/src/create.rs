@@ -6,7 +6,7 @@ use shared::{
     App,
     auth::User,
     outbox,
-    problem::{Problem, Result},
+    problem::{OnConstraint as _, Problem, Result},
     recurrence::Zone,
     schema::{TaskCreated, TaskRef},
 };
@@ -14,30 +14,36 @@ use sqlx::{PgConnection, types::Json};
 use uuid::Uuid;
 
 use crate::{
+    answer::Answer,
     bodies,
-    command::{Answer, Command},
+    command::Command,
     docs::WriteProblems,
     draft::{self, NewReminder, Wanted},
     liveness::{Due, Row},
+    me::users_zone,
+    params,
+    tags::{self, tag_ids},
     task::{Inner, Repeats, Task, next_occurrence},
 };
 
+/// The answer to a create whose user disappeared before the task was linked to them.
+const USER_DELETED: Problem = Problem::Conflict("the user was deleted at the same time; retry");
+
 /// Create a task
 ///
-/// `remind_at` is short for one reminder. A reminder whose time has passed is accepted and fires at once; it says
-/// `overdue`. Without a `time_zone` the task gets the user's own.
+/// A reminder whose time has passed is accepted and fires at once; it is shown as `overdue`.
 #[utoipa::path(
     post, path = "/v1/tasks", operation_id = "create_task", tag = "tasks", request_body = bodies::NewTask,
-    params(bodies::IdempotencyKey),
+    params(params::IdempotencyKey),
     responses(
-        (status = 201, description = "The task", body = Task,
+        (status = 201, description = "The new task", body = Task,
          headers(("etag" = String, description = "`\"<version>\"`"), ("location" = String, description = "Its address"))),
         WriteProblems,
     ),
     security(("bearer" = [])),
 )]
 pub(crate) async fn create_task(State(app): State<App>, user: User, command: Command) -> Result<Answer> {
-    let (wanted, reminders) = draft::new_task(command.object()?)?;
+    let (wanted, reminders) = command.object()?.read(draft::new_task)?;
     let answer = if command.key.is_some() {
         let mut tx = app.db.begin().await?;
         if let Some(answer) = command.answered(&mut tx, user.id).await? {
@@ -54,7 +60,8 @@ pub(crate) async fn create_task(State(app): State<App>, user: User, command: Com
     app.outbox.wake_after(answer)
 }
 
-/// Everything a new task is, in one statement: one round trip, one transaction. Every `user_id` is that of the token.
+/// Inserts everything that makes a task, with its event, in one statement: one round trip, one transaction. Every `user_id` is the
+/// token's.
 async fn insert(
     conn: &mut PgConnection,
     user: &User,
@@ -62,7 +69,7 @@ async fn insert(
     reminders: &[NewReminder],
     command: &Command,
 ) -> Result<Task> {
-    // What is computed in a zone must know it before; anything else leaves it to the statement.
+    // A computation in the user's zone must read it first; otherwise the statement does.
     let computed = wanted.recurrence.is_some() || reminders.iter().any(|reminder| reminder.before_due().is_some());
     let zone = match wanted.time_zone.clone() {
         None if computed => Some(users_zone(conn, user.id).await?),
@@ -134,8 +141,11 @@ async fn insert(
         event.traceparent,
     )
     .fetch_one(conn)
-    .await?;
-    let mut reminders: Vec<_> = rows.iter().map(|row| row.shown(inserted.now)).collect();
+    .await
+    .on_constraint("task_tag_associations_tag_id_fkey", tags::DELETED)
+    .on_constraint("tasks_user_id_fkey", USER_DELETED)
+    .on_constraint("task_tags_user_id_fkey", USER_DELETED)?;
+    let mut reminders: Vec<_> = rows.iter().map(|row| row.to_reminder(inserted.now)).collect();
     reminders.sort_by_key(|reminder| (reminder.remind_at, reminder.id));
     Ok(Task {
         id,
@@ -155,15 +165,4 @@ async fn insert(
         updated_at: inserted.updated_at,
         inner: Inner::default(),
     })
-}
-
-/// The zone a user's tasks get without one of their own.
-pub(crate) async fn users_zone(conn: &mut PgConnection, user_id: Uuid) -> Result<Zone> {
-    let name = sqlx::query_scalar!("select time_zone from users where id = $1", user_id).fetch_optional(conn).await?;
-    Ok(name.flatten().and_then(|name| Zone::parse(&name).ok()).unwrap_or_else(Zone::utc))
-}
-
-/// A tag's id follows from its user and name, so that a statement can use it before it knows whether the tag is new.
-pub(crate) fn tag_ids(user_id: Uuid, names: &[String]) -> Vec<Uuid> {
-    names.iter().map(|name| Uuid::new_v5(&user_id, name.as_bytes())).collect()
 }

@@ -1,4 +1,4 @@
-//! `/v1/dead-letters`: events that were given up, for an operator to read and to replay.
+//! `/v1/dead-letters`: events that a function gave up on, for an operator to read and to replay.
 
 use axum::{
     Json,
@@ -17,13 +17,13 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::{
-    bodies,
-    command::{Answer, Command, Id},
+    answer::Answer,
+    command::{Command, Id},
     docs::{OperatorProblems, WriteProblems},
-    params::Params,
+    params::{IdempotencyKey, PageParams, Params},
 };
 
-/// A user whose token has the scope `operator`. Its handlers see every user's rows.
+/// A user whose token has the scope `operator`. Handlers that take one see every user's rows.
 pub(crate) struct Operator(User);
 
 impl<S: Send + Sync> FromRequestParts<S> for Operator
@@ -38,7 +38,7 @@ where
     }
 }
 
-/// An event that was given up.
+/// An event that a function gave up on.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct DeadLetter {
     id: Uuid,
@@ -48,10 +48,10 @@ pub(crate) struct DeadLetter {
     #[serde(rename = "type")]
     kind: Option<String>,
     topic: Option<String>,
-    /// `function`: it rejected the event itself; `daprd`: the event could not be delivered to it.
+    /// `function` if the function rejected the event, `daprd` if the event could not be delivered.
     origin: String,
     reason: String,
-    /// The event as it came.
+    /// The event as it was delivered.
     payload: String,
     /// `open` or `replayed`.
     state: String,
@@ -69,7 +69,7 @@ pub(crate) struct DeadLetterPage {
 
 /// List the open dead letters
 #[utoipa::path(
-    get, path = "/v1/dead-letters", operation_id = "list_dead_letters", tag = "operator", params(bodies::PageParams),
+    get, path = "/v1/dead-letters", operation_id = "list_dead_letters", tag = "operator", params(PageParams),
     responses((status = 200, description = "A page", body = DeadLetterPage), OperatorProblems),
     security(("bearer" = ["operator"])),
 )]
@@ -80,11 +80,11 @@ pub(crate) async fn list_dead_letters(
 ) -> Result<Json<DeadLetterPage>> {
     let mut params = Params::new(given)?;
     let after = params.take("cursor", |text| {
-        let (at, id) = text.split_once('_').ok_or("is not a next_cursor of this list")?;
-        // A time that PostgreSQL cannot hold was never in a cursor of ours.
+        let (at, id) = text.split_once('_').ok_or("must be the `next_cursor` of a page of this list")?;
+        // PostgreSQL could not have returned a time outside these years.
         let holds = |at: &DateTime<Utc>| (0..=9999).contains(&at.year());
         let at = at.parse().ok().and_then(DateTime::from_timestamp_micros).filter(holds);
-        at.zip(id.parse::<Uuid>().ok()).ok_or("is not a next_cursor of this list")
+        at.zip(id.parse::<Uuid>().ok()).ok_or("must be the `next_cursor` of a page of this list")
     });
     let limit = params.limit();
     params.finish()?;
@@ -110,12 +110,12 @@ pub(crate) async fn list_dead_letters(
 
 /// Replay a dead letter
 ///
-/// Its function forgets that it had the event, which is published again. Replaying it twice changes nothing more.
+/// Publishes the event again, and its function handles it as new. Replaying a replayed letter changes nothing.
 #[utoipa::path(
     post, path = "/v1/dead-letters/{id}/replay", operation_id = "replay_dead_letter", tag = "operator",
-    params(("id" = Uuid, Path), bodies::IdempotencyKey),
+    params(("id" = Uuid, Path), IdempotencyKey),
     responses(
-        (status = 200, description = "The letter as it now is", body = DeadLetter),
+        (status = 200, description = "The replayed letter", body = DeadLetter),
         (status = 403, description = "The token's scope does not contain `operator`",
          body = shared::problem::ProblemBody, content_type = "application/problem+json"),
         WriteProblems,
@@ -128,7 +128,7 @@ pub(crate) async fn replay_dead_letter(
     Id(id): Id,
     command: Command,
 ) -> Result<Answer> {
-    command.nothing()?;
+    command.no_fields()?;
     let mut tx = app.db.begin().await?;
     if let Some(answer) = command.answered(&mut tx, user.id).await? {
         return Ok(answer);
@@ -156,10 +156,10 @@ pub(crate) async fn replay_dead_letter(
     Ok(answer)
 }
 
-/// Makes an event as good as never handled by `consumer`, and publishes it again.
+/// Makes `consumer` forget an event, and publishes the event again.
 async fn replay(conn: &mut PgConnection, consumer: &str, event_id: Option<Uuid>) -> Result<()> {
     const FOREIGN: Problem =
-        Problem::Conflict("it is not an event of this system, so there is nothing to publish again");
+        Problem::Conflict("this letter cannot be replayed: its payload is not an event of this system");
     let event_id = event_id.ok_or(FOREIGN)?;
     let event = sqlx::query!(
         r#"select id < (select event_id from marks where name = 'inbox-floor') as "too_old!" from task_events where id = $1"#,
@@ -169,7 +169,9 @@ async fn replay(conn: &mut PgConnection, consumer: &str, event_id: Option<Uuid>)
     .await?
     .ok_or(FOREIGN)?;
     if event.too_old {
-        return Err(Problem::Conflict("the event is older than what functions remember; they would reject it again"));
+        return Err(Problem::Conflict(
+            "this letter cannot be replayed: the event is too old, and its function would reject it again",
+        ));
     }
     for statement in [
         sqlx::query!("delete from processed_events where consumer = $1 and event_id = $2", consumer, event_id),
@@ -178,7 +180,7 @@ async fn replay(conn: &mut PgConnection, consumer: &str, event_id: Option<Uuid>)
         statement.execute(&mut *conn).await?;
     }
     sqlx::query!("update task_events set published_at = null where id = $1", event_id).execute(&mut *conn).await?;
-    // "Every event older than this was claimed" is no longer so; repair looks after this one again.
+    // Repair ignores events before the mark `handled`; lower it, so that repair watches this event again.
     sqlx::query!("update marks set event_id = least(event_id, $1) where name = 'handled'", event_id)
         .execute(conn)
         .await?;

@@ -4,40 +4,41 @@ use axum::extract::State;
 use shared::{
     App,
     auth::User,
-    outbox,
     problem::Result,
     schema::{TaskDeleted, TaskRef},
 };
 
 use crate::{
-    bodies,
-    command::{Answer, Command, Id},
+    answer::Answer,
+    command::{Command, Id},
     docs::WriteProblems,
-    liveness, task,
-    user_tx::UserTx,
+    liveness,
+    locked_task::{LockedTask, Target},
+    params,
+    task::Reminder,
 };
 
 /// Delete a task
 ///
-/// For good, with its reminders; its history and their timelines remain.
+/// For good, with its reminders. Its history and the timelines of its reminders remain.
 #[utoipa::path(
     delete, path = "/v1/tasks/{id}", operation_id = "delete_task", tag = "tasks",
-    params(("id" = Uuid, Path), bodies::IdempotencyKey, bodies::IfMatch),
-    responses((status = 204, description = "It is gone"), WriteProblems),
+    params(("id" = Uuid, Path), params::IdempotencyKey, params::IfMatch),
+    responses((status = 204, description = "Deleted"), WriteProblems),
     security(("bearer" = [])),
 )]
 pub(crate) async fn delete_task(State(app): State<App>, user: User, Id(id): Id, command: Command) -> Result<Answer> {
-    command.nothing()?;
-    let mut tx = UserTx::begin(&app.db, user.id).await?;
-    if let Some(answer) = command.answered(&mut tx, user.id).await? {
-        return Ok(answer);
-    }
-    let task = task::lock(&mut tx, user.id, id).await?;
-    command.expects(task.version)?;
-    let becomes: Vec<_> = task.reminders.iter().filter_map(task::Reminder::on_delete).collect();
-    liveness::apply(&mut tx, user.id, &becomes).await?;
-    sqlx::query!("delete from tasks where id = $1 and user_id = $2", id, user.id).execute(&mut *tx).await?;
-    let last = TaskRef { version: task.version + 1, ..task.reference() };
-    outbox::emit(&mut tx, &TaskDeleted { task: last }, &command.trace).await?;
-    command.done(&app, tx, user.id, Answer::empty()).await
+    command.no_fields()?;
+    command.on_task(&app, &user, Target::Task(id), delete).await
+}
+
+async fn delete(mut locked: LockedTask<'_>) -> Result<Answer> {
+    let task = &locked.task;
+    let changes: Vec<_> = task.reminders.iter().filter_map(Reminder::on_delete).collect();
+    liveness::apply(&mut locked.tx, task.inner.user_id, &changes).await?;
+    sqlx::query!("delete from tasks where id = $1 and user_id = $2", task.id, task.inner.user_id)
+        .execute(&mut *locked.tx)
+        .await?;
+    let event = TaskDeleted { task: TaskRef { version: task.version + 1, ..task.reference() } };
+    locked.commit(&event, Answer::empty()).await
 }

@@ -1,29 +1,36 @@
-//! The OpenAPI document: what is common to all routes. The routes document themselves, beside their handlers.
+//! The common parts of the OpenAPI document. Each route is documented beside its handler, each body in `bodies`.
 
 use std::collections::BTreeMap;
 
-use shared::problem::{Fault, ProblemBody};
+use shared::{
+    problem::{InvalidField, ProblemBody},
+    schema::Channel,
+};
 use utoipa::{
     IntoResponses, Modify, OpenApi,
     openapi::{
-        ContentBuilder, Ref, RefOr, Response, ResponseBuilder, Schema,
-        schema::AdditionalProperties,
+        ContentBuilder, Ref, RefOr, Response, ResponseBuilder,
         security::{Http, HttpAuthScheme, SecurityScheme},
     },
 };
 
-/// What the document says besides its routes.
+use crate::bodies;
+
+/// The document without its routes.
 #[derive(OpenApi)]
 #[openapi(
     info(
         title = "Punctual",
-        description = "Tasks and reminders. Times are RFC 3339 with an offset and answered in UTC; problems are RFC 9457.",
+        description = "Tasks and reminders. Times are RFC 3339: requests give an offset, answers are in UTC. Problems are RFC 9457.",
     ),
-    components(schemas(ProblemBody, Fault)),
+    // Bodies inside other bodies; a route names only the outer one.
+    components(schemas(
+        ProblemBody, InvalidField, bodies::NewReminder, bodies::RecurrenceInput, bodies::RecurrencePatch, Channel,
+    )),
     modifiers(&Bearer),
     tags(
         (name = "tasks"), (name = "reminders"), (name = "tags"), (name = "me"),
-        (name = "operator", description = "For tokens whose `scope` contains `operator`"),
+        (name = "operator", description = "Requires a token whose `scope` contains `operator`"),
     ),
 )]
 pub(crate) struct Document;
@@ -39,45 +46,28 @@ impl Modify for Bearer {
     }
 }
 
-/// Bodies of requests, which refuse a field that is not theirs.
-const BODIES: [&str; 8] =
-    ["MePatch", "NewReminder", "NewTask", "RecurrenceInput", "RecurrencePatch", "Snooze", "TaskPatch", "WholeTask"];
-
-pub(crate) struct Strict;
-
-impl Modify for Strict {
-    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
-        let schemas = &mut document.components.get_or_insert_default().schemas;
-        for name in BODIES {
-            if let Some(RefOr::T(Schema::Object(body))) = schemas.get_mut(name) {
-                body.additional_properties = Some(Box::new(AdditionalProperties::FreeForm(false)));
-            }
-        }
-    }
-}
-
-/// The problems of a route that reads.
+/// Problems of a route that reads.
 pub(crate) struct ReadProblems;
 
-/// The problems of a route that writes.
+/// Problems of a route that writes.
 pub(crate) struct WriteProblems;
 
-/// The problems of a route that reads for an operator.
+/// Problems of a route that reads for an operator.
 pub(crate) struct OperatorProblems;
 
 const TEXTS: [(&str, &str); 12] = [
-    ("400", "Not JSON, or not HTTP as it should be"),
-    ("401", "No token, or one that proves nothing"),
+    ("400", "The body is not JSON, or did not arrive completely"),
+    ("401", "The token is missing or invalid"),
     ("403", "The token's scope does not contain `operator`"),
-    ("404", "Missing, or another user's"),
-    ("409", "Not in a state for this, or changed by another request at the same time"),
-    ("412", "Not at the version that `If-Match` names"),
+    ("404", "The object does not exist, or belongs to another user"),
+    ("409", "The object's state does not allow this, or another request is changing it"),
+    ("412", "The task is at another version than `If-Match` names"),
     ("413", "The body is larger than 1 MB"),
-    ("415", "The body is not said to be JSON"),
-    ("422", "Every part of the request that cannot be used; or the `Idempotency-Key` came with another request before"),
-    ("429", "More than one user may ask for at a time or a second; it had no effect, see `Retry-After`"),
-    ("500", "Our fault; it had no effect"),
-    ("503", "Something needed is away, or there is too much to do; see `Retry-After`"),
+    ("415", "The `Content-Type` is not JSON"),
+    ("422", "Fields are invalid, each of which is listed; or the `Idempotency-Key` was used for a different request"),
+    ("429", "The user has reached a limit. The request had no effect; see `Retry-After`"),
+    ("500", "Internal error. The request may or may not have taken effect"),
+    ("503", "A service behind this one is unavailable, or this one is at its limit; see `Retry-After`"),
 ];
 
 fn problems(statuses: &[&str]) -> BTreeMap<String, RefOr<Response>> {

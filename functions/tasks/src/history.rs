@@ -1,4 +1,4 @@
-//! `GET /v1/tasks/{id}/history`: what happened to a task, also after it was deleted.
+//! `GET /v1/tasks/{id}/history`: what happened to a task. It outlives the task.
 
 use axum::{
     Json,
@@ -15,39 +15,44 @@ use shared::{
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::{bodies, command::Id, docs::ReadProblems, params::Params, user_tx::UserTx};
+use crate::{
+    command::Id,
+    docs::ReadProblems,
+    params::{PageParams, Params},
+    user_tx::UserTx,
+};
 
 /// A page of a task's history, oldest first.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct History {
-    items: Vec<Happened>,
+    items: Vec<HistoryEntry>,
     /// The `cursor` of the next page; null at the end.
     next_cursor: Option<String>,
 }
 
-/// Something that happened to a task.
+/// One entry of the history.
 #[derive(Serialize, ToSchema)]
-struct Happened {
+struct HistoryEntry {
     at: DateTime<Utc>,
-    /// The type of the event that told of it, or what became of a reminder.
+    /// The type of the event, or what happened to a reminder.
     #[schema(example = "task.updated")]
     action: String,
-    /// The event that told of it.
+    /// The event.
     event_id: Option<Uuid>,
-    /// The reminder it was about.
+    /// The reminder, if it is about one.
     reminder_id: Option<Uuid>,
     reminder_version: Option<i32>,
-    /// What else is known.
+    /// Details, which depend on the action.
     #[schema(value_type = Object)]
     detail: Value,
 }
 
-/// Tell a task's history
+/// Get a task's history
 ///
-/// Every event of it that was handled, oldest first; also after it was deleted.
+/// Every handled event of the task, oldest first. Also after the task was deleted.
 #[utoipa::path(
     get, path = "/v1/tasks/{id}/history", operation_id = "task_history", tag = "tasks",
-    params(("id" = Uuid, Path), bodies::PageParams),
+    params(("id" = Uuid, Path), PageParams),
     responses((status = 200, description = "A page", body = History), ReadProblems),
     security(("bearer" = [])),
 )]
@@ -58,19 +63,20 @@ pub(crate) async fn task_history(
     Query(given): Query<Vec<(String, String)>>,
 ) -> Result<Json<History>> {
     let mut params = Params::new(given)?;
-    let after = params.take("cursor", |text| text.parse::<i64>().map_err(|_| "is not a next_cursor of a history"));
+    let after = params
+        .take("cursor", |text| text.parse::<i64>().map_err(|_| "must be the `next_cursor` of a page of this history"));
     let limit = params.limit();
     params.finish()?;
     let mut tx = UserTx::begin(&app.db, user.id).await?;
-    let known = sqlx::query_scalar!(
+    let exists = sqlx::query_scalar!(
         r#"select exists (select from tasks where id = $1 and user_id = $2)
-               or exists (select from audit_logs where task_id = $1 and user_id = $2) as "known!""#,
+               or exists (select from audit_logs where task_id = $1 and user_id = $2) as "exists!""#,
         id,
         user.id
     )
     .fetch_one(&mut *tx)
     .await?;
-    if !known {
+    if !exists {
         return Err(Problem::NotFound);
     }
     let mut rows = sqlx::query!(
@@ -87,7 +93,7 @@ pub(crate) async fn task_history(
     let more = rows.len() > limit;
     rows.truncate(limit);
     let next_cursor = rows.last().filter(|_| more).map(|row| row.id.to_string());
-    let items = rows.into_iter().map(|row| Happened {
+    let items = rows.into_iter().map(|row| HistoryEntry {
         at: row.created_at,
         action: row.action,
         event_id: row.event_id,

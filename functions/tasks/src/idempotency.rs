@@ -1,9 +1,9 @@
-//! `Idempotency-Key`: the key is claimed, the work done and the answer kept in one transaction, so a request that came twice
-//! has one effect and one answer, whatever died in between.
+//! `Idempotency-Key`: one transaction claims the key, does the work and keeps the answer. So a repeated request has one effect and
+//! one answer, whatever process dies in between.
 //!
-//! A racing twin waits in [`Command::answered`] for the first to commit (then it reads its answer) or to roll back (then
-//! it does the work itself), for as long as `lock_timeout` allows; then it is told to come again (409). A refusal keeps
-//! nothing, because it did nothing. `upkeep` forgets old keys.
+//! A concurrent duplicate waits in [`Command::answered`], for at most `lock_timeout`. If the first request commits, it gets that
+//! answer; if it rolls back, it does the work itself. After the timeout it is refused (409). A refused request keeps no answer, because
+//! it had no effect. `upkeep` deletes old keys.
 
 use axum::http::StatusCode;
 use serde_json::Value;
@@ -11,10 +11,10 @@ use shared::problem::{Problem, Result};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use crate::command::{Answer, Command};
+use crate::{answer::Answer, command::Command};
 
 impl Command {
-    /// The answer this request got before, if it came before. Otherwise its key is now ours until the transaction ends.
+    /// The kept answer, if this request is a repetition. Otherwise the transaction has claimed the key.
     pub(crate) async fn answered(&self, conn: &mut PgConnection, user_id: Uuid) -> Result<Option<Answer>> {
         let Some(key) = &self.key else { return Ok(None) };
         let claimed = sqlx::query!(
@@ -36,8 +36,8 @@ impl Command {
         )
         .fetch_optional(conn)
         .await?
-        // Retention took it between the two statements.
-        .ok_or(Problem::Conflict("this Idempotency-Key has just been forgotten; try again"))?;
+        // Retention deleted it between the two statements.
+        .ok_or(Problem::Conflict("this Idempotency-Key has just expired; retry"))?;
         if first.fingerprint != self.fingerprint {
             return Err(Problem::KeyReused);
         }
@@ -46,7 +46,7 @@ impl Command {
             status: u16::try_from(first.status)
                 .ok()
                 .and_then(|status| StatusCode::from_u16(status).ok())
-                .ok_or_else(|| unreadable("a kept answer has no status".into()))?,
+                .ok_or_else(|| unreadable("a kept answer has no valid status".into()))?,
             headers: serde_json::from_value(first.headers).map_err(|error| unreadable(error.into()))?,
             body: first.body.and_then(|body| body.as_str().map(str::to_owned)),
         };
@@ -54,7 +54,7 @@ impl Command {
         Ok(Some(answer))
     }
 
-    /// Keeps the answer for a repetition, in the transaction of the work.
+    /// Keeps the answer for a repetition, in the transaction of the command.
     pub(crate) async fn keep(&self, conn: &mut PgConnection, user_id: Uuid, answer: &Answer) -> Result<()> {
         let Some(key) = &self.key else { return Ok(()) };
         let headers = serde_json::to_value(&answer.headers).expect("headers are plain data");

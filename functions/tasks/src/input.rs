@@ -1,26 +1,24 @@
-//! Reads a body field by field into types that cannot hold what is not allowed, and collects every field at fault.
+//! Reads a body field by field into types that cannot hold an illegal value, and collects every invalid field.
 
 use std::fmt::Display;
 
-use chrono::{DateTime, Datelike as _, Utc};
 use serde_json::{Map, Value};
-use shared::{
-    problem::{Fault, Problem, Result},
-    recurrence::Zone,
-};
+use shared::problem::{InvalidField, Problem, Result};
 
-/// What a field of a body said.
+use crate::field::{Field, Kind, Object, Objects, object};
+
+/// What a body says about a field.
 #[derive(Clone, Debug)]
 pub(crate) enum Given<T> {
-    /// Nothing; also what was at fault.
+    /// The field is absent, or invalid and noted as such.
     Absent,
     Null,
     Value(T),
 }
 
 impl<T> Given<T> {
-    /// The value, or `current` where the field is absent, or nothing where it is null (RFC 7396).
-    pub(crate) fn over(self, current: Option<T>) -> Option<T> {
+    /// The value of the field after a merge patch (RFC 7396): absent keeps `current`, null removes it.
+    pub(crate) fn or_current(self, current: Option<T>) -> Option<T> {
         match self {
             Self::Absent => current,
             Self::Null => None,
@@ -28,76 +26,104 @@ impl<T> Given<T> {
         }
     }
 
-    /// The value, where there is one.
+    /// The value, if there is one.
     pub(crate) fn value(self) -> Option<T> {
-        self.over(None)
+        self.or_current(None)
     }
 }
 
-/// An object being read.
+/// An object that is being read.
 pub(crate) struct Fields {
-    at: String,
+    /// JSON pointer of the object.
+    pointer: String,
+    /// The fields that have not been read yet.
     object: Map<String, Value>,
-    faults: Vec<Fault>,
+    invalid: Vec<InvalidField>,
 }
 
 impl Fields {
     pub(crate) fn new(object: Map<String, Value>) -> Self {
-        Self { at: String::new(), object, faults: Vec::new() }
+        Self { pointer: String::new(), object, invalid: Vec::new() }
     }
 
-    /// Reads a field by `parse`, whose error is what is wrong with it.
-    pub(crate) fn take<T, E: Display>(&mut self, name: &str, parse: impl FnOnce(&Value) -> Result<T, E>) -> Given<T> {
-        match self.object.remove(name) {
+    /// Reads a whole body. `read` returns `None` only if it has found an invalid field; a field that it does not read is unknown.
+    pub(crate) fn read<T>(mut self, read: impl FnOnce(&mut Self) -> Option<T>) -> Result<T> {
+        let value = read(&mut self);
+        self.refuse_unknown();
+        match value {
+            _ if !self.invalid.is_empty() => Err(Problem::Invalid(self.invalid)),
+            value => Ok(value.expect("a body is read unless a field is invalid")),
+        }
+    }
+
+    pub(crate) fn take<K: Kind>(&mut self, field: &Field<K>) -> Given<K::Value> {
+        match self.object.remove(field.name) {
             None => Given::Absent,
             Some(Value::Null) => Given::Null,
-            Some(value) => match parse(&value) {
+            Some(value) => match field.parse(&value) {
                 Ok(value) => Given::Value(value),
                 Err(wrong) => {
-                    self.fault(name, wrong);
+                    self.invalid(field.name, wrong);
                     Given::Absent
                 }
             },
         }
     }
 
-    /// Reads a field that must be there. Without it there is a fault, and [`Fields::finish`] fails.
-    pub(crate) fn need<T, E: Display>(&mut self, name: &str, parse: impl FnOnce(&Value) -> Result<T, E>) -> Option<T> {
-        let faults = self.faults.len();
-        let given = self.take(name, parse).value();
-        if given.is_none() && self.faults.len() == faults {
-            self.fault(name, "is required");
+    /// Reads a required field. `None` if it is invalid, absent or null.
+    pub(crate) fn require<K: Kind>(&mut self, field: &Field<K>) -> Option<K::Value> {
+        let before = self.invalid.len();
+        let given = self.take(field).value();
+        if given.is_none() && self.invalid.len() == before {
+            self.invalid(field.name, "is required");
         }
         given
     }
 
-    /// Reads a field that is an object of its own.
-    pub(crate) fn take_object<T>(&mut self, name: &str, read: impl FnOnce(&mut Fields) -> Option<T>) -> Given<T> {
-        let at = format!("{}/{name}", self.at);
-        match self.take(name, object) {
-            Given::Absent => Given::Absent,
-            Given::Null => Given::Null,
-            Given::Value(object) => self.inside(at, object, read).map_or(Given::Absent, Given::Value),
+    /// Checks that exactly one of two fields is there.
+    pub(crate) fn require_one_of<A, B>(&mut self, first: &Field<A>, second: &Field<B>) {
+        if self.has(first) == self.has(second) {
+            let wrong = format!("exactly one of `{}` and `{}` is required", first.name, second.name);
+            self.invalid(first.name, wrong);
         }
     }
 
-    /// Reads a field that is a list of at most `limit` objects.
-    pub(crate) fn take_objects<T>(
+    /// Reads an object by `read`, which returns `None` only if it has found an invalid field.
+    pub(crate) fn take_object<B, T>(
         &mut self,
-        name: &str,
-        limit: usize,
+        field: &Field<Object<B>>,
+        read: impl FnOnce(&mut Fields) -> Option<T>,
+    ) -> Given<T>
+    where
+        Object<B>: Kind<Value = Map<String, Value>>,
+    {
+        match self.take(field) {
+            Given::Absent => Given::Absent,
+            Given::Null => Given::Null,
+            Given::Value(object) => self.inside(field.name, object, read).map_or(Given::Absent, Given::Value),
+        }
+    }
+
+    /// Reads a list of objects, each by `read`.
+    pub(crate) fn take_objects<B, T>(
+        &mut self,
+        field: &Field<Objects<B>>,
         mut read: impl FnMut(&mut Fields) -> Option<T>,
-    ) -> Given<Vec<T>> {
-        let items = match self.take(name, |value| list(value, limit)) {
+    ) -> Given<Vec<T>>
+    where
+        Objects<B>: Kind<Value = Vec<Value>>,
+    {
+        let items = match self.take(field) {
             Given::Absent => return Given::Absent,
             Given::Null => return Given::Null,
             Given::Value(items) => items,
         };
         let mut read_items = Vec::new();
         for (index, item) in items.iter().enumerate() {
+            let name = format!("{}/{index}", field.name);
             match object(item) {
-                Ok(object) => read_items.extend(self.inside(format!("{}/{name}/{index}", self.at), object, &mut read)),
-                Err(wrong) => self.fault(&format!("{name}/{index}"), wrong),
+                Ok(object) => read_items.extend(self.inside(&name, object, &mut read)),
+                Err(wrong) => self.invalid(&name, wrong),
             }
         }
         Given::Value(read_items)
@@ -105,70 +131,68 @@ impl Fields {
 
     fn inside<T>(
         &mut self,
-        at: String,
+        name: &str,
         object: Map<String, Value>,
         read: impl FnOnce(&mut Fields) -> Option<T>,
     ) -> Option<T> {
-        let mut fields = Fields { at, object, faults: Vec::new() };
+        let mut fields = Fields { pointer: format!("{}/{name}", self.pointer), object, invalid: Vec::new() };
         let value = read(&mut fields);
         fields.refuse_unknown();
-        self.faults.append(&mut fields.faults);
+        self.invalid.append(&mut fields.invalid);
         value
     }
 
-    /// Applies a JSON merge patch (RFC 7396) to what the field `name` now is; the result is then read as any field.
-    pub(crate) fn merge(&mut self, name: &str, current: Option<Value>) {
-        if let (Some(patch @ Value::Object(_)), Some(mut whole)) = (self.object.get(name).cloned(), current) {
+    /// Applies the merge patch (RFC 7396) in a field to its current value. The result is then read as the field.
+    pub(crate) fn merge<K>(&mut self, field: &Field<K>, current: Option<Value>) {
+        if let (Some(patch @ Value::Object(_)), Some(mut whole)) = (self.object.get(field.name).cloned(), current) {
             merge_patch(&mut whole, patch);
-            self.object.insert(name.to_owned(), whole);
+            self.object.insert(field.name.to_owned(), whole);
         }
     }
 
-    /// Refuses a field by name, with a better word than "unknown".
-    pub(crate) fn refuse(&mut self, name: &str, why: &str) {
+    /// Refuses a field that this body does not have, with a more helpful reason than that it is unknown.
+    pub(crate) fn refuse(&mut self, name: &str, reason: &str) {
         if self.object.remove(name).is_some() {
-            self.fault(name, why);
+            self.invalid(name, reason);
         }
     }
 
     /// Whether the field is there and not null.
-    pub(crate) fn has(&self, name: &str) -> bool {
-        self.object.get(name).is_some_and(|value| !value.is_null())
+    fn has<K>(&self, field: &Field<K>) -> bool {
+        self.object.get(field.name).is_some_and(|value| !value.is_null())
     }
 
     /// Whether the field is there and null.
-    pub(crate) fn is_null(&self, name: &str) -> bool {
-        self.object.get(name).is_some_and(Value::is_null)
+    pub(crate) fn is_null<K>(&self, field: &Field<K>) -> bool {
+        self.object.get(field.name).is_some_and(Value::is_null)
     }
 
-    /// How many items the field has, if it is a list.
-    pub(crate) fn count(&self, name: &str) -> usize {
-        self.object.get(name).and_then(Value::as_array).map_or(0, Vec::len)
+    /// The number of items of a field, if it is a list.
+    pub(crate) fn count<K>(&self, field: &Field<K>) -> usize {
+        self.object.get(field.name).and_then(Value::as_array).map_or(0, Vec::len)
     }
 
-    /// Whether a field, or for an empty name any, is at fault.
-    pub(crate) fn is_faulty(&self, name: &str) -> bool {
-        let pointer = format!("#{}/{name}", self.at);
-        self.faults.iter().any(|fault| name.is_empty() || fault.pointer.as_ref() == Some(&pointer))
+    pub(crate) fn is_invalid<K>(&self, field: &Field<K>) -> bool {
+        let pointer = format!("#{}/{}", self.pointer, field.name);
+        self.invalid.iter().any(|invalid| invalid.pointer.as_ref() == Some(&pointer))
     }
 
-    /// Notes what is wrong with a field.
-    pub(crate) fn fault(&mut self, name: &str, wrong: impl Display) {
-        self.faults.push(Fault::at(format_args!("{}/{name}", self.at), wrong));
+    /// Whether no invalid field has been found so far.
+    pub(crate) fn are_valid(&self) -> bool {
+        self.invalid.is_empty()
+    }
+
+    /// Notes that a field is invalid, and why.
+    pub(crate) fn invalid(&mut self, name: &str, wrong: impl Display) {
+        self.invalid.push(InvalidField::in_body(format_args!("{}/{name}", self.pointer), wrong));
     }
 
     fn refuse_unknown(&mut self) {
         for (name, _) in std::mem::take(&mut self.object) {
             let name: String = name.chars().take(100).collect();
             // RFC 6901, section 3.
-            self.fault(&name.replace('~', "~0").replace('/', "~1"), "is not a field of this body");
+            self.invalid(&name.replace('~', "~0").replace('/', "~1"), "is not a field of this body");
         }
-    }
-
-    /// Ends the reading: whatever was not read is unknown.
-    pub(crate) fn finish(mut self) -> Result<()> {
-        self.refuse_unknown();
-        if self.faults.is_empty() { Ok(()) } else { Err(Problem::Invalid(self.faults)) }
     }
 }
 
@@ -187,67 +211,6 @@ fn merge_patch(target: &mut Value, patch: Value) {
             value => merge_patch(&mut target[name], value),
         }
     }
-}
-
-/// A string of so many characters, without NUL (which PostgreSQL cannot store).
-pub(crate) fn text(value: &Value, lengths: std::ops::RangeInclusive<usize>) -> Result<String, String> {
-    let text = value.as_str().ok_or("must be a string")?;
-    if text.contains('\0') {
-        return Err("must not contain NUL".to_owned());
-    }
-    if !lengths.contains(&text.chars().count()) {
-        return Err(format!("must have {} to {} characters", lengths.start(), lengths.end()));
-    }
-    Ok(text.to_owned())
-}
-
-/// The same, without the space around it.
-pub(crate) fn trimmed(value: &Value, lengths: std::ops::RangeInclusive<usize>) -> Result<String, String> {
-    match value {
-        Value::String(given) => text(&given.trim().into(), lengths),
-        other => text(other, lengths),
-    }
-}
-
-/// An instant, to the microsecond that PostgreSQL keeps.
-pub(crate) fn instant(value: &Value) -> Result<DateTime<Utc>, &'static str> {
-    instant_text(value.as_str().ok_or("must be a string")?)
-}
-
-/// The same, from text.
-pub(crate) fn instant_text(text: &str) -> Result<DateTime<Utc>, &'static str> {
-    let at = DateTime::parse_from_rfc3339(text)
-        .map_err(|_| "must be a time with its offset (RFC 3339), such as 2027-05-04T09:00:00+02:00")?;
-    DateTime::from_timestamp_micros(at.timestamp_micros())
-        .filter(|at| (1970..=9999).contains(&at.year()))
-        .ok_or("must lie between the years 1970 and 9999")
-}
-
-/// A time zone of the IANA database.
-pub(crate) fn zone(value: &Value) -> Result<Zone, String> {
-    let name = value.as_str().ok_or("must be a string")?;
-    Zone::parse(name).map_err(|error| error.to_string())
-}
-
-/// A whole number of a range.
-pub(crate) fn whole(value: &Value, range: std::ops::RangeInclusive<u32>) -> Result<u32, String> {
-    let number = value.as_u64().and_then(|number| u32::try_from(number).ok());
-    number
-        .filter(|number| range.contains(number))
-        .ok_or_else(|| format!("must be a whole number from {} to {}", range.start(), range.end()))
-}
-
-/// A list of at most so many items.
-pub(crate) fn list(value: &Value, limit: usize) -> Result<Vec<Value>, String> {
-    let items = value.as_array().ok_or("must be a list")?;
-    if items.len() > limit {
-        return Err(format!("must have at most {limit} items"));
-    }
-    Ok(items.clone())
-}
-
-fn object(value: &Value) -> Result<Map<String, Value>, &'static str> {
-    value.as_object().cloned().ok_or("must be an object")
 }
 
 #[cfg(test)]

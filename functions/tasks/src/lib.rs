@@ -1,16 +1,16 @@
-//! `tasks`: the HTTP entry. Everything under `/v1`: tasks, their reminders, tags and history; the OpenAPI document at
+//! `tasks`: the HTTP API. It serves everything under `/v1` (tasks, reminders, tags, history) and the OpenAPI document at
 //! `/openapi.json`.
 //!
-//! Triggered by HTTP, and by nothing else. A **command** changes rows, raises `tasks.version` by one and writes one event
-//! (`task.created`, `task.updated`, `task.completed`, `task.deleted`), all in one transaction; the relay publishes the event
-//! after the commit, and other functions do the rest. A command that finds nothing to change raises and writes nothing. One
-//! that is refused has no effect at all.
+//! Triggered by HTTP only. A **command** changes rows, raises `tasks.version` by one and writes one event (`task.created`,
+//! `task.updated`, `task.completed`, `task.deleted`), all in one transaction. The relay publishes the event after the commit, and
+//! other functions handle it. A command that finds nothing to change writes nothing. A refused command has no effect.
 //!
-//! Runs twice only if asked to: with an `Idempotency-Key` a repetition has no effect of its own and gets the first answer.
+//! A repetition with the same `Idempotency-Key` has no effect and gets the first answer. Without a key it is a new command.
 //!
-//! Two walls stand between users: every statement names the user of the token, and all but create, which can name no other, run
-//! under row-level security. Another user's object answers as a missing one does.
+//! Two walls separate users. Every statement names the user of the token, and all statements but those of create run under
+//! row-level security. Another user's object gets the same answer as a missing one.
 
+mod answer;
 mod bodies;
 mod change;
 mod command;
@@ -20,14 +20,14 @@ mod dead_letters;
 mod delete;
 mod docs;
 mod draft;
+mod field;
 mod history;
-#[cfg(test)]
-mod hostile;
 mod idempotency;
 mod input;
 mod limits;
 mod list;
 pub mod liveness;
+mod locked_task;
 mod me;
 mod params;
 mod reminders;
@@ -40,10 +40,10 @@ pub use limits::LimitsConfig;
 
 use axum::{Json, Router, extract::FromRef, middleware, routing::get};
 use shared::{App, auth::Auth, config, problem::Problem};
-use utoipa::{Modify as _, OpenApi as _};
+use utoipa::OpenApi as _;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-/// What a handler can ask for.
+/// The state that handlers extract from.
 #[derive(Clone, FromRef)]
 struct Api {
     app: App,
@@ -51,21 +51,21 @@ struct Api {
     limits: limits::Limits,
 }
 
-/// The routes of this function, with tokens checked and users limited as the environment says.
+/// The routes of this function, with authentication and limits from the environment.
 pub fn router(app: App) -> Router {
     limited(app, Auth::from_env(), config::from_env())
 }
 
-/// The routes of this function, with the limits it has where the environment says nothing.
+/// The routes of this function, with the default limits.
 pub fn routes(app: App, auth: Auth) -> Router {
     limited(app, auth, LimitsConfig::default())
 }
 
-/// The routes of this function.
+/// The routes of this function, with the given limits.
 pub fn limited(app: App, auth: Auth, limits: LimitsConfig) -> Router {
     let api = Api { app, auth, limits: limits::Limits::new(limits) };
     let (routes, document) = documented().split_for_parts();
-    let document = Json(finished(document));
+    let document = Json(document);
     let document = get(async move || document);
     routes
         .route_layer(middleware::from_fn_with_state(api.clone(), limits::limit))
@@ -78,13 +78,7 @@ pub fn limited(app: App, auth: Auth, limits: LimitsConfig) -> Router {
 /// The OpenAPI document.
 #[must_use]
 pub fn document() -> utoipa::openapi::OpenApi {
-    finished(documented().into_openapi())
-}
-
-/// What only all routes together make known.
-fn finished(mut document: utoipa::openapi::OpenApi) -> utoipa::openapi::OpenApi {
-    docs::Strict.modify(&mut document);
-    document
+    documented().into_openapi()
 }
 
 fn documented() -> OpenApiRouter<Api> {

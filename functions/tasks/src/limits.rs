@@ -1,12 +1,12 @@
-//! How much of this process one user, and all of them together, may take. What is over it is refused at once and has no effect:
-//! 429 to the user who asks too much, 503 where the process has all it can take, each with `Retry-After`.
+//! Limits for one user, and for all users of this process together. A request over a limit is refused at once and has no effect: 429
+//! for a limit of the user, 503 for one of the process, each with `Retry-After`.
 //!
-//! - Of one user: a rate; so many requests at a time, the next ones in a queue of their own. Without the second, the clients that
-//!   wait for one another at a single task would hold every connection to the database while they wait.
-//! - Of all: so many in flight, since each takes memory, also where the database has stopped answering.
+//! - Per user: a request rate, and a number of concurrent requests with a queue for more. Without the latter, clients that wait for
+//!   each other at one task would hold every database connection while they wait.
+//! - Per process: a number of requests in flight, because each takes memory, even while the database does not answer.
 //!
-//! Each process counts for itself: n processes let a user do n times as much. Nobody is counted who shows no valid token; the handler
-//! refuses them without looking at anything.
+//! Each process counts for itself, so n processes allow a user n times as much. A request without a valid token is not counted; the
+//! handler refuses it before it reads anything else.
 
 use std::{
     collections::HashMap,
@@ -39,27 +39,27 @@ use uuid::Uuid;
 
 use crate::Api;
 
-/// How long a request waits for earlier ones of its user.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// What a user has not used of the rate is kept for so many seconds.
-const KEPT: u32 = 5;
-/// Users who have asked for nothing lately are forgotten each time so many requests were counted.
-const FORGET_EVERY: usize = 1000;
+/// How long a request waits in its user's queue.
+const QUEUE_TIMEOUT: Duration = Duration::from_secs(10);
+/// The largest burst of a user, in seconds of the rate.
+const BURST_SECONDS: u32 = 5;
+/// Idle users are removed from the rate limiter each time this many requests were counted.
+const REMOVE_IDLE_EVERY: usize = 1000;
 
-/// What a process takes.
+/// Limits of a process.
 #[derive(Parser, Clone, Copy, Debug)]
 #[command(about, long_about = None)]
 pub struct LimitsConfig {
-    /// Requests of one user a second; five seconds' worth at once.
+    /// Maximum requests per second and user. A burst may be five times as large
     #[arg(long, env, default_value = "20")]
     pub user_requests_per_second: NonZeroU32,
-    /// Requests of one user at a time. Leave most of `DATABASE_CONNECTIONS` to others.
+    /// Maximum concurrent requests per user. Keep it far below `DATABASE_CONNECTIONS`, which all users share
     #[arg(long, env, default_value = "3")]
     pub user_requests_at_a_time: NonZeroU32,
-    /// Requests of one user that wait for those before them.
+    /// Maximum queued requests per user, beyond the concurrent ones
     #[arg(long, env, default_value_t = 100)]
     pub user_requests_waiting: u32,
-    /// Requests in flight, of all users.
+    /// Maximum requests in flight, of all users
     #[arg(long, env, default_value = "128")]
     pub requests_in_flight: NonZeroU32,
 }
@@ -88,7 +88,7 @@ impl Limits {
     pub(crate) fn new(config: LimitsConfig) -> Self {
         let per_second = config.user_requests_per_second;
         let quota = Quota::per_second(per_second)
-            .allow_burst(per_second.saturating_mul(NonZeroU32::MIN.saturating_add(KEPT - 1)));
+            .allow_burst(per_second.saturating_mul(NonZeroU32::MIN.saturating_add(BURST_SECONDS - 1)));
         Self(Arc::new(Inner {
             config,
             rate: RateLimiter::new(quota, HashMapStateStore::default(), MonotonicClock),
@@ -100,27 +100,28 @@ impl Limits {
 
     /// Counts a request against its user's rate.
     fn count(&self, user: Uuid) -> Result<()> {
-        if self.0.counted.fetch_add(1, Ordering::Relaxed) % FORGET_EVERY == FORGET_EVERY - 1 {
+        if self.0.counted.fetch_add(1, Ordering::Relaxed) % REMOVE_IDLE_EVERY == REMOVE_IDLE_EVERY - 1 {
             self.0.rate.retain_recent();
         }
         self.0.rate.check_key(&user).map_err(|early| Problem::TooMany(early.wait_time_from(MonotonicClock.now())))
     }
 
-    /// Waits for a user's turn, which ends when what this gives back is dropped.
-    async fn turn(&self, user: Uuid) -> Result<Turn> {
+    /// Waits for one of the user's slots. Dropping it frees the slot.
+    async fn slot(&self, user: Uuid) -> Result<Slot> {
         let LimitsConfig { user_requests_at_a_time: at_a_time, user_requests_waiting: waiting, .. } = self.0.config;
-        let (mut turn, turns) = {
+        let (mut slot, slots) = {
             let mut queues = self.queues();
             let queue = queues.entry(user).or_insert_with(|| Queue::new(at_a_time));
             if queue.present >= at_a_time.get() + waiting {
                 return Err(Problem::TooMany(Duration::from_secs(1)));
             }
             queue.present += 1;
-            (Turn { limits: self.clone(), user, permit: None }, Arc::clone(&queue.turns))
+            (Slot { limits: self.clone(), user, permit: None }, Arc::clone(&queue.slots))
         };
-        let permit = tokio::time::timeout(PATIENCE, turns.acquire_owned()).await;
-        turn.permit = Some(permit.map_err(|_| Problem::TooMany(Duration::from_secs(1)))?.expect("it is never closed"));
-        Ok(turn)
+        let permit = tokio::time::timeout(QUEUE_TIMEOUT, slots.acquire_owned()).await;
+        let permit = permit.map_err(|_| Problem::TooMany(Duration::from_secs(1)))?;
+        slot.permit = Some(permit.expect("the semaphore is never closed"));
+        Ok(slot)
     }
 
     fn queues(&self) -> MutexGuard<'_, HashMap<Uuid, Queue>> {
@@ -130,30 +131,30 @@ impl Limits {
 
 /// The requests of one user.
 struct Queue {
-    turns: Arc<Semaphore>,
-    /// Those that have their turn and those that wait.
+    slots: Arc<Semaphore>,
+    /// The requests that have a slot or wait for one.
     present: u32,
 }
 
 impl Queue {
     fn new(at_a_time: NonZeroU32) -> Self {
-        Self { turns: Arc::new(Semaphore::new(at_a_time.get() as usize)), present: 0 }
+        Self { slots: Arc::new(Semaphore::new(at_a_time.get() as usize)), present: 0 }
     }
 }
 
-/// A request that is in its user's queue.
-struct Turn {
+/// The place of a request in its user's queue; with a permit, one of the user's slots.
+struct Slot {
     limits: Limits,
     user: Uuid,
     permit: Option<OwnedSemaphorePermit>,
 }
 
-impl Drop for Turn {
+impl Drop for Slot {
     fn drop(&mut self) {
         let mut queues = self.limits.queues();
         if let Some(queue) = queues.get_mut(&self.user) {
             queue.present -= 1;
-            // Only users who have a request here take memory.
+            // Only users with a request in this process take memory.
             if queue.present == 0 {
                 queues.remove(&self.user);
             }
@@ -162,7 +163,7 @@ impl Drop for Turn {
     }
 }
 
-/// Before every route that a token opens.
+/// Middleware of every route that needs a token.
 pub(crate) async fn limit(State(api): State<Api>, request: Request, next: Next) -> Response {
     let limits = &api.limits;
     let Ok(_in_flight) = Arc::clone(&limits.0.in_flight).try_acquire_owned() else {
@@ -172,12 +173,12 @@ pub(crate) async fn limit(State(api): State<Api>, request: Request, next: Next) 
     let user = User::from_request_parts(&mut parts, &api).await;
     let request = Request::from_parts(parts, body);
     let Ok(user) = user else { return next.run(request).await };
-    let turn = match limits.count(user.id) {
-        Ok(()) => limits.turn(user.id).await,
+    let slot = match limits.count(user.id) {
+        Ok(()) => limits.slot(user.id).await,
         Err(problem) => Err(problem),
     };
-    match turn {
-        Ok(_turn) => next.run(request).await,
+    match slot {
+        Ok(_slot) => next.run(request).await,
         Err(problem) => problem.into_response(),
     }
 }

@@ -14,11 +14,11 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::{
-    bodies,
-    command::{Answer, Id},
+    answer::Answer,
+    command::Id,
     docs::ReadProblems,
-    input::instant_text,
-    params::Params,
+    field::instant,
+    params::{ListParams, Params},
     task::{self, Priority, Task},
     user_tx::UserTx,
 };
@@ -50,7 +50,7 @@ pub(crate) struct TaskPage {
 ///
 /// Page by page: a task that is there the whole time is on exactly one page, whatever is created meanwhile.
 #[utoipa::path(
-    get, path = "/v1/tasks", operation_id = "list_tasks", tag = "tasks", params(bodies::ListParams),
+    get, path = "/v1/tasks", operation_id = "list_tasks", tag = "tasks", params(ListParams),
     responses((status = 200, description = "A page", body = TaskPage), ReadProblems),
     security(("bearer" = [])),
 )]
@@ -103,11 +103,10 @@ impl Wanted {
         });
         let wanted = Self {
             completed: completed.flatten(),
-            priority: params
-                .take("priority", |text| Priority::parse(text).ok_or("must be low, medium, high or urgent")),
+            priority: params.take("priority", str::parse),
             tag: params.take("tag", |text| Ok::<_, &str>(text.to_owned())),
-            due_before: params.take("due_before", instant_text),
-            due_after: params.take("due_after", instant_text),
+            due_before: params.take("due_before", instant),
+            due_after: params.take("due_after", instant),
             words: params.take("q", |text| match text.trim() {
                 "" => Err("must have a word"),
                 words => Ok(words.to_owned()),

@@ -1,9 +1,28 @@
-//! What a command makes of a task's reminders: pure decisions, and the one statement that writes them.
+//! How commands change the reminders of a task: pure decisions, and the statement that writes them.
 //!
-//! A reminder's version is raised there and nowhere else, exactly when its instant or its liveness changes: whatever was
-//! armed, fired or is being sent for the version before is stale from the commit on.
+//! Only that statement raises a reminder's version, exactly when the instant or the liveness changes. From the commit on, every
+//! job, event and delivery of an earlier version is stale.
 //!
 //! The decisions are public because the crate `simulation` runs them beside those of the other functions.
+//!
+//! # When the due time or the zone changes
+//!
+//! [`Reminder::on_move`] moves a relative reminder whose instant changes by it. An absolute one stays, and so does one that was
+//! snoozed, if the change does not move the instant that its duration gives.
+//!
+//! | reminder | new instant is ahead | new instant has passed | the due time is removed |
+//! |---|---|---|---|
+//! | scheduled, not fired | moves | moves, and fires at once as a new one would | cancelled: `due_removed` |
+//! | scheduled, fired | moves | stays | cancelled: `due_removed` |
+//! | sent or failed | moves | stays | stays |
+//! | cancelled: `completed`, of a completed task | moves | moves | cancelled: `due_removed` |
+//! | cancelled: `completed`, of an open task | moves | stays | cancelled: `due_removed` |
+//! | cancelled: `due_removed` | moves | stays | stays |
+//! | cancelled: `user` or `deleted` | stays | stays | stays |
+//!
+//! A reminder that moves is scheduled afterwards. If the task is completed, it is cancelled instead (`completed`), until the task is
+//! reopened. An open task has a reminder cancelled as `completed` if its time had passed when the task was reopened, or when the
+//! occurrence was made.
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -17,9 +36,9 @@ use uuid::Uuid;
 pub use crate::task::Reminder;
 use crate::{draft::NewReminder, task::Task};
 
-/// A change to a reminder: the values it is to have.
+/// A change of a reminder: the values that it is to have.
 #[derive(Debug, PartialEq, Eq, Serialize)]
-pub struct Becomes {
+pub struct ReminderChange {
     /// The reminder.
     pub id: Uuid,
     /// Its new instant.
@@ -30,7 +49,7 @@ pub struct Becomes {
     pub cancel_reason: Option<CancelReason>,
 }
 
-/// The due time of a task and the zone it is meant in.
+/// The due time of a task, and its zone.
 #[derive(Clone, Copy, Debug)]
 pub struct Due<'a> {
     /// The due time, if the task has one.
@@ -45,7 +64,7 @@ impl Due<'_> {
     }
 }
 
-impl Becomes {
+impl ReminderChange {
     pub(crate) fn is_of(&self, reminder: &Reminder) -> bool {
         self.id == reminder.id
     }
@@ -60,71 +79,71 @@ impl Becomes {
 }
 
 impl Reminder {
-    fn live(&self) -> bool {
+    fn is_scheduled(&self) -> bool {
         self.state == ReminderState::Scheduled
     }
 
-    /// Live at `at`, whatever it was before.
+    /// Schedules it for an instant, from any state.
     #[must_use]
-    pub fn scheduled(&self, at: DateTime<Utc>) -> Becomes {
-        Becomes { id: self.id, remind_at: at, state: ReminderState::Scheduled, cancel_reason: None }
+    pub fn scheduled(&self, at: DateTime<Utc>) -> ReminderChange {
+        ReminderChange { id: self.id, remind_at: at, state: ReminderState::Scheduled, cancel_reason: None }
     }
 
-    /// Cancelled for `reason`.
+    /// Cancels it, from any state.
     #[must_use]
-    pub fn cancelled(&self, reason: CancelReason) -> Becomes {
-        Becomes { cancel_reason: Some(reason), state: ReminderState::Cancelled, ..self.scheduled(self.remind_at) }
+    pub fn cancelled(&self, reason: CancelReason) -> ReminderChange {
+        ReminderChange {
+            cancel_reason: Some(reason),
+            state: ReminderState::Cancelled,
+            ..self.scheduled(self.remind_at)
+        }
     }
 
-    /// The task is completed: what is live has nothing to remind of.
+    /// The task is completed: cancels a live reminder.
     #[must_use]
-    pub fn on_complete(&self) -> Option<Becomes> {
-        self.live().then(|| self.cancelled(CancelReason::Completed))
+    pub fn on_complete(&self) -> Option<ReminderChange> {
+        self.is_scheduled().then(|| self.cancelled(CancelReason::Completed))
     }
 
-    /// The task is open again: what the completion cancelled comes back, unless its time has passed meanwhile.
+    /// The task is open again: schedules a reminder that the completion cancelled, unless its time has passed.
     #[must_use]
-    pub fn on_reopen(&self, now: DateTime<Utc>) -> Option<Becomes> {
-        let due = self.cancel_reason == Some(CancelReason::Completed) && self.remind_at > now;
-        due.then(|| self.scheduled(self.remind_at))
+    pub fn on_reopen(&self, now: DateTime<Utc>) -> Option<ReminderChange> {
+        let returns = self.cancel_reason == Some(CancelReason::Completed) && self.remind_at > now;
+        returns.then(|| self.scheduled(self.remind_at))
     }
 
-    /// The task is gone.
+    /// The task is deleted: cancels a live reminder.
     #[must_use]
-    pub fn on_delete(&self) -> Option<Becomes> {
-        self.live().then(|| self.cancelled(CancelReason::Deleted))
+    pub fn on_delete(&self) -> Option<ReminderChange> {
+        self.is_scheduled().then(|| self.cancelled(CancelReason::Deleted))
     }
 
-    /// The due time moved, came or went, or the zone changed. Only a relative reminder follows, and only when the change
-    /// moves its instant, so a snoozed one is not taken back for nothing.
-    ///
-    /// What was sent or has fired is over, unless its new instant is still to come. A live one that has not fired follows
-    /// also into the past: it fires at once, as a new one would.
+    /// The due time or the zone changed: moves a relative reminder by the table in the module's documentation.
     #[must_use]
-    pub fn on_move(&self, from: Due<'_>, to: Due<'_>, completed: bool, now: DateTime<Utc>) -> Option<Becomes> {
+    pub fn on_move(&self, from: Due<'_>, to: Due<'_>, completed: bool, now: DateTime<Utc>) -> Option<ReminderChange> {
         let before = BeforeDue::parse(self.before_due.as_deref()?).ok()?;
         let (old, new) = (from.minus(&before), to.minus(&before));
         if old == new {
             return None;
         }
-        let dormant = self.cancel_reason == Some(CancelReason::Completed);
+        let waits_for_reopening = self.cancel_reason == Some(CancelReason::Completed);
         let Some(at) = new else {
-            return (self.live() || dormant).then(|| self.cancelled(CancelReason::DueRemoved));
+            return (self.is_scheduled() || waits_for_reopening).then(|| self.cancelled(CancelReason::DueRemoved));
         };
         let ahead = at > now;
-        let follows = match (self.state, self.cancel_reason) {
+        let moves = match (self.state, self.cancel_reason) {
             (ReminderState::Scheduled, _) => ahead || !self.fired,
             (ReminderState::Sent | ReminderState::Failed, _) => ahead,
             (ReminderState::Cancelled, Some(CancelReason::DueRemoved)) => ahead,
-            // Of an open task: one whose time had passed when the task was reopened, or the occurrence made.
             (ReminderState::Cancelled, Some(CancelReason::Completed)) => ahead || completed,
             (ReminderState::Cancelled, _) => false,
         };
-        let moved = Becomes { remind_at: at, ..self.cancelled(CancelReason::Completed) };
-        follows.then(|| if completed { moved } else { self.scheduled(at) })
+        let moved = ReminderChange { remind_at: at, ..self.cancelled(CancelReason::Completed) };
+        moves.then(|| if completed { moved } else { self.scheduled(at) })
     }
 
-    fn is(&self, wanted: &NewReminder) -> bool {
+    /// Whether it is the reminder that a body lists.
+    fn matches(&self, wanted: &NewReminder) -> bool {
         let channels = wanted.channels.iter().map(|channel| channel.as_str());
         channels.eq(self.channels.iter().map(String::as_str))
             && match wanted.before_due() {
@@ -134,12 +153,11 @@ impl Reminder {
     }
 }
 
-/// A whole new list of reminders: those the task has already stay as they are; the others of the task, and then the others
-/// of the list.
-pub(crate) fn replace(task: &Task, wanted: Vec<NewReminder>) -> (Vec<Becomes>, Vec<NewReminder>) {
+/// Replaces the list of reminders. Returns how the task's reminders that are not in the new list change, and the reminders to add.
+pub(crate) fn replace(task: &Task, wanted: Vec<NewReminder>) -> (Vec<ReminderChange>, Vec<NewReminder>) {
     let mut had: Vec<&Reminder> = task.reminders.iter().collect();
     let mut added = wanted;
-    added.retain(|wanted| match had.iter().position(|reminder| reminder.is(wanted)) {
+    added.retain(|wanted| match had.iter().position(|reminder| reminder.matches(wanted)) {
         Some(same) => {
             had.remove(same);
             false
@@ -149,19 +167,19 @@ pub(crate) fn replace(task: &Task, wanted: Vec<NewReminder>) -> (Vec<Becomes>, V
     (had.into_iter().map(|reminder| reminder.cancelled(CancelReason::User)).collect(), added)
 }
 
-/// Writes what becomes of reminders.
-pub(crate) async fn apply(conn: &mut PgConnection, user_id: Uuid, changes: &[Becomes]) -> sqlx::Result<()> {
+/// Writes changes of reminders.
+pub(crate) async fn apply(conn: &mut PgConnection, user_id: Uuid, changes: &[ReminderChange]) -> sqlx::Result<()> {
     if changes.is_empty() {
         return Ok(());
     }
     sqlx::query!(
         "update task_reminders reminder
-         set remind_at = becomes.remind_at, state = becomes.state, cancel_reason = becomes.cancel_reason,
-             version = version + (reminder.remind_at <> becomes.remind_at
-                                  or (reminder.state = 'scheduled') <> (becomes.state = 'scheduled'))::int,
+         set remind_at = change.remind_at, state = change.state, cancel_reason = change.cancel_reason,
+             version = version + (reminder.remind_at <> change.remind_at
+                                  or (reminder.state = 'scheduled') <> (change.state = 'scheduled'))::int,
              updated_at = now()
-         from jsonb_to_recordset($1) as becomes (id uuid, remind_at timestamptz, state text, cancel_reason text)
-         where reminder.id = becomes.id and user_id = $2",
+         from jsonb_to_recordset($1) as change (id uuid, remind_at timestamptz, state text, cancel_reason text)
+         where reminder.id = change.id and user_id = $2",
         Json(changes) as _,
         user_id
     )
@@ -170,7 +188,7 @@ pub(crate) async fn apply(conn: &mut PgConnection, user_id: Uuid, changes: &[Bec
     Ok(())
 }
 
-/// A row of `task_reminders` to be, as JSON: for `jsonb_to_recordset`.
+/// A new row of `task_reminders`, as JSON for `jsonb_to_recordset`.
 #[derive(Debug, Serialize)]
 pub(crate) struct Row {
     pub(crate) id: Uuid,
@@ -180,7 +198,7 @@ pub(crate) struct Row {
 }
 
 impl Row {
-    /// Rows of reminders whose instants were seen to exist.
+    /// The rows of new reminders. A relative reminder of a task without a due time has none.
     pub(crate) fn all(reminders: &[NewReminder], due: Due<'_>) -> Vec<Self> {
         let rows = reminders.iter().filter_map(|reminder| {
             Some(Self {
@@ -193,8 +211,8 @@ impl Row {
         rows.collect()
     }
 
-    /// As the API shows it, new.
-    pub(crate) fn shown(&self, now: DateTime<Utc>) -> Reminder {
+    /// The new reminder as the API shows it.
+    pub(crate) fn to_reminder(&self, now: DateTime<Utc>) -> Reminder {
         Reminder {
             id: self.id,
             remind_at: self.remind_at,
@@ -209,7 +227,7 @@ impl Row {
     }
 }
 
-/// Adds reminders to a task; to a completed one as if it had been completed with them.
+/// Adds reminders to a task. In a completed task they are cancelled at once, as if it had been completed with them.
 pub(crate) async fn add(conn: &mut PgConnection, task: &Task, rows: &[Row]) -> sqlx::Result<()> {
     if rows.is_empty() {
         return Ok(());

@@ -1,4 +1,4 @@
-//! The process of the function `tasks`; what it does is in the library.
+//! The process of the function `tasks`. The library says what it does.
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {

@@ -1,17 +1,19 @@
-//! `/v1/me`: whoever the token names, and their time zone.
+//! `/v1/me`: the user whom the token names, and their time zone.
 
 use axum::{Json, extract::State, http::StatusCode};
 use serde::Serialize;
 use shared::{App, auth::User, problem::Result, recurrence::Zone};
+use sqlx::PgConnection;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::{
-    bodies,
-    command::{Answer, Command},
-    create::users_zone,
+    answer::Answer,
+    bodies::{self, TIME_ZONE},
+    command::Command,
     docs::{ReadProblems, WriteProblems},
-    input::{Given, zone},
+    input::Given,
+    params,
     user_tx::UserTx,
 };
 
@@ -20,9 +22,9 @@ use crate::{
 pub(crate) struct Me {
     /// The `sub` of the token.
     id: Uuid,
-    /// Where reminders go: the address of the token of the last task created, or change made here.
+    /// Where reminders go: the address in the token that last created a task or changed this user.
     email: String,
-    /// The zone of new tasks that name none.
+    /// The zone of new tasks that do not name one.
     #[schema(example = "Europe/Berlin")]
     time_zone: String,
 }
@@ -41,23 +43,21 @@ pub(crate) async fn get_me(State(app): State<App>, user: User) -> Result<Json<Me
 
 /// Change the user's time zone
 ///
-/// It is the zone of tasks created from then on without one of their own; tasks that are there keep theirs. Null is UTC.
+/// It becomes the zone of new tasks that do not name one. Existing tasks keep theirs.
 #[utoipa::path(
     patch, path = "/v1/me", operation_id = "change_me", tag = "me",
     request_body(content((bodies::MePatch = "application/merge-patch+json"), (bodies::MePatch = "application/json"))),
-    params(bodies::IdempotencyKey),
-    responses((status = 200, description = "The user as it now is", body = Me), WriteProblems),
+    params(params::IdempotencyKey),
+    responses((status = 200, description = "The changed user", body = Me), WriteProblems),
     security(("bearer" = [])),
 )]
 pub(crate) async fn change_me(State(app): State<App>, user: User, command: Command) -> Result<Answer> {
-    let mut fields = command.object()?;
-    let given = fields.take("time_zone", zone);
-    fields.finish()?;
+    let given = command.object()?.read(|fields| Some(fields.take(&TIME_ZONE)))?;
     let mut tx = UserTx::begin(&app.db, user.id).await?;
     if let Some(answer) = command.answered(&mut tx, user.id).await? {
         return Ok(answer);
     }
-    let stays = matches!(given, Given::Absent);
+    let is_absent = matches!(given, Given::Absent);
     let given = given.value();
     let stored = sqlx::query_scalar!(
         "insert into users (id, email, time_zone) values ($1, $2, $3)
@@ -67,10 +67,16 @@ pub(crate) async fn change_me(State(app): State<App>, user: User, command: Comma
         user.id,
         user.email,
         given.as_ref().map(Zone::as_str),
-        stays
+        is_absent
     )
     .fetch_one(&mut *tx)
     .await?;
     let me = Me { id: user.id, email: user.email, time_zone: stored.unwrap_or_else(|| "UTC".to_owned()) };
-    command.unchanged(tx, user.id, Answer::json(StatusCode::OK, &me)).await
+    command.commit(tx, user.id, Answer::json(StatusCode::OK, &me)).await
+}
+
+/// The zone of a user's tasks that do not name one.
+pub(crate) async fn users_zone(conn: &mut PgConnection, user_id: Uuid) -> Result<Zone> {
+    let name = sqlx::query_scalar!("select time_zone from users where id = $1", user_id).fetch_optional(conn).await?;
+    Ok(name.flatten().and_then(|name| Zone::parse(&name).ok()).unwrap_or_else(Zone::utc))
 }

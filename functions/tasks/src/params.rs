@@ -1,40 +1,55 @@
-//! Reads a query parameter by parameter, and collects every one at fault.
+//! Query parameters and headers: how they are read, and how the OpenAPI document describes them.
 
 use std::fmt::Display;
 
-use shared::problem::{Fault, Problem, Result};
+use chrono::{DateTime, Utc};
+use shared::problem::{InvalidField, Problem, Result};
+use utoipa::{
+    IntoParams,
+    openapi::{
+        Object, ObjectBuilder, Required,
+        path::{Parameter, ParameterBuilder, ParameterIn},
+        schema::Type,
+    },
+};
 
+use crate::{
+    command::{IDEMPOTENCY_KEY, KEY_LIMIT},
+    task::Priority,
+};
+
+/// Items on a page: where the request does not say, and at most. `bodies::tests` holds the document against them.
 const PAGE: usize = 50;
 const PAGE_LIMIT: usize = 100;
 
-/// A query being read.
+/// A query that is being read. Collects every invalid parameter.
 pub(crate) struct Params {
     given: Vec<(String, String)>,
-    faults: Vec<Fault>,
+    invalid: Vec<InvalidField>,
 }
 
 impl Params {
     pub(crate) fn new(given: Vec<(String, String)>) -> Result<Self> {
         let nul = given.iter().find(|(name, value)| name.contains('\0') || value.contains('\0'));
         match nul {
-            Some((name, _)) => Err(Fault::in_query(name.replace('\0', ""), "must not contain NUL").into()),
-            None => Ok(Self { given, faults: Vec::new() }),
+            Some((name, _)) => Err(InvalidField::in_query(name.replace('\0', ""), "must not contain NUL").into()),
+            None => Ok(Self { given, invalid: Vec::new() }),
         }
     }
 
-    /// Reads a parameter by `parse`, whose error is what is wrong with it.
+    /// Reads a parameter by `parse`, whose error says what is wrong with it.
     pub(crate) fn take<T, E: Display>(&mut self, name: &str, parse: impl FnOnce(&str) -> Result<T, E>) -> Option<T> {
         let at = self.given.iter().position(|(given, _)| given == name)?;
         let (_, value) = self.given.remove(at);
         if self.given.iter().any(|(given, _)| given == name) {
             self.given.retain(|(given, _)| given != name);
-            self.faults.push(Fault::in_query(name, "must be given once"));
+            self.invalid.push(InvalidField::in_query(name, "must be given only once"));
             return None;
         }
         match parse(&value) {
             Ok(value) => Some(value),
             Err(wrong) => {
-                self.faults.push(Fault::in_query(name, wrong));
+                self.invalid.push(InvalidField::in_query(name, wrong));
                 None
             }
         }
@@ -49,10 +64,87 @@ impl Params {
         limit.unwrap_or(PAGE)
     }
 
-    /// Ends the reading: whatever was not read is unknown.
+    /// Ends the reading. A parameter that was not read is unknown.
     pub(crate) fn finish(mut self) -> Result<()> {
-        let unknown = self.given.into_iter().map(|(name, _)| Fault::in_query(name, "is not a parameter of this list"));
-        self.faults.extend(unknown);
-        if self.faults.is_empty() { Ok(()) } else { Err(Problem::Invalid(self.faults)) }
+        let unknown = self
+            .given
+            .into_iter()
+            .map(|(name, _)| InvalidField::in_query(name, "is not a parameter of this operation"));
+        self.invalid.extend(unknown);
+        if self.invalid.is_empty() { Ok(()) } else { Err(Problem::Invalid(self.invalid)) }
     }
+}
+
+/// Filters, order and page of a list of tasks.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "describes a query")]
+pub(crate) struct ListParams {
+    /// `open`, `completed` or `all`.
+    #[param(default = "all")]
+    status: Option<String>,
+    priority: Option<Priority>,
+    /// Only tasks with this tag.
+    tag: Option<String>,
+    /// Only tasks due before this instant.
+    due_before: Option<DateTime<Utc>>,
+    /// Only tasks due after this instant.
+    due_after: Option<DateTime<Utc>>,
+    /// Words that must all occur in title or description.
+    q: Option<String>,
+    /// `created_at`, `due_at` or `priority`; descending with a `-` before it. Tasks without a due time come last.
+    #[param(default = "created_at")]
+    sort: Option<String>,
+    /// The `next_cursor` of the page before, with the same sort.
+    cursor: Option<String>,
+    #[param(minimum = 1, maximum = 100, default = 50)]
+    limit: Option<u32>,
+}
+
+/// A page of a list.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "describes a query")]
+pub(crate) struct PageParams {
+    /// The `next_cursor` of the page before.
+    cursor: Option<String>,
+    #[param(minimum = 1, maximum = 100, default = 50)]
+    limit: Option<u32>,
+}
+
+/// The header `Idempotency-Key`.
+pub(crate) struct IdempotencyKey;
+
+impl IntoParams for IdempotencyKey {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        // Visible ASCII, as it arrives: white space around a header's value is not part of it.
+        let key = ObjectBuilder::new().schema_type(Type::String).min_length(Some(1)).max_length(Some(KEY_LIMIT));
+        let key = key.pattern(Some("^[!-~]([ -~]*[!-~])?$")).build();
+        header(
+            IDEMPOTENCY_KEY,
+            "A value that the client chooses for one intended effect. The same request with the same key takes effect once and gets \
+             the first answer again (with `Idempotency-Replayed: true`). A different request with the same key is refused.",
+            key,
+        )
+    }
+}
+
+/// The header `If-Match`.
+pub(crate) struct IfMatch;
+
+impl IntoParams for IfMatch {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let text = ObjectBuilder::new().schema_type(Type::String).build();
+        header("If-Match", "Only if the task is at this version: its `ETag`, or `*`.", text)
+    }
+}
+
+fn header(name: &str, description: &str, text: Object) -> Vec<Parameter> {
+    let parameter = ParameterBuilder::new()
+        .name(name)
+        .parameter_in(ParameterIn::Header)
+        .required(Required::False)
+        .description(Some(description))
+        .schema(Some(text));
+    vec![parameter.build()]
 }

@@ -1,9 +1,14 @@
-//! `GET /v1/tags`.
+//! `GET /v1/tags`, and how tags are stored.
 
 use axum::{Json, extract::State};
 use serde::Serialize;
-use shared::{App, auth::User, problem::Result};
+use shared::{
+    App,
+    auth::User,
+    problem::{Problem, Result},
+};
 use utoipa::ToSchema;
+use uuid::Uuid;
 
 use crate::{docs::ReadProblems, user_tx::UserTx};
 
@@ -13,12 +18,20 @@ pub(crate) struct Tags {
     items: Vec<Tag>,
 }
 
-/// A tag.
+/// One tag.
 #[derive(Serialize, ToSchema)]
 struct Tag {
     name: String,
-    /// How many tasks with it are open.
+    /// The number of open tasks with it.
     open_tasks: i64,
+}
+
+/// The answer to a command whose tag disappeared before it was linked to the task.
+pub(crate) const DELETED: Problem = Problem::Conflict("a tag of the task was deleted at the same time; retry");
+
+/// The ids of a user's tags. An id follows from user and name, so that a statement can use it before it knows whether the tag is new.
+pub(crate) fn tag_ids(user_id: Uuid, names: &[String]) -> Vec<Uuid> {
+    names.iter().map(|name| Uuid::new_v5(&user_id, name.as_bytes())).collect()
 }
 
 /// List the tags in use

@@ -1,4 +1,6 @@
-//! A task as the API shows it, and how it is read.
+//! A task as the API shows it, and how it is read from the database.
+
+use std::str::FromStr;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -27,21 +29,21 @@ pub(crate) struct Task {
     pub(crate) time_zone: String,
     /// In alphabetical order.
     pub(crate) tags: Vec<String>,
-    /// Without those that the user cancelled; their timeline remains.
+    /// Without the reminders that the user cancelled, whose timelines remain.
     pub(crate) reminders: Vec<Reminder>,
     pub(crate) recurrence: Option<Repeats>,
-    /// When it would be due again if it were completed on time.
+    /// When the next occurrence would be due if this one were completed on time.
     pub(crate) next_occurrence_at: Option<DateTime<Utc>>,
     /// Raised by every command that changes the task; also the `ETag`.
     pub(crate) version: i64,
     pub(crate) created_at: DateTime<Utc>,
     pub(crate) updated_at: DateTime<Utc>,
-    /// What commands go by and answers do not show.
+    /// Fields that commands need and answers do not show.
     #[serde(skip)]
     pub(crate) inner: Inner,
 }
 
-/// The part of a task that only commands look at.
+/// The fields of a task that only commands need.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Inner {
     pub(crate) user_id: Uuid,
@@ -52,7 +54,7 @@ pub(crate) struct Inner {
     pub(crate) now: DateTime<Utc>,
 }
 
-/// How much a task matters.
+/// The importance of a task.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Priority {
@@ -72,9 +74,14 @@ impl Priority {
             Self::Urgent => "urgent",
         }
     }
+}
 
-    pub(crate) fn parse(text: &str) -> Option<Self> {
-        [Self::Low, Self::Medium, Self::High, Self::Urgent].into_iter().find(|priority| priority.as_str() == text)
+impl FromStr for Priority {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let all = [Self::Low, Self::Medium, Self::High, Self::Urgent];
+        all.into_iter().find(|priority| priority.as_str() == text).ok_or("must be low, medium, high or urgent")
     }
 }
 
@@ -83,22 +90,22 @@ impl Priority {
 pub struct Reminder {
     /// In the path of `/v1/reminders/{id}`.
     pub id: Uuid,
-    /// When it fires. For a relative one: as it follows from the due time now.
+    /// When it fires. For a relative reminder, computed from the current due time.
     pub remind_at: DateTime<Utc>,
-    /// ISO 8601: how long before the due time.
+    /// How long before the due time (ISO 8601).
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "PT15M")]
     pub before_due: Option<String>,
     /// How the message is sent: `email`.
     pub channels: Vec<String>,
-    /// Whether it is still to be sent, and if not, what became of it.
+    /// Whether it is still to be sent, and if not, why.
     pub state: ReminderState,
     /// Why it is cancelled.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cancel_reason: Option<CancelReason>,
-    /// Its time has passed and it has not fired yet: it fires at once.
+    /// Its time has passed and it has not fired yet. It fires at once.
     pub overdue: bool,
-    /// Raised whenever its instant or its liveness changes.
+    /// Raised whenever its instant changes, and whenever it becomes live or ceases to be.
     pub version: i32,
     /// Whether this version has fired.
     #[serde(skip_serializing, default)]
@@ -112,10 +119,10 @@ pub struct Reminder {
 pub(crate) struct Repeats {
     #[serde(rename = "type")]
     pub(crate) kind: Kind,
-    /// Every how many days, weeks, months or years; 1 beside a rule.
+    /// The number of days, weeks, months or years from one occurrence to the next. 1 beside a rule.
     #[schema(minimum = 1, maximum = 999)]
     pub(crate) interval: u32,
-    /// RFC 5545; with `custom` only.
+    /// RFC 5545. Only with `custom`.
     #[schema(example = "FREQ=MONTHLY;BYDAY=-1FR")]
     pub(crate) rule: Option<String>,
     pub(crate) anchor: Anchor,
@@ -139,19 +146,19 @@ impl Repeats {
 }
 
 impl Task {
-    /// What an event says of it.
+    /// The task as an event names it.
     pub(crate) fn reference(&self) -> TaskRef {
         TaskRef { task_id: self.id, user_id: self.inner.user_id, title: self.title.clone(), version: self.version }
     }
 
-    /// The task's zone. A name that a newer time zone database gave and this one lacks counts as UTC.
+    /// The task's zone. A name that this version's time zone database lacks counts as UTC.
     pub(crate) fn zone(&self) -> Zone {
         Zone::parse(&self.time_zone).unwrap_or_else(|_| Zone::utc())
     }
 }
 
-/// When a task that repeats would be due again if it were completed at `completed_at`, or else on time or, once that has
-/// passed, now.
+/// When the next occurrence of a recurring task is due, given that it was completed at `completed_at`. `None` stands for on time, or
+/// now if the due time has passed.
 pub(crate) fn next_occurrence(
     recurrence: &Recurrence,
     start: DateTime<Utc>,
@@ -164,8 +171,8 @@ pub(crate) fn next_occurrence(
     series.next(due_at, completed_at.unwrap_or_else(|| due_at.max(now)))
 }
 
-/// Locks a task and its reminders until the transaction ends, then reads them: what they were before is of no interest. A
-/// function that marks a reminder sent meanwhile comes before or after the command, never in between.
+/// Locks a task and its reminders until the transaction ends, and then reads them. A function that marks a reminder as sent does so
+/// before or after the command, never in between.
 pub(crate) async fn lock(conn: &mut PgConnection, user_id: Uuid, id: Uuid) -> Result<Task> {
     sqlx::query!(
         "with task as (
@@ -187,7 +194,7 @@ pub(crate) async fn load(conn: &mut PgConnection, user_id: Uuid, id: Uuid) -> Re
     load_all(conn, user_id, &[id]).await?.pop().ok_or(Problem::NotFound)
 }
 
-/// Reads tasks, in the order of their ids as given.
+/// Reads tasks, in the order of `ids`.
 pub(crate) async fn load_all(conn: &mut PgConnection, user_id: Uuid, ids: &[Uuid]) -> sqlx::Result<Vec<Task>> {
     let rows = sqlx::query!(
         r#"
@@ -202,7 +209,7 @@ pub(crate) async fn load_all(conn: &mut PgConnection, user_id: Uuid, ids: &[Uuid
                            'id', id, 'remind_at', remind_at, 'before_due', before_due, 'channels', channels,
                            'state', state, 'cancel_reason', cancel_reason, 'version', version,
                            'fired', fired_version is not distinct from version,
-                           'overdue', state = 'scheduled' and fired_version is distinct from version
+                           'overdue', reminder_is_live(state, version, fired_version)
                                       and remind_at <= clock_timestamp())
                        order by remind_at, id), '[]')
                 from task_reminders
@@ -233,7 +240,7 @@ pub(crate) async fn load_all(conn: &mut PgConnection, user_id: Uuid, ids: &[Uuid
             description: row.description,
             completed: row.completed,
             completed_at: row.completed_at,
-            priority: row.priority.as_deref().and_then(Priority::parse).unwrap_or_default(),
+            priority: row.priority.and_then(|priority| priority.parse().ok()).unwrap_or_default(),
             due_at: row.due_at,
             time_zone: row.time_zone,
             tags: row.tags,

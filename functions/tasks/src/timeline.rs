@@ -1,17 +1,11 @@
 //! `GET /v1/reminders/{id}/timeline`: why did I get this reminder, or why not?
 //!
-//! Put together from what is kept anyway: the reminder itself, what the functions wrote down about it, and its deliveries.
-//! It outlives the task.
+//! Assembled from the reminder itself, the audit log of the functions, and its deliveries. It outlives the task.
 
 use axum::{Json, extract::State};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use shared::{
-    App,
-    auth::User,
-    problem::Result,
-    reminder::{CancelReason, ReminderState},
-};
+use shared::{App, auth::User, problem::Result, reminder::ReminderState};
 use sqlx::{PgConnection, types::Json as Jsonb};
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -21,45 +15,45 @@ use crate::{command::Id, docs::ReadProblems, task::Reminder, user_tx::UserTx};
 /// What happened to a reminder, oldest first.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Timeline {
-    reminder: Told,
+    reminder: ReminderNow,
     entries: Vec<Entry>,
 }
 
-/// The reminder as it now is.
+/// The current reminder.
 #[derive(Serialize, ToSchema)]
-struct Told {
+struct ReminderNow {
     task_id: Uuid,
     #[serde(flatten)]
     reminder: Reminder,
-    /// When its `reminder.due` was last emitted.
+    /// When it last fired.
     fired_at: Option<DateTime<Utc>>,
     created_at: DateTime<Utc>,
 }
 
-/// One step.
+/// One step in the life of a reminder.
 #[derive(Debug, Default, Serialize, ToSchema)]
 struct Entry {
     at: DateTime<Utc>,
     /// `created`, `moved`, `armed`, `fired`, `skipped`, `sending`, `retrying`, `unknown`, `sent`, `failed`, `cancelled`.
     #[schema(example = "fired")]
     what: String,
-    /// Of which version of the reminder.
+    /// The version of the reminder.
     version: Option<i32>,
     #[serde(flatten)]
     detail: Detail,
 }
 
-/// What is known of a step besides its time.
+/// What is known about a step besides its time.
 #[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 struct Detail {
-    /// When it was to fire.
+    /// When it should fire.
     #[serde(skip_serializing_if = "Option::is_none")]
     planned_at: Option<DateTime<Utc>>,
-    /// How long after that it did, by the database's clock.
+    /// How long after that it fired, by the database's clock.
     #[serde(skip_serializing_if = "Option::is_none")]
     late_ms: Option<i64>,
-    /// Why, or why not.
+    /// Why it was skipped, retried, cancelled or given up.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -76,11 +70,11 @@ struct Detail {
 
 /// Explain a reminder
 ///
-/// What happened to it, when, why, or why not; also after its task was deleted.
+/// What happened to it, when and why, or why not. Also after its task was deleted.
 #[utoipa::path(
     get, path = "/v1/reminders/{id}/timeline", operation_id = "reminder_timeline", tag = "reminders",
     params(("id" = Uuid, Path)),
-    responses((status = 200, description = "Its story, oldest first", body = Timeline), ReadProblems),
+    responses((status = 200, description = "Its timeline, oldest first", body = Timeline), ReadProblems),
     security(("bearer" = [])),
 )]
 pub(crate) async fn reminder_timeline(State(app): State<App>, user: User, Id(id): Id) -> Result<Json<Timeline>> {
@@ -90,8 +84,7 @@ pub(crate) async fn reminder_timeline(State(app): State<App>, user: User, Id(id)
                   jsonb_build_object(
                       'id', id, 'remind_at', remind_at, 'before_due', before_due, 'channels', channels,
                       'state', state, 'cancel_reason', cancel_reason, 'version', version,
-                      'overdue', state = 'scheduled' and fired_version is distinct from version
-                                 and remind_at <= clock_timestamp()) as "reminder!: Jsonb<Reminder>"
+                      'overdue', reminder_is_live(state, version, fired_version) and remind_at <= clock_timestamp()) as "reminder!: Jsonb<Reminder>"
            from task_reminders where id = $1 and user_id = $2"#,
         id,
         user.id
@@ -101,16 +94,16 @@ pub(crate) async fn reminder_timeline(State(app): State<App>, user: User, Id(id)
     let reminder = row.reminder.0;
     let mut entries =
         vec![Entry { at: row.created_at, what: "created".to_owned(), version: Some(1), ..Entry::default() }];
-    entries.extend(written_down(&mut tx, user.id, id).await?);
-    entries.extend(sent(&mut tx, user.id, id).await?);
+    entries.extend(audited(&mut tx, user.id, id).await?);
+    entries.extend(deliveries(&mut tx, user.id, id).await?);
     entries.extend(last_command(&reminder, row.updated_at));
     entries.sort_by_key(|entry| entry.at);
-    let reminder = Told { task_id: row.task_id, reminder, fired_at: row.fired_at, created_at: row.created_at };
+    let reminder = ReminderNow { task_id: row.task_id, reminder, fired_at: row.fired_at, created_at: row.created_at };
     Ok(Json(Timeline { reminder, entries }))
 }
 
-/// What the functions wrote down. That it was sent is told by its deliveries, which know the provider's own moment.
-async fn written_down(conn: &mut PgConnection, user_id: Uuid, id: Uuid) -> Result<Vec<Entry>> {
+/// The steps in the audit log. Whether it was sent is read from its deliveries, which know when the provider accepted it.
+async fn audited(conn: &mut PgConnection, user_id: Uuid, id: Uuid) -> Result<Vec<Entry>> {
     let rows = sqlx::query!(
         r#"select created_at, substring(action from 10) as "what!", reminder_version, detail
            from audit_logs
@@ -126,13 +119,14 @@ async fn written_down(conn: &mut PgConnection, user_id: Uuid, id: Uuid) -> Resul
         at: row.created_at,
         what: row.what,
         version: row.reminder_version,
-        // Whatever else a function wrote down must not hide the rest of the story.
+        // An entry with a detail of another form must not hide the other entries.
         detail: serde_json::from_value(row.detail).unwrap_or_default(),
     });
     Ok(entries.collect())
 }
 
-async fn sent(conn: &mut PgConnection, user_id: Uuid, id: Uuid) -> Result<Vec<Entry>> {
+/// The deliveries that a provider accepted.
+async fn deliveries(conn: &mut PgConnection, user_id: Uuid, id: Uuid) -> Result<Vec<Entry>> {
     let rows = sqlx::query!(
         r#"select id, reminder_version, channel, provider, sent_at as "sent_at!"
            from notification_deliveries
@@ -157,11 +151,11 @@ async fn sent(conn: &mut PgConnection, user_id: Uuid, id: Uuid) -> Result<Vec<En
     Ok(entries.collect())
 }
 
-/// What the last command did to it. Of the moves before, the jobs that were armed tell.
+/// The step of the last command. Earlier moves show as the jobs that were armed for them.
 fn last_command(reminder: &Reminder, at: DateTime<Utc>) -> Option<Entry> {
     let (what, detail) = match reminder.state {
         ReminderState::Cancelled => {
-            let reason = reminder.cancel_reason.map(CancelReason::as_str).map(str::to_owned);
+            let reason = reminder.cancel_reason.map(|reason| reason.to_string());
             ("cancelled", Detail { reason, ..Detail::default() })
         }
         ReminderState::Scheduled if reminder.version > 1 => {

@@ -1,17 +1,17 @@
-//! A transaction that sees one user's rows and nothing else: the second wall, behind the `user_id` of every statement.
+//! A transaction that sees only one user's rows: the second wall, behind the `user_id` in every statement.
 
 use std::ops::{Deref, DerefMut};
 
 use sqlx::{PgConnection, PgPool, Postgres, Transaction};
 use uuid::Uuid;
 
-/// A transaction as `punctual_api`, under row-level security. Dropped, it leaves nothing behind.
+/// A transaction as the role `punctual_api`, under row-level security. Dropping it rolls it back.
 pub(crate) struct UserTx(Transaction<'static, Postgres>);
 
 impl UserTx {
     pub(crate) async fn begin(db: &PgPool, user_id: Uuid) -> sqlx::Result<Self> {
         let mut tx = db.begin().await?;
-        // `true`: until the end of the transaction, so the connection goes back to the pool as it was.
+        // `true` limits the settings to this transaction, so the connection returns to the pool unchanged.
         sqlx::query!(
             "select set_config('role', 'punctual_api', true) as role, set_config('punctual.user_id', $1, true) as user_id",
             user_id.to_string()

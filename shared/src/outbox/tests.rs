@@ -326,3 +326,32 @@ async fn the_oldest_of_all_shards_that_are_held_go_first(db: PgPool) {
     assert!(!some.more);
     assert_eq!(some.events.len(), tasks.iter().filter(|task| task.as_u64_pair().1 != 1).count());
 }
+
+/// Statements that write an event together with something else are inserts of their own. All of them list the columns of [`emit`].
+#[test]
+fn every_insert_of_an_event_lists_the_columns_of_emit() {
+    fn collect(folder: &std::path::Path, found: &mut Vec<(String, String)>) {
+        for entry in std::fs::read_dir(folder).expect("a folder").flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                collect(&path, found);
+            } else if path.extension().is_some_and(|extension| extension == "rs") && !path.ends_with("tests.rs") {
+                let text = std::fs::read_to_string(&path).expect("a source");
+                let inserts = text.split("insert into task_events (").skip(1);
+                let columns = inserts.map(|rest| rest.split(')').next().expect("columns").to_owned());
+                found.extend(columns.map(|columns| (path.display().to_string(), columns)));
+            }
+        }
+    }
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace");
+    let mut found = Vec::new();
+    collect(&root.join("shared/src"), &mut found);
+    let [(_, columns)] = found.clone().try_into().expect("one insert, in `emit`");
+    for function in std::fs::read_dir(root.join("functions")).expect("a folder").flatten() {
+        collect(&function.path().join("src"), &mut found);
+    }
+    assert!(found.len() > 1);
+    for (path, listed) in found {
+        assert_eq!(listed, columns, "{path}");
+    }
+}

@@ -5,6 +5,9 @@ use jiff::{Span, SpanRelativeTo, Unit};
 
 use super::Zone;
 
+/// The longest text of a duration.
+pub const TEXT_LIMIT: usize = 32;
+
 /// How long before the due time; an ISO 8601 duration such as `PT15M` or `P1D`, at most a year.
 #[derive(Clone, Debug)]
 pub struct BeforeDue {
@@ -23,7 +26,7 @@ impl BeforeDue {
     /// # Errors
     /// When it is none, negative, or longer than 366 days.
     pub fn parse(text: &str) -> Result<Self, NotADuration> {
-        if text.len() > 32 || !text.starts_with('P') {
+        if text.len() > TEXT_LIMIT || !text.starts_with('P') {
             return Err(NotADuration);
         }
         let span: Span = text.parse().map_err(|_| NotADuration)?;

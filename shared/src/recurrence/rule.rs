@@ -10,7 +10,8 @@ use jiff::civil::{DateTime as Wall, Weekday};
 
 use super::{Frequency, days::DayFilter};
 
-pub(super) const TEXT_LIMIT: usize = 500;
+/// The longest RRULE text, in characters, all of which are ASCII.
+pub const TEXT_LIMIT: usize = 500;
 
 /// A parsed recurrence rule.
 #[derive(Clone, Debug, PartialEq, Eq)]

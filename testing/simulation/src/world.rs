@@ -10,7 +10,7 @@ use shared::{
     recurrence::Zone,
     reminder::{CancelReason, ReminderJobName, ReminderState},
 };
-use tasks::liveness::{Becomes, Due, Reminder};
+use tasks::liveness::{Due, Reminder, ReminderChange};
 use uuid::Uuid;
 
 use crate::mistakes::Mistake;
@@ -228,7 +228,7 @@ impl World {
     }
 
     /// The changes to a task's reminders, which the command reads without those that the user cancelled.
-    fn becomes(&self, task: usize, decide: impl Fn(&Reminder) -> Option<Becomes>) -> Vec<Becomes> {
+    fn becomes(&self, task: usize, decide: impl Fn(&Reminder) -> Option<ReminderChange>) -> Vec<ReminderChange> {
         let of = self.reminders.iter().filter(|row| row.task == task);
         let shown = of.filter(|row| row.is.cancel_reason != Some(CancelReason::User));
         let read = shown.map(|row| Reminder { fired: row.fired_version == Some(row.is.version), ..row.is.clone() });
@@ -278,7 +278,7 @@ impl World {
     }
 
     /// The statement of `liveness::apply`.
-    fn apply(&mut self, changes: Vec<Becomes>) {
+    fn apply(&mut self, changes: Vec<ReminderChange>) {
         for becomes in changes {
             let reminder = self.reminders.iter().position(|row| row.is.id == becomes.id).expect("a reminder");
             let is = &mut self.reminders[reminder].is;

@@ -13,9 +13,9 @@ use std::{
 use shared::{
     App,
     cloud_event::Trace,
+    db::is_outage,
     faults::crash,
     inbox::Failure,
-    problem::is_outage,
     reminder::{CancelReason, ReminderState},
     schema::{Payload as _, ReminderDue},
 };

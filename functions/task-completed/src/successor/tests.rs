@@ -1,5 +1,5 @@
-//! A series in a world of its own: completed early, late and months late, twice, reopened, deleted, and each event delivered at any
-//! time, any number of times, by a process that may die before or after its commit.
+//! A series under random commands and deliveries. Tasks are completed early, late and twice, reopened and deleted. Each event is
+//! delivered at any time, any number of times, by a process that may die before its commit.
 
 use std::collections::BTreeSet;
 
@@ -10,35 +10,35 @@ use shared::recurrence::{Anchor, Kind};
 use super::*;
 
 #[derive(Clone, Copy, Debug)]
-enum Dies {
+enum Crash {
     Never,
     BeforeCommit,
 }
 
-/// A command on a task of the series, or what happens to an event; numbers choose among those there are.
+/// A command on a task of the series, or a delivery of an event. A number selects a task, a reminder or an event, modulo their count.
 #[derive(Clone, Copy, Debug)]
 enum Step {
     Complete(usize),
     Reopen(usize),
     Delete(usize),
-    /// A reminder that many minutes before the due time, relative or at an instant.
+    /// Adds a reminder so many minutes before the due time, relative or at an instant.
     Remind(usize, u32, bool),
     CancelReminder(usize, usize),
-    Deliver(usize, Dies),
+    Deliver(usize, Crash),
     Pass(i64),
 }
 
 fn step() -> impl Strategy<Value = Step> {
     let any = proptest::prelude::any::<usize>;
-    let dies = prop_oneof![4 => Just(Dies::Never), 1 => Just(Dies::BeforeCommit)];
+    let crash = prop_oneof![4 => Just(Crash::Never), 1 => Just(Crash::BeforeCommit)];
     prop_oneof![
         6 => any().prop_map(Step::Complete),
         2 => any().prop_map(Step::Reopen),
         1 => any().prop_map(Step::Delete),
         3 => (any(), 0..20_000_u32, proptest::bool::ANY).prop_map(|(task, minutes, relative)| Step::Remind(task, minutes, relative)),
         1 => (any(), any()).prop_map(|(task, reminder)| Step::CancelReminder(task, reminder)),
-        8 => (any(), dies).prop_map(|(event, dies)| Step::Deliver(event, dies)),
-        // Mostly some hours, now and then months.
+        8 => (any(), crash).prop_map(|(event, crash)| Step::Deliver(event, crash)),
+        // Mostly hours, sometimes months.
         4 => prop_oneof![6 => 0..200_000_i64, 1 => 0..20_000_000_i64].prop_map(Step::Pass),
     ]
 }
@@ -59,12 +59,12 @@ struct Task {
     number: i32,
     due_at: DateTime<Utc>,
     completed_at: Option<DateTime<Utc>>,
-    reminders: Vec<Kept>,
+    reminders: Vec<OldReminder>,
     deleted: bool,
     was_completed: bool,
 }
 
-struct World {
+struct SeriesWorld {
     now: DateTime<Utc>,
     series: Series,
     tasks: Vec<Task>,
@@ -74,7 +74,7 @@ struct World {
     events: Vec<(usize, bool)>,
 }
 
-impl World {
+impl SeriesWorld {
     fn new(recurrence: Recurrence, zone: &str) -> Self {
         let start = "2027-03-20T08:00:00Z".parse().unwrap();
         let first = Task {
@@ -107,16 +107,16 @@ impl World {
                 }
                 row.completed_at = Some(now);
                 row.was_completed = true;
-                // As `liveness` does with those that are live.
-                let live = row.reminders.iter_mut().filter(|kept| kept.cancel_reason.is_none() && kept.remind_at > now);
-                live.for_each(|kept| kept.cancel_reason = Some("completed".to_owned()));
+                // As `tasks::liveness` does with live reminders.
+                let live = row.reminders.iter_mut().filter(|old| old.cancel_reason.is_none() && old.remind_at > now);
+                live.for_each(|old| old.cancel_reason = Some(CancelReason::Completed));
                 self.events.push((task, false));
             }
             Step::Reopen(task) => self.tasks[which(task)].completed_at = None,
             Step::Delete(task) => self.tasks[which(task)].deleted = true,
             Step::Remind(task, minutes, relative) => {
                 let row = &mut self.tasks[which(task)];
-                row.reminders.push(Kept {
+                row.reminders.push(OldReminder {
                     remind_at: row.due_at - TimeDelta::minutes(minutes.into()),
                     before_due: relative.then(|| format!("PT{minutes}M")),
                     channels: vec!["email".to_owned()],
@@ -127,19 +127,19 @@ impl World {
                 let reminders = &mut self.tasks[which(task)].reminders;
                 if !reminders.is_empty() {
                     let reminder = reminder % reminders.len();
-                    reminders[reminder].cancel_reason = Some("user".to_owned());
+                    reminders[reminder].cancel_reason = Some(CancelReason::User);
                 }
             }
-            Step::Deliver(event, dies) if !self.events.is_empty() => self.deliver(event % self.events.len(), dies),
+            Step::Deliver(event, crash) if !self.events.is_empty() => self.deliver(event % self.events.len(), crash),
             Step::Deliver(..) => {}
             Step::Pass(seconds) => self.now += TimeDelta::seconds(seconds),
         }
     }
 
-    /// The transaction of the handler. It holds the task's row, so no command comes in between.
-    fn deliver(&mut self, event: usize, dies: Dies) {
+    /// The transaction of the handler. It locks the task, so that no command runs in between.
+    fn deliver(&mut self, event: usize, crash: Crash) {
         let (task, claimed) = self.events[event];
-        if claimed || matches!(dies, Dies::BeforeCommit) {
+        if claimed || matches!(crash, Crash::BeforeCommit) {
             return;
         }
         self.events[event].1 = true;
@@ -162,11 +162,11 @@ impl World {
     }
 
     fn make(&mut self, successor: Successor) {
-        let reminders = successor.reminders.into_iter().map(|reminder| Kept {
+        let reminders = successor.reminders.into_iter().map(|reminder| OldReminder {
             remind_at: reminder.remind_at,
             before_due: reminder.before_due,
             channels: reminder.channels,
-            cancel_reason: reminder.past.then(|| "completed".to_owned()),
+            cancel_reason: reminder.has_passed.then_some(CancelReason::Completed),
         });
         self.tasks.push(Task {
             number: successor.number,
@@ -179,29 +179,33 @@ impl World {
     }
 
     fn check(&self, done: &Task, successor: &Successor) {
-        let completed_at = done.completed_at.expect("a successor of a task that is not completed");
+        let completed_at = done.completed_at.expect("only a completed task has a successor");
         assert_eq!(successor.number, done.number + 1);
-        assert!(successor.due_at > completed_at, "due before it could be done");
+        assert!(successor.due_at > completed_at, "the successor is due before its task was completed");
         if self.series.recurrence.anchor() == Anchor::Due {
-            assert!(successor.due_at > done.due_at, "a series that goes back");
-            self.in_step(done.due_at.max(completed_at), successor.due_at);
+            assert!(successor.due_at > done.due_at, "the series goes back in time");
+            self.check_interval(done.due_at.max(completed_at), successor.due_at);
         }
         assert!(successor.next_occurrence_at.is_none_or(|next| next > successor.due_at));
-        let carried = |kept: &&Kept| kept.cancel_reason.as_deref() != Some("user");
-        let kept: Vec<&Kept> = done.reminders.iter().filter(carried).collect();
-        assert_eq!(successor.reminders.len(), kept.len(), "a reminder too many or too few");
-        for (reminder, kept) in successor.reminders.iter().zip(kept) {
-            assert_eq!(reminder.past, reminder.remind_at <= self.now, "a reminder that fires for what has passed");
+        let carried = |old: &&OldReminder| old.cancel_reason != Some(CancelReason::User);
+        let carried_over: Vec<&OldReminder> = done.reminders.iter().filter(carried).collect();
+        assert_eq!(successor.reminders.len(), carried_over.len(), "the successor has a wrong number of reminders");
+        for (reminder, old) in successor.reminders.iter().zip(carried_over) {
+            assert_eq!(
+                reminder.has_passed,
+                reminder.remind_at <= self.now,
+                "a reminder would fire although its time has passed"
+            );
             let distance = |due: DateTime<Utc>, at: DateTime<Utc>| due - at;
-            if self.series.zone == Zone::utc() || kept.before_due.is_some() {
-                let (was, is) = (distance(done.due_at, kept.remind_at), distance(successor.due_at, reminder.remind_at));
-                assert_eq!(was, is, "a reminder that lost its distance");
+            if self.series.zone == Zone::utc() || old.before_due.is_some() {
+                let (was, is) = (distance(done.due_at, old.remind_at), distance(successor.due_at, reminder.remind_at));
+                assert_eq!(was, is, "a reminder has another distance to the due time");
             }
         }
     }
 
-    /// Counted in days where each has 24 hours: a whole number of intervals from the start, and the first such.
-    fn in_step(&self, after: DateTime<Utc>, due_at: DateTime<Utc>) {
+    /// In UTC, where each day has 24 hours: the due time is the first one after `after` at a whole number of intervals from the start.
+    fn check_interval(&self, after: DateTime<Utc>, due_at: DateTime<Utc>) {
         let days = match self.series.recurrence.kind() {
             Kind::Daily => 1,
             Kind::Weekly => 7,
@@ -209,37 +213,41 @@ impl World {
         };
         if self.series.zone == Zone::utc() {
             let interval = TimeDelta::days(days * i64::from(self.series.recurrence.interval()));
-            assert_eq!((due_at - self.series.start).num_seconds() % interval.num_seconds(), 0, "not an occurrence");
-            assert!(due_at - after <= interval, "an occurrence left out");
+            assert_eq!(
+                (due_at - self.series.start).num_seconds() % interval.num_seconds(),
+                0,
+                "the due time is no occurrence of the series"
+            );
+            assert!(due_at - after <= interval, "an occurrence was skipped");
         }
     }
 
-    /// Each event is delivered at last.
-    fn heal(&mut self) {
+    /// In the end each event is delivered.
+    fn deliver_all(&mut self) {
         for event in 0..self.events.len() {
-            self.deliver(event, Dies::Never);
+            self.deliver(event, Crash::Never);
         }
         let numbers: Vec<i32> = self.tasks.iter().map(|task| task.number).collect();
         let once: BTreeSet<i32> = numbers.iter().copied().collect();
-        assert_eq!((once.len(), &once), (numbers.len(), &self.made), "an occurrence made twice, or never");
+        assert_eq!((once.len(), &once), (numbers.len(), &self.made), "an occurrence was created twice, or never");
         for task in &self.tasks {
             let followed = self.made.contains(&(task.number + 1));
-            assert!(task.was_completed || !followed, "a successor of a task that never was completed");
+            assert!(task.was_completed || !followed, "a task that was never completed has a successor");
             let goes_on = task.completed_at.is_some_and(|at| self.series.next(task.due_at, at).is_some());
-            assert!(task.deleted || !goes_on || followed, "a completed task without a successor");
+            assert!(task.deleted || !goes_on || followed, "a completed task has no successor");
         }
     }
 }
 
 fn run(recurrence: Recurrence, zone: &str, steps: &[Step]) {
-    let mut world = World::new(recurrence, zone);
+    let mut world = SeriesWorld::new(recurrence, zone);
     steps.iter().for_each(|step| world.step(*step));
-    world.heal();
+    world.deliver_all();
 }
 
 proptest! {
     #[test]
-    fn occurrence_n_makes_occurrence_n_plus_1_once(
+    fn occurrence_n_creates_occurrence_n_plus_1_once(
         recurrence in recurrence(),
         zone in select(vec!["UTC", "Europe/Berlin", "America/New_York"]),
         steps in prop::collection::vec(step(), 0..80),

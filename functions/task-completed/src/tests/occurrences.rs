@@ -1,4 +1,4 @@
-//! Occurrence n makes occurrence n+1 once.
+//! Occurrence n creates occurrence n+1 once.
 
 use axum::{Router, http::StatusCode};
 use chrono::{DateTime, Utc};
@@ -23,7 +23,7 @@ async fn complete_once(db: &PgPool, task: &TaskRef) {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn a_completion_makes_one_successor_however_often_it_is_delivered(db: PgPool) {
+async fn an_event_delivered_many_times_creates_one_successor(db: PgPool) {
     let task = completed(&db, DAILY).await;
     sqlx::raw_sql(
         "insert into task_tags (id, user_id, name) select gen_random_uuid(), user_id, 'health' from tasks;
@@ -68,7 +68,7 @@ async fn a_completion_makes_one_successor_however_often_it_is_delivered(db: PgPo
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn two_events_of_one_completion_at_once_make_one_successor(db: PgPool) {
+async fn two_concurrent_events_of_one_completion_create_one_successor(db: PgPool) {
     let task = completed(&db, DAILY).await;
     let (first, second, routes) = (event(&db, &task).await, event(&db, &task).await, routes(&db));
     let both = tokio::join!(deliver(&routes, &first), deliver(&routes, &second));
@@ -79,7 +79,7 @@ async fn two_events_of_one_completion_at_once_make_one_successor(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn completed_reopened_and_completed_again_it_has_one_successor(db: PgPool) {
+async fn a_task_completed_twice_has_one_successor(db: PgPool) {
     let task = completed(&db, DAILY).await;
     complete_once(&db, &task).await;
     set(&db, &task, "completed = false").await;
@@ -89,7 +89,7 @@ async fn completed_reopened_and_completed_again_it_has_one_successor(db: PgPool)
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn a_task_reopened_meanwhile_has_its_successor_when_it_is_completed_for_good(db: PgPool) {
+async fn a_task_reopened_before_delivery_gets_its_successor_when_completed_again(db: PgPool) {
     let task = completed(&db, DAILY).await;
     set(&db, &task, "completed = false").await;
     complete_once(&db, &task).await;
@@ -100,7 +100,7 @@ async fn a_task_reopened_meanwhile_has_its_successor_when_it_is_completed_for_go
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn a_task_deleted_meanwhile_has_no_successor(db: PgPool) {
+async fn a_task_deleted_before_delivery_has_no_successor(db: PgPool) {
     let task = completed(&db, DAILY).await;
     sqlx::query("delete from tasks").execute(&db).await.unwrap();
     complete_once(&db, &task).await;
@@ -109,7 +109,7 @@ async fn a_task_deleted_meanwhile_has_no_successor(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn a_deleted_successor_does_not_return(db: PgPool) {
+async fn a_deleted_successor_is_not_created_again(db: PgPool) {
     let task = completed(&db, DAILY).await;
     complete_once(&db, &task).await;
     sqlx::query("delete from tasks where occurrence = 2").execute(&db).await.unwrap();
@@ -118,7 +118,7 @@ async fn a_deleted_successor_does_not_return(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn the_end_of_january_is_the_end_of_february_and_the_31st_of_march(db: PgPool) {
+async fn monthly_from_31_january_is_28_february_and_31_march(db: PgPool) {
     let (due, completed_at) = ("2099-01-31T08:00:00Z", "2099-01-30T08:00:00Z");
     let mut task = completed(&db, Repeats { kind: "monthly", due, completed: completed_at, ..DAILY }).await;
     for n in 0..2 {
@@ -131,14 +131,14 @@ async fn the_end_of_january_is_the_end_of_february_and_the_31st_of_march(db: PgP
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn counted_from_the_completion_the_day_after_it_comes_next(db: PgPool) {
+async fn with_anchor_completion_the_successor_is_due_after_the_completion(db: PgPool) {
     let task = completed(&db, Repeats { anchor: "completion", completed: "2099-03-30T20:00:00Z", ..DAILY }).await;
     complete_once(&db, &task).await;
     assert_eq!(successors(&db).await[0].2, at("2099-03-31T07:00:00Z"));
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn what_does_not_repeat_or_has_ended_has_no_successor(db: PgPool) {
+async fn a_task_without_recurrence_or_at_its_end_has_no_successor(db: PgPool) {
     let ended = completed(&db, Repeats { kind: "custom", rule: Some("FREQ=DAILY;COUNT=1"), ..DAILY }).await;
     complete_once(&db, &ended).await;
     let user = user(&db).await;
@@ -150,7 +150,7 @@ async fn what_does_not_repeat_or_has_ended_has_no_successor(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn a_row_that_no_command_writes_is_a_fault_and_leaves_nothing(db: PgPool) {
+async fn an_invalid_row_rejects_the_event_and_writes_nothing(db: PgPool) {
     let task = completed(&db, DAILY).await;
     set(&db, &task, "time_zone = 'Mars/Olympus'").await;
     let event = event(&db, &task).await;

@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::{DAILY, Repeats, at, completed, data, successors};
 use crate::successor;
 
-/// A reminder of the task, in the state that its completion left it in.
+/// Adds a reminder to the completed task.
 async fn remind(
     db: &PgPool,
     task: &TaskRef,
@@ -38,19 +38,19 @@ async fn remind(
     .unwrap();
 }
 
-/// Makes the successor in the transaction of a claim, as the handler does.
-async fn make(db: &PgPool, task: &TaskRef) -> Option<Uuid> {
+/// Creates the successor in the transaction of a claim, as the handler does.
+async fn create(db: &PgPool, task: &TaskRef) -> Option<Uuid> {
     let app = app(db);
     let event = Event { id: Uuid::now_v7(), trace: Trace::from_header(None), time: Utc::now(), data: data(task) };
     let mut tx = inbox::claim(&app, &event).await.unwrap().unwrap();
-    let successor = successor::make(&mut tx, task).await.unwrap();
+    let successor = successor::create(&mut tx, task).await.unwrap();
     tx.commit(&app).await.unwrap();
     successor
 }
 
 type Row = (DateTime<Utc>, Option<String>, String, Option<String>);
 
-/// The reminders of a task, each new: not armed, not fired.
+/// The new reminders of a task: not armed, not fired.
 async fn reminders(db: &PgPool, task: Uuid) -> Vec<Row> {
     sqlx::query_as(
         "select remind_at, before_due, state, cancel_reason from task_reminders
@@ -69,7 +69,7 @@ fn row(remind_at: &str, before_due: Option<&str>, cancelled: Option<&str>) -> Ro
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn reminders_keep_their_distance_on_the_clock_when_the_clocks_change(db: PgPool) {
+async fn reminders_keep_their_time_of_day_when_the_clocks_change(db: PgPool) {
     // Due on the 28th at 09:00; that night 02:00 becomes 03:00.
     let task = completed(&db, DAILY).await;
     let completed = Some("completed");
@@ -77,7 +77,7 @@ async fn reminders_keep_their_distance_on_the_clock_when_the_clocks_change(db: P
     remind(&db, &task, "2099-03-27T17:00:00Z", None, "cancelled", completed).await; // the evening before at 18:00
     remind(&db, &task, "2099-03-28T05:30:00Z", None, "sent", None).await; // that morning at 06:30
     remind(&db, &task, "2099-03-28T07:30:00Z", Some("PT30M"), "failed", None).await;
-    let successor = make(&db, &task).await.unwrap();
+    let successor = create(&db, &task).await.unwrap();
     let expected = [
         row("2099-03-28T08:00:00Z", Some("P1D"), None),
         row("2099-03-28T17:00:00Z", None, None),
@@ -91,18 +91,18 @@ async fn reminders_keep_their_distance_on_the_clock_when_the_clocks_change(db: P
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn what_its_user_cancelled_does_not_come_back(db: PgPool) {
+async fn a_reminder_that_the_user_cancelled_is_not_carried_over(db: PgPool) {
     let task = completed(&db, DAILY).await;
     remind(&db, &task, "2099-03-28T07:00:00Z", None, "cancelled", Some("user")).await;
     remind(&db, &task, "2099-03-28T07:00:00Z", Some("PT1H"), "cancelled", Some("due_removed")).await;
     remind(&db, &task, "2099-03-28T07:30:00Z", None, "cancelled", Some("completed")).await;
-    let successor = make(&db, &task).await.unwrap();
+    let successor = create(&db, &task).await.unwrap();
     assert_eq!(reminders(&db, successor).await, [row("2099-03-29T06:30:00Z", None, None)]);
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn a_reminder_whose_time_has_passed_rests_until_the_occurrence_after(db: PgPool) {
-    // The occurrence that is made is due tomorrow or so: a reminder ten days before that stays silent.
+async fn a_reminder_whose_time_has_passed_is_cancelled_until_the_next_occurrence(db: PgPool) {
+    // The successor is due within a day, so a reminder ten days before has passed.
     let task = completed(
         &db,
         Repeats { zone: "UTC", due: "2020-01-01T00:00:00Z", completed: "2020-01-01T00:00:00Z", ..DAILY },
@@ -111,7 +111,7 @@ async fn a_reminder_whose_time_has_passed_rests_until_the_occurrence_after(db: P
     sqlx::query("update tasks set completed_at = now()").execute(&db).await.unwrap();
     remind(&db, &task, "2019-12-22T00:00:00Z", Some("P10D"), "sent", None).await;
     remind(&db, &task, "2020-01-01T00:00:00Z", Some("PT0S"), "sent", None).await;
-    let successor = make(&db, &task).await.unwrap();
+    let successor = create(&db, &task).await.unwrap();
     let due = successors(&db).await[0].2;
     assert!(due > Utc::now());
     let ten_days = chrono::Duration::days(10);
@@ -122,21 +122,21 @@ async fn a_reminder_whose_time_has_passed_rests_until_the_occurrence_after(db: P
     assert_eq!(reminders(&db, successor).await, expected);
     assert_eq!(count(&db, "select count(*) from tasks where remind_at = due_at").await, 1);
 
-    // The one that rested is carried on.
+    // The cancelled reminder is carried over to the next occurrence.
     sqlx::query("update tasks set completed = true, completed_at = due_at + interval '20 days' where id = $1")
         .bind(successor)
         .execute(&db)
         .await
         .unwrap();
-    let next = make(&db, &TaskRef { task_id: successor, ..task }).await.unwrap();
+    let next = create(&db, &TaskRef { task_id: successor, ..task }).await.unwrap();
     assert!(reminders(&db, next).await.iter().all(|(_, _, state, _)| state == "scheduled"));
     assert_eq!(reminders(&db, next).await.len(), 2);
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn a_reminder_at_the_end_of_the_calendar_stays_there(db: PgPool) {
+async fn a_reminder_at_the_end_of_the_calendar_keeps_its_instant(db: PgPool) {
     let task = completed(&db, DAILY).await;
     remind(&db, &task, "9999-12-31T23:59:59Z", None, "scheduled", None).await;
-    let successor = make(&db, &task).await.unwrap();
+    let successor = create(&db, &task).await.unwrap();
     assert_eq!(reminders(&db, successor).await, [row("9999-12-31T23:59:59Z", None, None)]);
 }

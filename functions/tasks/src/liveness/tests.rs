@@ -29,7 +29,7 @@ fn scheduled(remind_at: DateTime<Utc>) -> Reminder {
     relative(remind_at, ReminderState::Scheduled, None)
 }
 
-fn moved(reminder: &Reminder, from: Option<i64>, to: Option<i64>, completed: bool) -> Option<Becomes> {
+fn moved(reminder: &Reminder, from: Option<i64>, to: Option<i64>, completed: bool) -> Option<ReminderChange> {
     let zone = Zone::utc();
     let due = |at: Option<i64>| Due { at: at.map(hours), zone: &zone };
     reminder.on_move(due(from), due(to), completed, now())
@@ -78,7 +78,7 @@ fn without_a_due_time_a_relative_reminder_rests_until_there_is_one() {
 #[test]
 fn a_completed_tasks_reminders_move_asleep() {
     let asleep = relative(hours(2), ReminderState::Cancelled, Some(CancelReason::Completed));
-    let moved_asleep = Becomes { remind_at: hours(4), ..asleep.cancelled(CancelReason::Completed) };
+    let moved_asleep = ReminderChange { remind_at: hours(4), ..asleep.cancelled(CancelReason::Completed) };
     assert_eq!(moved(&asleep, Some(3), Some(5), true), Some(moved_asleep));
     assert_eq!(moved(&asleep, Some(3), None, true), Some(asleep.cancelled(CancelReason::DueRemoved)));
 }

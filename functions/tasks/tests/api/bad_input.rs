@@ -1,11 +1,11 @@
-//! What cannot be used is refused with every part at fault named, and has no effect.
+//! An invalid request is refused with every invalid part named, and has no effect.
 
 use sqlx::Connection as _;
 
 use super::*;
 
-/// Bodies of create that are refused, and where.
-fn hopeless() -> Vec<(Value, Vec<&'static str>)> {
+/// Bodies that create refuses, with the pointers of their invalid fields.
+fn invalid_bodies() -> Vec<(Value, Vec<&'static str>)> {
     let title = |rest: Value| {
         let mut body = rest;
         body["title"] = json!("a");
@@ -87,46 +87,49 @@ fn hopeless() -> Vec<(Value, Vec<&'static str>)> {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn create_names_every_field_at_fault_and_does_nothing(db: PgPool) {
+async fn create_lists_every_invalid_field_and_has_no_effect(db: PgPool) {
     let ada = Client::new(&db);
     let before = ada.footprint().await;
-    for (body, mut faults) in hopeless() {
-        let mut found = ada.with("idempotency-key", "k").post("/v1/tasks", body.clone()).await.faults();
+    for (body, mut invalid) in invalid_bodies() {
+        let mut found = ada.with("idempotency-key", "k").post("/v1/tasks", body.clone()).await.invalid_fields();
         found.sort();
-        faults.sort_unstable();
-        assert_eq!(found, faults, "{body}");
+        invalid.sort_unstable();
+        assert_eq!(found, invalid, "{body}");
     }
     assert_eq!(ada.footprint().await, before);
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn put_and_patch_refuse_the_same_and_do_nothing(db: PgPool) {
+async fn put_and_patch_refuse_the_same_bodies_and_have_no_effect(db: PgPool) {
     let ada = Client::new(&db);
     let task = ada.task(json!({"title": "a"})).await;
     let before = ada.footprint().await;
-    for (mut body, faults) in hopeless() {
-        if faults.contains(&"#/remind_at") {
-            continue; // a field of create alone
+    for (mut body, invalid) in invalid_bodies() {
+        if invalid.contains(&"#/remind_at") {
+            continue; // only create has this field
         }
-        let mut found = ada.put(&path(&task), body.clone()).await.faults();
+        let mut found = ada.put(&path(&task), body.clone()).await.invalid_fields();
         found.sort();
-        let mut faults: Vec<_> = faults.iter().map(ToString::to_string).collect();
-        faults.sort();
-        assert_eq!(found, faults, "{body}");
+        let mut invalid: Vec<_> = invalid.iter().map(ToString::to_string).collect();
+        invalid.sort();
+        assert_eq!(found, invalid, "{body}");
         if body.as_object_mut().unwrap().remove("reminders").is_none() && body.get("title").is_some() {
-            let mut found = ada.patch(&path(&task), body.clone()).await.faults();
+            let mut found = ada.patch(&path(&task), body.clone()).await.invalid_fields();
             found.sort();
-            assert_eq!(found, faults, "{body}");
+            assert_eq!(found, invalid, "{body}");
         }
     }
-    let fault = ada.patch(&path(&task), json!({"reminders": []})).await.faults();
-    assert_eq!(fault, ["#/reminders"]);
-    assert_eq!(ada.put(&path(&task), json!({"title": "a", "remind_at": ahead(1)})).await.faults(), ["#/remind_at"]);
+    let invalid = ada.patch(&path(&task), json!({"reminders": []})).await.invalid_fields();
+    assert_eq!(invalid, ["#/reminders"]);
+    assert_eq!(
+        ada.put(&path(&task), json!({"title": "a", "remind_at": ahead(1)})).await.invalid_fields(),
+        ["#/remind_at"]
+    );
     assert_eq!(ada.footprint().await, before);
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn a_body_that_is_not_json_is_told_so(db: PgPool) {
+async fn a_body_that_is_not_json_is_refused(db: PgPool) {
     let ada = Client::new(&db);
     let deep = format!("{{\"title\": {}{}}}", "[".repeat(100_000), "]".repeat(100_000));
     for body in ["{", "", "{\"title\": \"a\",}", "{\"title\": \"\\ud800\"}", "\u{feff}{}", &*deep] {
@@ -134,7 +137,7 @@ async fn a_body_that_is_not_json_is_told_so(db: PgPool) {
     }
     ada.send(Method::POST, "/v1/tasks", vec![b'{', b'"', 0xff, b'"', b'}']).await.expect(400);
     for body in ["[]", "7", "null", "\"title\""] {
-        assert_eq!(ada.send(Method::POST, "/v1/tasks", body).await.faults(), ["#"]);
+        assert_eq!(ada.send(Method::POST, "/v1/tasks", body).await.invalid_fields(), ["#"]);
     }
     for kind in ["text/plain", "application/x-www-form-urlencoded", "application/jsonp", ""] {
         ada.with("content-type", kind).post("/v1/tasks", json!({"title": "a"})).await.expect(415);
@@ -149,7 +152,7 @@ async fn a_body_over_a_megabyte_is_refused(db: PgPool) {
     ada.send(Method::POST, "/v1/tasks", body).await.expect(413);
     ada.with("content-length", "2000000").send(Method::POST, "/v1/tasks", "{}").await.expect(413);
     let just = json!({"title": "a", "description": "x".repeat(10_000), "x": "y".repeat((1 << 20) - 20_000)});
-    assert_eq!(ada.post("/v1/tasks", just).await.faults(), ["#/x"]);
+    assert_eq!(ada.post("/v1/tasks", just).await.invalid_fields(), ["#/x"]);
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
@@ -164,11 +167,11 @@ async fn unknown_routes_and_methods_are_problems(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn a_command_without_a_body_takes_none(db: PgPool) {
+async fn a_command_without_fields_refuses_a_body_with_fields(db: PgPool) {
     let ada = Client::new(&db);
     let task = ada.task(json!({"title": "a"})).await;
     let complete = format!("{}/complete", path(&task));
-    assert_eq!(ada.post(&complete, json!({"completed_at": ahead(-1)})).await.faults(), ["#/completed_at"]);
+    assert_eq!(ada.post(&complete, json!({"completed_at": ahead(-1)})).await.invalid_fields(), ["#/completed_at"]);
     ada.with("content-type", "text/plain").post(&complete, json!({})).await.expect(415);
     ada.send(Method::POST, &complete, "{").await.expect(400);
     assert_eq!(ada.get(&path(&task)).await.expect(200), task);
@@ -176,9 +179,9 @@ async fn a_command_without_a_body_takes_none(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn a_bad_query_is_told_every_parameter_at_fault(db: PgPool) {
+async fn a_list_names_every_invalid_parameter(db: PgPool) {
     let ada = Client::new(&db);
-    for (query, faults) in [
+    for (query, invalid) in [
         ("limit=0", vec!["limit"]),
         ("limit=101", vec!["limit"]),
         ("limit=1000000000", vec!["limit"]),
@@ -193,12 +196,12 @@ async fn a_bad_query_is_told_every_parameter_at_fault(db: PgPool) {
         ),
         ("q=a%00b", vec!["q"]),
     ] {
-        assert_eq!(ada.get(&format!("/v1/tasks?{query}")).await.faults(), faults, "{query}");
+        assert_eq!(ada.get(&format!("/v1/tasks?{query}")).await.invalid_fields(), invalid, "{query}");
     }
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn hostile_text_is_only_text(db: PgPool) {
+async fn text_with_special_characters_is_stored_and_found_as_it_is(db: PgPool) {
     let ada = Client::new(&db);
     for text in ["'; drop table tasks; --", "%s%n{}", "\u{202e}\u{1f4a9}", "a & b | !c:* <-> d", "(((", "\\"] {
         let task = ada.task(json!({"title": text, "tags": [text]})).await;
@@ -209,7 +212,7 @@ async fn hostile_text_is_only_text(db: PgPool) {
 }
 
 #[tokio::test]
-async fn a_database_that_is_away_is_said_to_be_and_nothing_more() {
+async fn a_database_outage_is_a_503_without_details() {
     let nowhere = "postgres://secret:secret@127.0.0.1:1/secret".parse().unwrap();
     let pool = sqlx::postgres::PgPoolOptions::new().acquire_timeout(std::time::Duration::from_millis(200));
     let ada = Client::new(&pool.connect_lazy_with(nowhere));
@@ -219,7 +222,7 @@ async fn a_database_that_is_away_is_said_to_be_and_nothing_more() {
     }
 }
 
-/// Does something to the database of a test through another one, as whoever restores it does.
+/// Administers the database of a test from another database, as a restore does.
 async fn administer(db: &PgPool, statements: &[&str]) {
     let options = db.connect_options();
     let name = options.get_database().unwrap();
@@ -231,23 +234,23 @@ async fn administer(db: &PgPool, statements: &[&str]) {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn a_database_that_is_shut_or_put_aside_while_it_is_restored_is_an_outage(db: PgPool) {
+async fn a_database_that_is_being_restored_is_an_outage(db: PgPool) {
     let ada = Client::new(&db);
     ada.task(json!({"title": "before"})).await;
-    let shut = [
+    let close = [
         "alter database \"THIS\" allow_connections false",
         "select pg_terminate_backend(pid) from pg_stat_activity where datname = 'THIS'",
     ];
-    administer(&db, &shut).await;
-    let away = async || {
+    administer(&db, &close).await;
+    let check_outage = async || {
         for reply in [ada.get("/v1/tasks").await, ada.post("/v1/tasks", json!({"title": "meanwhile"})).await] {
             assert_eq!(reply.headers.get("retry-after").unwrap(), "2", "{reply:?}");
             reply.expect(503);
         }
     };
-    away().await; // 55000
+    check_outage().await; // 55000
     administer(&db, &["alter database \"THIS\" rename to \"aside THIS\""]).await;
-    away().await; // 3D000
+    check_outage().await; // 3D000
     let open = ["alter database \"aside THIS\" rename to \"THIS\"", "alter database \"THIS\" allow_connections true"];
     administer(&db, &open).await;
     assert_eq!(ada.get("/v1/tasks").await.expect(200)["items"].as_array().unwrap().len(), 1);

@@ -7,7 +7,7 @@ use shared::testing::{commits_take_a_second, count, relay_was_woken, way};
 use super::*;
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn a_created_task_is_there_with_its_event_and_reminder(db: PgPool) {
+async fn create_stores_the_task_with_its_event_and_reminder(db: PgPool) {
     let ada = Client::new(&db);
     let remind_at = ahead(1);
     let reply = ada
@@ -42,7 +42,7 @@ async fn a_created_task_is_there_with_its_event_and_reminder(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn a_whole_task_comes_back_as_it_was_sent(db: PgPool) {
+async fn get_returns_every_field_that_create_sent(db: PgPool) {
     let ada = Client::new(&db);
     let body = json!({
         "title": "rent", "description": "to the landlord\n", "priority": "urgent", "due_at": "2031-01-31T09:00:00+01:00",
@@ -62,7 +62,7 @@ async fn a_whole_task_comes_back_as_it_was_sent(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn many_creates_of_a_new_user_at_once_all_succeed(db: PgPool) {
+async fn concurrent_creates_of_a_new_user_all_succeed(db: PgPool) {
     let ada = Client::new(&db);
     let creates = (0..8).map(|n| {
         let ada = ada.clone();
@@ -81,7 +81,7 @@ async fn many_creates_of_a_new_user_at_once_all_succeed(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn a_new_address_in_the_token_is_where_reminders_go(db: PgPool) {
+async fn reminders_go_to_the_address_in_the_latest_token(db: PgPool) {
     let ada = Client::new(&db);
     ada.task(json!({"title": "one"})).await;
     let moved = Client::of(&db, User { email: "ada@new.example".to_owned(), ..ada.user.clone() });
@@ -91,7 +91,7 @@ async fn a_new_address_in_the_token_is_where_reminders_go(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn put_replaces_and_what_it_leaves_out_gets_its_default(db: PgPool) {
+async fn put_resets_absent_fields_to_their_defaults(db: PgPool) {
     let ada = Client::new(&db);
     let task = ada
         .task(json!({"title": "a", "description": "d", "priority": "low", "due_at": ahead(5), "tags": ["x"],
@@ -122,7 +122,7 @@ async fn put_replaces_and_what_it_leaves_out_gets_its_default(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn the_same_put_again_changes_nothing(db: PgPool) {
+async fn a_repeated_put_changes_nothing(db: PgPool) {
     let ada = Client::new(&db);
     let body = json!({"title": "a", "due_at": ahead(5), "tags": ["x", "y"], "priority": "high", "recurrence": {"type": "weekly"},
                       "reminders": [{"before_due": "PT1H"}, {"remind_at": ahead(1)}]});
@@ -149,7 +149,7 @@ async fn put_keeps_the_reminders_it_names_and_cancels_the_others(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn patch_leaves_what_it_does_not_name(db: PgPool) {
+async fn patch_keeps_absent_fields(db: PgPool) {
     let ada = Client::new(&db);
     let task = ada
         .task(json!({"title": "a", "description": "d", "priority": "low", "due_at": ahead(5), "tags": ["x"],
@@ -170,7 +170,7 @@ async fn patch_leaves_what_it_does_not_name(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn patch_takes_away_with_null(db: PgPool) {
+async fn patch_removes_fields_with_null(db: PgPool) {
     let ada = Client::new(&db);
     let body = json!({"title": "a", "description": "d", "priority": "low", "tags": ["x"], "time_zone": "Europe/Paris"});
     let task = ada.task(body).await;
@@ -181,11 +181,11 @@ async fn patch_takes_away_with_null(db: PgPool) {
     assert_eq!(now["priority"], "medium");
     assert_eq!(now["tags"], json!([]));
     assert_eq!(now["time_zone"], "Asia/Tokyo");
-    assert_eq!(ada.patch(&path(&task), json!({"title": null})).await.faults(), ["#/title"]);
+    assert_eq!(ada.patch(&path(&task), json!({"title": null})).await.invalid_fields(), ["#/title"]);
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn a_patch_that_says_what_is_changes_nothing(db: PgPool) {
+async fn a_patch_equal_to_the_task_changes_nothing(db: PgPool) {
     let ada = Client::new(&db);
     let due = ahead(5);
     let task = ada.task(json!({"title": "a", "due_at": due, "tags": ["x"], "recurrence": {"type": "daily"}})).await;
@@ -203,7 +203,7 @@ async fn a_patch_that_says_what_is_changes_nothing(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn concurrent_patches_each_count(db: PgPool) {
+async fn concurrent_patches_each_raise_the_version(db: PgPool) {
     let ada = Client::new(&db);
     let task = ada.task(json!({"title": "0"})).await;
     let patches = (1..=6).map(|n| {
@@ -221,7 +221,7 @@ async fn concurrent_patches_each_count(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn complete_completes_once(db: PgPool) {
+async fn completing_twice_has_one_effect(db: PgPool) {
     let ada = Client::new(&db);
     let task = ada.task(json!({"title": "a", "remind_at": ahead(1)})).await;
     let done = ada.post(&format!("{}/complete", path(&task)), json!(null)).await.expect(200);
@@ -245,7 +245,7 @@ async fn complete_completes_once(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn reopen_brings_back_what_is_still_ahead(db: PgPool) {
+async fn reopen_restores_reminders_that_are_still_ahead(db: PgPool) {
     let ada = Client::new(&db);
     let task = ada.task(json!({"title": "a", "reminders": [{"remind_at": ahead(-1)}, {"remind_at": ahead(1)}]})).await;
     let unchanged = ada.post(&format!("{}/reopen", path(&task)), json!(null)).await.expect(200);
@@ -262,7 +262,7 @@ async fn reopen_brings_back_what_is_still_ahead(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn delete_deletes_for_good_and_once(db: PgPool) {
+async fn delete_removes_the_task_once(db: PgPool) {
     let ada = Client::new(&db);
     let task = ada.task(json!({"title": "a", "tags": ["x"], "remind_at": ahead(1)})).await;
     let reply = ada.delete(&path(&task)).await;
@@ -278,7 +278,7 @@ async fn delete_deletes_for_good_and_once(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn if_match_holds_every_command_to_its_version(db: PgPool) {
+async fn every_command_checks_if_match(db: PgPool) {
     let ada = Client::new(&db);
     let task = ada.task(json!({"title": "a", "remind_at": ahead(1)})).await;
     ada.patch(&path(&task), json!({"title": "b"})).await.expect(200);
@@ -348,9 +348,9 @@ async fn a_reminder_that_is_being_marked_sent_is_sent_and_not_cancelled(db: PgPo
     assert_eq!(reminder(&complete.await.unwrap(), 0), ("sent".to_owned(), 1, Value::Null));
 }
 
-/// PostgreSQL goes on with a commit whose connection is lost.
+/// PostgreSQL completes a commit whose connection is lost.
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn what_is_committed_after_the_database_was_lost_is_published(db: PgPool) {
+async fn an_event_committed_after_the_connection_was_lost_is_published(db: PgPool) {
     let ada = Client::new(&db);
     let task = ada.task(json!({"title": "call the dentist"})).await;
     commits_take_a_second(&db).await;
@@ -368,7 +368,7 @@ async fn what_is_committed_after_the_database_was_lost_is_published(db: PgPool) 
         cut.send(()).unwrap();
         asked.await.unwrap().expect(503);
         assert!(relay_was_woken(&app).await, "at once");
-        assert!(relay_was_woken(&app).await, "when it is made");
+        assert!(relay_was_woken(&app).await, "again when the commit is complete");
         assert_eq!(count(&db, "select count(*) from task_events").await, written);
     }
 }

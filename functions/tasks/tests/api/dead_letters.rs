@@ -1,11 +1,11 @@
-//! Dead letters: listed and replayed by an operator.
+//! An operator lists and replays dead letters.
 
 use shared::testing::relay_was_woken;
 
 use super::*;
 
 /// A task whose `task.created` was published and rejected by its function.
-async fn rejected(ada: &Client) -> (Uuid, Uuid) {
+pub(crate) async fn rejected(ada: &Client) -> (Uuid, Uuid) {
     let task = ada.task(json!({"title": "a"})).await;
     let event: Uuid = sqlx::query_scalar("update task_events set published_at = now() where task_id = $1 returning id")
         .bind(id(&task))
@@ -24,7 +24,7 @@ async fn rejected(ada: &Client) -> (Uuid, Uuid) {
     (letter, event)
 }
 
-/// Whether the event is unpublished, unclaimed, without failures, and after the mark of repair.
+/// Whether the event is unpublished, unclaimed, without failures, and watched by repair.
 async fn as_new(db: &PgPool, event: Uuid) -> (bool, bool, bool, bool) {
     sqlx::query_as(
         "select (select published_at is null from task_events where id = $1),
@@ -39,7 +39,7 @@ async fn as_new(db: &PgPool, event: Uuid) -> (bool, bool, bool, bool) {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn a_replay_makes_the_event_new_once(db: PgPool) {
+async fn a_replay_publishes_the_event_again_once(db: PgPool) {
     let (ada, app) = (Client::new(&db), app(&db));
     let op = Client::operator(&db).at(app.clone());
     let (letter, event) = rejected(&ada).await;
@@ -54,7 +54,7 @@ async fn a_replay_makes_the_event_new_once(db: PgPool) {
     assert_eq!(as_new(&db, event).await, (true, true, true, true));
     assert!(relay_was_woken(&app).await);
 
-    // Published and handled, and replayed a second time: nothing happens.
+    // After the event was published and handled, a second replay changes nothing.
     sqlx::query("update task_events set published_at = now()").execute(&db).await.unwrap();
     sqlx::query("insert into processed_events (consumer, event_id) values ('task-created', $1)")
         .bind(event)
@@ -67,7 +67,7 @@ async fn a_replay_makes_the_event_new_once(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn a_replay_concerns_its_letter_alone(db: PgPool) {
+async fn a_replay_affects_only_its_letter(db: PgPool) {
     let (ada, op) = (Client::new(&db), Client::operator(&db));
     let (letter, event) = rejected(&ada).await;
     let (_, other) = rejected(&ada).await;
@@ -78,7 +78,7 @@ async fn a_replay_concerns_its_letter_alone(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn only_an_operator_may(db: PgPool) {
+async fn only_an_operator_may_read_and_replay(db: PgPool) {
     let ada = Client::new(&db);
     let (letter, event) = rejected(&ada).await;
     ada.get("/v1/dead-letters").await.expect(403);
@@ -87,7 +87,7 @@ async fn only_an_operator_may(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn letters_are_listed_page_by_page(db: PgPool) {
+async fn dead_letters_are_listed_page_by_page(db: PgPool) {
     let (ada, op) = (Client::new(&db), Client::operator(&db));
     let mut letters = Vec::new();
     for _ in 0..5 {
@@ -109,11 +109,11 @@ async fn letters_are_listed_page_by_page(db: PgPool) {
         (&first["consumer"], &first["reason"], &first["origin"]),
         (&json!("task-created"), &json!("no"), &json!("function"))
     );
-    assert_eq!(op.get("/v1/dead-letters?cursor=x").await.faults(), ["cursor"]);
+    assert_eq!(op.get("/v1/dead-letters?cursor=x").await.invalid_fields(), ["cursor"]);
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn what_cannot_be_replayed_is_refused_and_stays_open(db: PgPool) {
+async fn a_letter_that_cannot_be_replayed_is_refused_and_stays_open(db: PgPool) {
     let (ada, op) = (Client::new(&db), Client::operator(&db));
     let (letter, event) = rejected(&ada).await;
     sqlx::query("update marks set event_id = uuid_v7_floor(now() + interval '1 minute') where name = 'inbox-floor'")
@@ -138,12 +138,12 @@ async fn what_cannot_be_replayed_is_refused_and_stays_open(db: PgPool) {
     assert!(!as_new(&db, event).await.0);
 }
 
-/// Times that PostgreSQL cannot hold, and numbers that are none, are no cursors, and no fault of ours.
+/// Also a number that is no time in PostgreSQL.
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn a_cursor_of_another_age_is_refused(db: PgPool) {
+async fn an_invalid_cursor_is_refused(db: PgPool) {
     let op = Client::operator(&db);
     for at in ["-300000000000000000", "8200000000000000000", "-8200000000000000000", "9223372036854775807", "1e9", ""] {
         let path = format!("/v1/dead-letters?cursor={at}_{}", Uuid::nil());
-        assert_eq!(op.get(&path).await.faults(), ["cursor"], "{at}");
+        assert_eq!(op.get(&path).await.invalid_fields(), ["cursor"], "{at}");
     }
 }

@@ -1,4 +1,4 @@
-//! One effect and one answer, however often a request comes.
+//! A repeated request has one effect and one answer.
 
 use sqlx::postgres::PgPoolOptions;
 
@@ -19,7 +19,7 @@ async fn a_repeated_create_has_one_effect_and_the_first_answer(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn a_key_is_good_for_one_request(db: PgPool) {
+async fn a_key_is_refused_for_a_different_request(db: PgPool) {
     let ada = Client::new(&db).with("idempotency-key", "once");
     let task = ada.task(json!({"title": "a"})).await;
     let before = ada.footprint().await;
@@ -43,7 +43,7 @@ async fn two_users_may_choose_the_same_key(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn every_write_takes_a_key(db: PgPool) {
+async fn every_write_accepts_a_key(db: PgPool) {
     let ada = Client::new(&db);
     let task = ada.task(json!({"title": "a", "remind_at": ahead(1)})).await;
     let reminder = format!("/v1/reminders/{}", id(&task["reminders"][0]));
@@ -75,7 +75,7 @@ async fn every_write_takes_a_key(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn a_refusal_leaves_the_key_free(db: PgPool) {
+async fn a_refused_request_does_not_use_up_its_key(db: PgPool) {
     let ada = Client::new(&db).with("idempotency-key", "once");
     ada.post("/v1/tasks", json!({"title": ""})).await.expect(422);
     ada.delete(&format!("/v1/tasks/{}", Uuid::new_v4())).await.expect(404);
@@ -83,21 +83,21 @@ async fn a_refusal_leaves_the_key_free(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn racing_twins_have_one_effect_and_one_answer(db: PgPool) {
+async fn concurrent_duplicates_have_one_effect_and_one_answer(db: PgPool) {
     let ada = Client::new(&db).with("idempotency-key", "once");
     let task = Client::of(&db, ada.user.clone()).task(json!({"title": "old"})).await;
     for (n, (method, path)) in
         [(Method::POST, "/v1/tasks".to_owned()), (Method::PATCH, path(&task))].into_iter().enumerate()
     {
-        let twins = (0..5).map(|_| {
+        let duplicates = (0..5).map(|_| {
             let (ada, method, path) = (ada.with("idempotency-key", n), method.clone(), path.clone());
             let mut ada = ada;
             ada.headers.remove(0);
             tokio::spawn(async move { ada.send(method, &path, json!({"title": "a", "tags": ["x"]}).to_string()).await })
         });
         let mut answers = Vec::new();
-        for twin in twins.collect::<Vec<_>>() {
-            let answer = twin.await.unwrap();
+        for duplicate in duplicates.collect::<Vec<_>>() {
+            let answer = duplicate.await.unwrap();
             assert!(answer.status.is_success(), "{answer:?}");
             answers.push((answer.status, answer.body));
         }
@@ -112,7 +112,7 @@ async fn racing_twins_have_one_effect_and_one_answer(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn a_twin_that_waits_too_long_is_told_to_come_again(db: PgPool) {
+async fn a_duplicate_that_waits_too_long_gets_a_409(db: PgPool) {
     let ada = Client::new(&db);
     let mut first = db.begin().await.unwrap();
     sqlx::query("insert into idempotency_keys (user_id, key, fingerprint) values ($1, 'once', '')")
@@ -120,23 +120,23 @@ async fn a_twin_that_waits_too_long_is_told_to_come_again(db: PgPool) {
         .execute(&mut *first)
         .await
         .unwrap();
-    let hasty = db.connect_options().as_ref().clone().options([("lock_timeout", "200ms")]);
-    let hasty = PgPoolOptions::new().max_connections(2).connect_lazy_with(hasty);
-    let twin = Client::of(&hasty, ada.user.clone()).with("idempotency-key", "once");
-    twin.post("/v1/tasks", json!({"title": "a"})).await.expect(409);
-    // The first one died: the key is free, and the work is done.
+    let impatient = db.connect_options().as_ref().clone().options([("lock_timeout", "200ms")]);
+    let impatient = PgPoolOptions::new().max_connections(2).connect_lazy_with(impatient);
+    let duplicate = Client::of(&impatient, ada.user.clone()).with("idempotency-key", "once");
+    duplicate.post("/v1/tasks", json!({"title": "a"})).await.expect(409);
+    // The first request has died: its key is free, and the repetition does the work.
     first.rollback().await.unwrap();
-    twin.post("/v1/tasks", json!({"title": "a"})).await.expect(201);
+    duplicate.post("/v1/tasks", json!({"title": "a"})).await.expect(201);
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn a_key_must_be_one_line_of_text(db: PgPool) {
+async fn a_key_must_be_visible_ascii_of_at_most_255_characters(db: PgPool) {
     let ada = Client::new(&db);
     for key in [String::new(), "x".repeat(256), "\u{e9}".to_owned()] {
         let reply = ada.with("idempotency-key", key).post("/v1/tasks", json!({"title": "a"})).await;
-        assert_eq!(reply.faults(), ["Idempotency-Key"]);
+        assert_eq!(reply.invalid_fields(), ["Idempotency-Key"]);
     }
     let two = ada.with("idempotency-key", "a").with("idempotency-key", "b");
-    assert_eq!(two.post("/v1/tasks", json!({"title": "a"})).await.faults(), ["Idempotency-Key"]);
+    assert_eq!(two.post("/v1/tasks", json!({"title": "a"})).await.invalid_fields(), ["Idempotency-Key"]);
     ada.with("idempotency-key", "x".repeat(255)).task(json!({"title": "a"})).await;
 }

@@ -1,10 +1,10 @@
-//! What one user, and all of them together, may take of a process.
+//! The limits per user and per process.
 
 use std::time::{Duration, Instant};
 
 use super::*;
 
-/// Clients of one process that takes as much as `limits` say.
+/// Clients of one process with these limits.
 fn clients<const N: usize>(db: &PgPool, limits: &[&str]) -> [Client; N] {
     let router = router_with(app(db), limits);
     std::array::from_fn(|_| Client { router: router.clone(), ..Client::new(db) })
@@ -14,14 +14,14 @@ fn retry_after(reply: &Reply) -> u64 {
     reply.headers["retry-after"].to_str().unwrap().parse().unwrap()
 }
 
-/// Requests that wait for a row, until what this gives back is dropped.
-async fn held(db: &PgPool, task: &Value) -> sqlx::Transaction<'static, sqlx::Postgres> {
+/// Locks a task, so that commands on it wait until the transaction ends.
+async fn lock(db: &PgPool, task: &Value) -> sqlx::Transaction<'static, sqlx::Postgres> {
     let mut tx = db.begin().await.unwrap();
     sqlx::query("select from tasks where id = $1::uuid for update").bind(id(task)).execute(&mut *tx).await.unwrap();
     tx
 }
 
-/// `count` requests of a client that each want to change a task, until all of them are at it.
+/// Starts `count` changes of a locked task, and waits until they run or queue.
 async fn crowd(client: &Client, task: &Value, count: usize) -> tokio::task::JoinSet<Reply> {
     let mut crowd = tokio::task::JoinSet::new();
     let path = path(task);
@@ -34,7 +34,7 @@ async fn crowd(client: &Client, task: &Value, count: usize) -> tokio::task::Join
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn who_asks_too_often_is_told_when_to_come_again_and_others_are_served(db: PgPool) {
+async fn a_user_over_the_rate_gets_a_429_and_others_are_served(db: PgPool) {
     let [ada, ben] = clients(&db, &["--user-requests-per-second", "2"]);
     let mut refused = None;
     for _ in 0..30 {
@@ -44,7 +44,7 @@ async fn who_asks_too_often_is_told_when_to_come_again_and_others_are_served(db:
             break;
         }
     }
-    let refused = refused.expect("somebody who asks for no end is refused");
+    let refused = refused.expect("a user over the rate is refused");
     assert_eq!(
         (refused.status, refused.body["type"].as_str()),
         (StatusCode::TOO_MANY_REQUESTS, Some("urn:punctual:problem:too-many-requests"))
@@ -52,11 +52,11 @@ async fn who_asks_too_often_is_told_when_to_come_again_and_others_are_served(db:
     let wait = retry_after(&refused);
     assert!((1..=2).contains(&wait), "{wait}");
     let made: i64 = sqlx::query_scalar("select count(*) from tasks").fetch_one(&db).await.unwrap();
-    assert!((10..30).contains(&made), "five seconds' worth at once: {made}");
+    assert!((10..30).contains(&made), "a burst is five times the rate: {made}");
     ben.post("/v1/tasks", json!({"title": "b"})).await.expect(201);
     tokio::time::sleep(Duration::from_secs(wait)).await;
     ada.get("/v1/tasks").await.expect(200);
-    // Who shows no token is refused for that, however often.
+    // A request without a token is not counted.
     let nobody = Client { token: None, ..ada };
     for _ in 0..30 {
         nobody.get("/v1/tasks").await.expect(401);
@@ -64,15 +64,15 @@ async fn who_asks_too_often_is_told_when_to_come_again_and_others_are_served(db:
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn a_crowd_at_one_task_leaves_connections_to_others(db: PgPool) {
+async fn a_users_queue_leaves_connections_to_others(db: PgPool) {
     let [ada, ben] = clients(&db, &["--user-requests-at-a-time", "2", "--user-requests-waiting", "4"]);
     let task = ada.task(json!({"title": "hot"})).await;
-    let hold = held(&db, &task).await;
+    let hold = lock(&db, &task).await;
     let mut crowd = crowd(&ada, &task, 10).await;
     let began = Instant::now();
     ben.post("/v1/tasks", json!({"title": "b"})).await.expect(201);
     assert!(began.elapsed() < Duration::from_secs(1), "took {:?}", began.elapsed());
-    // Of the ten two are at it and four wait: the others were refused at once.
+    // Of the ten requests, two run and four queue. The others are refused at once.
     for _ in 0..4 {
         let refused = crowd.join_next().await.unwrap().unwrap();
         assert_eq!((refused.status, retry_after(&refused)), (StatusCode::TOO_MANY_REQUESTS, 2));
@@ -85,10 +85,10 @@ async fn a_crowd_at_one_task_leaves_connections_to_others(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn a_process_with_all_it_can_take_says_so_and_recovers(db: PgPool) {
+async fn a_process_at_its_limit_gets_a_503_and_recovers(db: PgPool) {
     let [ada, ben] = clients(&db, &["--requests-in-flight", "2"]);
     let task = ada.task(json!({"title": "hot"})).await;
-    let hold = held(&db, &task).await;
+    let hold = lock(&db, &task).await;
     let crowd = crowd(&ada, &task, 2).await;
     let refused = ben.post("/v1/tasks", json!({"title": "b"})).await;
     assert_eq!((refused.status, retry_after(&refused)), (StatusCode::SERVICE_UNAVAILABLE, 1));

@@ -25,7 +25,7 @@ async fn some_tasks(ada: &Client) {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn filters_hold_together(db: PgPool) {
+async fn filters_combine(db: PgPool) {
     let ada = Client::new(&db);
     some_tasks(&ada).await;
     for (query, titles) in [
@@ -49,7 +49,7 @@ async fn filters_hold_together(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn sorts_go_both_ways_and_the_undated_come_last(db: PgPool) {
+async fn lists_sort_both_ways_with_undated_tasks_last(db: PgPool) {
     let ada = Client::new(&db);
     some_tasks(&ada).await;
     for (sort, titles) in [
@@ -78,7 +78,7 @@ async fn sorts_go_both_ways_and_the_undated_come_last(db: PgPool) {
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
 async fn every_task_is_on_one_page_while_others_are_created(db: PgPool) {
     let ada = Client::new(&db);
-    // Many with equal keys, and without any.
+    // Many tasks have the same sort key, or none.
     for n in 0..23 {
         let due = (n % 3 > 0).then(|| format!("2031-01-0{}T00:00:00Z", n % 3));
         ada.task(
@@ -109,15 +109,15 @@ async fn every_task_is_on_one_page_while_others_are_created(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn a_cursor_is_good_for_its_sort_alone(db: PgPool) {
+async fn a_cursor_is_refused_for_another_sort(db: PgPool) {
     let ada = Client::new(&db);
     some_tasks(&ada).await;
     let page = ada.get("/v1/tasks?limit=4").await.expect(200);
     assert_eq!(page["next_cursor"], Value::Null, "the page is full and the last");
     let page = ada.get("/v1/tasks?limit=3").await.expect(200);
     let cursor = page["next_cursor"].as_str().unwrap();
-    assert_eq!(ada.get(&format!("/v1/tasks?sort=due_at&cursor={cursor}")).await.faults(), ["cursor"]);
-    assert_eq!(ada.get(&format!("/v1/tasks?cursor={cursor}x")).await.faults(), ["cursor"]);
+    assert_eq!(ada.get(&format!("/v1/tasks?sort=due_at&cursor={cursor}")).await.invalid_fields(), ["cursor"]);
+    assert_eq!(ada.get(&format!("/v1/tasks?cursor={cursor}x")).await.invalid_fields(), ["cursor"]);
     assert_eq!(list(&ada, &format!("cursor={cursor}")).await, ["taxes"]);
 }
 
@@ -132,7 +132,7 @@ async fn a_page_item_is_the_whole_task(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn words_are_looked_up_in_the_index(db: PgPool) {
+async fn the_word_search_uses_its_index(db: PgPool) {
     let ada = Client::new(&db);
     ada.task(json!({"title": "a needle"})).await;
     sqlx::query("insert into tasks (user_id, title) select $1, 'hay ' || n from generate_series(1, 5000) n")

@@ -1,7 +1,8 @@
-//! `tasks` through its router, on a real PostgreSQL, a fresh database each. Every test looks at the answer and at the rows.
+//! `tasks` through its router, with a new database on a real PostgreSQL for each test. Tests check the answers and the rows.
 
 mod bad_input;
 mod commands;
+mod constraints;
 mod dead_letters;
 mod idempotency;
 mod limits;
@@ -13,6 +14,7 @@ mod reminders;
 mod second_wall;
 mod secrets;
 mod slow;
+mod snapshots;
 mod stories;
 mod walls;
 
@@ -46,7 +48,7 @@ struct Client {
     headers: Vec<(&'static str, String)>,
 }
 
-/// An answer, read whole.
+/// An answer with its body.
 #[derive(Debug, PartialEq)]
 struct Reply {
     status: StatusCode,
@@ -58,7 +60,7 @@ fn router(db: &PgPool) -> Router {
     router_of(app(db))
 }
 
-/// No test asks as seldom as a user does; the rate has tests of its own.
+/// Tests send more requests than a user may; `limits` tests the rate.
 fn router_of(app: App) -> Router {
     router_with(app, &["--user-requests-per-second", "1000"])
 }
@@ -86,7 +88,7 @@ impl Client {
         Self { router: router(db), db: db.clone(), user, token, headers: Vec::new() }
     }
 
-    /// The same user at another process.
+    /// The same user, at another process.
     fn at(&self, app: App) -> Self {
         Self { router: router_of(app), ..self.clone() }
     }
@@ -154,7 +156,7 @@ impl Client {
             .unwrap()
     }
 
-    /// Everything a command may write, counted: a refused one leaves it as it was.
+    /// Everything that a command can write. A refused command must not change it.
     async fn footprint(&self) -> Value {
         sqlx::query_scalar(
             "select jsonb_build_object(
@@ -177,15 +179,15 @@ impl Reply {
         self.body
     }
 
-    /// The pointers and parameters of the fields at fault.
+    /// The pointers, parameters and headers that the problem names.
     #[track_caller]
-    fn faults(self) -> Vec<String> {
+    fn invalid_fields(self) -> Vec<String> {
         let body = self.expect(422);
-        let place = |fault: &Value| {
-            let places = [&fault["pointer"], &fault["parameter"], &fault["header"]];
-            places.iter().find_map(|place| place.as_str()).expect("a fault has a place").to_owned()
+        let place = |invalid: &Value| {
+            let places = [&invalid["pointer"], &invalid["parameter"], &invalid["header"]];
+            places.iter().find_map(|place| place.as_str()).expect("a place").to_owned()
         };
-        body["errors"].as_array().expect("there are faults").iter().map(place).collect()
+        body["errors"].as_array().expect("a list").iter().map(place).collect()
     }
 }
 

@@ -1,11 +1,11 @@
-//! The OpenAPI document is checked in; a difference is a decision.
+//! The OpenAPI document is checked in, so that each change of it is reviewed.
 
 use super::*;
 
 const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/openapi.json");
 
 #[test]
-fn the_document_is_the_one_checked_in() {
+fn the_document_matches_openapi_json() {
     let document = format!("{}\n", tasks::document().to_pretty_json().unwrap());
     if std::env::var_os("UPDATE_OPENAPI").is_some() {
         std::fs::write(FILE, &document).unwrap();
@@ -13,26 +13,26 @@ fn the_document_is_the_one_checked_in() {
     let checked_in = std::fs::read_to_string(FILE).unwrap_or_default();
     assert!(
         document == checked_in,
-        "openapi.json is not up to date: run the test with UPDATE_OPENAPI=1 and read the difference"
+        "openapi.json is not up to date: run this test with UPDATE_OPENAPI=1, then review the diff"
     );
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn the_document_is_served_to_anybody(db: PgPool) {
+async fn the_document_is_public(db: PgPool) {
     let nobody = Client { token: None, ..Client::new(&db) };
     let served = nobody.get("/openapi.json").await.expect(200);
     assert_eq!(served, serde_json::to_value(tasks::document()).unwrap());
     assert_eq!(served["openapi"], "3.1.0");
 }
 
-/// Every reference leads somewhere, every route says who may use it and what its problems are, every field is of a kind.
+/// Every reference resolves, and every route names its security scheme and its problems.
 #[test]
-fn the_document_is_whole() {
+fn the_document_is_complete() {
     let document = serde_json::to_value(tasks::document()).unwrap();
     let text = document.to_string();
     for reference in text.split("\"$ref\":\"#").skip(1) {
         let pointer = reference.split('"').next().unwrap();
-        assert!(document.pointer(pointer).is_some(), "{pointer} leads nowhere");
+        assert!(document.pointer(pointer).is_some(), "{pointer} does not resolve");
     }
     let mut operations = 0;
     for (path, methods) in document["paths"].as_object().unwrap() {
@@ -54,9 +54,9 @@ fn the_document_is_whole() {
     }
 }
 
-/// The answers hold to the document: no field that it does not know, none missing that it requires.
+/// Answers have every field that their schema requires, and no other fields.
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn answers_are_as_documented(db: PgPool) {
+async fn answers_match_their_schemas(db: PgPool) {
     let ada = Client::new(&db);
     let task = ada
         .task(json!({"title": "a", "due_at": ahead(4), "tags": ["x"], "reminders": [{"before_due": "PT1H"}], "recurrence": {"type": "daily"}}))

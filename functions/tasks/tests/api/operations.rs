@@ -1,10 +1,11 @@
-//! A request of every operation of the OpenAPI document, made from the document, so that a new operation cannot be forgotten: one
-//! whose object or body is not known here fails these tests.
+//! Requests to every operation, generated from the OpenAPI document. A new operation whose object or body is unknown here fails
+//! these tests, so that none is forgotten.
 
 use super::*;
 
 /// An operation of the document.
 pub(crate) struct Operation {
+    pub(crate) id: String,
     method: Method,
     template: String,
     body: Option<String>,
@@ -22,23 +23,28 @@ impl Operation {
                     name.rsplit('/').next().unwrap().to_owned()
                 });
                 let method = method.to_uppercase().parse().unwrap();
-                all.push(Self { method, template: template.clone(), body });
+                let id = operation["operationId"].as_str().expect("an id").to_owned();
+                all.push(Self { id, method, template: template.clone(), body });
             }
         }
         all
     }
 
-    /// What kind of object of a user it is about.
+    /// The kind of object that its path identifies.
     pub(crate) fn object(&self) -> Option<&'static str> {
         match self.template.split('/').skip(2).collect::<Vec<_>>()[..] {
             ["tasks", "{id}", ..] => Some("task"),
             ["reminders", "{id}", ..] => Some("reminder"),
             ["tasks" | "tags" | "me" | "dead-letters"] | ["dead-letters", "{id}", "replay"] => None,
-            _ => panic!("{}: say here what it is about", self.template),
+            _ => panic!("{}: say here which object it is about", self.template),
         }
     }
 
-    /// The request about a task or its first reminder, with a body it takes.
+    pub(crate) fn is_for_operators(&self) -> bool {
+        self.template.starts_with("/v1/dead-letters")
+    }
+
+    /// A request about a task or its first reminder, with a valid body.
     pub(crate) fn on(&self, task: &Value) -> (Method, String, Value) {
         let id = match self.object() {
             Some("task") => id(task),
@@ -51,7 +57,7 @@ impl Operation {
             (Some("NewReminder"), _) => json!({"remind_at": ahead(2)}),
             (Some("Snooze"), _) => json!({"minutes": 5}),
             (Some("MePatch"), _) => json!({"time_zone": null}),
-            (Some(other), _) => panic!("{other}: say here what is a good one"),
+            (Some(other), _) => panic!("{other}: say here what a valid body is"),
             (None, &Method::GET) => json!(null),
             (None, _) => json!({}),
         };
@@ -59,11 +65,11 @@ impl Operation {
     }
 }
 
-/// Fields that rows have and bodies do not: whose it is, which it is, and how often it was changed.
+/// Fields that rows have and bodies must not have.
 const FORGED: [&str; 6] = ["user_id", "id", "version", "task_id", "series_id", "created_at"];
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn a_field_that_is_not_the_callers_to_say_is_refused_and_changes_nothing(db: PgPool) {
+async fn bodies_refuse_fields_that_only_the_system_writes(db: PgPool) {
     let (ada, bob, op) = (Client::new(&db), Client::new(&db), Client::operator(&db));
     let task = walls::canary(&ada).await;
     let of_bob = walls::canary(&bob).await;
@@ -79,12 +85,12 @@ async fn a_field_that_is_not_the_callers_to_say_is_refused_and_changes_nothing(d
             let mut body = body.clone();
             body[name] = if name == "version" { json!(999) } else { json!(ada.user.id) };
             let reply = caller.with("idempotency-key", "k").send(method.clone(), &path, body.to_string()).await;
-            assert_eq!(reply.faults(), [format!("#/{name}")], "{method} {path}");
+            assert_eq!(reply.invalid_fields(), [format!("#/{name}")], "{method} {path}");
             tried += 1;
         }
     }
     assert_eq!(tried, 12 * FORGED.len());
-    // Nor inside of what a body holds.
+    // Nor does an object inside a body.
     for (name, body) in [
         ("reminders/0/user_id", json!({"title": "x", "reminders": [{"remind_at": ahead(1), "user_id": ada.user.id}]})),
         (
@@ -92,38 +98,37 @@ async fn a_field_that_is_not_the_callers_to_say_is_refused_and_changes_nothing(d
             json!({"title": "x", "due_at": ahead(1), "recurrence": {"type": "daily", "version": 2}}),
         ),
     ] {
-        assert_eq!(bob.post("/v1/tasks", body.clone()).await.faults(), [format!("#/{name}")]);
-        assert_eq!(bob.put(&path(&of_bob), body).await.faults(), [format!("#/{name}")]);
+        assert_eq!(bob.post("/v1/tasks", body.clone()).await.invalid_fields(), [format!("#/{name}")]);
+        assert_eq!(bob.put(&path(&of_bob), body).await.invalid_fields(), [format!("#/{name}")]);
     }
     assert_eq!(ada.footprint().await, before);
     assert_eq!(ada.get(&path(&task)).await.expect(200), task);
 }
 
-/// The user is the token's, wherever else a request names one.
+/// Only the token says who the user is.
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn a_user_named_in_the_query_or_a_header_is_not_asked(db: PgPool) {
+async fn a_user_id_in_the_query_or_a_header_is_ignored(db: PgPool) {
     let (ada, bob) = (Client::new(&db), Client::new(&db));
     let task = walls::canary(&ada).await;
     let before = ada.footprint().await;
     for operation in Operation::all() {
         let (method, path, body) = operation.on(&task);
         if operation.object().is_none() && method != Method::GET {
-            continue; // it would do what it is for, to bob
+            continue; // it would change Bob's own objects
         }
         let plain = bob.send(method.clone(), &path, body.to_string()).await;
         let forged = bob.with("x-user-id", ada.user.id).with("x-forwarded-user", ada.user.id);
         let forged = forged.with("cookie", format!("user_id={}", ada.user.id));
         assert_eq!(forged.send(method.clone(), &path, body.to_string()).await, plain, "{method} {path}");
         let query = forged.send(method.clone(), &format!("{path}?user_id={}", ada.user.id), body.to_string()).await;
-        // A list refuses a parameter that is not its own; nothing else reads any.
-        assert!(query == plain || query.faults() == ["user_id"], "{method} {path}");
+        // A list refuses an unknown parameter. Other operations read none.
+        assert!(query == plain || query.invalid_fields() == ["user_id"], "{method} {path}");
     }
     assert_eq!(ada.footprint().await, before);
 }
 
-/// Nothing that goes wrong tells what is inside.
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn no_problem_tells_of_the_database_the_host_or_the_code(db: PgPool) {
+async fn problems_do_not_reveal_the_database_the_host_or_the_code(db: PgPool) {
     let ada = Client::operator(&db);
     let task = walls::canary(&ada).await;
     let database: String = sqlx::query_scalar("select current_database()").fetch_one(&db).await.unwrap();

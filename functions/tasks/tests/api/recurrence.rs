@@ -1,4 +1,4 @@
-//! Recurring tasks, as far as commands go; the next occurrence is made by `task-completed`.
+//! Commands on recurring tasks. `task-completed` makes the next occurrence.
 
 use super::*;
 
@@ -32,7 +32,7 @@ async fn a_recurring_task_begins_a_series(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn a_task_that_does_not_recur_begins_none(db: PgPool) {
+async fn a_task_without_recurrence_has_no_series(db: PgPool) {
     let ada = Client::new(&db);
     let task = ada.task(json!({"title": "a", "due_at": ahead(4)})).await;
     assert_eq!(columns(&db).await, (None, None, None, None));
@@ -44,7 +44,7 @@ async fn a_task_that_does_not_recur_begins_none(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn nine_o_clock_stays_nine_o_clock_in_the_tasks_zone(db: PgPool) {
+async fn occurrences_keep_the_time_of_day_in_the_tasks_zone(db: PgPool) {
     let ada = Client::new(&db);
     ada.patch("/v1/me", json!({"time_zone": "Europe/Berlin"})).await.expect(200);
     // The day before the clocks go forward.
@@ -57,14 +57,14 @@ async fn nine_o_clock_stays_nine_o_clock_in_the_tasks_zone(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn another_rule_or_start_begins_another_series_and_anything_else_does_not(db: PgPool) {
+async fn only_a_new_rule_or_due_time_begins_a_new_series(db: PgPool) {
     let ada = Client::new(&db);
     let task = ada.task(json!({"title": "a", "due_at": ahead(30), "recurrence": {"type": "daily"}})).await;
     let (_, first, ..) = columns(&db).await;
     ada.patch(&path(&task), json!({"title": "b", "time_zone": "Europe/Rome"})).await.expect(200);
     let (_, same, occurrence, _) = columns(&db).await;
     assert_eq!((same, occurrence), (first, Some(1)));
-    // As if it were the fourth of its series.
+    // Make it the fourth occurrence of its series.
     sqlx::query("update tasks set occurrence = 4, version = version").execute(&db).await.unwrap();
 
     let patched = ada.patch(&path(&task), json!({"recurrence": {"interval": 2}})).await.expect(200);
@@ -85,14 +85,17 @@ async fn another_rule_or_start_begins_another_series_and_anything_else_does_not(
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn a_recurring_task_keeps_its_due_time(db: PgPool) {
+async fn a_recurring_task_cannot_lose_its_due_time(db: PgPool) {
     let ada = Client::new(&db);
     let task = ada.task(json!({"title": "a", "due_at": ahead(30), "recurrence": {"type": "daily"}})).await;
     let before = ada.footprint().await;
-    assert_eq!(ada.patch(&path(&task), json!({"due_at": null})).await.faults(), ["#/due_at"]);
-    assert_eq!(ada.patch(&path(&task), json!({"recurrence": {"type": null}})).await.faults(), ["#/recurrence/type"]);
+    assert_eq!(ada.patch(&path(&task), json!({"due_at": null})).await.invalid_fields(), ["#/due_at"]);
     assert_eq!(
-        ada.patch(&path(&task), json!({"recurrence": {"rule": "FREQ=DAILY"}})).await.faults(),
+        ada.patch(&path(&task), json!({"recurrence": {"type": null}})).await.invalid_fields(),
+        ["#/recurrence/type"]
+    );
+    assert_eq!(
+        ada.patch(&path(&task), json!({"recurrence": {"rule": "FREQ=DAILY"}})).await.invalid_fields(),
         ["#/recurrence/rule"]
     );
     assert_eq!(ada.footprint().await, before);
@@ -102,7 +105,7 @@ async fn a_recurring_task_keeps_its_due_time(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn completion_says_when_it_comes_again(db: PgPool) {
+async fn completing_shows_when_the_next_occurrence_is_due(db: PgPool) {
     let ada = Client::new(&db);
     let task = ada
         .task(json!({"title": "water the plants", "due_at": "2026-01-01T08:00:00Z", "recurrence": {"type": "daily", "interval": 3, "anchor": "completion"}}))

@@ -1,4 +1,4 @@
-//! Reminders, as commands change them.
+//! Commands on reminders.
 
 use super::*;
 
@@ -6,7 +6,7 @@ fn path_of(reminder: &Value) -> String {
     format!("/v1/reminders/{}", id(reminder))
 }
 
-/// What the functions do when a reminder fires and is sent.
+/// Marks a reminder as fired and sent, as the functions do.
 async fn was_sent(db: &PgPool, reminder: &Value) {
     sqlx::query("update task_reminders set state = 'sent', fired_version = version, fired_at = now() where id = $1")
         .bind(id(reminder))
@@ -20,7 +20,7 @@ async fn earliest(db: &PgPool) -> Option<DateTime<Utc>> {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn a_reminder_in_the_past_is_accepted_and_says_so(db: PgPool) {
+async fn a_reminder_in_the_past_is_accepted_and_overdue(db: PgPool) {
     let ada = Client::new(&db);
     let task = ada.task(json!({"title": "a", "remind_at": ahead(-1)})).await;
     assert_eq!(reminder(&task, 0), scheduled(1));
@@ -48,14 +48,14 @@ async fn reminders_are_added_and_listed(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn a_task_has_twenty_reminders_at_most(db: PgPool) {
+async fn a_task_has_at_most_twenty_reminders(db: PgPool) {
     let ada = Client::new(&db);
     let twenty: Vec<_> = (1..=20).map(|hours| json!({"remind_at": ahead(hours)})).collect();
     let more = json!({"title": "a", "reminders": twenty, "remind_at": ahead(30)});
-    assert_eq!(ada.post("/v1/tasks", more).await.faults(), ["#/remind_at"]);
+    assert_eq!(ada.post("/v1/tasks", more).await.invalid_fields(), ["#/remind_at"]);
     let task = ada.task(json!({"title": "a", "reminders": twenty})).await;
     let reminders = format!("{}/reminders", path(&task));
-    assert_eq!(ada.post(&reminders, json!({"remind_at": ahead(30)})).await.faults(), ["#"]);
+    assert_eq!(ada.post(&reminders, json!({"remind_at": ahead(30)})).await.invalid_fields(), ["#"]);
     ada.delete(&path_of(&task["reminders"][0])).await.expect(200);
     ada.post(&reminders, json!({"remind_at": ahead(30)})).await.expect(201);
 }
@@ -89,11 +89,11 @@ async fn a_sent_reminder_that_is_cancelled_keeps_its_version(db: PgPool) {
     was_sent(&db, &task["reminders"][0]).await;
     ada.delete(&path_of(&task["reminders"][0])).await.expect(200);
     let version: i32 = sqlx::query_scalar("select version from task_reminders").fetch_one(&db).await.unwrap();
-    assert_eq!(version, 1, "it was not live, and is not");
+    assert_eq!(version, 1, "it was not live before, so cancelling does not change its liveness");
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn snooze_moves_a_reminder_also_one_that_was_sent(db: PgPool) {
+async fn snooze_moves_scheduled_and_sent_reminders(db: PgPool) {
     let ada = Client::new(&db);
     let task = ada.task(json!({"title": "a", "remind_at": ahead(-1)})).await;
     let snooze = format!("{}/snooze", path_of(&task["reminders"][0]));
@@ -109,18 +109,18 @@ async fn snooze_moves_a_reminder_also_one_that_was_sent(db: PgPool) {
     assert!((9..=10).contains(&in_ten.num_minutes()), "{in_ten}");
     let events = [event("task.created", 1), event("task.updated", 2), event("task.updated", 3)];
     assert_eq!(ada.events(&task).await, events);
-    // Snoozed to where it is.
+    // Snoozing it to its own instant changes nothing.
     let at = now["reminders"][0]["remind_at"].clone();
     assert_eq!(ada.post(&snooze, json!({"until": at})).await.expect(200)["version"], 3);
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn a_snooze_that_makes_no_sense_is_refused(db: PgPool) {
+async fn an_invalid_snooze_is_refused_and_has_no_effect(db: PgPool) {
     let ada = Client::new(&db);
     let task = ada.task(json!({"title": "a", "remind_at": ahead(1)})).await;
     let snooze = format!("{}/snooze", path_of(&task["reminders"][0]));
     let before = ada.footprint().await;
-    for (body, fault) in [
+    for (body, invalid) in [
         (json!({}), "#/until"),
         (json!({"until": ahead(1), "minutes": 1}), "#/until"),
         (json!({"until": ahead(-1)}), "#/until"),
@@ -129,13 +129,13 @@ async fn a_snooze_that_makes_no_sense_is_refused(db: PgPool) {
         (json!({"minutes": "5"}), "#/minutes"),
         (json!({"minutes": 5, "version": 9}), "#/version"),
     ] {
-        assert_eq!(ada.post(&snooze, body).await.faults(), [fault]);
+        assert_eq!(ada.post(&snooze, body).await.invalid_fields(), [invalid]);
     }
     assert_eq!(ada.footprint().await, before);
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn a_completed_task_takes_no_reminder(db: PgPool) {
+async fn a_completed_task_refuses_reminders(db: PgPool) {
     let ada = Client::new(&db);
     let task = ada.task(json!({"title": "a", "remind_at": ahead(1)})).await;
     ada.post(&format!("{}/complete", path(&task)), json!(null)).await.expect(200);
@@ -145,7 +145,7 @@ async fn a_completed_task_takes_no_reminder(db: PgPool) {
     ada.post(&format!("{reminder}/send-now"), json!(null)).await.expect(409);
     ada.post(&format!("{}/reminders", path(&task)), json!({"remind_at": ahead(1)})).await.expect(409);
     assert_eq!(ada.footprint().await, before);
-    // PUT may list one: it sleeps until the task is open again.
+    // PUT may list one. It stays cancelled until the task is reopened.
     let put = ada.put(&path(&task), json!({"title": "a", "reminders": [{"remind_at": ahead(4)}]})).await.expect(200);
     assert_eq!(super::reminder(&put, 0), cancelled(1, "completed"));
     let open = ada.post(&format!("{}/reopen", path(&task)), json!(null)).await.expect(200);
@@ -153,7 +153,7 @@ async fn a_completed_task_takes_no_reminder(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn send_now_makes_it_due_now(db: PgPool) {
+async fn send_now_moves_the_reminder_to_now(db: PgPool) {
     let ada = Client::new(&db);
     let task = ada.task(json!({"title": "a", "remind_at": ahead(9)})).await;
     let now = ada.post(&format!("{}/send-now", path_of(&task["reminders"][0])), json!(null)).await.expect(200);
@@ -195,9 +195,9 @@ async fn relative_reminders_follow_the_due_time(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn a_zone_moves_only_reminders_of_whole_days_across_a_change_of_clocks(db: PgPool) {
+async fn a_new_zone_moves_only_reminders_counted_in_days(db: PgPool) {
     let ada = Client::new(&db);
-    // The clocks go forward in Berlin in the night before; never in Tokyo.
+    // The clocks go forward in Berlin in the night before, and never in Tokyo.
     let task = ada
         .task(json!({"title": "a", "due_at": "2031-03-30T07:00:00Z", "time_zone": "Europe/Berlin",
                      "reminders": [{"before_due": "P1D"}, {"before_due": "PT24H"}]}))
@@ -215,7 +215,7 @@ async fn a_zone_moves_only_reminders_of_whole_days_across_a_change_of_clocks(db:
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn a_sent_relative_reminder_is_live_again_when_the_due_time_moves_on(db: PgPool) {
+async fn a_sent_relative_reminder_is_live_again_when_the_due_time_moves_ahead(db: PgPool) {
     let ada = Client::new(&db);
     let task = ada.task(json!({"title": "a", "due_at": ahead(0), "reminders": [{"before_due": "PT1H"}]})).await;
     was_sent(&db, &task["reminders"][0]).await;

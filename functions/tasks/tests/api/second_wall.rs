@@ -1,8 +1,8 @@
-//! The second wall without the first: every statement of this function, as the macros recorded it in `.sqlx`, is run for one user
-//! with its own user filters taken out and every id in it another's. Row-level security alone must leave it with nothing.
+//! The second wall without the first. Every statement of this function, as the macros recorded it in `.sqlx`, runs for one user
+//! without its user filters and with the ids of another user. Row-level security alone must hide the other user's rows.
 //!
-//! That the filter was what mattered is seen each time: as the owner of the tables, whom no row-level security binds, the
-//! same text finds the other's rows.
+//! Each time the test also shows that the statement would have found them: run as the owner of the tables, whom row-level security
+//! does not bind, the same text does.
 
 use sqlx::{Row as _, ValueRef as _, postgres::PgRow};
 
@@ -14,16 +14,16 @@ struct Statement {
     parameters: Vec<String>,
 }
 
-/// What a statement gave: its rows as text, and how many it touched; or that it was refused.
+/// The outcome of a statement: its rows as text and the number of rows it affected, or that it was refused.
 #[derive(Debug, PartialEq)]
 enum Outcome {
     Done(Vec<Vec<Option<String>>>, u64),
     Refused,
-    /// It reached a row, which a constraint then kept as it was.
+    /// It reached a row, and a constraint refused the change.
     Violated,
 }
 
-/// Every statement of this function that its sources hold, and of the outbox, which it writes into.
+/// Every statement in the sources of this function, and of the outbox that it writes to.
 fn statements() -> Vec<Statement> {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap();
     let read = |path: &std::path::Path| std::fs::read_to_string(path).unwrap();
@@ -48,7 +48,7 @@ fn statements() -> Vec<Statement> {
 }
 
 impl Statement {
-    /// Takes the user out: `… user_id = $n` holds for everybody.
+    /// Removes the user filters: `… user_id = $n` becomes `true`.
     fn without_its_user(&self) -> String {
         let text = self.text.replace("from users where id = $1", "from users where true");
         let mut rest = text.as_str();
@@ -67,7 +67,7 @@ impl Statement {
         self.without_its_user() != self.text
     }
 
-    /// The statement with its parameters written out, every id being `id` and every number `number`.
+    /// The statement with literals instead of parameters: every id is `id`, every number `number`.
     fn about(&self, id: Uuid, number: i64) -> String {
         let mut text = self.without_its_user();
         for (index, kind) in self.parameters.iter().enumerate().rev() {
@@ -96,8 +96,8 @@ impl Statement {
     }
 }
 
-/// Runs a text for a user, or for the owner of the tables, and takes it back; `None` where it failed for another reason than a
-/// wall.
+/// Runs a statement as a user, or as the owner of the tables, and rolls it back. `None` if it failed for a reason other than a wall or
+/// a constraint.
 async fn run(db: &PgPool, user: Option<Uuid>, text: &str) -> Option<Outcome> {
     let begin = async || match user {
         Some(user) => as_user(db, Some(user)).await,
@@ -129,7 +129,7 @@ async fn run(db: &PgPool, user: Option<Uuid>, text: &str) -> Option<Outcome> {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn no_statement_leaks_when_its_user_filter_is_gone(db: PgPool) {
+async fn no_statement_leaks_without_its_user_filter(db: PgPool) {
     let (ada, bob) = (Client::new(&db), Client::new(&db));
     let task = walls::canary(&ada).await;
     ada.with("idempotency-key", "k").patch("/v1/me", json!({"time_zone": "Asia/Tokyo"})).await.expect(200);

@@ -1,4 +1,4 @@
-//! Secrets are in no line that the process writes, whatever goes wrong in it.
+//! The process never logs a secret, whatever fails.
 
 use std::{
     process::{Command, Stdio},
@@ -9,7 +9,7 @@ use sqlx::ConnectOptions as _;
 
 use super::*;
 
-/// What must be nowhere: none of it looks like anything that is said for another reason.
+/// The secrets. None of them occurs in a log line by chance.
 const JWT: &str = "canary-jwt-secret-of-32-bytes-or-more";
 const CALLED_BY: &str = "canary-app-api-token";
 const CALLS: &str = "canary-dapr-api-token";
@@ -17,7 +17,7 @@ const PASSWORD: &str = "canary-database-password";
 const EMAIL: &str = "canary-mail@example.org";
 const TITLE: &str = "canary-title";
 
-/// Runs the program on a database, makes `requests`, and returns all it wrote.
+/// Runs the program on a database, sends `requests`, and returns its output.
 async fn written(database: &str, level: &str, requests: &[(Method, String, String)]) -> String {
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let program = Command::new(env!("CARGO_BIN_EXE_tasks"))
@@ -49,7 +49,7 @@ async fn written(database: &str, level: &str, requests: &[(Method, String, Strin
         }
     }
     assert_eq!(answered, requests.len() * 3);
-    tokio::time::sleep(Duration::from_millis(1_500)).await; // the relay fails meanwhile
+    tokio::time::sleep(Duration::from_millis(1_500)).await; // the relay fails in the meantime
     let id = program.id().to_string();
     assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
     let output = program.wait_with_output().unwrap();
@@ -71,7 +71,7 @@ async fn said(port: u16, request: String) -> String {
     said
 }
 
-/// Requests that work and that fail in every way known.
+/// Requests that succeed, and requests that fail in every known way.
 fn requests() -> Vec<(Method, String, String)> {
     let with = |body: Value| body.to_string();
     let mut all = vec![
@@ -92,29 +92,28 @@ fn requests() -> Vec<(Method, String, String)> {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn no_secret_is_in_a_log_line(db: PgPool) {
+async fn no_log_line_contains_a_secret(db: PgPool) {
     let mut url = db.connect_options().to_url_lossy();
     url.set_password(Some(PASSWORD)).unwrap();
     let told = written(url.as_str(), "debug", &requests()).await;
     assert!(told.contains("/v1/tasks 201") && told.contains("/v1/tasks 401"), "{told}");
     assert!(told.contains("outbox"), "the relay failed and said so: {told}");
-    // Every statement about tasks fails, and its error is logged with everything behind it.
+    // Every statement about tasks fails, and its error is logged with all its sources.
     sqlx::query("alter table tasks rename column title to name").execute(&db).await.unwrap();
     let told = written(url.as_str(), "debug", &requests()).await;
-    assert!(told.contains("a dependency is away: error returned from database: column"), "{told}");
+    assert!(told.contains("a dependency is unavailable: error returned from database: column"), "{told}");
 }
 
 #[tokio::test]
-async fn no_secret_is_in_a_log_line_of_a_process_without_its_database() {
+async fn no_log_line_contains_a_secret_during_a_database_outage() {
     let few: Vec<_> = requests().into_iter().take(1).collect();
     let away = format!("postgres://punctual:{PASSWORD}@127.0.0.1:1/{PASSWORD}");
     let written = written(&away, "debug", &few).await;
-    assert!(written.contains("a dependency is away"), "{written}");
+    assert!(written.contains("a dependency is unavailable"), "{written}");
 }
 
-/// What is wrong with a setting is said without what it holds.
 #[test]
-fn a_process_that_cannot_start_tells_no_secret() {
+fn a_configuration_error_does_not_reveal_a_secret() {
     for (name, value) in [
         ("DATABASE_URL", PASSWORD),
         ("DATABASE_URL", "mysql://canary@127.0.0.1:1/canary"),
@@ -122,7 +121,7 @@ fn a_process_that_cannot_start_tells_no_secret() {
         ("PORT", "canary"),
         ("JWKS_URL", "x"),
     ] {
-        // One that starts all the same is ended, and told nothing.
+        // `timeout` ends a process that starts nevertheless.
         let output = Command::new("timeout")
             .args(["10", env!("CARGO_BIN_EXE_tasks")])
             .env_clear()

@@ -1,4 +1,4 @@
-//! Clients that send slowly, too much or nonsense, over real connections: each is bounded, and the others are served meanwhile.
+//! Clients that send slowly, too much, or nonsense, over real connections. Each is cut off, and others are served meanwhile.
 
 use std::{
     net::SocketAddr,
@@ -16,7 +16,7 @@ use tokio::{
 
 use super::*;
 
-/// The function as a process serves it.
+/// Serves the function as a process does.
 async fn listening(app: App) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -25,7 +25,7 @@ async fn listening(app: App) -> SocketAddr {
     address
 }
 
-/// Sends bytes, then `trickle` every half second until the other side closes; returns what it said and when it closed.
+/// Sends bytes, then `trickle` every half second until the server closes the connection. Returns the answer and the time it took.
 async fn drip(address: SocketAddr, first: String, trickle: &'static [u8]) -> (String, Duration) {
     let began = Instant::now();
     let (mut reading, mut writing) = TcpStream::connect(address).await.unwrap().into_split();
@@ -46,7 +46,7 @@ async fn drip(address: SocketAddr, first: String, trickle: &'static [u8]) -> (St
 
 async fn ask(address: SocketAddr, request: Vec<u8>) -> String {
     let mut stream = TcpStream::connect(address).await.unwrap();
-    // The other side may answer and close before it has all of it.
+    // The server may answer and close before it has read everything.
     let _ = stream.write_all(&request).await;
     let mut said = Vec::new();
     let _ = tokio::time::timeout(Duration::from_secs(30), stream.read_to_end(&mut said)).await;
@@ -54,7 +54,7 @@ async fn ask(address: SocketAddr, request: Vec<u8>) -> String {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn slow_clients_are_cut_and_hold_nobody_up(db: PgPool) {
+async fn slow_clients_are_disconnected_and_others_are_served(db: PgPool) {
     let ada = Client::new(&db);
     let address = listening(app(&db)).await;
     let bearer = format!("authorization: Bearer {}\r\n", ada.token.as_ref().unwrap());
@@ -70,7 +70,7 @@ async fn slow_clients_are_cut_and_hold_nobody_up(db: PgPool) {
     let (silent, body) = (tokio::spawn(silent), tokio::spawn(drip(address, body_of(&bearer), b" ")));
     let nobodys = tokio::spawn(drip(address, body_of(""), b" "));
 
-    // Meanwhile an honest one is served at once.
+    // Meanwhile an honest client is served at once.
     for _ in 0..20 {
         let began = Instant::now();
         let request = format!("GET /v1/me HTTP/1.1\r\nhost: x\r\n{bearer}connection: close\r\n\r\n");
@@ -87,7 +87,7 @@ async fn slow_clients_are_cut_and_hold_nobody_up(db: PgPool) {
     let (said, took) = body.await.unwrap();
     assert!(said.starts_with("HTTP/1.1 400") && said.contains("application/problem+json"), "{said}");
     assert!(took < Duration::from_secs(30), "a body was waited for {took:?}");
-    // Who has no token is told so before any of the body is waited for.
+    // A client without a token is refused before the server waits for the body.
     let (said, took) = nobodys.await.unwrap();
     assert!(said.starts_with("HTTP/1.1 401"), "{said}");
     assert!(took < Duration::from_secs(50), "a body of nobody was waited for {took:?}");
@@ -95,7 +95,7 @@ async fn slow_clients_are_cut_and_hold_nobody_up(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn heads_and_lines_without_end_are_refused(db: PgPool) {
+async fn oversized_request_heads_are_refused(db: PgPool) {
     let ada = Client::new(&db);
     let address = listening(app(&db)).await;
     let bearer = format!("authorization: Bearer {}\r\n", ada.token.as_ref().unwrap());
@@ -120,7 +120,7 @@ async fn heads_and_lines_without_end_are_refused(db: PgPool) {
             assert!(!answer.contains(inside), "{answer}");
         }
     }
-    // A query of a thousand parameters names each at fault, once; and one of a billion-item page its one.
+    // A query with a thousand unknown parameters gets each of them listed once.
     let many: String = (0..1_000).map(|n| format!("p{n}=1&")).collect();
     let line = |query: &str| {
         format!("GET /v1/tasks?{query} HTTP/1.1\r\nhost: x\r\n{bearer}connection: close\r\n\r\n").into_bytes()
@@ -131,9 +131,9 @@ async fn heads_and_lines_without_end_are_refused(db: PgPool) {
     assert!(ask(address, head(&bearer)).await.starts_with("HTTP/1.1 200"), "it goes on");
 }
 
-/// 10 MB, said to be so or not, with a token or without: refused, and never held.
+/// With and without `Content-Length`, with and without a token.
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn bodies_of_ten_megabytes_are_refused_over_the_wire(db: PgPool) {
+async fn bodies_of_ten_megabytes_are_refused(db: PgPool) {
     let ada = Client::new(&db);
     let address = listening(app(&db)).await;
     let bearer = format!("authorization: Bearer {}\r\n", ada.token.as_ref().unwrap());
@@ -154,15 +154,14 @@ async fn bodies_of_ten_megabytes_are_refused_over_the_wire(db: PgPool) {
         [(said(&bearer), "413"), (chunked(&bearer), "413"), (said(""), "401"), (chunked(""), "401")]
     {
         let answer = ask(address, request.into_bytes()).await;
-        // A reset may overtake the answer: who sends on regardless may not get to read it.
+        // A reset may overtake the answer, so that a client that keeps sending cannot read it.
         assert!(answer.is_empty() || answer.starts_with(&format!("HTTP/1.1 {status}")), "{status}: {answer}");
     }
     assert_eq!(ada.footprint().await["tasks"], Value::Null);
 }
 
-/// Its request was taken, and no answer of ours tells what became of it.
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn what_is_committed_after_its_client_hung_up_is_published(db: PgPool) {
+async fn an_event_committed_after_its_client_disconnected_is_published(db: PgPool) {
     let ada = Client::new(&db);
     let app = app(&db);
     let address = listening(app.clone()).await;

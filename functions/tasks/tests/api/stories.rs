@@ -1,4 +1,4 @@
-//! What is told of a task, a reminder and a user.
+//! Timelines, history, users and tags.
 
 use super::*;
 
@@ -23,7 +23,7 @@ fn told(timeline: &Value) -> Vec<(&str, i64)> {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn a_timeline_tells_armed_fired_and_sent(db: PgPool) {
+async fn a_timeline_shows_how_a_reminder_was_sent(db: PgPool) {
     let ada = Client::new(&db);
     let task = ada.task(json!({"title": "a", "remind_at": ahead(1)})).await;
     let of = &task["reminders"][0];
@@ -102,13 +102,13 @@ async fn a_timeline_tells_armed_fired_and_sent(db: PgPool) {
         (&json!("email"), &json!(delivery), &json!("smtp"))
     );
 
-    // It outlives the task.
+    // The timeline outlives the task.
     ada.delete(&path(&task)).await.expect(204);
     assert_eq!(told(&ada.get(&timeline).await.expect(200)).len(), 6);
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn a_timeline_tells_why_nothing_came(db: PgPool) {
+async fn a_timeline_shows_why_a_reminder_was_not_sent(db: PgPool) {
     let ada = Client::new(&db);
     let task = ada.task(json!({"title": "a", "remind_at": ahead(1)})).await;
     let of = &task["reminders"][0];
@@ -127,7 +127,7 @@ async fn a_timeline_tells_why_nothing_came(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn history_goes_on_after_the_task(db: PgPool) {
+async fn the_history_outlives_the_task(db: PgPool) {
     let (ada, bob) = (Client::new(&db), Client::new(&db));
     let task = ada.task(json!({"title": "a"})).await;
     let history = format!("{}/history", path(&task));
@@ -147,29 +147,29 @@ async fn history_goes_on_after_the_task(db: PgPool) {
     assert_eq!(rest["items"][0]["action"], "task.deleted");
     assert_eq!(rest["next_cursor"], Value::Null);
     bob.get(&history).await.expect(404);
-    assert_eq!(ada.get(&format!("{history}?cursor=x&limit=0")).await.faults(), ["cursor", "limit"]);
+    assert_eq!(ada.get(&format!("{history}?cursor=x&limit=0")).await.invalid_fields(), ["cursor", "limit"]);
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn me_is_whom_the_token_names(db: PgPool) {
+async fn me_is_the_user_in_the_token(db: PgPool) {
     let ada = Client::new(&db);
     let me = json!({"id": ada.user.id, "email": "ada@example.org", "time_zone": "UTC"});
     assert_eq!(ada.get("/v1/me").await.expect(200), me);
     let users: i64 = sqlx::query_scalar("select count(*) from users").fetch_one(&db).await.unwrap();
-    assert_eq!(users, 0, "a look writes nothing");
+    assert_eq!(users, 0, "reading writes nothing");
     let changed = ada.patch("/v1/me", json!({"time_zone": "America/New_York"})).await.expect(200);
     assert_eq!(changed["time_zone"], "America/New_York");
     assert_eq!(ada.get("/v1/me").await.expect(200), changed);
     assert_eq!(ada.patch("/v1/me", json!({})).await.expect(200), changed);
     assert_eq!(
-        ada.patch("/v1/me", json!({"time_zone": "Mars", "email": "x@y", "id": 1})).await.faults(),
+        ada.patch("/v1/me", json!({"time_zone": "Mars", "email": "x@y", "id": 1})).await.invalid_fields(),
         ["#/time_zone", "#/email", "#/id"]
     );
     assert_eq!(ada.patch("/v1/me", json!({"time_zone": null})).await.expect(200), me);
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn the_users_zone_is_that_of_new_tasks_and_of_no_others(db: PgPool) {
+async fn the_users_zone_applies_to_new_tasks_only(db: PgPool) {
     let ada = Client::new(&db);
     let before = ada.task(json!({"title": "a"})).await;
     ada.patch("/v1/me", json!({"time_zone": "Asia/Tokyo"})).await.expect(200);
@@ -179,7 +179,7 @@ async fn the_users_zone_is_that_of_new_tasks_and_of_no_others(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn tags_are_counted_by_their_open_tasks(db: PgPool) {
+async fn tags_count_their_open_tasks(db: PgPool) {
     let ada = Client::new(&db);
     let one = ada.task(json!({"title": "a", "tags": ["x", "y"]})).await;
     let two = ada.task(json!({"title": "b", "tags": ["x", "z"]})).await;

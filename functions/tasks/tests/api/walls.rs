@@ -1,15 +1,15 @@
-//! Two users see nothing of each other: through the API, and in the database behind it.
+//! Users never see each other's objects, through the API or in the database behind it.
 
 use super::{operations::Operation, *};
 
-/// Every operation about an object, with a body it takes.
+/// A valid request to every operation about an object.
 fn operations(task: &Value) -> Vec<(Method, String, Value)> {
     let about = |operation: &Operation| operation.object().is_some();
     Operation::all().into_iter().filter(about).map(|operation| operation.on(task)).collect()
 }
 
-/// Every operation about the user alone, or for an operator.
-fn own() -> Vec<(Method, String, Value)> {
+/// A valid request to every other operation.
+fn operations_without_object() -> Vec<(Method, String, Value)> {
     let about = |operation: &Operation| operation.object().is_none();
     Operation::all().into_iter().filter(about).map(|operation| operation.on(&Value::Null)).collect()
 }
@@ -37,18 +37,17 @@ pub(crate) async fn canary(ada: &Client) -> Value {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn anothers_object_answers_exactly_as_a_missing_one(db: PgPool) {
-    strangers(&db).await;
+async fn another_users_object_gets_the_answer_of_a_missing_one(db: PgPool) {
+    check_strangers(&db).await;
 }
 
-/// The statements name the user too: they hold without the wall behind them.
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn the_first_wall_stands_alone(db: PgPool) {
+async fn statements_name_the_user_without_row_level_security(db: PgPool) {
     for table in ROW_LEVEL_SECURITY {
         let statement = sqlx::AssertSqlSafe(format!("alter table {table} disable row level security"));
         sqlx::query(statement).execute(&db).await.unwrap();
     }
-    strangers(&db).await;
+    check_strangers(&db).await;
     let (ada, bob) = (Client::new(&db), Client::new(&db));
     canary(&ada).await;
     for path in ["/v1/tasks", "/v1/tags"] {
@@ -56,7 +55,7 @@ async fn the_first_wall_stands_alone(db: PgPool) {
     }
 }
 
-async fn strangers(db: &PgPool) {
+async fn check_strangers(db: &PgPool) {
     let (ada, bob) = (Client::new(db), Client::new(db));
     let task = canary(&ada).await;
     let missing = json!({"id": Uuid::new_v4(), "reminders": [{"id": Uuid::new_v4()}]});
@@ -78,7 +77,7 @@ async fn strangers(db: &PgPool) {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn without_a_good_token_nothing_is_answered_or_done(db: PgPool) {
+async fn a_request_without_a_valid_token_is_refused_and_has_no_effect(db: PgPool) {
     let ada = Client::new(&db);
     let task = canary(&ada).await;
     let before = ada.footprint().await;
@@ -93,20 +92,20 @@ async fn without_a_good_token_nothing_is_answered_or_done(db: PgPool) {
     ];
     for token in tokens {
         let nobody = Client { token, ..ada.clone() };
-        for (method, path, body) in operations(&task).into_iter().chain(own()) {
+        for (method, path, body) in operations(&task).into_iter().chain(operations_without_object()) {
             let reply = nobody.send(method.clone(), &path, body.to_string()).await;
             assert!(reply.headers.contains_key("www-authenticate"));
             let body = reply.expect(401);
             assert!(!body.to_string().contains("canary"), "{method} {path}");
         }
-        // A broken body is not looked at before the token.
+        // The token is checked before the body.
         nobody.send(Method::POST, "/v1/tasks", "{").await.expect(401);
     }
     assert_eq!(ada.footprint().await, before);
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn the_owner_may_do_all_of_it(db: PgPool) {
+async fn the_owner_may_use_every_operation(db: PgPool) {
     let ada = Client::new(&db);
     for n in 0..operations(&json!({"id": Uuid::nil(), "reminders": [{"id": Uuid::nil()}]})).len() {
         let task = canary(&ada).await;
@@ -117,7 +116,7 @@ async fn the_owner_may_do_all_of_it(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn a_canary_is_in_no_answer_of_another(db: PgPool) {
+async fn no_answer_to_another_user_contains_a_canary(db: PgPool) {
     let (ada, bob, op) = (Client::new(&db), Client::new(&db), Client::operator(&db));
     let task = canary(&ada).await;
     canary(&ada).await;
@@ -131,13 +130,13 @@ async fn a_canary_is_in_no_answer_of_another(db: PgPool) {
         }
     }
     assert_eq!(ada.get("/v1/tasks?q=canary&tag=canary").await.expect(200)["items"].as_array().unwrap().len(), 2);
-    // The same tag of two users is two tags.
+    // Each user has a tag of that name.
     bob.task(json!({"title": "b", "tags": ["canary"]})).await;
     assert_eq!(bob.get("/v1/tags").await.expect(200)["items"], json!([{"name": "canary", "open_tasks": 1}]));
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn an_operator_is_no_other_user(db: PgPool) {
+async fn an_operator_cannot_use_other_users_objects(db: PgPool) {
     let (ada, op) = (Client::new(&db), Client::operator(&db));
     let task = canary(&ada).await;
     for (method, path, body) in operations(&task) {
@@ -145,13 +144,12 @@ async fn an_operator_is_no_other_user(db: PgPool) {
     }
 }
 
-/// Everything about one user's objects is done as the role that row-level security binds.
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn only_create_works_without_the_second_wall(db: PgPool) {
+async fn every_operation_but_create_runs_under_row_level_security(db: PgPool) {
     let ada = Client::new(&db);
     let task = canary(&ada).await;
     sqlx::query("revoke all on all tables in schema public from punctual_api").execute(&db).await.unwrap();
-    for (method, path, body) in operations(&task).into_iter().chain(own()) {
+    for (method, path, body) in operations(&task).into_iter().chain(operations_without_object()) {
         let status = ada.send(method.clone(), &path, body.to_string()).await.status;
         let expected = match (&method, &*path) {
             (&Method::POST, "/v1/tasks") => 201,
@@ -162,7 +160,7 @@ async fn only_create_works_without_the_second_wall(db: PgPool) {
     }
 }
 
-/// A transaction as the API works in, without any of its `where user_id = …`.
+/// A transaction as the API's role, for statements without `where user_id = …`.
 pub(crate) async fn as_user(db: &PgPool, user: Option<Uuid>) -> sqlx::Transaction<'static, sqlx::Postgres> {
     let mut tx = db.begin().await.unwrap();
     sqlx::query("select set_config('role', 'punctual_api', true), set_config('punctual.user_id', $1, true)")
@@ -174,7 +172,7 @@ pub(crate) async fn as_user(db: &PgPool, user: Option<Uuid>) -> sqlx::Transactio
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn behind_the_api_stands_a_second_wall(db: PgPool) {
+async fn row_level_security_hides_other_users_rows(db: PgPool) {
     let (ada, bob) = (Client::new(&db), Client::new(&db));
     let task = canary(&ada).await;
     ada.with("idempotency-key", "k").task(json!({"title": "x"})).await;
@@ -208,7 +206,7 @@ async fn behind_the_api_stands_a_second_wall(db: PgPool) {
             assert_eq!(touched, 0, "{statement}");
         }
     }
-    // A row cannot be given away or forged either.
+    // Row-level security also refuses rows of another user.
     for statement in [
         "insert into tasks (user_id, title) values ($1, 'x')",
         "update tasks set user_id = $1 where user_id = punctual_user()",
@@ -218,7 +216,7 @@ async fn behind_the_api_stands_a_second_wall(db: PgPool) {
         let refused = sqlx::query(statement).bind(ada.user.id).execute(&mut *tx).await.unwrap_err();
         assert!(refused.to_string().contains("row-level security"), "{refused}");
     }
-    // Nor are the tables of the functions its business.
+    // The role cannot read the tables of the other functions.
     for table in ["processed_events", "dead_letters", "marks", "event_failures", "push_subscriptions"] {
         let mut tx = as_user(&db, Some(bob.user.id)).await;
         let statement = sqlx::AssertSqlSafe(format!("select count(*) from {table}"));
@@ -227,12 +225,12 @@ async fn behind_the_api_stands_a_second_wall(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn a_connection_goes_back_to_the_pool_without_its_user(db: PgPool) {
+async fn a_connection_returns_to_the_pool_without_its_user(db: PgPool) {
     let one = db.connect_options().as_ref().clone();
     let one = sqlx::postgres::PgPoolOptions::new().max_connections(1).connect_lazy_with(one);
     let ada = Client::new(&one);
     let task = canary(&ada).await;
-    // A transaction that ends by a commit, and those that do not.
+    // A transaction that commits, and others that do not.
     ada.patch(&path(&task), json!({"title": "another"})).await.expect(200);
     ada.get(&path(&task)).await.expect(200);
     ada.get(&format!("/v1/tasks/{}", Uuid::new_v4())).await.expect(404);

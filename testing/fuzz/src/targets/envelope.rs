@@ -5,9 +5,10 @@ use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 use shared::{
     catalogue::EventType,
-    cloud_event::{self, Malformed, SOURCE},
+    cloud_event::{self, Malformed, SOURCE, Trace},
     schema::{Payload, PayloadVisitor, visit_payloads},
 };
+use uuid::Uuid;
 
 use crate::{Target, offline::ID};
 
@@ -81,6 +82,12 @@ fn run(input: &[u8]) {
     let mut accepted = Accepted { input, types: 0 };
     visit_payloads(&mut accepted);
     assert!(accepted.types <= 1, "{} types accept it", accepted.types);
+    if let Ok(text) = std::str::from_utf8(input) {
+        let trace = Trace::from_header(Some(text));
+        assert_eq!((trace.as_str().len(), trace.id().len()), (55, 32));
+        assert!(trace.as_str().is_ascii() && trace.id().bytes().any(|digit| digit != b'0'), "{}", trace.as_str());
+        let _ = EventType::parse(text);
+    }
 }
 
 /// The number of event types that accept an input.
@@ -105,6 +112,12 @@ fn accepted<T: Payload>(input: &[u8]) -> usize {
         }
     };
     assert_eq!(event.id.get_version_num(), 7);
+    let sent: Value = serde_json::from_slice(input).expect("an event is JSON");
+    let id = |text: &Value| text.as_str().and_then(|text| text.parse::<Uuid>().ok());
+    assert_eq!(id(&sent["id"]), Some(event.id));
+    if sent["data"].is_object() {
+        assert_eq!(id(&sent["data"]["task_id"]), Some(event.data.task().task_id));
+    }
     assert_eq!((event.trace.as_str().len(), event.trace.id().len()), (55, 32));
     let time: DateTime<Utc> = event.time;
     let again = written(event.id, time.to_rfc3339(), serde_json::to_value(&event.data).expect("data"), T::TYPE);

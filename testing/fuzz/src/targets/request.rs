@@ -8,8 +8,10 @@ use std::cell::OnceCell;
 
 use axum::{
     body::Body,
-    http::{Method, Request, StatusCode, Uri, header},
+    extract::Query,
+    http::{HeaderValue, Method, Request, StatusCode, Uri, header},
 };
+use chrono::{DateTime, Datelike as _};
 use serde_json::Value;
 
 use crate::{
@@ -95,6 +97,9 @@ const WORDS: &[&str] = &[
 const FIELDS: [&str; 9] =
     ["title", "description", "priority", "due_at", "time_zone", "tags", "reminders", "remind_at", "recurrence"];
 
+/// The operations that read `limit`.
+const LISTS: [&str; 3] = ["/v1/tasks", "/v1/tasks/{id}/history", "/v1/dead-letters"];
+
 thread_local! {
     static OPERATIONS: OnceCell<Vec<(Method, String)>> = const { OnceCell::new() };
 }
@@ -171,6 +176,9 @@ fn run(input: &[u8]) {
             assert!(places == 1 && field["detail"].as_str().is_some_and(|detail| !detail.is_empty()), "{problem}");
         }
     }
+    if answer.was_good() {
+        check_accepted(&sent);
+    }
     if answer.was_good() && sent.operation == new_task() {
         is_a_task(&serde_json::from_slice(sent.body).expect("a body that was read is JSON"));
     }
@@ -180,8 +188,23 @@ fn invalid_fields(problem: &Value) -> &[Value] {
     problem["errors"].as_array().map_or(&[], Vec::as_slice)
 }
 
+/// Checks the limits of the page and of the key in an accepted request.
+fn check_accepted(sent: &Sent<'_>) {
+    if LISTS.contains(&&*sent.operation.1) && sent.operation.0 == Method::GET {
+        let limits = sent.query.iter().filter(|(name, _)| name == "limit");
+        let limits: Vec<u32> = limits.map(|(_, limit)| limit.parse().expect("a number")).collect();
+        assert!(limits.len() <= 1 && limits.iter().all(|limit| (1..=100).contains(limit)), "{limits:?}");
+    }
+    if let Some(key) = sent.key.as_ref().filter(|_| sent.operation.0 != Method::GET) {
+        let key = key.to_str().expect("ASCII");
+        assert!((1..=255).contains(&key.len()) && key.bytes().all(|byte| (b' '..=b'~').contains(&byte)), "{key:?}");
+    }
+}
+
 struct Sent<'a> {
     operation: (Method, String),
+    query: Vec<(String, String)>,
+    key: Option<HeaderValue>,
     body: &'a [u8],
 }
 
@@ -195,12 +218,14 @@ fn send(input: &[u8]) -> Option<(Sent<'_>, offline::Answer)> {
     let mut uri = operation.1.replace("{id}", if id.is_empty() { ID } else { id });
     query.inspect(|query| uri.extend(["?", query]));
     let uri: Uri = uri.parse().ok()?;
+    let query = Query::try_from_uri(&uri).map_or_else(|_| Vec::new(), |Query(query)| query);
     let mut request = Request::builder().method(&operation.0).uri(uri).body(Body::from(body.to_vec())).ok()?;
     for (name, value) in head.filter_map(offline::header_of) {
         request.headers_mut().append(name, value);
     }
     request.headers_mut().insert(header::AUTHORIZATION, offline::bearer().parse().ok()?);
-    Some((Sent { operation, body }, offline::call(request)))
+    let key = request.headers().get("idempotency-key").cloned();
+    Some((Sent { operation, query, key, body }, offline::call(request)))
 }
 
 fn is_a_task(task: &Value) {
@@ -214,6 +239,10 @@ fn is_a_task(task: &Value) {
     let has = |name: &str| task.get(name).is_some_and(|value| !value.is_null());
     assert!(count("tags") <= 20 && count("reminders") + usize::from(has("remind_at")) <= 20, "{task:?}");
     assert!(!has("recurrence") || has("due_at"), "{task:?}");
+    for name in ["due_at", "remind_at"].into_iter().filter(|name| has(name)) {
+        let at = DateTime::parse_from_rfc3339(task[name].as_str().expect("a time")).expect("a time with its offset");
+        assert!((1970..=9999).contains(&at.to_utc().year()), "{at}");
+    }
     if has("time_zone") {
         let zone = task["time_zone"].as_str().expect("a name");
         assert!(zone.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/_+-".contains(&byte)), "{zone}");

@@ -1,0 +1,324 @@
+//! What a field of a request body is: its name, how it is read, and its schema in the OpenAPI document. One declaration gives all
+//! three, so that a limit in the document is the limit that the parser enforces.
+
+use std::{fmt::Display, marker::PhantomData, ops::RangeInclusive, str::FromStr};
+
+use chrono::{DateTime, Datelike as _, Utc};
+use serde_json::{Map, Value, json};
+use shared::recurrence::{BeforeDue, DURATION_LIMIT, Zone};
+use utoipa::{
+    ToSchema,
+    openapi::{RefOr, Schema},
+};
+
+/// A field of a request body.
+pub(crate) struct Field<K> {
+    pub(crate) name: &'static str,
+    kind: K,
+    /// Description, example and default for the document.
+    annotations: fn() -> Value,
+}
+
+impl<K: Kind> Field<K> {
+    pub(crate) const fn new(name: &'static str, kind: K, annotations: fn() -> Value) -> Self {
+        Self { name, kind, annotations }
+    }
+
+    /// Reads a value; the error says what is wrong with it.
+    pub(crate) fn parse(&self, value: &Value) -> Result<K::Value, String> {
+        self.kind.parse(value)
+    }
+}
+
+/// What a field can hold.
+pub(crate) trait Kind {
+    type Value;
+
+    fn parse(&self, value: &Value) -> Result<Self::Value, String>;
+
+    /// The JSON Schema of the values that `parse` accepts.
+    fn schema(&self) -> Value;
+}
+
+/// Text of some number of characters. It never contains NUL, which PostgreSQL cannot store.
+pub(crate) struct Text {
+    characters: RangeInclusive<usize>,
+    trimmed: bool,
+}
+
+impl Text {
+    pub(crate) const fn of(characters: RangeInclusive<usize>) -> Self {
+        Self { characters, trimmed: false }
+    }
+
+    /// Text whose surrounding white space is removed before it is counted.
+    pub(crate) const fn trimmed(characters: RangeInclusive<usize>) -> Self {
+        Self { characters, trimmed: true }
+    }
+}
+
+impl Kind for Text {
+    type Value = String;
+
+    fn parse(&self, value: &Value) -> Result<String, String> {
+        let text = string(value)?;
+        let text = if self.trimmed { text.trim() } else { text };
+        if text.contains('\0') {
+            return Err("must not contain NUL".to_owned());
+        }
+        within(&self.characters, text.chars().count(), "characters").map(|()| text.to_owned())
+    }
+
+    fn schema(&self) -> Value {
+        let mut schema = json!({"type": "string", "maxLength": self.characters.end()});
+        if *self.characters.start() > 0 {
+            schema["minLength"] = json!(self.characters.start());
+        }
+        schema
+    }
+}
+
+/// A word of `T`, whose words are a schema of their own.
+pub(crate) struct Word<T>(PhantomData<fn() -> T>);
+
+impl<T> Word<T> {
+    pub(crate) const fn new() -> Self {
+        Self(PhantomData)
+    }
+}
+
+impl<T: ToSchema + FromStr<Err: Display>> Kind for Word<T> {
+    type Value = T;
+
+    fn parse(&self, value: &Value) -> Result<T, String> {
+        string(value)?.parse().map_err(|error: T::Err| error.to_string())
+    }
+
+    fn schema(&self) -> Value {
+        reference::<T>()
+    }
+}
+
+/// An instant, to the microsecond that PostgreSQL keeps.
+pub(crate) struct Instant;
+
+impl Kind for Instant {
+    type Value = DateTime<Utc>;
+
+    fn parse(&self, value: &Value) -> Result<DateTime<Utc>, String> {
+        Ok(instant(string(value)?)?)
+    }
+
+    fn schema(&self) -> Value {
+        json!({"type": "string", "format": "date-time"})
+    }
+}
+
+/// Reads an instant, to the microsecond that PostgreSQL keeps.
+pub(crate) fn instant(text: &str) -> Result<DateTime<Utc>, &'static str> {
+    let at = DateTime::parse_from_rfc3339(text)
+        .map_err(|_| "must be a time with its offset (RFC 3339), such as 2027-05-04T09:00:00+02:00")?;
+    DateTime::from_timestamp_micros(at.timestamp_micros())
+        .filter(|at| (1970..=9999).contains(&at.year()))
+        .ok_or("must lie between the years 1970 and 9999")
+}
+
+/// A time zone of the IANA database.
+pub(crate) struct ZoneName;
+
+impl Kind for ZoneName {
+    type Value = Zone;
+
+    fn parse(&self, value: &Value) -> Result<Zone, String> {
+        Zone::parse(string(value)?).map_err(|error| error.to_string())
+    }
+
+    fn schema(&self) -> Value {
+        json!({"type": "string", "format": "time-zone"})
+    }
+}
+
+/// An ISO 8601 duration before the due time.
+pub(crate) struct Duration;
+
+impl Kind for Duration {
+    type Value = BeforeDue;
+
+    fn parse(&self, value: &Value) -> Result<BeforeDue, String> {
+        BeforeDue::parse(string(value)?).map_err(|error| error.to_string())
+    }
+
+    fn schema(&self) -> Value {
+        json!({"type": "string", "format": "iso-duration", "maxLength": DURATION_LIMIT})
+    }
+}
+
+/// A whole number.
+pub(crate) struct Whole(pub(crate) RangeInclusive<u32>);
+
+impl Kind for Whole {
+    type Value = u32;
+
+    fn parse(&self, value: &Value) -> Result<u32, String> {
+        let number = value.as_u64().and_then(|number| u32::try_from(number).ok());
+        number
+            .filter(|number| self.0.contains(number))
+            .ok_or_else(|| format!("must be a whole number from {} to {}", self.0.start(), self.0.end()))
+    }
+
+    fn schema(&self) -> Value {
+        json!({"type": "integer", "format": "int32", "minimum": self.0.start(), "maximum": self.0.end()})
+    }
+}
+
+/// A list of some number of items.
+pub(crate) struct List<K> {
+    pub(crate) item: K,
+    pub(crate) items: RangeInclusive<usize>,
+}
+
+impl<K: Kind> Kind for List<K> {
+    type Value = Vec<K::Value>;
+
+    fn parse(&self, value: &Value) -> Result<Vec<K::Value>, String> {
+        let items = array(value, &self.items)?.iter().enumerate();
+        items.map(|(index, item)| self.item.parse(item).map_err(|wrong| format!("item {index} {wrong}"))).collect()
+    }
+
+    fn schema(&self) -> Value {
+        list_of(self.item.schema(), &self.items)
+    }
+}
+
+/// An object with fields of its own, which are the body `T`.
+pub(crate) struct Object<T>(PhantomData<fn() -> T>);
+
+impl<T> Object<T> {
+    pub(crate) const fn new() -> Self {
+        Self(PhantomData)
+    }
+}
+
+impl<T: ToSchema> Kind for Object<T> {
+    type Value = Map<String, Value>;
+
+    fn parse(&self, value: &Value) -> Result<Map<String, Value>, String> {
+        Ok(object(value)?)
+    }
+
+    fn schema(&self) -> Value {
+        reference::<T>()
+    }
+}
+
+/// A list of at most so many objects. Their fields are read one by one, so that each can be named when it is invalid.
+pub(crate) struct Objects<T> {
+    limit: usize,
+    item: PhantomData<fn() -> T>,
+}
+
+impl<T> Objects<T> {
+    pub(crate) const fn up_to(limit: usize) -> Self {
+        Self { limit, item: PhantomData }
+    }
+}
+
+impl<T: ToSchema> Kind for Objects<T> {
+    type Value = Vec<Value>;
+
+    fn parse(&self, value: &Value) -> Result<Vec<Value>, String> {
+        array(value, &(0..=self.limit)).map(<[Value]>::to_vec)
+    }
+
+    fn schema(&self) -> Value {
+        list_of(reference::<T>(), &(0..=self.limit))
+    }
+}
+
+pub(crate) fn object(value: &Value) -> Result<Map<String, Value>, &'static str> {
+    value.as_object().cloned().ok_or("must be an object")
+}
+
+fn string(value: &Value) -> Result<&str, &'static str> {
+    value.as_str().ok_or("must be a string")
+}
+
+fn array<'a>(value: &'a Value, limits: &RangeInclusive<usize>) -> Result<&'a [Value], String> {
+    let items = value.as_array().ok_or("must be a list")?;
+    within(limits, items.len(), "items").map(|()| items.as_slice())
+}
+
+fn within(limits: &RangeInclusive<usize>, count: usize, of: &str) -> Result<(), String> {
+    match (limits.contains(&count), limits.start(), limits.end()) {
+        (true, ..) => Ok(()),
+        (false, 0, most) => Err(format!("must have at most {most} {of}")),
+        (false, least, most) => Err(format!("must have {least} to {most} {of}")),
+    }
+}
+
+fn list_of(item: Value, limits: &RangeInclusive<usize>) -> Value {
+    let mut schema = json!({"type": "array", "items": item, "maxItems": limits.end()});
+    if *limits.start() > 0 {
+        schema["minItems"] = json!(limits.start());
+    }
+    schema
+}
+
+fn reference<T: ToSchema>() -> Value {
+    json!({"$ref": format!("#/components/schemas/{}", T::name())})
+}
+
+/// Whether a body must have a field, and whether the field may be null.
+#[derive(Clone, Copy)]
+pub(crate) enum Presence {
+    Required,
+    /// Null means the same as absent, or in a merge patch that the field is removed.
+    Optional,
+    /// May be absent, but not null.
+    NotNull,
+}
+
+/// A field as a body documents it.
+pub(crate) trait Documented: Sync {
+    fn name(&self) -> &'static str;
+
+    fn schema(&self, presence: Presence) -> Value;
+}
+
+impl<K: Kind + Sync> Documented for Field<K> {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn schema(&self, presence: Presence) -> Value {
+        let mut schema = self.kind.schema();
+        if let Presence::Optional = presence {
+            match schema.get("type").cloned() {
+                Some(kind) => schema["type"] = json!([kind, "null"]),
+                None => schema = json!({"oneOf": [schema, {"type": "null"}]}),
+            }
+        }
+        if let (Value::Object(schema), Value::Object(annotations)) = (&mut schema, (self.annotations)()) {
+            schema.extend(annotations);
+        }
+        schema
+    }
+}
+
+/// The schema of a body: an object with these fields and no others.
+pub(crate) fn body_schema(description: &str, fields: &[(&dyn Documented, Presence)]) -> RefOr<Schema> {
+    let mut schema =
+        json!({"type": "object", "description": description, "properties": {}, "additionalProperties": false});
+    for (field, presence) in fields {
+        schema["properties"][field.name()] = field.schema(*presence);
+    }
+    let required = fields.iter().filter(|(_, presence)| matches!(presence, Presence::Required));
+    let required: Vec<_> = required.map(|(field, _)| field.name()).collect();
+    if !required.is_empty() {
+        schema["required"] = json!(required);
+    }
+    serde_json::from_value(schema).expect("the parts of a schema make a schema")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,113 @@
+//! Every command on a task that exists runs the same way: [`Command::on_task`] begins, a method of [`LockedTask`] ends.
+
+use axum::http::StatusCode;
+use shared::{
+    App,
+    auth::User,
+    outbox,
+    problem::Result,
+    schema::{Payload, TaskUpdated},
+};
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use crate::{
+    answer::Answer,
+    command::Command,
+    task::{self, Task},
+    user_tx::UserTx,
+};
+
+/// The object that the id in the path identifies.
+#[derive(Clone, Copy)]
+pub(crate) enum Target {
+    Task(Uuid),
+    /// A reminder, for a command on its task.
+    Reminder(Uuid),
+}
+
+impl Target {
+    async fn task_id(self, conn: &mut PgConnection, user_id: Uuid) -> Result<Uuid> {
+        let id = match self {
+            Self::Task(id) => return Ok(id),
+            Self::Reminder(id) => id,
+        };
+        let task_id =
+            sqlx::query_scalar!("select task_id from task_reminders where id = $1 and user_id = $2", id, user_id);
+        Ok(task_id.fetch_one(conn).await?)
+    }
+}
+
+impl Command {
+    /// Runs a command on a task, in one transaction as its user.
+    ///
+    /// Answers a repeated `Idempotency-Key`, locks the task and checks `If-Match`. Then `handle` gets the locked task.
+    pub(crate) async fn on_task<'a, Handled>(
+        &'a self,
+        app: &'a App,
+        user: &User,
+        target: Target,
+        handle: impl FnOnce(LockedTask<'a>) -> Handled,
+    ) -> Result<Answer>
+    where
+        Handled: Future<Output = Result<Answer>>,
+    {
+        let mut tx = UserTx::begin(&app.db, user.id).await?;
+        if let Some(answer) = self.answered(&mut tx, user.id).await? {
+            return Ok(answer);
+        }
+        let id = target.task_id(&mut tx, user.id).await?;
+        let task = task::lock(&mut tx, user.id, id).await?;
+        self.check_if_match(task.version)?;
+        handle(LockedTask { command: self, app, tx, task }).await
+    }
+}
+
+/// A task that no other command can change until this one ends.
+pub(crate) struct LockedTask<'a> {
+    command: &'a Command,
+    app: &'a App,
+    pub(crate) tx: UserTx,
+    /// The task as it was when it was locked.
+    pub(crate) task: Task,
+}
+
+impl LockedTask<'_> {
+    /// Raises the task's version, because its reminders have changed.
+    pub(crate) async fn raise_version(&mut self) -> Result<()> {
+        sqlx::query!(
+            "update tasks
+             set remind_at = earliest_live_reminder(id), version = coalesce(version, 1) + 1, updated_at = now()
+             where id = $1 and user_id = $2",
+            self.task.id,
+            self.task.inner.user_id
+        )
+        .execute(&mut *self.tx)
+        .await?;
+        Ok(())
+    }
+
+    /// Reads the task as it is after the change.
+    pub(crate) async fn reload(&mut self) -> Result<Task> {
+        task::load(&mut self.tx, self.task.inner.user_id, self.task.id).await
+    }
+
+    /// Ends a command that found nothing to change.
+    pub(crate) async fn unchanged(self) -> Result<Answer> {
+        let answer = Answer::task(StatusCode::OK, &self.task);
+        self.command.commit(self.tx, self.task.inner.user_id, answer).await
+    }
+
+    /// Ends a command that changed the task or its reminders and raised the task's version: emits `task.updated`.
+    pub(crate) async fn updated(mut self, status: StatusCode) -> Result<Answer> {
+        let task = self.reload().await?;
+        self.commit(&TaskUpdated { task: task.reference() }, Answer::task(status, &task)).await
+    }
+
+    /// Commits the change with its event.
+    pub(crate) async fn commit(mut self, event: &impl Payload, answer: Answer) -> Result<Answer> {
+        outbox::emit(&mut self.tx, event, &self.command.trace).await?;
+        let committed = self.command.commit(self.tx, self.task.inner.user_id, answer).await;
+        self.app.outbox.wake_after(committed)
+    }
+}
