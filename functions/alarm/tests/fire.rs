@@ -56,7 +56,7 @@ async fn events(db: &PgPool) -> i64 {
 async fn a_hundred_callbacks_at_once_at_several_processes_fire_once(db: PgPool) {
     let pool = || PgPoolOptions::new().max_connections(3).connect_lazy_with(db.connect_options().as_ref().clone());
     let pools = [(); 5].map(|()| pool());
-    let processes = pools.each_ref().map(|pool| process(pool));
+    let processes = pools.each_ref().map(process);
     let at = Utc::now().duration_trunc(chrono::Duration::milliseconds(1)).unwrap()
         - chrono::Duration::microseconds(2_999_999);
     let (id, task) = due(&db, at).await;

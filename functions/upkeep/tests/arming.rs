@@ -233,7 +233,7 @@ async fn a_reminder_that_moved_while_it_was_armed_is_not_recorded_and_is_armed_i
     sqlx::query(moves).execute(&mut *command).await.unwrap();
     let recording = tokio::spawn({
         let db = db.clone();
-        async move { record_armed(&mut *db.acquire().await.unwrap(), &[job]).await.unwrap() }
+        async move { record_armed(&mut db.acquire().await.unwrap(), &[job]).await.unwrap() }
     });
     tokio::time::sleep(std::time::Duration::from_millis(300)).await;
     assert!(!recording.is_finished(), "it must wait for the command");

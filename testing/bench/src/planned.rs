@@ -11,12 +11,11 @@ pub(super) fn spread(count: usize, lead: Duration, every: Duration) -> anyhow::R
     (0..count).map(|index| Ok((first + every * u32::try_from(index)?).trunc_subsecs(3))).collect()
 }
 
+/// The instants at which requests or reminders are planned.
+type Plan = Vec<DateTime<Utc>>;
+
 /// Two series of `count` instants. Those of the second lie halfway between those of the first.
-pub(super) fn interleaved(
-    count: usize,
-    lead: Duration,
-    every: Duration,
-) -> anyhow::Result<(Vec<DateTime<Utc>>, Vec<DateTime<Utc>>)> {
+pub(super) fn interleaved(count: usize, lead: Duration, every: Duration) -> anyhow::Result<(Plan, Plan)> {
     let both = spread(count * 2, lead, every / 2)?;
     Ok((both.iter().copied().step_by(2).collect(), both.into_iter().skip(1).step_by(2).collect()))
 }

@@ -6,7 +6,10 @@ use chrono::Utc;
 use fastrand::Rng;
 use lab::kafka::topics::{self, Client, PartitionClient, record};
 use serde_json::{Value, json};
-use shared::catalogue::{EventType, SOURCE};
+use shared::{
+    catalogue::{EventType, TOPICS},
+    cloud_event::SOURCE,
+};
 use sqlx::{Connection as _, PgConnection};
 use tokio::time::timeout;
 use uuid::Uuid;
@@ -14,7 +17,6 @@ use uuid::Uuid;
 use crate::faults::Poison;
 
 const LIMIT: Duration = Duration::from_secs(10);
-const TOPICS: [&str; 3] = ["task-events", "reminders", "task-updates"];
 
 async fn kafka(brokers: &str) -> anyhow::Result<Client> {
     timeout(LIMIT, topics::connect(brokers)).await?
@@ -37,7 +39,7 @@ pub(crate) async fn repeat(brokers: &str, database: &str, mut rng: Rng) -> anyho
     .await?;
     let kafka = kafka(brokers).await?;
     let mut written = 0;
-    for topic in TOPICS {
+    for topic in TOPICS.map(|topic| topic.name) {
         let mut records = Vec::new();
         for (id, kind, task, sequence, data, at) in &rows {
             if EventType::parse(kind).map(EventType::topic) != Some(topic) {
@@ -62,7 +64,7 @@ pub(crate) async fn repeat(brokers: &str, database: &str, mut rng: Rng) -> anyho
 
 /// Appends the records of a partition to it again, in order, as a consumer sees them that has lost its offsets.
 pub(crate) async fn replay(brokers: &str, mut rng: Rng) -> anyhow::Result<usize> {
-    let topic = TOPICS[rng.usize(..3)];
+    let topic = TOPICS[rng.usize(..TOPICS.len())].name;
     let partition = any_partition(&kafka(brokers).await?, topic, &mut rng).await?;
     let (records, _) = timeout(LIMIT, partition.fetch_records(0, 1..500_000, 1_000)).await??;
     let count = records.len();

@@ -13,8 +13,9 @@ use lab::{
     dev,
     progress::{quietly, say},
     root,
-    topology::{FUNCTIONS, target_dir},
+    topology::target_dir,
 };
+use shared::catalogue::FUNCTIONS;
 
 /// Builds the working tree with `patch` and returns the folder of the binaries.
 pub(crate) fn build(name: &str, patch: &Path) -> anyhow::Result<PathBuf> {
@@ -30,7 +31,7 @@ pub(crate) fn build(name: &str, patch: &Path) -> anyhow::Result<PathBuf> {
     sync(&tree)?;
     quietly(git(&tree).arg("apply").arg(patch))?;
     say(format!("building {name}"));
-    let binaries: Vec<&str> = FUNCTIONS.iter().map(|(name, _)| *name).chain(["migrate", "door"]).collect();
+    let binaries: Vec<&str> = FUNCTIONS.iter().map(|function| function.name).chain(["migrate", "door"]).collect();
     // `--workspace` with single binaries: dependencies get the same features as in the build of everything, so their
     // compiled form can be shared.
     let status = Command::new("cargo")

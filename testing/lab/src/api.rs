@@ -120,7 +120,6 @@ pub struct User {
 
 impl User {
     /// An authorized request, to which headers and a body can be added. [`Answer::to`] sends it.
-    #[must_use]
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
         self.api.request(method, path).bearer_auth(&self.token)
     }

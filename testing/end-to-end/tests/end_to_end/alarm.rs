@@ -3,15 +3,14 @@
 use std::{fs, path::Path, time::Duration};
 
 use chrono::TimeDelta;
-use lab::dev;
+use lab::{dev, wait};
 use serde_json::{Value, json};
 use shared::{reminder::ReminderJob, sidecar::Jobs};
 use uuid::Uuid;
 
 use crate::{
+    product::{RunningProduct, SOON, alone, beside_others},
     user::{id, instant},
-    wait,
-    world::{SOON, World, alone, beside_others},
 };
 
 fn job_of(task: &Value) -> ReminderJob {
@@ -20,14 +19,14 @@ fn job_of(task: &Value) -> ReminderJob {
 }
 
 /// Arms a job at `reminder-due`, as a release before `alarm` did.
-async fn arm_as_before(world: &World, job: &ReminderJob) {
-    let jobs = world.sidecar("reminder-due").delivery_jobs;
+async fn arm_as_before(product: &RunningProduct, job: &ReminderJob) {
+    let jobs = product.sidecar("reminder-due").delivery_jobs;
     jobs.arm(&job.name().to_string(), job.due_at, &json!(job)).await.expect("Dapr takes it");
 }
 
 /// Whether there is a job of this name. Asking for one that is missing schedules it, years ahead, and deletes it again.
-async fn exists(world: &World, jobs: &Jobs, name: &str) -> bool {
-    let years_ahead = world.now().await + TimeDelta::days(3 * 365);
+async fn exists(product: &RunningProduct, jobs: &Jobs, name: &str) -> bool {
+    let years_ahead = product.now().await + TimeDelta::days(3 * 365);
     let missing = jobs.arm_if_missing(name, years_ahead, &json!({})).await.expect("Dapr answers");
     if missing {
         jobs.disarm(name).await.expect("Dapr answers");
@@ -37,106 +36,109 @@ async fn exists(world: &World, jobs: &Jobs, name: &str) -> bool {
 
 #[test]
 fn a_reminder_that_is_armed_at_both_app_ids_or_at_the_former_one_alone_fires_once() {
-    beside_others(async |world| {
-        let user = world.user();
+    beside_others(async |product| {
+        let user = product.user();
         let due = user.in_ms(6_000).await;
         let both = user.remind("armed at both", due).await;
         let former = user.remind("armed at the former one", due).await;
         user.settled().await;
         for task in [&both, &former] {
-            arm_as_before(world, &job_of(task)).await;
+            arm_as_before(product, &job_of(task)).await;
         }
         let job = job_of(&former);
-        world.sidecar("alarm").reminder_jobs.disarm(&job.name().to_string()).await.expect("Dapr answers");
-        assert!(world.now().await < due, "the machine is too slow for this test");
+        product.sidecar("alarm").reminder_jobs.disarm(&job.name().to_string()).await.expect("Dapr answers");
+        assert!(product.now().await < due, "the machine is too slow for this test");
         for task in [&both, &former] {
-            let mail = world.mail_about(&user, task["title"].as_str().unwrap_or_default()).await;
+            let mail = product.mail_about(&user, task["title"].as_str().unwrap_or_default()).await;
             assert!(mail.accepted_at >= due, "{mail:?}");
         }
         user.settled().await;
-        assert_eq!((user.events("reminder.due").await, world.mails(&user).len()), (2, 2));
+        assert_eq!((user.events("reminder.due").await, product.mails(&user).len()), (2, 2));
     });
 }
 
 #[test]
 fn a_job_at_the_former_app_id_waits_for_alarm() {
-    alone(async |world| {
-        let user = world.user();
-        world.without_repair();
+    alone(async |product| {
+        let user = product.user();
+        product.without_repair();
         let task = user.remind("alarm is away", user.in_ms(3_600_000).await).await;
         user.settled().await;
-        let alarm = &world.function("alarm").process;
+        let alarm = &product.function("alarm").process;
         alarm.kill9();
-        let now = world.now().await;
+        let now = product.now().await;
         sqlx::query("update task_reminders set remind_at = $2 where id = $1")
             .bind(job_of(&task).reminder_id)
             .bind(now)
-            .execute(&world.db)
+            .execute(&product.db)
             .await
             .expect("the database answers");
-        arm_as_before(world, &ReminderJob { due_at: now, ..job_of(&task) }).await;
+        arm_as_before(product, &ReminderJob { due_at: now, ..job_of(&task) }).await;
         tokio::time::sleep(Duration::from_secs(3)).await;
         assert_eq!(user.events("reminder.due").await, 0);
         alarm.start().expect("it starts");
-        world.mail_about(&user, "alarm is away").await;
+        product.mail_about(&user, "alarm is away").await;
         user.settled().await;
-        assert_eq!((user.events("reminder.due").await, world.mails(&user).len()), (1, 1));
+        assert_eq!((user.events("reminder.due").await, product.mails(&user).len()), (1, 1));
     });
 }
 
 #[test]
 fn repair_arms_at_alarm_and_deletes_the_jobs_of_an_older_release_once() {
-    alone(async |world| {
-        let user = world.user();
-        world.without_repair();
+    alone(async |product| {
+        let user = product.user();
+        product.without_repair();
         let near = user.remind("near", user.in_ms(20_000).await).await;
         let far = user.remind("far", user.in_ms(90 * 24 * 3_600_000).await).await;
         user.settled().await;
-        let sidecar = world.sidecar("upkeep");
+        let sidecar = product.sidecar("upkeep");
         let retry = format!("delivery-{}-1", Uuid::new_v4());
-        let years_ahead = world.now().await + TimeDelta::days(1_000);
+        let years_ahead = product.now().await + TimeDelta::days(1_000);
         let data = json!({"delivery_id": Uuid::nil()});
         sidecar.delivery_jobs.arm(&retry, years_ahead, &data).await.expect("Dapr takes it");
         for task in [&near, &far] {
-            arm_as_before(world, &job_of(task)).await;
+            arm_as_before(product, &job_of(task)).await;
         }
         // As the release before leaves it.
         let name = job_of(&near).name().to_string();
         sidecar.reminder_jobs.disarm(&name).await.expect("Dapr answers");
         let forget = "update task_reminders set armed_version = null where user_id = $1";
-        sqlx::query(forget).bind(user.id).execute(&world.db).await.expect("the database answers");
+        sqlx::query(forget).bind(user.id).execute(&product.db).await.expect("the database answers");
         let upgrade = "delete from marks where name = 'alarm-took-over'";
-        sqlx::query(upgrade).execute(&world.db).await.expect("the database answers");
+        sqlx::query(upgrade).execute(&product.db).await.expect("the database answers");
 
-        world.repair_now().await;
+        product.repair_now().await;
         for task in [&near, &far] {
             let name = job_of(task).name().to_string();
-            assert!(!exists(world, &sidecar.delivery_jobs, &name).await, "{name} is still at reminder-due");
+            assert!(!exists(product, &sidecar.delivery_jobs, &name).await, "{name} is still at reminder-due");
         }
-        assert!(exists(world, &sidecar.delivery_jobs, &retry).await, "the retry of a delivery was deleted");
-        assert!(exists(world, &sidecar.reminder_jobs, &name).await, "it is not at alarm");
-        assert!(!exists(world, &sidecar.reminder_jobs, &job_of(&far).name().to_string()).await, "armed 90 days ahead");
+        assert!(exists(product, &sidecar.delivery_jobs, &retry).await, "the retry of a delivery was deleted");
+        assert!(exists(product, &sidecar.reminder_jobs, &name).await, "it is not at alarm");
+        assert!(
+            !exists(product, &sidecar.reminder_jobs, &job_of(&far).name().to_string()).await,
+            "armed 90 days ahead"
+        );
         sidecar.delivery_jobs.disarm(&retry).await.expect("Dapr answers");
-        let mail = world.mail_about(&user, "near").await;
+        let mail = product.mail_about(&user, "near").await;
         assert!(mail.accepted_at >= job_of(&near).due_at, "{mail:?}");
         user.settled().await;
 
         // Once.
-        arm_as_before(world, &job_of(&far)).await;
-        world.repair_now().await;
+        arm_as_before(product, &job_of(&far)).await;
+        product.repair_now().await;
         let name = job_of(&far).name().to_string();
-        assert!(exists(world, &sidecar.delivery_jobs, &name).await, "it was deleted again");
+        assert!(exists(product, &sidecar.delivery_jobs, &name).await, "it was deleted again");
         sidecar.delivery_jobs.disarm(&name).await.expect("Dapr answers");
     });
 }
 
 /// Resident memory of the scheduler in MB, and the size of its etcd.
-fn scheduler(world: &World) -> (u64, u64) {
-    let pid = world.topology.scheduler.process.pid().expect("it runs");
+fn scheduler(product: &RunningProduct) -> (u64, u64) {
+    let pid = product.topology.scheduler.process.pid().expect("it runs");
     let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("Linux");
     let rss = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("its memory");
     let kilobytes: u64 = rss.trim().trim_end_matches(" kB").parse().expect("a number");
-    (kilobytes >> 10, size(&dev().join(&world.topology.options.name).join("scheduler")) >> 20)
+    (kilobytes >> 10, size(&dev().join(&product.topology.options.name).join("scheduler")) >> 20)
 }
 
 fn size(path: &Path) -> u64 {
@@ -145,7 +147,7 @@ fn size(path: &Path) -> u64 {
 }
 
 /// Inserts live reminders of a user at even distances over three years, by SQL.
-async fn insert(world: &World, task: &Value, user: Uuid, number: i32) {
+async fn insert(product: &RunningProduct, task: &Value, user: Uuid, number: i32) {
     sqlx::query(
         "insert into task_reminders (id, task_id, user_id, remind_at)
          select gen_random_uuid(), $1, $2, now() + interval '1 hour' + interval '3 years' * n / $3 from generate_series(1, $3) n",
@@ -153,7 +155,7 @@ async fn insert(world: &World, task: &Value, user: Uuid, number: i32) {
     .bind(id(&task["id"]))
     .bind(user)
     .bind(number)
-    .execute(&world.db)
+    .execute(&product.db)
     .await
     .expect("the database answers");
 }
@@ -161,21 +163,21 @@ async fn insert(world: &World, task: &Value, user: Uuid, number: i32) {
 /// 100,000 reminders over three years cost the scheduler what 3,000 cost it: the jobs of 25 hours.
 #[test]
 fn years_of_reminders_leave_the_scheduler_flat() {
-    alone(async |world| {
-        let user = world.user();
+    alone(async |product| {
+        let user = product.user();
         let task = user.create(json!({"title": "for years"})).await;
         user.settled().await;
-        world.without_repair();
+        product.without_repair();
         let armed = "select count(*) from task_reminders where user_id = $1 and armed_version = version";
         let window =
             "select count(*) from task_reminders where user_id = $1 and remind_at <= now() + interval '25 hours'";
         let mut measured = Vec::new();
         for number in [3_000, 97_000] {
-            insert(world, &task, user.id, number).await;
-            let repaired = world.repair_now().await;
+            insert(product, &task, user.id, number).await;
+            let repaired = product.repair_now().await;
             let (armed, window) = (user.count(armed).await, user.count(window).await);
             assert!(armed <= window && armed + 2 >= window, "{armed} armed of {window} in the window");
-            measured.push(scheduler(world));
+            measured.push(scheduler(product));
             eprintln!(
                 "{number} more reminders: {repaired:?}, {armed} armed, scheduler (MB, MB of etcd) {:?}",
                 measured.last()
@@ -191,26 +193,26 @@ fn years_of_reminders_leave_the_scheduler_flat() {
              where id in (select id from task_reminders where user_id = $1 and armed_version is null limit 5000)",
         )
         .bind(user.id)
-        .execute(&world.db)
+        .execute(&product.db)
         .await
         .expect("the database answers");
         let before = user.count(armed).await;
         wait::until("they are armed", SOON, async || {
-            let repaired = world.repair_now().await;
+            let repaired = product.repair_now().await;
             let missing = 5_000 + before - user.count(armed).await;
             if missing == 0 { Ok(()) } else { Err(format!("{missing} are not, after {repaired:?}")) }
         })
         .await;
-        eprintln!("5,000 more in the window: scheduler (MB, MB of etcd) {:?}", scheduler(world));
+        eprintln!("5,000 more in the window: scheduler (MB, MB of etcd) {:?}", scheduler(product));
 
         // They must not fire in other tests.
         let names: Vec<String> =
             sqlx::query_scalar("delete from task_reminders where user_id = $1 returning coalesce(job_id, '')")
                 .bind(user.id)
-                .fetch_all(&world.db)
+                .fetch_all(&product.db)
                 .await
                 .expect("the database answers");
-        let jobs = world.sidecar("alarm").reminder_jobs;
+        let jobs = product.sidecar("alarm").reminder_jobs;
         for name in names.iter().filter(|name| !name.is_empty()) {
             jobs.disarm(name).await.expect("Dapr answers");
         }
