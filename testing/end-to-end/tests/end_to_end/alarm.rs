@@ -21,7 +21,7 @@ fn job_of(task: &Value) -> ReminderJob {
 /// Arms a job at `reminder-due`, as a release before `alarm` did.
 async fn arm_as_before(product: &RunningProduct, job: &ReminderJob) {
     let jobs = product.sidecar("reminder-due").delivery_jobs;
-    jobs.arm(&job.name().to_string(), job.due_at, &json!(job)).await.expect("Dapr takes it");
+    jobs.arm(&job.name().to_string(), job.due_at, &json!(job)).await.expect("Dapr accepts the job");
 }
 
 /// Whether there is a job of this name. Asking for one that is missing schedules it, years ahead, and deletes it again.
@@ -35,7 +35,7 @@ async fn exists(product: &RunningProduct, jobs: &Jobs, name: &str) -> bool {
 }
 
 #[test]
-fn a_reminder_that_is_armed_at_both_app_ids_or_at_the_former_one_alone_fires_once() {
+fn a_reminder_armed_at_both_app_ids_or_only_at_the_former_one_fires_once() {
     beside_others(async |product| {
         let user = product.user();
         let due = user.in_ms(6_000).await;
@@ -95,11 +95,11 @@ fn repair_arms_at_alarm_and_deletes_the_jobs_of_an_older_release_once() {
         let retry = format!("delivery-{}-1", Uuid::new_v4());
         let years_ahead = product.now().await + TimeDelta::days(1_000);
         let data = json!({"delivery_id": Uuid::nil()});
-        sidecar.delivery_jobs.arm(&retry, years_ahead, &data).await.expect("Dapr takes it");
+        sidecar.delivery_jobs.arm(&retry, years_ahead, &data).await.expect("Dapr accepts the job");
         for task in [&near, &far] {
             arm_as_before(product, &job_of(task)).await;
         }
-        // As the release before leaves it.
+        // The state that the previous release leaves.
         let name = job_of(&near).name().to_string();
         sidecar.reminder_jobs.disarm(&name).await.expect("Dapr answers");
         let forget = "update task_reminders set armed_version = null where user_id = $1";
@@ -113,7 +113,7 @@ fn repair_arms_at_alarm_and_deletes_the_jobs_of_an_older_release_once() {
             assert!(!exists(product, &sidecar.delivery_jobs, &name).await, "{name} is still at reminder-due");
         }
         assert!(exists(product, &sidecar.delivery_jobs, &retry).await, "the retry of a delivery was deleted");
-        assert!(exists(product, &sidecar.reminder_jobs, &name).await, "it is not at alarm");
+        assert!(exists(product, &sidecar.reminder_jobs, &name).await, "the job is not at alarm");
         assert!(
             !exists(product, &sidecar.reminder_jobs, &job_of(&far).name().to_string()).await,
             "armed 90 days ahead"
@@ -123,11 +123,11 @@ fn repair_arms_at_alarm_and_deletes_the_jobs_of_an_older_release_once() {
         assert!(mail.accepted_at >= job_of(&near).due_at, "{mail:?}");
         user.settled().await;
 
-        // Once.
+        // A later repair deletes nothing more.
         arm_as_before(product, &job_of(&far)).await;
         product.repair_now().await;
         let name = job_of(&far).name().to_string();
-        assert!(exists(product, &sidecar.delivery_jobs, &name).await, "it was deleted again");
+        assert!(exists(product, &sidecar.delivery_jobs, &name).await, "the job was deleted again");
         sidecar.delivery_jobs.disarm(&name).await.expect("Dapr answers");
     });
 }
@@ -197,10 +197,10 @@ fn years_of_reminders_leave_the_scheduler_flat() {
         .await
         .expect("the database answers");
         let before = user.count(armed).await;
-        wait::until("they are armed", SOON, async || {
+        wait::until("the moved reminders are armed", SOON, async || {
             let repaired = product.repair_now().await;
             let missing = 5_000 + before - user.count(armed).await;
-            if missing == 0 { Ok(()) } else { Err(format!("{missing} are not, after {repaired:?}")) }
+            if missing == 0 { Ok(()) } else { Err(format!("{missing} are not armed after {repaired:?}")) }
         })
         .await;
         eprintln!("5,000 more in the window: scheduler (MB, MB of etcd) {:?}", scheduler(product));

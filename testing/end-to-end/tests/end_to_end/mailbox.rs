@@ -41,7 +41,11 @@ impl RunningProduct {
     /// Waits for the first message to a user about a task with this title.
     pub(crate) async fn mail_about(&self, user: &User, title: &str) -> Mail {
         wait::until(&format!("mail about {title:?} arrives"), SOON, async || {
-            self.mails_about(user, title).into_iter().next().ok_or_else(|| format!("{:?}", self.subjects(user)))
+            let mut mails = self.mails(user);
+            match mails.iter().position(|mail| mail.subject.contains(title)) {
+                Some(found) => Ok(mails.swap_remove(found)),
+                None => Err(format!("{mails:?}")),
+            }
         })
         .await
     }

@@ -188,9 +188,9 @@ fn a_server_that_asks_to_wait_is_left_alone_and_losing_that_state_is_harmless() 
                 .await
                 .expect("Dapr accepts the job");
         }
+        user.settled().await; // `reminder-due` itself still waits for 30 s
         product.mail_about(&user, "asked to wait").await;
         product.mail_about(&user, "waits as well").await;
-        user.settled().await;
         assert_eq!(product.mails(&user).len(), 2, "{:?}", product.subjects(&user));
     });
 }

@@ -113,9 +113,8 @@ pub(super) fn delete(brokers: &str, topic: &str) -> anyhow::Result<()> {
     })
 }
 
-/// Runs a future on a thread of its own, because the caller may be inside a runtime, which must not be blocked by another.
+/// Runs a future in a runtime on a thread of its own, because the caller may be inside a runtime, where blocking panics.
 fn block_on<T: Send>(work: impl Future<Output = anyhow::Result<T>> + Send) -> anyhow::Result<T> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    thread::scope(|scope| scope.spawn(|| runtime.block_on(work)).join())
-        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    let run = || tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work);
+    thread::scope(|scope| scope.spawn(run).join()).unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
