@@ -11,7 +11,7 @@ use crate::{
     Setting, pace,
     planned::{interleaved, spread, until_first, until_last},
     product::{Product, pattern},
-    sample::{Sample, milliseconds},
+    sample::Sample,
 };
 
 /// Interval at which tasks are created and bare jobs are scheduled, well before the first one is due.
