@@ -27,6 +27,7 @@ use reqwest::RequestBuilder;
 use serde_json::{Value, json};
 use tokio::{
     net::TcpListener,
+    task::block_in_place,
     time::{Instant, sleep},
 };
 
@@ -55,7 +56,6 @@ impl Bare {
     /// Starts it and returns when it has delivered its first event and its first job.
     pub(super) async fn start(topology: &Topology) -> anyhow::Result<Self> {
         let kafka = topology.kafka.as_ref().context("the bench runs on Kafka")?;
-        kafka.create_topic(TOPIC, PARTITIONS)?;
         let run = Run { dir: dev().join(&topology.options.name), detached: false };
         let (application, port) = Application::listen().await?;
         let at = SidecarPorts::free();
@@ -73,8 +73,12 @@ impl Bare {
             .env("KAFKA_BROKERS", kafka.brokers())
             .env("NAME_RESOLUTION_FILE", run.dir.join("bare-names.db").display().to_string())
             .ready(Ready::Http(at.http, "/v1.0/healthz"));
-        let daprd = Process::spawn(&run, program)?;
-        daprd.wait_ready(LIMIT)?;
+        let daprd = block_in_place(|| {
+            kafka.create_topic(TOPIC, PARTITIONS)?;
+            let daprd = Process::spawn(&run, program)?;
+            daprd.wait_ready(LIMIT)?;
+            anyhow::Ok(daprd)
+        })?;
         let url = format!("http://127.0.0.1:{}/v1.0", at.http);
         let bare =
             Self { daprd, application, http: reqwest::Client::builder().no_proxy().timeout(TIMEOUT).build()?, url };

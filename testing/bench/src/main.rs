@@ -39,6 +39,7 @@ use lab::{
     root,
     topology::{Options, Topology},
 };
+use tokio::task::block_in_place;
 
 use bare::Bare;
 use machine::Cpu;
@@ -159,7 +160,7 @@ async fn measure(arguments: &Arguments, bin_dir: PathBuf) -> anyhow::Result<Outc
     let mut options = Options::distributed(RUN);
     options.repair_every = Some(Duration::from_secs(300)); // as in production
     options.bin_dir = bin_dir;
-    let topology = Topology::start(options)?;
+    let topology = block_in_place(|| Topology::start(options))?;
     let (product, bare) = (Product::new(&topology)?, Bare::start(&topology).await?);
     let setting = Arc::new(Setting { product, bare, topology });
     setting.warm_up("first").await?;
@@ -172,7 +173,7 @@ async fn measure(arguments: &Arguments, bin_dir: PathBuf) -> anyhow::Result<Outc
         Some(What::Compare(compare)) => compare::measure(compare, &setting).await?,
     };
     setting.product.db.close().await;
-    setting.topology.stop();
+    block_in_place(|| setting.topology.stop());
     Ok(outcome)
 }
 

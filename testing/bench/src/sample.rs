@@ -45,7 +45,7 @@ impl Sample {
 
 /// From one instant to another; negative if the other is earlier.
 pub(super) fn milliseconds(from: DateTime<Utc>, to: DateTime<Utc>) -> f64 {
-    (to - from).as_seconds_f64() * 1000.0
+    (to - from).num_nanoseconds().expect("less than 292 years") as f64 / 1e6
 }
 
 #[cfg(test)]
