@@ -53,7 +53,7 @@ impl Plane {
     async fn reminders(&self, number: i32, from: TimeDelta, to: TimeDelta) {
         sqlx::query(
             "insert into task_reminders (id, task_id, user_id, remind_at)
-             select gen_random_uuid(), $1, $2, now() + $3 + ($4 - $3) * (n - 1) / ($5 - 1) from generate_series(1, $5) n",
+             select gen_random_uuid(), $1, $2, now() + $3 + ($4 - $3) * ((n - 1)::float8 / ($5 - 1)) from generate_series(1, $5) n",
         )
         .bind(self.task.task_id)
         .bind(self.task.user_id)
@@ -106,10 +106,14 @@ impl Plane {
         Some(now(&self.db).await - oldest?)
     }
 
+    /// The scheduler calls every job that is due; returns how many reminders are overdue then and have none.
     async fn unfired(&self) -> i64 {
+        self.passes(TimeDelta::zero()).await;
         count(
             &self.db,
-            "select count(*) from task_reminders where reminder_is_live(state, version, fired_version) and remind_at <= now()",
+            // A reminder that became due since is not among them.
+            "select count(*) from task_reminders
+             where reminder_is_live(state, version, fired_version) and remind_at <= now() - interval '1 minute'",
         )
         .await
     }
@@ -295,7 +299,7 @@ async fn five_thousand_reminders_at_the_boundary_outlast_pauses_and_are_late_by_
         let case = format!("{pause} h, upkeep's job {upkeeps_job}, moved {moved}");
         execute(&db, "truncate task_reminders, audit_logs").await;
         let plane = Plane::new(&db).await;
-        plane.reminders(20_000, TimeDelta::days(61), TimeDelta::days(61 + 3 * 365)).await;
+        plane.reminders(6_000, TimeDelta::days(61), TimeDelta::days(61 + 3 * 365)).await;
         let hours = pause + 1;
         if !moved {
             move_5000(&db, hours).await;
@@ -305,21 +309,19 @@ async fn five_thousand_reminders_at_the_boundary_outlast_pauses_and_are_late_by_
             move_5000(&db, hours).await;
         }
         let mut latest = NONE;
-        for passed in 1..=pause {
-            plane.passes(TimeDelta::hours(1)).await;
+        for passed in (3..=pause).step_by(3) {
+            plane.passes(TimeDelta::hours(3)).await;
             latest = latest.max(plane.lateness().await.unwrap_or(NONE));
             if upkeeps_job && passed % 6 == 0 {
                 assert_eq!(plane.arming_job().await, StatusCode::OK);
-                plane.passes(NONE).await;
                 assert_eq!(plane.unfired().await, 0, "{case}: everything overdue has fired");
             }
         }
         plane.repair().await;
-        plane.passes(NONE).await;
         assert_eq!(plane.unfired().await, 0, "{case}: repair has everything fire that is overdue");
         assert!(latest <= bound + slack, "{case}: {latest} late");
         // The bound is the real one.
-        assert!(latest + TimeDelta::hours(1) + slack >= bound, "{case}: only {latest} late");
+        assert!(latest + slack >= bound, "{case}: only {latest} late");
         // None is lost: the others fire at their time.
         plane.passes(TimeDelta::hours(2)).await;
         let fired = count(&db, "select count(*) from task_reminders where fired_version = version").await;

@@ -10,7 +10,7 @@ use shared::{
 use sqlx::PgPool;
 use uuid::Uuid;
 
-use super::{call, due};
+use super::{Folder, call, due, with_files};
 
 /// `reminder-due` in a process of its own, and the daprds that it knows.
 async fn separate(db: &PgPool) -> (Router, Dapr) {
@@ -69,7 +69,8 @@ async fn behind_one_daprd_for_all_functions_it_does_not_call_itself(db: PgPool) 
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
 async fn retry_jobs_of_nothing_we_know_are_dropped(db: PgPool) {
-    let routes = super::routes(&db, super::email(reminder_due::email::ProviderName::Files));
+    let folder = Folder::new();
+    let routes = with_files(&db, &folder);
     for name in ["delivery-1-1".to_owned(), format!("delivery-{}-1", Uuid::new_v4())] {
         assert_eq!(post(&routes, &format!("/job/{name}"), "null").await, StatusCode::OK, "{name}");
     }
