@@ -71,37 +71,57 @@ async fn every_constraint_is_answered_or_unreachable(db: PgPool) {
     assert_eq!(answered.union(&unreachable).cloned().collect::<BTreeSet<_>>(), constraints);
 }
 
-/// Deletes rows while a command writes, as another process could.
-async fn delete_during_insert(db: &PgPool, into: &str, delete: &str) {
+/// Makes every statement that inserts into a table pause after its inserts, before its foreign keys are checked: triggers fire in the
+/// order of their names.
+async fn pause_after_insert(db: &PgPool, table: &str) {
     let statement = sqlx::AssertSqlSafe(format!(
-        "create function disappear() returns trigger language plpgsql as $$ begin {delete}; return new; end $$;
-         create trigger disappear before insert on {into} for each row execute function disappear()"
+        "create function pause() returns trigger language plpgsql as $$ begin perform pg_sleep(0.6); return null; end $$;
+         create trigger \"A_pause\" after insert on {table} for each row execute function pause()"
     ));
     sqlx::raw_sql(statement).execute(db).await.unwrap();
+}
+
+/// Sends a request, and deletes rows while it pauses.
+async fn send_during(db: &PgPool, delete: &'static str, request: impl Future<Output = Reply>) -> Reply {
+    let delete = async {
+        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+        assert_eq!(sqlx::query(delete).execute(db).await.unwrap().rows_affected(), 1);
+    };
+    tokio::join!(request, delete).0
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
 async fn a_tag_that_is_deleted_during_a_command_is_a_conflict(db: PgPool) {
     let ada = Client::new(&db);
-    let task = ada.task(json!({"title": "a", "tags": ["x", "y"]})).await;
-    ada.patch(&path(&task), json!({"tags": ["x"]})).await.expect(200);
-    delete_during_insert(&db, "task_tag_associations", "delete from task_tags where name = 'y'").await;
+    let task = ada.task(json!({"title": "a"})).await;
+    pause_after_insert(&db, "task_tag_associations").await;
     let before = ada.footprint().await;
-    ada.post("/v1/tasks", json!({"title": "b", "tags": ["y"]})).await.expect(409);
-    ada.with("idempotency-key", "k").post("/v1/tasks", json!({"title": "b", "tags": ["y"]})).await.expect(409);
-    ada.patch(&path(&task), json!({"tags": ["y"]})).await.expect(409);
+    let body = json!({"title": "b", "tags": ["y"]});
+    for (client, method, path) in [
+        (ada.clone(), Method::POST, "/v1/tasks".to_owned()),
+        (ada.with("idempotency-key", "k"), Method::POST, "/v1/tasks".to_owned()),
+        (ada.clone(), Method::PATCH, path(&task)),
+    ] {
+        sqlx::query("insert into task_tags (id, user_id, name) values ($1, $2, 'y')")
+            .bind(Uuid::new_v5(&ada.user.id, b"y"))
+            .bind(ada.user.id)
+            .execute(&db)
+            .await
+            .unwrap();
+        let request = client.send(method, &path, body.to_string());
+        send_during(&db, "delete from task_tags", request).await.expect(409);
+    }
     assert_eq!(ada.footprint().await, before);
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
 async fn a_user_who_is_deleted_during_create_is_a_conflict(db: PgPool) {
-    let ada = Client::new(&db);
-    let bob = Client::new(&db);
-    for client in [&ada, &bob] {
-        client.patch("/v1/me", json!({"time_zone": "Asia/Tokyo"})).await.expect(200);
+    pause_after_insert(&db, "tasks").await;
+    for body in [json!({"title": "a"}), json!({"title": "a", "tags": ["x"]})] {
+        let ada = Client::new(&db);
+        ada.patch("/v1/me", json!({"time_zone": "Asia/Tokyo"})).await.expect(200);
+        let before = ada.footprint().await;
+        send_during(&db, "delete from users", ada.post("/v1/tasks", body)).await.expect(409);
+        assert_eq!((&ada.footprint().await["tasks"], &before["tasks"]), (&Value::Null, &Value::Null));
     }
-    delete_during_insert(&db, "tasks", "delete from users where id = new.user_id").await;
-    ada.post("/v1/tasks", json!({"title": "a"})).await.expect(409);
-    bob.post("/v1/tasks", json!({"title": "a", "tags": ["x"]})).await.expect(409);
-    assert_eq!(ada.footprint().await["tasks"], Value::Null);
 }
