@@ -47,25 +47,25 @@ const REASON_LIMIT: usize = 500;
 
 /// Why an event was not handled this time.
 #[derive(Debug, thiserror::Error)]
-pub enum Failure {
+pub enum HandlerError {
     /// Something the function needs is away. The event comes again until it is back.
     #[error("something needed is away")]
     Outage(#[source] anyhow::Error),
     /// The function failed; the fifth time rejects the event.
     #[error("the function failed")]
-    Fault(#[source] anyhow::Error),
+    Failed(#[source] anyhow::Error),
     /// The event can never be handled.
     #[error("the event can never be handled: {0}")]
     Reject(String),
 }
 
-impl From<sqlx::Error> for Failure {
+impl From<sqlx::Error> for HandlerError {
     fn from(error: sqlx::Error) -> Self {
-        if is_outage(&error) { Self::Outage(error.into()) } else { Self::Fault(error.into()) }
+        if is_outage(&error) { Self::Outage(error.into()) } else { Self::Failed(error.into()) }
     }
 }
 
-impl From<SidecarError> for Failure {
+impl From<SidecarError> for HandlerError {
     fn from(error: SidecarError) -> Self {
         Self::Outage(error.into())
     }
@@ -76,7 +76,7 @@ pub fn router<T, F, Fut>(app: App, handle: F) -> Router
 where
     T: Payload,
     F: Fn(App, Event<T>) -> Fut + Clone + Send + Sync + 'static,
-    Fut: Future<Output = Result<(), Failure>> + Send + 'static,
+    Fut: Future<Output = Result<(), HandlerError>> + Send + 'static,
 {
     Router::new().route(&format!("/events/{}", T::TYPE.consumer()), receive(handle)).with_state(app)
 }
@@ -86,7 +86,7 @@ pub fn receive<T, F, Fut>(handle: F) -> MethodRouter<App>
 where
     T: Payload,
     F: Fn(App, Event<T>) -> Fut + Clone + Send + Sync + 'static,
-    Fut: Future<Output = Result<(), Failure>> + Send + 'static,
+    Fut: Future<Output = Result<(), HandlerError>> + Send + 'static,
 {
     let deliver = move |_: FromDaprd, State(app): State<App>, headers: HeaderMap, body: Bytes| {
         let handle = handle.clone();
@@ -100,7 +100,7 @@ async fn deliver<T, F, Fut>(app: App, headers: HeaderMap, body: Bytes, handle: F
 where
     T: Payload,
     F: Fn(App, Event<T>) -> Fut,
-    Fut: Future<Output = Result<(), Failure>> + Send + 'static,
+    Fut: Future<Output = Result<(), HandlerError>> + Send + 'static,
 {
     let consumer = T::TYPE.consumer();
     let letter = Letter::read::<T>(&headers, &body);
@@ -119,31 +119,31 @@ where
             return reject(&app.db, letter, "it is older than what the inbox remembers".to_owned()).await;
         }
         Ok(Standing::New) => {}
-        Err(error) => return retry(consumer, id, &Failure::from(error)),
+        Err(error) => return retry(consumer, id, &HandlerError::from(error)),
     }
     // In a task of its own: one that takes too long is not cut off in the middle, and a panic is a fault.
     let work = tokio::spawn(tracing::Instrument::instrument(handle(app.clone(), event), span));
     let outcome = match tokio::time::timeout(HANDLER_LIMIT, work).await {
         Ok(Ok(outcome)) => outcome,
-        Ok(Err(panic)) => Err(Failure::Fault(anyhow::anyhow!("the handler panicked: {panic}"))),
-        Err(_) => Err(Failure::Outage(anyhow::anyhow!("the handler took longer than {HANDLER_LIMIT:?}"))),
+        Ok(Err(panic)) => Err(HandlerError::Failed(anyhow::anyhow!("the handler panicked: {panic}"))),
+        Err(_) => Err(HandlerError::Outage(anyhow::anyhow!("the handler took longer than {HANDLER_LIMIT:?}"))),
     };
     match outcome {
         Ok(()) => {
             tracing::info!(event.id = %id, trace.id = trace.id(), "{consumer}: event {id} handled");
             StatusCode::OK
         }
-        Err(Failure::Reject(reason)) => reject(&app.db, letter, reason).await,
-        Err(failure @ Failure::Fault(_)) => match count(&app.db, consumer, id, &failure).await {
+        Err(HandlerError::Reject(reason)) => reject(&app.db, letter, reason).await,
+        Err(failure @ HandlerError::Failed(_)) => match count(&app.db, consumer, id, &failure).await {
             Ok(FAILURES..) => reject(&app.db, letter, format!("it failed {FAILURES} times: {}", chain(&failure))).await,
             Ok(_) => retry(consumer, id, &failure),
-            Err(error) => retry(consumer, id, &Failure::from(error)),
+            Err(error) => retry(consumer, id, &HandlerError::from(error)),
         },
         Err(failure) => retry(consumer, id, &failure),
     }
 }
 
-fn retry(consumer: &str, id: Uuid, failure: &Failure) -> StatusCode {
+fn retry(consumer: &str, id: Uuid, failure: &HandlerError) -> StatusCode {
     tracing::warn!(event.id = %id, error = chain(failure), "{consumer}: event {id} was not handled and will come again");
     StatusCode::SERVICE_UNAVAILABLE
 }
@@ -192,7 +192,7 @@ pub struct Claimed {
 ///
 /// # Errors
 /// When the database is away, or the first one takes longer than the lock timeout.
-pub async fn claim<T: Payload>(app: &App, event: &Event<T>) -> Result<Option<Claimed>, Failure> {
+pub async fn claim<T: Payload>(app: &App, event: &Event<T>) -> Result<Option<Claimed>, HandlerError> {
     crash("event-before-claim");
     let mut tx = app.db.begin().await?;
     let first = sqlx::query!(
@@ -217,7 +217,7 @@ impl Claimed {
     ///
     /// # Errors
     /// When the database is away.
-    pub async fn emit<T: Payload>(&mut self, payload: &T) -> Result<Uuid, Failure> {
+    pub async fn emit<T: Payload>(&mut self, payload: &T) -> Result<Uuid, HandlerError> {
         Ok(outbox::emit(&mut self.tx, payload, &self.trace).await?)
     }
 
@@ -225,7 +225,7 @@ impl Claimed {
     ///
     /// # Errors
     /// When the database is away.
-    pub async fn audit<T: Payload>(&mut self, event: &Event<T>, detail: serde_json::Value) -> Result<(), Failure> {
+    pub async fn audit<T: Payload>(&mut self, event: &Event<T>, detail: serde_json::Value) -> Result<(), HandlerError> {
         Ok(audit::event(&mut self.tx, event, detail).await?)
     }
 
@@ -233,7 +233,7 @@ impl Claimed {
     ///
     /// # Errors
     /// When the database is away: then nothing of it holds, or all of it, and the next delivery finds out.
-    pub async fn commit(self, app: &App) -> Result<(), Failure> {
+    pub async fn commit(self, app: &App) -> Result<(), HandlerError> {
         let committed = self.tx.commit().await;
         crash("event-committed");
         // Also where the answer was lost: the next delivery may find nothing to do.
@@ -289,7 +289,7 @@ async fn reject(db: &PgPool, letter: Letter, reason: String) -> StatusCode {
             tracing::info!(event.id = %id, "{consumer}: event {id} was handled or rejected meanwhile");
             StatusCode::OK
         }
-        Err(error) => retry(consumer, id, &Failure::from(error)),
+        Err(error) => retry(consumer, id, &HandlerError::from(error)),
     }
 }
 
@@ -337,7 +337,7 @@ async fn store(db: &PgPool, letter: Letter, reason: &str) -> sqlx::Result<bool> 
 }
 
 /// Counts a failure of this function on this event.
-async fn count(db: &PgPool, consumer: &str, id: Uuid, failure: &Failure) -> sqlx::Result<i32> {
+async fn count(db: &PgPool, consumer: &str, id: Uuid, failure: &HandlerError) -> sqlx::Result<i32> {
     sqlx::query_scalar!(
         "insert into event_failures (consumer, event_id, failures, reason) values ($1, $2, 1, $3)
          on conflict on constraint event_failures_pkey do update

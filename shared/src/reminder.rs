@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use crate::{
     App,
-    inbox::Failure,
+    inbox::HandlerError,
     sidecar::{Sidecar, SidecarError},
     text_enum::text_enum,
 };
@@ -146,7 +146,7 @@ pub struct Aligned {
 ///
 /// # Errors
 /// The scheduler or the database is unavailable; run it again.
-pub async fn align(app: &App, task_id: Uuid) -> Result<Aligned, Failure> {
+pub async fn align(app: &App, task_id: Uuid) -> Result<Aligned, HandlerError> {
     let rows = sqlx::query!(
         r#"select id, version, remind_at, job_id, reminder_is_live(state, version, fired_version) as "live!",
                   remind_at <= now() + make_interval(hours => $2) as "near!"
@@ -193,7 +193,7 @@ impl Aligned {
     ///
     /// # Errors
     /// The database is unavailable.
-    pub async fn record(self, conn: &mut PgConnection) -> Result<(), Failure> {
+    pub async fn record(self, conn: &mut PgConnection) -> Result<(), HandlerError> {
         for name in self.disarmed {
             sqlx::query!(
                 "update task_reminders set job_id = null where id = $1 and job_id = $2",

@@ -15,7 +15,7 @@ use serde_json::json;
 use shared::{
     App,
     audit::{self, ReminderRef},
-    inbox::Failure,
+    inbox::HandlerError,
     reminder::{CancelReason, ReminderJob, ReminderJobName, ReminderState},
 };
 use uuid::Uuid;
@@ -117,7 +117,7 @@ impl Firing {
     ///
     /// # Errors
     /// The database or the scheduler is unavailable, or the row stayed locked. The caller must call again.
-    pub async fn fire(&self, job: ReminderJobName) -> Result<(), Failure> {
+    pub async fn fire(&self, job: ReminderJobName) -> Result<(), HandlerError> {
         let ReminderJobName { reminder_id: id, version } = job;
         for looks in 0..LOOKS {
             let row = match self.together.look(id, version).await? {
@@ -148,12 +148,12 @@ impl Firing {
                 Decision::Skip(reason) => return self.skip(row.of(id, version), reason).await,
             }
         }
-        Err(Failure::Outage(anyhow::anyhow!(
+        Err(HandlerError::Outage(anyhow::anyhow!(
             "the reminder was locked or changed at each of {LOOKS} attempts to fire it"
         )))
     }
 
-    async fn skip(&self, of: ReminderRef, reason: &str) -> Result<(), Failure> {
+    async fn skip(&self, of: ReminderRef, reason: &str) -> Result<(), HandlerError> {
         tracing::info!(
             reminder.id = %of.id, reason,
             "alarm: reminder {} version {} does not fire: {reason}", of.id, of.version

@@ -35,7 +35,7 @@ use axum::{
     routing::post,
 };
 use serde::Deserialize;
-use shared::{App, from_daprd::FromDaprd, inbox::Failure, reminder::ReminderJobName};
+use shared::{App, from_daprd::FromDaprd, inbox::HandlerError, reminder::ReminderJobName};
 use uuid::Uuid;
 
 use crate::fire::Firing;
@@ -77,7 +77,7 @@ async fn send_now(_: FromDaprd, State(firing): State<Firing>, Json(now): Json<Se
     answer("send-now", firing.fire(ReminderJobName { reminder_id: now.reminder_id, version: now.version }).await)
 }
 
-fn answer(name: &str, done: Result<(), Failure>) -> StatusCode {
+fn answer(name: &str, done: Result<(), HandlerError>) -> StatusCode {
     match done {
         Ok(()) => StatusCode::OK,
         Err(failure) => {

@@ -27,7 +27,7 @@ use shared::{
     cloud_event::Event,
     delivery::DeliveryJob,
     from_daprd::FromDaprd,
-    inbox::{self, Failure},
+    inbox::{self, HandlerError},
     schema::ReminderDue,
 };
 
@@ -48,7 +48,7 @@ pub fn routes(app: App, email: EmailConfig) -> Router {
     Router::new().route("/job/delivery-{key}", post(retry)).with_state(Retries { app, sender }).merge(events)
 }
 
-async fn handle(sender: Sender, event: Event<ReminderDue>) -> Result<(), Failure> {
+async fn handle(sender: Sender, event: Event<ReminderDue>) -> Result<(), HandlerError> {
     sender.send(&event).await?;
     let Some(mut tx) = inbox::claim(&sender.app, &event).await? else { return Ok(()) };
     tx.audit(&event, serde_json::json!({"planned_at": event.data.remind_at})).await?;

@@ -24,7 +24,7 @@ use shared::{
     cloud_event::Event,
     delivery::DeliveryJob,
     faults::crash,
-    inbox::Failure,
+    inbox::HandlerError,
     reminder::CancelReason,
     schema::ReminderDue,
 };
@@ -73,7 +73,7 @@ impl Sender {
     ///
     /// # Errors
     /// If the database, the scheduler or the secret store is away, or another process holds a delivery. Then the event comes again.
-    pub async fn send(&self, event: &Event<ReminderDue>) -> Result<(), Failure> {
+    pub async fn send(&self, event: &Event<ReminderDue>) -> Result<(), HandlerError> {
         let due = &event.data;
         let _slot = self.slot().await?;
         let mut conn = self.app.db.acquire().await?;
@@ -107,7 +107,7 @@ impl Sender {
 
     /// Records why an event creates no delivery: the reminder has a newer version. An event that a restored database does not know
     /// is rejected, because that database fires the reminder again itself.
-    async fn nothing_to_send(&self, conn: &mut PgConnection, event: &Event<ReminderDue>) -> Result<(), Failure> {
+    async fn nothing_to_send(&self, conn: &mut PgConnection, event: &Event<ReminderDue>) -> Result<(), HandlerError> {
         let due = &event.data;
         let row = sqlx::query!(
             r#"select exists (select from task_events where id = $1) as "known!",
@@ -118,7 +118,7 @@ impl Sender {
         .fetch_one(&mut *conn)
         .await?;
         if !row.known {
-            return Err(Failure::Reject("the outbox does not have it".to_owned()));
+            return Err(HandlerError::Reject("the outbox does not have it".to_owned()));
         }
         let of = ReminderRef {
             id: due.reminder_id,
@@ -134,27 +134,31 @@ impl Sender {
     ///
     /// # Errors
     /// As [`Sender::send`].
-    pub async fn attempt(&self, id: Uuid) -> Result<(), Failure> {
+    pub async fn attempt(&self, id: Uuid) -> Result<(), HandlerError> {
         let _slot = self.slot().await?;
         let conn = self.app.db.acquire().await?;
         self.attempt_on(conn, id).await.map(drop)
     }
 
     /// Waits for a slot, at most as long as the pool waits for a connection.
-    async fn slot(&self) -> Result<SemaphorePermit<'_>, Failure> {
+    async fn slot(&self) -> Result<SemaphorePermit<'_>, HandlerError> {
         let limit = self.app.db.options().get_acquire_timeout();
         match tokio::time::timeout(limit, self.slots.acquire()).await {
             Ok(slot) => Ok(slot.expect("it is never closed")),
-            Err(_) => Err(Failure::Outage(anyhow::anyhow!("earlier messages take too long"))),
+            Err(_) => Err(HandlerError::Outage(anyhow::anyhow!("earlier messages take too long"))),
         }
     }
 
     /// Makes an attempt under the delivery's lock, and returns the connection: acquiring another costs a round trip.
-    async fn attempt_on(&self, conn: PoolConnection<Postgres>, id: Uuid) -> Result<PoolConnection<Postgres>, Failure> {
+    async fn attempt_on(
+        &self,
+        conn: PoolConnection<Postgres>,
+        id: Uuid,
+    ) -> Result<PoolConnection<Postgres>, HandlerError> {
         let provider = self.provider.get_or_try_init(|| self.provider()).await?;
         let lock = PgAdvisoryLock::new(format!("delivery {id}"));
         let Either::Left(mut lease) = lock.try_acquire(conn).await? else {
-            return Err(Failure::Outage(anyhow::anyhow!("another process holds delivery {id}")));
+            return Err(HandlerError::Outage(anyhow::anyhow!("another process holds delivery {id}")));
         };
         let done = self.attempt_locked(id, provider, lease.as_mut()).await;
         match lease.release_now().await {
@@ -168,7 +172,7 @@ impl Sender {
         }
     }
 
-    async fn attempt_locked(&self, id: Uuid, provider: &Provider, conn: &mut PgConnection) -> Result<(), Failure> {
+    async fn attempt_locked(&self, id: Uuid, provider: &Provider, conn: &mut PgConnection) -> Result<(), HandlerError> {
         let Some(mut row) = Row::read(conn, id).await? else {
             tracing::info!(delivery.id = %id, "reminder-due: delivery {id} does not exist");
             return Ok(());
@@ -187,7 +191,7 @@ impl Sender {
                 }
                 Step::LookAgain(look) => {
                     row = Row::read(conn, id).await?.ok_or_else(|| {
-                        Failure::Fault(anyhow::anyhow!("delivery {id} was deleted while it was attempted"))
+                        HandlerError::Failed(anyhow::anyhow!("delivery {id} was deleted while it was attempted"))
                     })?;
                     look.found(&row.snapshot())
                 }
@@ -222,7 +226,9 @@ impl Sender {
                 }
                 Step::Done => return Ok(()),
                 Step::TooEarly => {
-                    return Err(Failure::Outage(anyhow::anyhow!("delivery {id} is not due by the database's clock")));
+                    return Err(HandlerError::Outage(anyhow::anyhow!(
+                        "delivery {id} is not due by the database's clock"
+                    )));
                 }
             }
         }
@@ -232,20 +238,20 @@ impl Sender {
         self.accepted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn provider(&self) -> Result<Provider, Failure> {
+    async fn provider(&self) -> Result<Provider, HandlerError> {
         let secret = match self.config.secret_key() {
             Some(key) => Some(self.app.sidecar.secret(key).await?),
             None => None,
         };
         // A wrong setting counts as an outage: no reminder is rejected for it.
-        Provider::new(&self.config, secret).map_err(Failure::Outage)
+        Provider::new(&self.config, secret).map_err(HandlerError::Outage)
     }
 
     async fn call(
         conn: &mut PgConnection,
         provider: &Provider,
         row: &Row,
-    ) -> Result<Result<String, SendError>, Failure> {
+    ) -> Result<Result<String, SendError>, HandlerError> {
         let email = row.email()?;
         // On the connection of the lock. Sends that needed a second one could deadlock on the pool. A send that lost its connection,
         // and so its lock, ends here, before the message leaves.

@@ -10,7 +10,7 @@ use serde_json::json;
 use shared::{
     App,
     cloud_event::Event,
-    inbox::{self, Failure},
+    inbox::{self, HandlerError},
     schema::{Payload as _, ReminderSent, TaskChanged},
 };
 
@@ -19,7 +19,7 @@ pub fn router(app: App) -> Router {
     inbox::router(app, handle)
 }
 
-async fn handle(app: App, event: Event<ReminderSent>) -> Result<(), Failure> {
+async fn handle(app: App, event: Event<ReminderSent>) -> Result<(), HandlerError> {
     let Some(mut tx) = inbox::claim(&app, &event).await? else { return Ok(()) };
     let sent = &event.data;
     tx.audit(&event, json!({"channel": sent.channel, "delivery_id": sent.delivery_id})).await?;

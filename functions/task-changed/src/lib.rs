@@ -10,7 +10,7 @@ use serde_json::json;
 use shared::{
     App,
     cloud_event::Event,
-    inbox::{self, Failure},
+    inbox::{self, HandlerError},
     schema::TaskChanged,
 };
 
@@ -19,7 +19,7 @@ pub fn router(app: App) -> Router {
     inbox::router(app, handle)
 }
 
-async fn handle(app: App, event: Event<TaskChanged>) -> Result<(), Failure> {
+async fn handle(app: App, event: Event<TaskChanged>) -> Result<(), HandlerError> {
     let Some(mut tx) = inbox::claim(&app, &event).await? else { return Ok(()) };
     let task = &event.data.task;
     // A deleted user has no feed; the event still counts as handled.

@@ -14,7 +14,7 @@ use serde_json::json;
 use shared::{
     App,
     cloud_event::Event,
-    inbox::{self, Failure},
+    inbox::{self, HandlerError},
     reminder,
     schema::{Payload as _, TaskChanged, TaskCompleted},
 };
@@ -24,7 +24,7 @@ pub fn router(app: App) -> Router {
     inbox::router(app, handle)
 }
 
-async fn handle(app: App, event: Event<TaskCompleted>) -> Result<(), Failure> {
+async fn handle(app: App, event: Event<TaskCompleted>) -> Result<(), HandlerError> {
     let jobs = reminder::align(&app, event.data.task.task_id).await?;
     let Some(mut tx) = inbox::claim(&app, &event).await? else { return Ok(()) };
     let successor = successor::create(&mut tx, &event.data.task).await?;

@@ -6,7 +6,7 @@
 use chrono::{DateTime, Utc};
 use shared::{
     faults::crash,
-    inbox::{Claimed, Failure},
+    inbox::{Claimed, HandlerError},
     recurrence::{Recurrence, Series, Zone, carry},
     reminder::{BeforeDue, CancelReason, ReminderState},
     schema::{TaskCreated, TaskRef},
@@ -83,7 +83,7 @@ fn decide(done: &Occurrence, reminders: &[OldReminder], now: DateTime<Utc>) -> O
 }
 
 /// Creates the successor of a completed task, if it is to have one that does not exist yet. Returns its id.
-pub(crate) async fn create(tx: &mut Claimed, task: &TaskRef) -> Result<Option<Uuid>, Failure> {
+pub(crate) async fn create(tx: &mut Claimed, task: &TaskRef) -> Result<Option<Uuid>, HandlerError> {
     let Some(done) = CompletedTask::read(tx, task.task_id).await? else { return Ok(None) };
     let Some(next) = decide(&done.occurrence, &done.reminders, done.now) else { return Ok(None) };
     let id = Uuid::now_v7();
@@ -147,7 +147,7 @@ pub(crate) async fn create(tx: &mut Claimed, task: &TaskRef) -> Result<Option<Uu
 }
 
 impl CompletedTask {
-    async fn read(tx: &mut Claimed, id: Uuid) -> Result<Option<Self>, Failure> {
+    async fn read(tx: &mut Claimed, id: Uuid) -> Result<Option<Self>, HandlerError> {
         // `for share`: a command that reopens the task waits until the successor exists.
         let row = sqlx::query!(
             r#"select user_id, title, version as "version!", series_id as "series_id!", occurrence as "occurrence!",
@@ -167,8 +167,8 @@ impl CompletedTask {
             Recurrence::new(row.kind.parse()?, interval, row.recurrence_rule.as_deref(), row.anchor.parse()?)
                 .map_err(anyhow::Error::from)
         })();
-        let recurrence = recurrence.map_err(Failure::Fault)?;
-        let zone = Zone::parse(&row.zone).map_err(|error| Failure::Fault(error.into()))?;
+        let recurrence = recurrence.map_err(HandlerError::Failed)?;
+        let zone = Zone::parse(&row.zone).map_err(|error| HandlerError::Failed(error.into()))?;
         let reminders = sqlx::query_as!(
             OldReminder,
             r#"select remind_at, before_due, channels, cancel_reason as "cancel_reason: CancelReason" from task_reminders

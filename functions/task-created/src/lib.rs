@@ -10,7 +10,7 @@ use serde_json::json;
 use shared::{
     App,
     cloud_event::Event,
-    inbox::{self, Failure},
+    inbox::{self, HandlerError},
     reminder,
     schema::{Payload as _, TaskChanged, TaskCreated},
 };
@@ -20,7 +20,7 @@ pub fn router(app: App) -> Router {
     inbox::router(app, handle)
 }
 
-async fn handle(app: App, event: Event<TaskCreated>) -> Result<(), Failure> {
+async fn handle(app: App, event: Event<TaskCreated>) -> Result<(), HandlerError> {
     let jobs = reminder::align(&app, event.data.task.task_id).await?;
     let Some(mut tx) = inbox::claim(&app, &event).await? else { return Ok(()) };
     tx.audit(&event, json!({})).await?;

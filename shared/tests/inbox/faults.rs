@@ -3,7 +3,7 @@
 use axum::http::StatusCode;
 use serde_json::Value;
 use shared::{
-    inbox::{self, Failure},
+    inbox::{self, HandlerError},
     testing::{app, count, deliver},
 };
 use sqlx::PgPool;
@@ -12,7 +12,7 @@ use super::{changed, claims, effect, effects, event, failures, letters, routes};
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
 async fn the_fifth_fault_rejects_and_four_do_not(db: PgPool) {
-    let routes = routes(&app(&db), async |_, _| Err(Failure::Fault(anyhow::anyhow!("a wheel came off"))));
+    let routes = routes(&app(&db), async |_, _| Err(HandlerError::Failed(anyhow::anyhow!("a wheel came off"))));
     let event = event(&db).await;
     for _ in 0..4 {
         assert_eq!(deliver(&routes, &event).await, StatusCode::SERVICE_UNAVAILABLE);
@@ -31,7 +31,7 @@ async fn the_fifth_fault_rejects_and_four_do_not(db: PgPool) {
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
 async fn faults_are_counted_for_each_event_alone(db: PgPool) {
-    let routes = routes(&app(&db), async |_, _| Err(Failure::Fault(anyhow::anyhow!("a wheel came off"))));
+    let routes = routes(&app(&db), async |_, _| Err(HandlerError::Failed(anyhow::anyhow!("a wheel came off"))));
     for _ in 0..6 {
         assert_eq!(deliver(&routes, &event(&db).await).await, StatusCode::SERVICE_UNAVAILABLE);
     }
@@ -40,8 +40,8 @@ async fn faults_are_counted_for_each_event_alone(db: PgPool) {
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
 async fn a_panic_is_a_fault_and_so_is_one_whose_words_the_database_cannot_store(db: PgPool) {
-    let panicking = routes(&app(&db), async |_, _| -> Result<(), Failure> { panic!("off by one") });
-    let binary = routes(&app(&db), async |_, _| Err(Failure::Fault(anyhow::anyhow!("a\0title"))));
+    let panicking = routes(&app(&db), async |_, _| -> Result<(), HandlerError> { panic!("off by one") });
+    let binary = routes(&app(&db), async |_, _| Err(HandlerError::Failed(anyhow::anyhow!("a\0title"))));
     for (routes, reason) in [(panicking, "off by one"), (binary, "a\u{fffd}title")] {
         let event = event(&db).await;
         for _ in 0..4 {
@@ -72,7 +72,7 @@ async fn a_fault_after_the_claim_leaves_neither_claim_nor_effect(db: PgPool) {
         let Some(mut tx) = inbox::claim(&app, &event).await? else { return Ok(()) };
         tx.audit(&event, serde_json::json!({})).await?;
         tx.emit(&event.data).await?;
-        Err(Failure::Fault(anyhow::anyhow!("a wheel came off")))
+        Err(HandlerError::Failed(anyhow::anyhow!("a wheel came off")))
     });
     let event = event(&db).await;
     assert_eq!(deliver(&routes, &event).await, StatusCode::SERVICE_UNAVAILABLE);
@@ -87,7 +87,7 @@ async fn an_event_that_another_delivery_handled_meanwhile_has_no_letter(db: PgPo
     // The fifth fault of a delivery, while another one of the same event succeeds.
     let routes = routes(&app(&db), async |app, event| {
         effect(app, event).await?;
-        Err(Failure::Fault(anyhow::anyhow!("a wheel came off")))
+        Err(HandlerError::Failed(anyhow::anyhow!("a wheel came off")))
     });
     let event = event(&db).await;
     sqlx::query("insert into event_failures (consumer, event_id, failures, reason) values ('task-changed', $1, 4, '')")
@@ -101,7 +101,7 @@ async fn an_event_that_another_delivery_handled_meanwhile_has_no_letter(db: PgPo
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
 async fn a_replayed_letter_that_is_rejected_again_is_open_again_and_one_that_is_handled_is_not(db: PgPool) {
-    let rejecting = routes(&app(&db), async |_, _| Err(Failure::Reject("nobody wants it".to_owned())));
+    let rejecting = routes(&app(&db), async |_, _| Err(HandlerError::Reject("nobody wants it".to_owned())));
     let event = event(&db).await;
     let open = || vec![("open".to_owned(), "nobody wants it".to_owned())];
     for _ in 0..2 {
@@ -131,7 +131,7 @@ async fn a_handler_that_rejects_leaves_the_reason_and_no_effect(db: PgPool) {
     let routes = routes(&app(&db), async |app, event| {
         let Some(mut tx) = inbox::claim(&app, &event).await? else { return Ok(()) };
         tx.audit(&event, serde_json::json!({})).await?;
-        Err(Failure::Reject("it speaks of a\0 stranger".to_owned()))
+        Err(HandlerError::Reject("it speaks of a\0 stranger".to_owned()))
     });
     let event = shared::testing::emitted(&db, &changed()).await;
     assert_eq!(deliver(&routes, &event).await, StatusCode::OK);

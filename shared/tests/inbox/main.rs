@@ -11,7 +11,7 @@ use shared::{
     App,
     catalogue::EventType,
     cloud_event::Event,
-    inbox::{self, Failure},
+    inbox::{self, HandlerError},
     schema::{TaskChanged, TaskRef},
     serve,
     testing::{self, count},
@@ -23,13 +23,13 @@ use uuid::Uuid;
 fn routes<F, Fut>(app: &App, handle: F) -> Router
 where
     F: Fn(App, Event<TaskChanged>) -> Fut + Clone + Send + Sync + 'static,
-    Fut: Future<Output = Result<(), Failure>> + Send + 'static,
+    Fut: Future<Output = Result<(), HandlerError>> + Send + 'static,
 {
     serve::complete(inbox::router(app.clone(), handle), app.clone())
 }
 
 /// Claims the event and has its effect.
-async fn effect(app: App, event: Event<TaskChanged>) -> Result<(), Failure> {
+async fn effect(app: App, event: Event<TaskChanged>) -> Result<(), HandlerError> {
     let Some(mut tx) = inbox::claim(&app, &event).await? else { return Ok(()) };
     tx.audit(&event, serde_json::json!({})).await?;
     tx.commit(&app).await

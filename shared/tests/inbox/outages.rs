@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::http::StatusCode;
 use serde_json::Value;
 use shared::{
-    inbox::{self, Failure},
+    inbox::{self, HandlerError},
     testing::{app, deliver, relay_was_woken},
 };
 use sqlx::{PgPool, postgres::PgPoolOptions};
@@ -28,7 +28,7 @@ async fn is_handled(db: &PgPool, event: &Value) {
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
 async fn a_dependency_that_is_away_never_counts(db: PgPool) {
-    let away = routes(&app(&db), async |_, _| Err(Failure::Outage(anyhow::anyhow!("nobody home"))));
+    let away = routes(&app(&db), async |_, _| Err(HandlerError::Outage(anyhow::anyhow!("nobody home"))));
     let event = event(&db).await;
     never_counts(&db, &away, &event).await;
     is_handled(&db, &event).await;

@@ -15,7 +15,7 @@ use shared::{
     cloud_event::Trace,
     db::is_outage,
     faults::crash,
-    inbox::Failure,
+    inbox::HandlerError,
     reminder::{CancelReason, ReminderState},
     schema::{Payload as _, ReminderDue},
 };
@@ -87,16 +87,16 @@ impl Together {
     }
 
     /// Reads a reminder, and fires this version if it is live and due.
-    pub(super) async fn look(&self, id: Uuid, version: i32) -> Result<Look, Failure> {
+    pub(super) async fn look(&self, id: Uuid, version: i32) -> Result<Look, HandlerError> {
         let (tell, told) = oneshot::channel();
         self.waiting().push(Waiting { id, version, tell });
         // In its own task, so that a cancelled request does not cancel the group that it started.
         tokio::spawn(self.clone().next_group());
         match told.await {
             Ok(look) => look.map_err(|error| {
-                if is_outage(&error) { Failure::Outage(error.into()) } else { Failure::Fault(error.into()) }
+                if is_outage(&error) { HandlerError::Outage(error.into()) } else { HandlerError::Failed(error.into()) }
             }),
-            Err(_) => Err(Failure::Outage(anyhow::anyhow!("the group of this callback was not fired"))),
+            Err(_) => Err(HandlerError::Outage(anyhow::anyhow!("the group of this callback was not fired"))),
         }
     }
 

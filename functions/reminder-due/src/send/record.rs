@@ -9,7 +9,7 @@ use shared::{
     audit,
     delivery::DeliveryState,
     faults::crash,
-    inbox::Failure,
+    inbox::HandlerError,
     outbox,
     schema::{Channel, ReminderSent},
 };
@@ -25,7 +25,7 @@ pub(super) async fn begin(
     row: &Row,
     provider: &Provider,
     repeat: bool,
-) -> Result<(), Failure> {
+) -> Result<(), HandlerError> {
     let message = if provider.has_idempotency_key() { Some(Json(row.email()?)) } else { None };
     let of = row.of();
     let detail = json!({"delivery_id": row.id, "channel": row.channel});
@@ -63,7 +63,7 @@ pub(super) async fn begin(
 }
 
 /// Commits that the provider accepted the message, and emits `reminder.sent` when that is recorded for the first time.
-pub(super) async fn sent(conn: &mut PgConnection, row: &Row, message_id: &str) -> Result<(), Failure> {
+pub(super) async fn sent(conn: &mut PgConnection, row: &Row, message_id: &str) -> Result<(), HandlerError> {
     let sent = ReminderSent {
         task: row.due.task.clone(),
         reminder_id: row.reminder_id,
@@ -107,7 +107,7 @@ pub(super) async fn postpone(
     at: DateTime<Utc>,
     repeat: bool,
     reason: &str,
-) -> Result<(), Failure> {
+) -> Result<(), HandlerError> {
     let mut tx = conn.begin().await?;
     sqlx::query!(
         "update notification_deliveries
@@ -128,7 +128,12 @@ pub(super) async fn postpone(
 }
 
 /// Commits that a delivery ended without an accepted message. The reminder fails if its deliveries on all channels ended so.
-pub(super) async fn end(conn: &mut PgConnection, row: &Row, state: DeliveryState, reason: &str) -> Result<(), Failure> {
+pub(super) async fn end(
+    conn: &mut PgConnection,
+    row: &Row,
+    state: DeliveryState,
+    reason: &str,
+) -> Result<(), HandlerError> {
     let mut tx = conn.begin().await?;
     sqlx::query!(
         "update notification_deliveries set state = $2, reason = $3, message = null where id = $1",

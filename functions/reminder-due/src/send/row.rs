@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use shared::{
-    audit::ReminderRef, cloud_event::Trace, delivery::DeliveryState, inbox::Failure, recurrence::Zone,
+    audit::ReminderRef, cloud_event::Trace, delivery::DeliveryState, inbox::HandlerError, recurrence::Zone,
     reminder::CancelReason, schema::ReminderDue,
 };
 use sqlx::{PgConnection, types::Json};
@@ -126,7 +126,7 @@ impl Row {
     }
 
     /// The message. A provider with a key gets the text of the first attempt again; another gets the current text.
-    pub(super) fn email(&self) -> Result<Email, Failure> {
+    pub(super) fn email(&self) -> Result<Email, HandlerError> {
         if let Some(Json(message)) = &self.message {
             return Ok(message.clone());
         }
@@ -139,7 +139,7 @@ impl Row {
             late,
         )
         .email(self.id, self.address.clone().unwrap_or_default())
-        .map_err(|error| Failure::Fault(error.into()))
+        .map_err(|error| HandlerError::Failed(error.into()))
     }
 }
 
