@@ -1,4 +1,4 @@
-//! `sqlx::migrate!` does not see a new file by itself.
+//! Rebuilds the crate after a new migration, because `sqlx::migrate!` does not notice a new file.
 
 fn main() {
     println!("cargo:rerun-if-changed=.");

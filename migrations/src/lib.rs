@@ -1,22 +1,22 @@
-//! The schema, as numbered SQL that only ever adds: migration 1 is what a Phase II application already has, and the
-//! statements of that application keep working on the newest schema.
+//! The database schema, as numbered SQL migrations that only ever add. Migration 1 is the schema of a Phase II application. That
+//! application's statements keep working on the newest schema.
 //!
-//! Running it twice changes nothing. It runs before a rollout, so code always meets a schema at least as new as its
-//! own; after a rollback the schema is newer, see [`apply`].
+//! Running the migrations twice changes nothing. They run before a rollout, so the schema is always at least as new as the code. After a
+//! rollback it is newer, see [`apply`].
 
 use std::time::Duration;
 
 use sqlx::{Connection as _, PgConnection, PgPool, migrate::Migrator};
 
-/// Every migration, embedded.
+/// All migrations, embedded in the program.
 pub static MIGRATOR: Migrator = sqlx::migrate!("./../migrations");
 
-/// What [`apply`] did.
+/// The result of [`apply`].
 #[derive(Debug, PartialEq, Eq)]
 pub enum Applied {
     /// The schema is now at this version.
     Migrated(i64),
-    /// The schema is newer than this code and says that it still serves it; nothing was changed.
+    /// The schema is newer than this code and declares that it still serves it. Nothing was changed.
     NewerButCompatible {
         /// The newest migration applied to the database.
         database: i64,
@@ -28,8 +28,9 @@ pub enum Applied {
 /// Brings the schema up to date.
 ///
 /// # Errors
-/// When the database is newer than this code and does not say that it is compatible (`schema_compatibility.since`), when
-/// an applied migration differs from the one embedded here, or when a statement fails; then nothing of that migration stays.
+/// - The database is newer than this code and does not declare itself compatible (`schema_compatibility.since`).
+/// - An applied migration differs from the embedded one.
+/// - A statement fails. Nothing of that migration stays.
 pub async fn apply(db: &PgPool) -> anyhow::Result<Applied> {
     let code = newest();
     let database = applied(db).await?;
@@ -41,7 +42,7 @@ pub async fn apply(db: &PgPool) -> anyhow::Result<Applied> {
         );
         return Ok(Applied::NewerButCompatible { database, code });
     }
-    // Its own connection, because the lock lasts as long as its session.
+    // A separate connection, because the lock lasts as long as its session.
     let mut conn = db.acquire().await?.detach();
     lock(&mut conn).await?;
     drop_interrupted_indexes(&mut conn).await?;
@@ -50,10 +51,10 @@ pub async fn apply(db: &PgPool) -> anyhow::Result<Applied> {
     Ok(Applied::Migrated(code))
 }
 
-/// Waits until no other migration of this code runs, with a query each time.
+/// Waits until no other migration of this code runs, by polling the lock.
 ///
-/// sqlx's own lock waits inside one statement. `create index concurrently` waits for every statement that is older than itself, so the two
-/// would wait for each other.
+/// sqlx's own lock waits inside one statement. `create index concurrently` waits for every older statement, so the two would wait for each
+/// other.
 async fn lock(conn: &mut PgConnection) -> sqlx::Result<()> {
     while !sqlx::query_scalar("select pg_try_advisory_lock(hashtext('migrations'))").fetch_one(&mut *conn).await? {
         tokio::time::sleep(Duration::from_millis(100)).await;
@@ -61,7 +62,7 @@ async fn lock(conn: &mut PgConnection) -> sqlx::Result<()> {
     Ok(())
 }
 
-/// Drops the indexes whose `create index concurrently` was interrupted: PostgreSQL keeps them, unused, and their names stay taken.
+/// Drops the indexes whose `create index concurrently` was interrupted. PostgreSQL keeps them unused, and their names stay taken.
 async fn drop_interrupted_indexes(conn: &mut PgConnection) -> sqlx::Result<()> {
     let interrupted: Vec<String> = sqlx::query_scalar(
         "select format('%I.%I', relnamespace::regnamespace, relname) from pg_index join pg_class on oid = indexrelid
@@ -79,7 +80,7 @@ fn newest() -> i64 {
     MIGRATOR.iter().map(|migration| migration.version).max().unwrap_or(0)
 }
 
-/// The newest migration the database has seen, 0 for a database that never saw one.
+/// The newest applied migration, or 0 for a database without any.
 async fn applied(db: &PgPool) -> sqlx::Result<i64> {
     let known: bool = sqlx::query_scalar("select to_regclass('_sqlx_migrations') is not null").fetch_one(db).await?;
     if !known {

@@ -1,5 +1,6 @@
-//! `migrate`: applies the migrations to `DATABASE_URL` and exits. Exits 0 on a newer database that says it serves this
-//! code (a rollback must run), 1 on one that does not.
+//! `migrate`: applies the migrations to `DATABASE_URL` and exits.
+//!
+//! Exits 0 if a newer database declares that it serves this code, because a rollback must run. Exits 1 if it does not.
 
 use anyhow::Context as _;
 use migrations::Applied;

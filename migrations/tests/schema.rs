@@ -1,4 +1,4 @@
-//! The migrations on a real PostgreSQL: from nothing, from a Phase II database, twice, at once, and met by code that is older.
+//! The migrations on a real PostgreSQL: from an empty database, from a Phase II database, twice, concurrently, and with older code.
 
 use std::process::{Command, Output};
 
@@ -6,7 +6,7 @@ use migrations::{Applied, apply};
 use sqlx::{ConnectOptions as _, PgPool, Row as _};
 use uuid::Uuid;
 
-/// Everything the schema is made of, and the rows it begins with.
+/// The complete schema, and its initial rows.
 async fn schema(db: &PgPool) -> Vec<String> {
     sqlx::query_scalar(
         "select format('%s.%s %s %s', table_name, column_name, data_type, column_default) from information_schema.columns
@@ -26,7 +26,7 @@ async fn schema(db: &PgPool) -> Vec<String> {
     .unwrap()
 }
 
-/// What a Phase II application made when it was installed.
+/// The tables that a Phase II application creates, with example rows.
 const PHASE_TWO: &str = "
     create table users (
         id uuid primary key default gen_random_uuid(), email text not null, created_at timestamptz not null default now());
@@ -39,7 +39,7 @@ const PHASE_TWO: &str = "
         ('00000000-0000-4000-8000-00000000000a', '00000000-0000-4000-8000-000000000001', 'open', 'words', false, '2025-01-02Z'),
         ('00000000-0000-4000-8000-00000000000b', '00000000-0000-4000-8000-000000000001', 'done', null, true, '2025-01-03Z')";
 
-/// The statements of the Phase II application, as it sends them.
+/// Runs the statements of the Phase II application, exactly as it sends them.
 async fn phase_two_works(db: &PgPool, user: Uuid) {
     let id: Uuid = sqlx::query_scalar(
         "insert into tasks (user_id, title, description) values ($1, 'call', 'the dentist') returning id",
@@ -123,7 +123,7 @@ async fn a_phase_two_database_keeps_its_rows_and_its_application(db: PgPool) {
         sqlx::query_as("select version, priority from tasks").fetch_all(&db).await.unwrap();
     assert_eq!(new, vec![(Some(1), Some("medium".to_owned())); 2]);
     phase_two_works(&db, "00000000-0000-4000-8000-000000000001".parse().unwrap()).await;
-    // It goes on as the schema of a database that began empty.
+    // From now on the schema is that of a database that began empty.
     assert!(matches!(apply(&db).await.unwrap(), Applied::Migrated(_)));
 }
 
@@ -152,7 +152,7 @@ async fn a_writer_that_knows_the_version_is_left_alone(db: PgPool) {
     assert!(kept);
 }
 
-/// A database that newer code has migrated since.
+/// Makes the database look as if newer code had migrated it.
 async fn newer(db: &PgPool, since: i64) {
     apply(db).await.unwrap();
     sqlx::query(
@@ -164,7 +164,7 @@ async fn newer(db: &PgPool, since: i64) {
     sqlx::query("update schema_compatibility set since = $1").bind(since).execute(db).await.unwrap();
 }
 
-/// The program that runs before a rollout.
+/// Runs the program that runs before a rollout.
 fn migrate(db: &PgPool) -> Output {
     let url = db.connect_options().to_url_lossy();
     Command::new(env!("CARGO_BIN_EXE_migrate")).env("DATABASE_URL", url.as_str()).output().unwrap()

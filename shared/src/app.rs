@@ -1,4 +1,4 @@
-//! What a handler is given.
+//! The state that every handler gets.
 
 use std::sync::Arc;
 
@@ -6,24 +6,24 @@ use sqlx::PgPool;
 
 use crate::{Config, outbox::Outbox, sidecar::Sidecar};
 
-/// The state of a function: cheap to clone, connected to nothing until it is used.
+/// The state of a function. Cheap to clone; connects on first use.
 #[derive(Clone)]
 pub struct App {
-    /// The database, as the owner of its tables.
+    /// The database pool, with the role that owns the tables.
     pub db: PgPool,
     /// The Dapr API.
     pub sidecar: Sidecar,
     /// Publishes committed events.
     pub outbox: Outbox,
-    /// What the environment says.
+    /// The configuration from the environment.
     pub config: Arc<Config>,
 }
 
 impl App {
-    /// Puts together a function's state; must run inside a tokio runtime.
+    /// Builds a function's state. Must run inside a tokio runtime.
     ///
     /// # Errors
-    /// When an address in the configuration is not one.
+    /// When the configuration contains an invalid address or token.
     pub fn new(config: Config, db: PgPool) -> anyhow::Result<Self> {
         let sidecar = Sidecar::new(&config)?;
         let outbox = Outbox::new(db.clone(), sidecar.clone());

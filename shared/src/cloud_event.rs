@@ -51,7 +51,7 @@ fn is_traceparent(text: &str) -> bool {
 /// An event as its function receives it.
 #[derive(Clone, Debug)]
 pub struct Event<T> {
-    /// Its id: the same for every delivery.
+    /// The event's id, which is the same for every delivery.
     pub id: Uuid,
     /// Its trace.
     pub trace: Trace,
@@ -70,7 +70,7 @@ pub enum Malformed {
     /// Its id is not a UUIDv7.
     #[error("its id is not a UUIDv7")]
     Id,
-    /// Its type is another function's.
+    /// Its type is not the expected one.
     #[error("its type is not {0}")]
     Type(&'static str),
     /// Its subject is not the task in its data.
@@ -81,10 +81,7 @@ pub enum Malformed {
     Data(String),
 }
 
-/// Parses a CloudEvent in JSON.
-///
-/// # Errors
-/// When it is not an event with the payload `T`.
+/// Parses a CloudEvent in JSON whose payload is `T`.
 pub fn parse<T: Payload>(body: &[u8]) -> Result<Event<T>, Malformed> {
     let event: cloudevents::Event = serde_json::from_slice(body).map_err(Malformed::Envelope)?;
     let id = event.id().parse::<Uuid>().ok().filter(|id| id.get_version_num() == 7).ok_or(Malformed::Id)?;
@@ -114,7 +111,7 @@ mod tests {
         let good = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
         assert_eq!(Trace::from_header(Some(good)).as_str(), good);
         for bad in [
-            "00-00000000000000000000000000000000-0000000000000000-00", // what daprd sends without tracing
+            "00-00000000000000000000000000000000-0000000000000000-00", // daprd sends this without tracing
             "00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01",
             "01-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
             "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7",

@@ -9,10 +9,10 @@ use subtle::ConstantTimeEq as _;
 
 use crate::App;
 
-/// Proof that a call showed the application's token, which only our daprd has. As the first extractor of a route it rejects a call before
-/// any of its body is read.
+/// Proof that a call has the app API token, which only our daprd knows.
 ///
-/// The rejection is a 5xx, so that daprd retries: the caller may be our own daprd with a token that has just been replaced.
+/// As the first extractor of a route it rejects a call before its body is read. The rejection is a 5xx, so that daprd retries: after a
+/// rotation of the token, the caller may be our own daprd with the old one.
 #[derive(Clone, Copy, Debug)]
 pub struct FromDaprd;
 

@@ -1,20 +1,19 @@
-//! What every function of Punctual shares: the schema of its events, and what makes them take effect exactly once.
+//! The code that all functions of Punctual share: the event schemas, and the outbox and inbox that make an event take effect exactly once.
 //!
-//! A **function** is a small crate under `functions/`. An **event** is a row of `task_events` first (the **outbox**),
-//! published on a topic after the commit; the **inbox** lets its one function handle it once, however often it comes.
-//! The modules are these words:
+//! A **function** is a small crate under `functions/`. An **event** starts as a row of `task_events` (the **outbox**) and is published to a
+//! topic after the commit. The **inbox** lets the event's one function handle it once, however often it is delivered. The modules:
 //!
 //! - [`catalogue`], [`schema`], [`cloud_event`]: the event types, their payloads, and the format in which they travel
 //! - [`outbox`]: writes an event in the transaction of its change, publishes it after the commit
-//! - [`inbox`]: receives an event, claims it, tells an outage from a fault, rejects what can never succeed
+//! - [`inbox`]: receives and claims an event, tells an outage from a failing handler, rejects an event that can never succeed
 //! - [`from_daprd`]: the check that a call comes from daprd
-//! - [`reminder`], [`recurrence`]: when to remind, and when a task comes again
-//! - [`delivery`]: the states of a delivery, and the job that attempts it again
+//! - [`reminder`], [`recurrence`]: when to remind, and when a task is due again
+//! - [`delivery`]: the states of a delivery, and the job that retries it
 //! - [`sidecar`]: the Dapr API, through the generated client of the `dapr` crate
-//! - [`audit`]: the story of a task and of a reminder
-//! - [`auth`], [`problem`]: who asks, and what went wrong (HTTP)
-//! - [`db`]: which errors of the database are outages
-//! - [`faults`]: what tests break on purpose
+//! - [`audit`]: the history of a task and of a reminder
+//! - [`auth`], [`problem`]: authentication and problem details (HTTP)
+//! - [`db`]: which database errors are outages
+//! - [`faults`]: injected faults for tests
 //! - [`serve`], [`config`], [`telemetry`]: one process, under axum or AWS Lambda
 
 pub mod audit;

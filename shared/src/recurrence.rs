@@ -1,19 +1,19 @@
-//! When a task comes again: simple recurrences, RRULE text, and the time zone both are computed in.
+//! Recurrence: when a task is due again, from a simple recurrence or RRULE text, in the task's time zone.
 //!
-//! Everything here is a pure function of its arguments. Asked twice, it answers the same, so a handler that runs
-//! twice creates the same next occurrence. What holds:
+//! Every function here is pure: the same arguments always give the same result. A handler that runs twice therefore creates the same next
+//! occurrence. The rules:
 //!
-//! - **Wall clock.** An occurrence is a local date at the local time of day of the start: 09:00 stays 09:00 whatever
-//!   the clocks do. A time that a change of clocks skips fires as much later as the clocks jumped (02:30 at 03:30, that
-//!   day only); a time that comes twice fires the first time.
-//! - **No drift.** Occurrence *n* is `start + n · interval`, computed from the start and clamped to the end of the
-//!   month: 31 January, 28 February, 31 March. RRULE text follows RFC 5545 instead, which leaves out days that do not
-//!   exist; `BYMONTHDAY=-1` is its last day of the month.
-//! - **Bounded work.** Rules come from users. However far back the start and however absurd the rule, one answer costs
-//!   one cycle of the calendar (400 years) at most; only `COUNT` has to walk from the start.
+//! - **Wall clock.** An occurrence is a local date at the start's local time: 09:00 stays 09:00 when the clocks change. If a clock change
+//!   skips that time, the occurrence moves by the length of the gap (02:30 becomes 03:30, that day only). If the time occurs twice, the
+//!   first one counts.
+//! - **No drift.** Occurrence *n* is `start + n · interval`, computed from the start and clamped to the end of the month: 31 January, 28
+//!   February, 31 March. RRULE text follows RFC 5545 instead, which skips days that do not exist; `BYMONTHDAY=-1` is the last day of the
+//!   month.
+//! - **Bounded work.** Users write the rules. One answer costs at most one cycle of the calendar (400 years), whatever the start and the
+//!   rule. Only `COUNT` walks from the start.
 //!
-//! RRULE text is expanded here and not by the `rrule` crate, which decides time zones by `chrono-tz`, panics on text
-//! that is not ASCII and has no bound for a rule that never matches. The tests hold this module against it.
+//! This module expands RRULE text itself. The `rrule` crate takes time zones from `chrono-tz`, panics on text that is not ASCII, and has no
+//! bound for a rule that never matches. The tests compare this module with that crate.
 
 mod before_due;
 mod days;
@@ -47,14 +47,14 @@ pub enum Kind {
     Weekly,
     /// Every `interval` months, on the day of the start or the last of a shorter month.
     Monthly,
-    /// Every `interval` years, on the day of the start; 29 February becomes 28 where it must.
+    /// Every `interval` years, on the day of the start. 29 February becomes 28 February where the year has no 29th.
     Yearly,
-    /// As the rule says.
+    /// On the dates of the RRULE.
     Custom,
 }
 
 impl Kind {
-    /// The word of the API and of `tasks.recurrence_type`.
+    /// The text in the API and in `tasks.recurrence_type`.
     pub fn as_str(self) -> &'static str {
         match self {
             Kind::Daily => "daily",
@@ -85,7 +85,7 @@ impl FromStr for Kind {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Anchor {
-    /// The start of the series, whenever the task is completed: rent is due on the first.
+    /// The start of the series, no matter when the task is completed: rent is due on the first.
     #[default]
     Due,
     /// The day the task was completed: water the plants three days after the last time.
@@ -93,7 +93,7 @@ pub enum Anchor {
 }
 
 impl Anchor {
-    /// The word of the API and of `tasks.recurrence_anchor`.
+    /// The text in the API and in `tasks.recurrence_anchor`.
     pub fn as_str(self) -> &'static str {
         match self {
             Anchor::Due => "due",
@@ -114,7 +114,7 @@ impl FromStr for Anchor {
     }
 }
 
-/// A recurrence that was checked: what cannot be computed cannot be built.
+/// A validated recurrence. It can always be computed, because [`Recurrence::new`] rejects every other one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recurrence {
     pattern: Pattern,
@@ -128,7 +128,7 @@ enum Pattern {
 }
 
 impl Recurrence {
-    /// Parses a recurrence as the API and the columns of `tasks` give it.
+    /// Validates a recurrence from the API or from the columns of `tasks`.
     pub fn new(kind: Kind, interval: u32, rule: Option<&str>, anchor: Anchor) -> Result<Self, RecurrenceError> {
         if !(1..=INTERVAL_LIMIT).contains(&interval) {
             return Err(RecurrenceError::Interval);
@@ -157,7 +157,7 @@ impl Recurrence {
         Ok(Self { pattern: Pattern::Rule(Box::new(rule)), anchor })
     }
 
-    /// How it repeats.
+    /// The kind of repetition.
     pub fn kind(&self) -> Kind {
         match &self.pattern {
             Pattern::Every { frequency: Frequency::Daily, .. } => Kind::Daily,
@@ -168,7 +168,7 @@ impl Recurrence {
         }
     }
 
-    /// Every how many days, weeks, months or years; 1 beside a rule, which has its own `INTERVAL`.
+    /// The number of days, weeks, months or years between occurrences. Always 1 with a rule, which has its own `INTERVAL`.
     pub fn interval(&self) -> u32 {
         match &self.pattern {
             Pattern::Every { interval, .. } => *interval,
@@ -184,37 +184,37 @@ impl Recurrence {
         }
     }
 
-    /// What the next occurrence is counted from.
+    /// The point from which the next occurrence is counted.
     pub fn anchor(&self) -> Anchor {
         self.anchor
     }
 }
 
-/// Why a recurrence was refused, said so that its user can repair it.
+/// Why a recurrence is invalid. The message tells the user how to fix it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RecurrenceError {
-    /// Not a word of [`Kind`].
+    /// Not a value of [`Kind`].
     #[error("the recurrence type must be daily, weekly, monthly, yearly or custom")]
     UnknownKind,
-    /// Not a word of [`Anchor`].
+    /// Not a value of [`Anchor`].
     #[error("the recurrence anchor must be due or completion")]
     UnknownAnchor,
-    /// Zero, or beyond [`INTERVAL_LIMIT`].
+    /// Zero, or larger than [`INTERVAL_LIMIT`].
     #[error("the interval must be between 1 and {INTERVAL_LIMIT}")]
     Interval,
-    /// `custom` needs a rule.
+    /// The type `custom` without a rule.
     #[error("a custom recurrence needs a rule")]
     CustomWithoutRule,
-    /// A rule beside a simple type.
+    /// A rule with a type other than `custom`.
     #[error("a rule needs the recurrence type custom")]
     RuleWithoutCustom,
-    /// An interval beside a rule.
+    /// An interval other than 1 with a rule.
     #[error("a custom recurrence says INTERVAL in its rule and leaves the interval at 1")]
     IntervalBesideRule,
-    /// `COUNT` counts from the start, which the anchor `completion` leaves behind.
+    /// `COUNT` with the anchor `completion`. It counts from the start, which that anchor does not use.
     #[error("COUNT counts from the start and cannot be used with the anchor completion; UNTIL can")]
     CountFromCompletion,
-    /// The RRULE text.
+    /// The RRULE text is invalid.
     #[error(transparent)]
     Rule(#[from] RuleError),
 }

@@ -1,8 +1,8 @@
-//! The Dapr API as this product uses it, through the generated client of the `dapr` crate.
+//! The Dapr API, through the generated client of the `dapr` crate.
 //!
-//! Not through `dapr::client::Client`: at 0.20 it connects eagerly (a cold start fails while the sidecar boots), hides the
-//! gRPC status, and has neither a deadline nor bulk publish. Here the channel connects on first use and every call has a
-//! deadline: without one a call waits as long as the scheduler is away (`WaitForReady` in dapr `pkg/api/universal/jobs.go`).
+//! `dapr::client::Client` (0.20) is not used. It connects eagerly, so a cold start fails while the sidecar boots. It hides the gRPC status,
+//! and has neither deadlines nor bulk publish. Here the channel connects on first use and every call has a deadline. Without one, a call
+//! waits as long as the scheduler is away (`WaitForReady` in dapr `pkg/api/universal/jobs.go`).
 //!
 //! A job calls the app-id whose daprd scheduled it. So every function schedules reminder jobs through `alarm`'s daprd, and the retry of a
 //! delivery through `reminder-due`'s.
@@ -33,19 +33,19 @@ use uuid::Uuid;
 
 use crate::{Config, faults::crash, recurrence::end_of_calendar, reminder::ReminderJobName};
 
-/// A job call that takes longer failed.
+/// Deadline for a call to the jobs API.
 const JOB_DEADLINE: Duration = Duration::from_secs(2);
 /// Deadline for deleting many jobs at once. daprd itself gives up after this (`rpcTimeout` in dapr `pkg/api/universal/jobs.go`).
 const MASS_DEADLINE: Duration = Duration::from_secs(30);
-/// A publication that takes longer failed, and is repeated: a broker that comes back forgets what was asked of it before.
+/// Deadline for a publication. A failed one is repeated, because a broker that comes back has forgotten earlier requests.
 const PUBLISH_DEADLINE: Duration = Duration::from_secs(3);
-/// Any other call that takes longer failed.
+/// Deadline for every other call.
 const DEADLINE: Duration = Duration::from_secs(5);
-/// How often the scheduler calls a job again that was not answered 2xx; without limit, because the default gives up after
-/// three tries and deletes the job.
+/// Interval at which the scheduler retries a job that was not answered 2xx. The number of retries is unlimited: by default the scheduler
+/// gives up after three tries and deletes the job.
 const JOB_RETRY: Duration = Duration::from_secs(5);
 
-/// The sidecar, or what stands behind it, did not do it.
+/// A Dapr call failed.
 #[derive(Debug, thiserror::Error)]
 #[error("dapr {call}: {status}")]
 pub struct SidecarError {
@@ -64,17 +64,17 @@ pub struct Publication {
     pub event: Vec<u8>,
 }
 
-/// What the broker took.
+/// The result of a publication.
 #[derive(Debug)]
 pub struct Published {
-    /// The events it acknowledged.
+    /// The events that the broker acknowledged.
     pub ids: Vec<Uuid>,
-    /// Why it refused the first of the others.
+    /// Why the broker refused the first of the other events.
     pub refused: Option<String>,
 }
 
 impl Published {
-    /// What an answer that names the entries which failed says of the events that were sent.
+    /// Builds the result from the events that were sent and the entries that failed.
     pub(crate) fn of(mut ids: Vec<Uuid>, failed: impl IntoIterator<Item = (String, String)>) -> Self {
         let mut refused = None;
         for (entry_id, reason) in failed {
@@ -85,7 +85,7 @@ impl Published {
     }
 }
 
-/// The daprd of this function, and those whose app-ids own jobs.
+/// Clients of this function's daprd, and of the daprds whose app-ids own jobs.
 #[derive(Clone)]
 pub struct Sidecar {
     /// The reminder jobs, which call `alarm`.
@@ -142,10 +142,10 @@ impl Sidecar {
         })
     }
 
-    /// Publishes CloudEvents, and says which the broker acknowledged.
+    /// Publishes CloudEvents and returns the ones that the broker acknowledged.
     ///
     /// # Errors
-    /// When nothing is known of any of them.
+    /// The outcome of every event is unknown.
     pub async fn publish(&self, topic: &str, events: Vec<Publication>) -> Result<Published, SidecarError> {
         let ids = events.iter().map(|event| event.id).collect();
         let request = BulkPublishRequest {
@@ -157,7 +157,7 @@ impl Sidecar {
                     entry_id: event.id.to_string(),
                     event: event.event,
                     content_type: "application/cloudevents+json".to_owned(),
-                    // In the entry: metadata of the whole request would override it for all (components-contrib, Kafka producer).
+                    // Per entry, because metadata of the whole request would override it for all (components-contrib, Kafka producer).
                     metadata: HashMap::from([("partitionKey".to_owned(), event.key)]),
                 })
                 .collect(),
@@ -168,10 +168,7 @@ impl Sidecar {
         Ok(Published::of(ids, answer.failed_entries.into_iter().map(|failed| (failed.entry_id, failed.error))))
     }
 
-    /// A secret of the secret store.
-    ///
-    /// # Errors
-    /// When the store has none of that name, or cannot be asked.
+    /// Reads a secret from the secret store. A missing secret is an error.
     pub async fn secret(&self, key: &str) -> Result<SecretString, SidecarError> {
         let request =
             GetSecretRequest { store_name: self.secret_store.clone(), key: key.to_owned(), metadata: HashMap::new() };
@@ -184,10 +181,7 @@ impl Sidecar {
         })
     }
 
-    /// A value of the state store.
-    ///
-    /// # Errors
-    /// When the store cannot be asked.
+    /// Reads a value from the state store.
     pub async fn state(&self, key: &str) -> Result<Option<String>, SidecarError> {
         let request =
             GetStateRequest { store_name: self.state_store.clone(), key: key.to_owned(), ..GetStateRequest::default() };
@@ -196,10 +190,10 @@ impl Sidecar {
         Ok(String::from_utf8(answer.data).ok().filter(|value| !value.is_empty()))
     }
 
-    /// Writes a value of the state store that may be forgotten after `ttl`.
+    /// Writes a value to the state store, which may delete it after `ttl`.
     ///
     /// # Errors
-    /// When it is not known to be written.
+    /// The value may be written or not.
     pub async fn save_state(&self, key: &str, value: &str, ttl: Duration) -> Result<(), SidecarError> {
         let item = StateItem {
             key: key.to_owned(),
@@ -212,10 +206,10 @@ impl Sidecar {
         within(DEADLINE, "save state", client.save_state(request)).await.map(drop)
     }
 
-    /// Has `alarm` fire a version of a reminder, by service invocation. Also wakes it from zero.
+    /// Asks `alarm` to fire a version of a reminder, by service invocation. This also wakes it from zero.
     ///
     /// # Errors
-    /// Nothing is known of the reminder: it may have fired.
+    /// The reminder may have fired or not.
     pub async fn fire(&self, reminder: ReminderJobName) -> Result<(), SidecarError> {
         let body = serde_json::json!({"reminder_id": reminder.reminder_id, "version": reminder.version});
         let message = InvokeRequest {
@@ -231,7 +225,7 @@ impl Sidecar {
 }
 
 impl Jobs {
-    /// Schedules a job: daprd calls `/job/<name>` with `data` at `due`, or at once if that has passed. It replaces a job of that name.
+    /// Schedules a job, replacing any job of that name. daprd calls `/job/<name>` with `data` at `due`, or at once if that has passed.
     ///
     /// # Errors
     /// The job may be scheduled or not.
@@ -241,7 +235,7 @@ impl Jobs {
         Ok(())
     }
 
-    /// Schedules a job unless there is one of that name. Returns whether it was missing.
+    /// Schedules a job unless one of that name exists. Returns whether it was missing.
     ///
     /// # Errors
     /// The job may be scheduled or not.
@@ -254,7 +248,7 @@ impl Jobs {
         self.schedule_if_missing(at(due, job(name, data))).await
     }
 
-    /// Schedules a recurring job (cron with seconds, UTC) unless there is one of that name.
+    /// Schedules a recurring job (cron with seconds, UTC) unless one of that name exists.
     ///
     /// # Errors
     /// The job may be scheduled or not.
@@ -263,7 +257,7 @@ impl Jobs {
         self.schedule_if_missing(job).await.map(drop)
     }
 
-    /// Deletes a job. A job that does not exist is no error.
+    /// Deletes a job. Succeeds if the job does not exist.
     ///
     /// # Errors
     /// The job may exist or not.
@@ -279,14 +273,14 @@ impl Jobs {
     /// Deletes every job of this app-id whose name begins with `prefix`.
     ///
     /// # Errors
-    /// Some of the jobs may be left.
+    /// Some of the jobs may remain.
     pub async fn disarm_all(&self, prefix: &str) -> Result<(), SidecarError> {
         let request = DeleteJobsByPrefixRequest { name_prefix: Some(prefix.to_owned()) };
         let mut client = self.0.clone();
         within(MASS_DEADLINE, "delete jobs", client.delete_jobs_by_prefix(request)).await.map(drop)
     }
 
-    /// Asks first, because daprd and the scheduler log an existing job as an error.
+    /// Schedules a job unless it exists. Checks first, because daprd and the scheduler log an existing job as an error.
     async fn schedule_if_missing(&self, job: Job) -> Result<bool, SidecarError> {
         let request = GetJobRequest { name: job.name.clone() };
         if within(JOB_DEADLINE, "get job", self.0.clone().get_job(request)).await.is_ok() {
@@ -308,7 +302,7 @@ impl Jobs {
 fn job(name: &str, data: &serde_json::Value) -> Job {
     Job {
         name: name.to_owned(),
-        // Any type but google.protobuf.Value reaches the application as the bytes it is (dapr pkg/channel/http).
+        // Any type except google.protobuf.Value reaches the application as unchanged bytes (dapr pkg/channel/http).
         data: Some(Any { type_url: "application/json".to_owned(), value: data.to_string().into_bytes() }),
         failure_policy: Some(JobFailurePolicy {
             policy: Some(Policy::Constant(JobFailurePolicyConstant {
@@ -320,9 +314,10 @@ fn job(name: &str, data: &serde_json::Value) -> Job {
     }
 }
 
-/// Absolute: a relative time would be relative to the scheduler's clock. The scheduler reads no year after 9999 (go-etcd-cron
-/// `internal/scheduler/builder.go`) and refuses it each time, which would hold up every event behind this one; a job that comes
-/// early is armed again by its function.
+/// Sets an absolute due time. A relative one would depend on the scheduler's clock.
+///
+/// The scheduler cannot read a year after 9999 (go-etcd-cron `internal/scheduler/builder.go`). It would refuse such a job each time, which
+/// would block every event behind this one. A job that comes early is armed again by its function.
 fn at(due: DateTime<Utc>, job: Job) -> Job {
     let due = due.min(end_of_calendar());
     Job { due_time: Some(due.to_rfc3339_opts(SecondsFormat::Micros, true)), ..job }

@@ -1,5 +1,6 @@
-//! What the tests of the functions share: a state without a daprd, rows to begin with, and events as daprd hands them over.
-//! Behind the feature `testing`, which only dev-dependencies name.
+//! Shared test helpers: an app state without a daprd, initial rows, and events as daprd delivers them.
+//!
+//! Only dev-dependencies enable the feature `testing`.
 
 #![expect(clippy::missing_panics_doc, reason = "a test that cannot set up its rows has failed")]
 
@@ -33,10 +34,10 @@ mod dapr;
 
 pub use dapr::{Dapr, Job};
 
-/// What daprd shows on every call.
+/// The token that daprd sends with every call.
 pub const TOKEN: &str = "token-of-the-application";
 
-/// The state of a function whose daprd is away.
+/// The state of a function whose daprd is unreachable.
 #[must_use]
 pub fn app(db: &PgPool) -> App {
     let arguments = ["test", "--database-url", "postgres://unused", "--app-api-token", TOKEN];
@@ -45,7 +46,7 @@ pub fn app(db: &PgPool) -> App {
     App::new(config, db.clone()).unwrap()
 }
 
-/// The state of a function whose daprd, and those of `alarm` and `reminder-due`, are these.
+/// The state of a function with these daprds: its own, `alarm`'s and `reminder-due`'s.
 #[must_use]
 pub fn app_with(db: &PgPool, own: &Dapr, alarm: &Dapr, reminder_due: &Dapr) -> App {
     let arguments = ["test", "--database-url", "postgres://unused", "--app-api-token", TOKEN];
@@ -59,12 +60,12 @@ pub fn app_with(db: &PgPool, own: &Dapr, alarm: &Dapr, reminder_due: &Dapr) -> A
     App::new(config, db.clone()).unwrap()
 }
 
-/// Whether the relay of this process was told, or is within ten seconds, that there is something to publish.
+/// Whether the relay of this process was woken, or is woken within ten seconds.
 pub async fn relay_was_woken(app: &App) -> bool {
     tokio::time::timeout(Duration::from_secs(10), app.outbox.woken.notified()).await.is_ok()
 }
 
-/// From now on what writes an event takes a second to commit.
+/// Makes every transaction that writes an event take a second to commit.
 pub async fn commits_take_a_second(db: &PgPool) {
     sqlx::raw_sql(
         "create function takes_long() returns trigger language plpgsql as $$ begin perform pg_sleep(1); return null; end $$;
@@ -76,7 +77,7 @@ pub async fn commits_take_a_second(db: &PgPool) {
     .unwrap();
 }
 
-/// A way to the database on which the connections that there are fall silent at a word and end after `silence`; new ones do not.
+/// A pool through a proxy. Sending on the channel freezes the open connections, which close after `silence`; new connections work.
 pub async fn way(db: &PgPool, silence: Duration) -> (PgPool, watch::Sender<()>) {
     let straight = db.connect_options().as_ref().clone();
     let database = (straight.get_host().to_owned(), straight.get_port());
@@ -100,14 +101,14 @@ pub async fn way(db: &PgPool, silence: Duration) -> (PgPool, watch::Sender<()>) 
     (pool, word)
 }
 
-/// A user.
+/// Inserts a user.
 pub async fn user(db: &PgPool) -> Uuid {
     let id = Uuid::now_v7();
     sqlx::query("insert into users (id, email) values ($1, 'ada@example.com')").bind(id).execute(db).await.unwrap();
     id
 }
 
-/// An open task of a user.
+/// Inserts an open task of a user.
 pub async fn task(db: &PgPool, user_id: Uuid) -> TaskRef {
     let task = TaskRef { task_id: Uuid::now_v7(), user_id, title: "call the dentist".to_owned(), version: 1 };
     sqlx::query("insert into tasks (id, user_id, title) values ($1, $2, $3)")
@@ -120,7 +121,7 @@ pub async fn task(db: &PgPool, user_id: Uuid) -> TaskRef {
     task
 }
 
-/// A live reminder of a task.
+/// Inserts a live reminder of a task.
 pub async fn reminder(db: &PgPool, task: &TaskRef, at: DateTime<Utc>) -> Uuid {
     let id = Uuid::now_v7();
     sqlx::query("insert into task_reminders (id, task_id, user_id, remind_at) values ($1, $2, $3, $4)")
@@ -134,14 +135,14 @@ pub async fn reminder(db: &PgPool, task: &TaskRef, at: DateTime<Utc>) -> Uuid {
     id
 }
 
-/// An event that is in the outbox, as daprd hands it over: with what it adds.
+/// Emits an event and returns it as daprd delivers it, with the attributes that daprd adds.
 pub async fn emitted<T: Payload>(db: &PgPool, payload: &T) -> Value {
     let mut conn = db.acquire().await.unwrap();
     let id = outbox::emit(&mut conn, payload, &Trace::from_header(None)).await.unwrap();
     handed_over(db, id).await
 }
 
-/// An event of the outbox, as daprd hands it over.
+/// Reads an event from the outbox, as daprd delivers it.
 pub async fn handed_over(db: &PgPool, id: Uuid) -> Value {
     let row = sqlx::query("select * from task_events where id = $1").bind(id).fetch_one(db).await.unwrap();
     let row = outbox::Unpublished {
@@ -167,7 +168,7 @@ pub async fn deliver(routes: &Router, event: &Value) -> StatusCode {
     post(routes, &format!("/events/{}", kind.consumer()), event.to_string()).await
 }
 
-/// Posts a body with the token.
+/// Posts a body with daprd's token.
 pub async fn post(routes: &Router, path: &str, body: impl Into<Body>) -> StatusCode {
     let request = Request::post(path)
         .header("dapr-api-token", TOKEN)
@@ -177,7 +178,7 @@ pub async fn post(routes: &Router, path: &str, body: impl Into<Body>) -> StatusC
     routes.clone().oneshot(request).await.unwrap().status()
 }
 
-/// Delivers an event `times` times at once, and says how often it was answered 200.
+/// Delivers an event `times` times concurrently. Returns the number of deliveries that were answered 200.
 pub async fn deliver_at_once(routes: &Router, event: &Value, times: usize) -> usize {
     let mut deliveries = tokio::task::JoinSet::new();
     for _ in 0..times {
@@ -187,7 +188,7 @@ pub async fn deliver_at_once(routes: &Router, event: &Value, times: usize) -> us
     deliveries.join_all().await.into_iter().filter(|status| *status == StatusCode::OK).count()
 }
 
-/// One number out of the database.
+/// Returns the number that a query selects.
 pub async fn count(db: &PgPool, query: &'static str) -> i64 {
     sqlx::query_scalar(query).fetch_one(db).await.unwrap()
 }

@@ -1,4 +1,4 @@
-//! Enums that are text in the database and in JSON.
+//! Enums that are stored as text in the database and sent as text in JSON.
 
 /// Declares an enum whose variants are stored in PostgreSQL `text` columns and sent as JSON strings.
 ///
@@ -69,7 +69,7 @@ macro_rules! text_enum {
 
 pub(crate) use text_enum;
 
-/// A text that is no variant of the enum: newer code wrote it, or nobody of ours did.
+/// A text that is not a variant of the enum. Newer code wrote it, or a program that is not ours.
 #[derive(Debug, thiserror::Error)]
 #[error("{text:?} is not a {kind}")]
 pub struct UnknownText {

@@ -1,4 +1,4 @@
-//! The outbox on a real PostgreSQL: an event is a row, and the row is a CloudEvent that the schemas describe.
+//! The outbox on a real PostgreSQL: every row is a CloudEvent that matches its schema.
 
 use std::time::{Duration, Instant};
 
@@ -27,7 +27,7 @@ fn task(version: i64) -> TaskRef {
     }
 }
 
-/// Holds an event of the outbox against CloudEvents 1.0 and the schema of its type.
+/// Checks an event of the outbox against CloudEvents 1.0 and the schema of its type.
 async fn holds<T: Payload>(db: &PgPool, payload: T) {
     let task = payload.task().clone();
     let json = emitted(db, &payload).await;
@@ -43,7 +43,7 @@ async fn holds<T: Payload>(db: &PgPool, payload: T) {
     assert!(age.num_seconds().abs() < 10, "{age}");
     assert_eq!(json["partitionkey"], task.task_id.to_string());
     assert_eq!(json["sequence"], format!("{:010}", task.version));
-    // daprd replaces a `traceparent` that has no `traceid` beside it.
+    // daprd replaces a `traceparent` without a `traceid`.
     assert_eq!(json["traceid"], json["traceparent"]);
     let traceparent = json["traceparent"].as_str().unwrap();
     assert_eq!(Trace::from_header(Some(traceparent)).as_str(), traceparent);
@@ -111,7 +111,7 @@ async fn what_could_not_be_published_stays_to_be_published(db: PgPool) {
     emitted(&db, &TaskCreated { task: task(1) }).await;
     app.outbox.flush(Duration::from_secs(5)).await.unwrap_err();
     assert_eq!(count(&db, "select count(*) from task_events where published_at is null").await, 1);
-    // The lock of the shard went with the failure.
+    // The failure released the lock of the shard.
     assert_eq!(
         count(
             &db,

@@ -1,4 +1,4 @@
-//! What every function answers beside its own routes.
+//! The answers of every function outside its own routes.
 
 use axum::{
     Router,

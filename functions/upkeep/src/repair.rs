@@ -1,7 +1,7 @@
-//! Repair: finds in the database what was accepted and has not happened, and has it happen.
+//! Repair: finds accepted work in the database that has not happened, and restarts it.
 //!
-//! It does not look for due work, that is what jobs are for; it looks for work whose carrier forgot it: an event that was
-//! published and never claimed, a reminder without its job, a delivery whose next attempt never came.
+//! Jobs trigger due work. Repair looks only for work whose trigger was lost: an event that was published but never claimed, a reminder
+//! without its job, a delivery whose next attempt never came.
 
 use std::time::Duration;
 
@@ -13,14 +13,14 @@ use uuid::Uuid;
 
 use crate::arming;
 
-/// How long what is committed may take to be published.
+/// Timeout for publishing the committed events.
 const PUBLISH: Duration = Duration::from_secs(30);
-/// Maximum rows of one query. The next run continues, because the events and deliveries of this run are on their way then.
+/// Maximum rows of one query. The next run continues; by then the events and deliveries of this run are on their way.
 const LIMIT: i64 = 10_000;
-/// Events of a function that is behind, or does nothing, that are published again for each second from one repair to the next.
+/// Maximum events of a slow or stopped function that are republished, for each second between two repairs.
 const COPIES_A_SECOND: i64 = 10;
 
-/// What repair reads from the environment.
+/// The settings of repair, from the environment.
 #[derive(Parser, Clone, Debug)]
 pub struct Settings {
     /// Seconds between two repairs. Repair checks the job of every reminder that is overdue or due within two of these intervals.
@@ -32,13 +32,13 @@ pub struct Settings {
     pub repair_after_seconds: u32,
 }
 
-/// Runs once. Each part is done whatever happens to the others.
+/// Repairs once. A failed step never stops the other steps.
 ///
 /// # Errors
-/// The first thing that could not be repaired; the next run tries again.
+/// The first failure. The next run tries again.
 pub async fn run(app: &App, settings: &Settings) -> anyhow::Result<()> {
     let now = sqlx::query_scalar!(r#"select now() as "now!""#).fetch_one(&app.db).await?;
-    // What has a time comes first: where much was lost, events are many and take long.
+    // Reminders and deliveries come first, because they have a due time. After a large loss there are many events, which take long.
     let reminders = arm_reminders(app, now, settings).await;
     let deliveries = send_overdue(app, now).await;
     crash("repair-midway");
@@ -66,26 +66,24 @@ async fn arm_reminders(app: &App, now: DateTime<Utc>, settings: &Settings) -> an
     Ok(armed)
 }
 
-/// Schedules the jobs of `upkeep` itself.
+/// Schedules the recurring jobs of `upkeep`.
 async fn repeat_jobs(app: &App) -> anyhow::Result<()> {
     app.sidecar.own_jobs.repeat("retention", "0 30 3 * * *").await?;
     Ok(app.sidecar.own_jobs.repeat("arming", "0 15 */6 * * *").await?)
 }
 
-/// Has events published again, with the same id, that their function has not claimed, and moves up the mark before which all are
-/// claimed. The mark stays ten minutes behind: an id is older than its row's commit.
+/// Marks unclaimed events for publication under the same id, and advances the `handled` mark. Returns the number of events.
 ///
-/// What is not claimed may be not lost but behind others, and a function that is behind would never catch up with copies of all it
-/// has to do. So one that was published again already waits for as long as it has waited by then, up to eight times the first; and
-/// of each function's events there are at most ten for each second between two repairs, the oldest, or twice as many as it has
-/// claimed of those that happened since the last: one that is behind has claimed none.
+/// Every event before the mark is claimed. The mark stays ten minutes behind, because an id is older than its row's commit.
 ///
-/// # Errors
-/// When the database is away.
+/// An unclaimed event may just be queued. So that copies do not bury a slow function, republish with doubling delay, up to eight times the
+/// first one. Per function and run, republish only the oldest events. The limit is the larger of two numbers: ten for each second between
+/// two repairs, and twice as many as the function claimed of the events since the last repair. A function that is behind has claimed none
+/// of those.
 pub async fn unpublish_unclaimed(db: &PgPool, now: DateTime<Utc>, settings: &Settings) -> sqlx::Result<u64> {
     let kinds = EventType::ALL.map(|kind| kind.as_str().to_owned());
     let lost = sqlx::query!(
-        // Materialized: counted once for each function, not for each event that waits.
+        // Materialized: counts once per function, not once per waiting event.
         "with room as materialized (
              select kind, greatest($4::bigint, 2 * (
                  select count(*) from processed_events
@@ -113,7 +111,7 @@ pub async fn unpublish_unclaimed(db: &PgPool, now: DateTime<Utc>, settings: &Set
     .execute(db)
     .await?
     .rows_affected();
-    // At rest there is nothing between the mark and where it could be, and then the row is neither locked nor written.
+    // When idle, the mark cannot advance. Its row is then neither locked nor written.
     let behind = sqlx::query_scalar!(
         r#"select exists (
                select from task_events
@@ -127,7 +125,7 @@ pub async fn unpublish_unclaimed(db: &PgPool, now: DateTime<Utc>, settings: &Set
         return Ok(lost);
     }
     let mut tx = db.begin().await?;
-    // A replay lowers the mark: locked first, so that what is read next is as the last replay left it.
+    // A replay lowers the mark. Lock it first, so that the next query sees the result of the last replay.
     sqlx::query!("select from marks where name = 'handled' for update").execute(&mut *tx).await?;
     sqlx::query!(
         "update marks set event_id = next.event_id from (
@@ -148,7 +146,7 @@ pub async fn unpublish_unclaimed(db: &PgPool, now: DateTime<Utc>, settings: &Set
     Ok(lost)
 }
 
-/// Has deliveries attempted whose next attempt is overdue: their job was lost, or the process died in the middle.
+/// Retries deliveries whose next attempt is overdue: their job was lost, or the process died during the attempt.
 async fn send_overdue(app: &App, now: DateTime<Utc>) -> anyhow::Result<u64> {
     let mut missing = 0;
     for (delivery_id, attempts) in overdue(&app.db, now).await? {
@@ -157,10 +155,7 @@ async fn send_overdue(app: &App, now: DateTime<Utc>) -> anyhow::Result<u64> {
     Ok(missing)
 }
 
-/// The deliveries whose next attempt should have been made by `now`, and how many were made.
-///
-/// # Errors
-/// When the database is away.
+/// The deliveries whose next attempt is overdue at `now` by more than ten seconds, and how many attempts were made.
 pub async fn overdue(db: &PgPool, now: DateTime<Utc>) -> sqlx::Result<Vec<(Uuid, i32)>> {
     let rows = sqlx::query!(
         "select id, attempts from notification_deliveries

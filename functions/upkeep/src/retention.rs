@@ -1,19 +1,16 @@
-//! Retention: removes what nothing asks for any more, and makes the inbox partitions of the weeks ahead.
+//! Retention: deletes rows that are no longer needed, and creates the inbox partitions of the next weeks.
 //!
-//! An inbox partition is dropped only after the floor was raised past it and only while every event below is claimed, so no
-//! event can come back that the inbox has forgotten and be handled again. Deletes go in batches and skip locked rows.
+//! An inbox partition is dropped only after the floor was raised past it, and only while every event below is claimed. So no event can be
+//! handled again after the inbox has forgotten it. Deletes run in batches and skip locked rows.
 
 use shared::App;
 
-/// How long the inbox remembers and events are kept: more than the 30 days of Kafka and a week to replay.
+/// How long claims and events are kept: longer than Kafka's 30 days plus a week for a replay.
 const DAYS: i32 = 45;
-/// Rows a statement deletes at most.
+/// Maximum rows of one delete.
 const BATCH: i64 = 10_000;
 
-/// Runs once.
-///
-/// # Errors
-/// When the database is away; what was done stays done.
+/// Runs retention once. After an error, all earlier batches stay deleted.
 pub async fn run(app: &App) -> sqlx::Result<()> {
     let made = make_partitions(app).await?;
     let floor = sqlx::query_scalar!(
@@ -29,7 +26,7 @@ pub async fn run(app: &App) -> sqlx::Result<()> {
         sqlx::query_scalar!(r#"select drop_inbox_partitions($1) as "dropped!""#, floor).fetch_one(&app.db).await?;
     let mut deleted = 0;
     loop {
-        // The last statements of a batch tell whether there is another one.
+        // A batch that deletes nothing is the last one.
         let some = sqlx::query_scalar!(
             r#"with events as (
                    delete from task_events where id in (
@@ -72,8 +69,10 @@ pub async fn run(app: &App) -> sqlx::Result<()> {
     Ok(())
 }
 
-/// Makes the partitions of the weeks ahead. Where they come late (nothing ran for weeks) the default partition holds events of
-/// their weeks, with which PostgreSQL refuses to make them; these step aside meanwhile.
+/// Creates the partitions of the next weeks.
+///
+/// If nothing ran for weeks, the default partition already holds events of those weeks, and PostgreSQL refuses to create their partitions.
+/// So these rows are taken out and inserted again afterwards.
 async fn make_partitions(app: &App) -> sqlx::Result<i32> {
     let mut tx = app.db.begin().await?;
     let late = sqlx::query_scalar!(
@@ -84,7 +83,7 @@ async fn make_partitions(app: &App) -> sqlx::Result<i32> {
     .fetch_one(&mut *tx)
     .await?;
     if late {
-        // Whoever claims now waits, and finds its partition.
+        // A concurrent claim waits for this lock and then finds its partition.
         sqlx::query!("lock table processed_events_default in access exclusive mode").execute(&mut *tx).await?;
     }
     let aside = sqlx::query!(

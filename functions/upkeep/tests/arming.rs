@@ -1,6 +1,6 @@
-//! Which reminders get a job, when, and how late a reminder can be: against the jobs API of `alarm`'s and `reminder-due`'s daprd, in memory.
+//! Which reminders get a job, when, and how late a reminder can be. The daprds of `alarm` and `reminder-due` are in memory.
 //!
-//! No clock is faked. "Repair pauses for 12 hours" moves every instant in the rows and every job 12 hours into the past.
+//! No clock is faked: "repair pauses for 12 hours" moves every instant in the rows and every job 12 hours into the past.
 
 use std::collections::BTreeSet;
 
@@ -40,7 +40,7 @@ impl Plane {
         run(&self.app, &SETTINGS).await.unwrap();
     }
 
-    /// `upkeep`'s own job, through its door.
+    /// Calls `upkeep`'s arming job through its route.
     async fn arming_job(&self) -> StatusCode {
         post(&complete(upkeep::router(self.app.clone()), self.app.clone()), "/job/arming", "{}").await
     }
@@ -49,7 +49,7 @@ impl Plane {
         reminder(&self.db, &self.task, now(&self.db).await + from_now).await
     }
 
-    /// Reminders at even distances, `from` the first and `to` the last.
+    /// Inserts `number` reminders at equal distances, the first at `from` and the last at `to`.
     async fn reminders(&self, number: i32, from: TimeDelta, to: TimeDelta) {
         sqlx::query(
             "insert into task_reminders (id, task_id, user_id, remind_at)
@@ -77,7 +77,7 @@ impl Plane {
         armed.map(|(id, ..)| id).collect()
     }
 
-    /// So much time passes and nothing runs but the scheduler, which calls what is due: those reminders fire.
+    /// Lets `time` pass while only the scheduler runs. It calls the due jobs, so those reminders fire.
     async fn passes(&self, time: TimeDelta) {
         let armed: Vec<Uuid> = self.armed().await.into_iter().collect();
         sqlx::query(
@@ -94,7 +94,7 @@ impl Plane {
         self.alarm.shift(-time);
     }
 
-    /// How late the latest of the reminders is that are overdue and have not fired.
+    /// How late the oldest reminder is that is overdue and has not fired.
     async fn lateness(&self) -> Option<TimeDelta> {
         let oldest: Option<DateTime<Utc>> = sqlx::query_scalar(
             "select min(remind_at) from task_reminders
@@ -106,12 +106,12 @@ impl Plane {
         Some(now(&self.db).await - oldest?)
     }
 
-    /// The scheduler calls every job that is due; returns how many reminders are overdue then and have none.
+    /// Lets the scheduler call every due job. Returns how many overdue reminders have not fired.
     async fn unfired(&self) -> i64 {
         self.passes(TimeDelta::zero()).await;
         count(
             &self.db,
-            // A reminder that became due since is not among them.
+            // The minute excludes reminders that became due during the test.
             "select count(*) from task_reminders
              where reminder_is_live(state, version, fired_version) and remind_at <= now() - interval '1 minute'",
         )
@@ -139,7 +139,7 @@ async fn told_armed(db: &PgPool) -> i64 {
     count(db, "select count(*) from audit_logs where action = 'reminder.armed'").await
 }
 
-/// As a handler does it.
+/// Aligns and records the task's jobs as a handler does.
 async fn handle(plane: &Plane) {
     let aligned = align(&plane.app, plane.task.task_id).await.unwrap();
     aligned.record(&mut plane.db.acquire().await.unwrap()).await.unwrap();
@@ -158,12 +158,12 @@ async fn a_handler_arms_what_is_due_within_25_hours_and_nothing_else(db: PgPool)
         assert_eq!(row(&db, far).await, (None, None));
         assert_eq!(told_armed(&db).await, 2);
     }
-    // Moved out of the window: the job of the version before goes, and none comes.
+    // Moved out of the window: the job of the old version is deleted, and no new one is scheduled.
     execute(&db, "update task_reminders set version = 2, remind_at = now() + interval '26 hours'").await;
     handle(&plane).await;
     assert!(plane.alarm.jobs().is_empty());
     assert_eq!(row(&db, near).await, (None, Some(1)));
-    // And in again.
+    // Moved back into the window.
     execute(&db, "update task_reminders set version = 3, remind_at = now() + interval '24 hours'").await;
     handle(&plane).await;
     assert_eq!(plane.armed().await, BTreeSet::from([near, far, past]));
@@ -189,7 +189,7 @@ async fn repair_and_the_job_of_upkeep_arm_what_enters_the_window(db: PgPool) {
     for _ in 0..2 {
         assert_eq!(plane.arming_job().await, StatusCode::OK);
         assert_eq!(plane.armed().await, BTreeSet::from([far, further]));
-        // What was armed in this version is not armed again.
+        // A reminder that is armed in its current version is not armed again.
         assert_eq!(plane.alarm.scheduled(), scheduled + 1);
     }
     assert_eq!((row(&db, further).await.1, told_armed(&db).await), (Some(1), 2));
@@ -231,7 +231,7 @@ async fn a_reminder_that_moved_while_it_was_armed_is_not_recorded_and_is_armed_i
     let id = plane.reminder(TimeDelta::hours(1)).await;
     let job = ReminderJob { reminder_id: id, version: 1, due_at: now(&db).await };
     job.arm(&plane.app.sidecar).await.unwrap();
-    // A command moves it between the call to the scheduler and the record.
+    // A command moves the reminder between the call to the scheduler and the record.
     let mut command = db.begin().await.unwrap();
     let moves = "update task_reminders set version = 2, remind_at = remind_at + interval '1 hour'";
     sqlx::query(moves).execute(&mut *command).await.unwrap();
@@ -254,7 +254,7 @@ async fn reminders_years_ahead_have_no_job(db: PgPool) {
     let plane = Plane::new(&db).await;
     plane.reminders(100_000, TimeDelta::minutes(1), TimeDelta::days(3 * 365)).await;
     plane.repair().await;
-    // 25 hours of three years.
+    // 25 hours out of three years.
     let window = count(&db, "select count(*) from task_reminders where remind_at <= now() + interval '25 hours'").await;
     assert!((90..110).contains(&window), "{window}");
     assert_eq!(i64::try_from(plane.alarm.jobs().len()).unwrap(), window);
@@ -276,21 +276,21 @@ async fn move_5000(db: &PgPool, hours: i32) {
     assert_eq!(moved.rows_affected(), 5_000);
 }
 
-/// For each pause: what still runs, how late a reminder is at most that entered the window, and one that SQL moved into it.
+/// Each case: the pause in hours, whether `upkeep`'s job runs, whether SQL moved the reminders into the window, and the maximum lateness.
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
 async fn five_thousand_reminders_at_the_boundary_outlast_pauses_and_are_late_by_no_more_than_promised(db: PgPool) {
     const NONE: TimeDelta = TimeDelta::zero();
-    // How long the test itself takes.
+    // Tolerance for the duration of the test itself.
     let slack = TimeDelta::minutes(2);
     for (pause, upkeeps_job, moved, bound) in [
-        // Entered before the pause, by repair: inside the window nothing is late for 25 hours.
+        // Repair armed them before the pause: inside the window no reminder is late for 25 hours.
         (12, false, false, NONE),
-        // 30 h less the window.
+        // 30 h minus the window of 25 h.
         (30, false, false, TimeDelta::hours(5)),
         // The job every 6 hours arms in time.
         (12, true, false, NONE),
         (30, true, false, NONE),
-        // Moved by SQL when the pause begins: nobody looks for as long as it lasts, or for 6 hours.
+        // SQL moves them when the pause begins. The next check is at the end of the pause, or by the job after at most 6 hours.
         (12, false, true, TimeDelta::hours(12)),
         (30, false, true, TimeDelta::hours(30)),
         (12, true, true, TimeDelta::hours(6)),
@@ -320,16 +320,16 @@ async fn five_thousand_reminders_at_the_boundary_outlast_pauses_and_are_late_by_
         plane.repair().await;
         assert_eq!(plane.unfired().await, 0, "{case}: repair has everything fire that is overdue");
         assert!(latest <= bound + slack, "{case}: {latest} late");
-        // The bound is the real one.
+        // The bound is tight.
         assert!(latest + slack >= bound, "{case}: only {latest} late");
-        // None is lost: the others fire at their time.
+        // No reminder is lost: the others fire on time.
         plane.passes(TimeDelta::hours(2)).await;
         let fired = count(&db, "select count(*) from task_reminders where fired_version = version").await;
         assert_eq!(fired, 5_000, "{case}");
     }
 }
 
-/// As a release before `alarm` does it: armed at `reminder-due`, however far ahead, and recorded without a version.
+/// Arms a reminder as a release before `alarm` does: at `reminder-due`, however far ahead, and recorded without a version.
 async fn armed_by_the_release_before(plane: &Plane, id: Uuid) {
     let before = app_with(&plane.db, &plane.reminder_due, &plane.reminder_due, &plane.reminder_due);
     let (version, due_at) = sqlx::query_as("select version, remind_at from task_reminders where id = $1")
@@ -358,7 +358,7 @@ async fn after_an_upgrade_alarm_takes_over_and_the_jobs_at_reminder_due_are_dele
     let data = serde_json::json!({});
     plane.app.sidecar.delivery_jobs.arm(&retry, now(&db).await, &data).await.unwrap();
 
-    // Nothing is deleted before alarm has its jobs, or while the deletion fails.
+    // No job is deleted before `alarm` has its jobs, or while the deletion fails.
     plane.alarm.set_away(true);
     assert!(run(&plane.app, &SETTINGS).await.is_err());
     assert_eq!(plane.reminder_due.jobs().len(), 3);
@@ -370,7 +370,7 @@ async fn after_an_upgrade_alarm_takes_over_and_the_jobs_at_reminder_due_are_dele
     plane.repair().await;
     assert_eq!((plane.armed().await, plane.reminder_due.names()), (BTreeSet::from([near]), vec![retry.clone()]));
 
-    // Once: what a rollback arms there later stays, and `reminder-due` passes it on.
+    // The jobs are deleted only once. Jobs that a rollback arms there later stay, and `reminder-due` forwards them.
     let after = plane.reminder(TimeDelta::hours(3)).await;
     armed_by_the_release_before(&plane, after).await;
     plane.repair().await;
@@ -378,7 +378,7 @@ async fn after_an_upgrade_alarm_takes_over_and_the_jobs_at_reminder_due_are_dele
     assert_eq!(plane.armed().await, BTreeSet::from([near, after]));
 }
 
-/// The release before arms what is due within two intervals of its repair and has no job at `reminder-due`.
+/// Repairs as the previous release does: arms reminders that are due within two intervals and have no job at `reminder-due`.
 async fn repair_of_the_release_before(plane: &Plane) {
     let before = app_with(&plane.db, &plane.reminder_due, &plane.reminder_due, &plane.reminder_due);
     for job in upkeep::arming::due(&plane.db, now(&plane.db).await, &SETTINGS, None).await.unwrap() {
@@ -397,10 +397,11 @@ async fn after_a_rollback_every_reminder_is_armed_at_reminder_due_in_time_and_af
     plane.repair().await;
     assert_eq!(plane.armed().await, BTreeSet::from([soon, later]));
 
-    // Rolled back: alarm's daprd is gone, its jobs wait in the scheduler.
+    // After a rollback `alarm`'s daprd is gone, and its jobs wait in the scheduler.
     repair_of_the_release_before(&plane).await;
     assert_eq!(plane.reminder_due.names(), [format!("reminder-{soon}-1")]);
-    // A command of the older release moves one out of and one into the window: it raises the version and arms at reminder-due.
+    // A command of the older release moves one reminder out of the window and one into it. It raises the version and arms at
+    // `reminder-due`.
     let moves = "update task_reminders set version = 2, remind_at = now() + interval '3 hours' where id = $1";
     sqlx::query(moves).bind(far).execute(&db).await.unwrap();
     armed_by_the_release_before(&plane, far).await;
@@ -416,7 +417,7 @@ async fn a_job_that_a_process_of_the_release_before_arms_during_the_take_over_co
     let plane = Plane::new(&db).await;
     plane.repair().await;
     execute(&db, "delete from marks where name = 'alarm-took-over'").await;
-    // Committed and armed after the arming read the rows, before the deletion.
+    // This reminder is committed and armed after `arming` has read the rows and before the deletion.
     let id = plane.reminder(TimeDelta::minutes(1)).await;
     armed_by_the_release_before(&plane, id).await;
     upkeep::arming::take_over(&plane.app, now(&db).await).await.unwrap();

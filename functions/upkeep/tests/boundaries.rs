@@ -1,4 +1,4 @@
-//! Where repair begins and ends, by a clock of the test's own; and that it touches nothing where there is nothing to do.
+//! The time limits of repair, with a fake clock. Repair also touches nothing when there is nothing to do.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use shared::{
@@ -13,10 +13,10 @@ use upkeep::{
 use uuid::Uuid;
 
 const SETTINGS: Settings = Settings { repair_interval_seconds: 300, repair_after_seconds: 120 };
-/// The least that PostgreSQL tells apart.
+/// The resolution of PostgreSQL's timestamps.
 const TICK: TimeDelta = TimeDelta::microseconds(1);
 
-/// As PostgreSQL keeps it.
+/// The current time at PostgreSQL's resolution.
 fn now() -> DateTime<Utc> {
     DateTime::from_timestamp_micros(Utc::now().timestamp_micros()).unwrap()
 }
@@ -38,7 +38,7 @@ async fn what_is_due_within_two_intervals_or_overdue_and_unfired_is_armed(db: Pg
     for due_at in [edge + TICK, edge + TimeDelta::days(400)] {
         reminder(&db, &of, due_at).await;
     }
-    // Overdue too, and not to be armed: fired, sent, given up, cancelled.
+    // Overdue, but never armed: fired, sent, given up, cancelled.
     for change in [
         "update task_reminders set fired_version = version where id = $1",
         "update task_reminders set state = 'sent', fired_version = version where id = $1",
@@ -50,13 +50,13 @@ async fn what_is_due_within_two_intervals_or_overdue_and_unfired_is_armed(db: Pg
     let found = due(&db, now, &SETTINGS, None).await.unwrap();
     assert_eq!(found.iter().map(|job| (job.reminder_id, job.due_at)).collect::<Vec<_>>(), wanted);
 
-    // Fired and moved since: another version, to be fired at its own time.
+    // Fired and then moved: the new version fires at its own time.
     let moved = reminder(&db, &of, now).await;
     set(&db, "update task_reminders set fired_version = 1, version = 2 where id = $1", moved).await;
     let found = due(&db, now, &SETTINGS, None).await.unwrap();
     assert!(found.iter().any(|job| (job.reminder_id, job.version) == (moved, 2)));
 
-    // Nothing changes until the window has moved on to the next one.
+    // The result stays the same until the window reaches the next reminder.
     assert_eq!(due(&db, now, &SETTINGS, None).await.unwrap().len(), 8);
     assert_eq!(due(&db, now + TICK, &SETTINGS, None).await.unwrap().len(), 9);
 }
@@ -73,7 +73,7 @@ async fn what_is_due_within_25_hours_and_was_not_armed_in_this_version_enters_th
     for due_at in [edge + TICK, edge + TimeDelta::minutes(1), edge + TimeDelta::days(400)] {
         reminder(&db, &of, due_at).await;
     }
-    // Armed in this version, fired, sent, given up, cancelled.
+    // Not armed again: armed in this version, fired, sent, given up, cancelled.
     for change in [
         "update task_reminders set armed_version = version where id = $1",
         "update task_reminders set fired_version = version where id = $1",
@@ -89,7 +89,7 @@ async fn what_is_due_within_25_hours_and_was_not_armed_in_this_version_enters_th
     assert_eq!(found(now).await, wanted);
     assert_eq!(found(now + TICK).await.len(), wanted.len() + 1);
 
-    // Armed in another version, older, or newer because the database was restored.
+    // Armed in another version: an older one, or a newer one because the database was restored.
     for armed in [1, 3] {
         let moved = reminder(&db, &of, now).await;
         sqlx::query("update task_reminders set version = 2, armed_version = $2 where id = $1")
@@ -106,7 +106,7 @@ async fn what_is_due_within_25_hours_and_was_not_armed_in_this_version_enters_th
 async fn one_repair_arms_all_of_them_however_many(db: PgPool) {
     let of = task(&db, user(&db).await).await;
     let now = now();
-    // Two in each microsecond, so that a page ends between two of one instant.
+    // Two reminders in each microsecond, so that a page ends between two of the same instant.
     sqlx::query(
         "insert into task_reminders (id, task_id, user_id, remind_at)
          select gen_random_uuid(), $1, $2, $3 + make_interval(secs => (n / 2) * 0.000001) from generate_series(1, 20001) n",
@@ -188,7 +188,7 @@ async fn an_event_counts_as_lost_when_more_than_the_two_minutes_have_passed(db: 
     }
 }
 
-/// Where each row is, who wrote it and who locked it last.
+/// The position of each row, its writer and its last locker.
 async fn rows(db: &PgPool) -> Vec<String> {
     let mut rows = Vec::new();
     for table in [
@@ -235,7 +235,7 @@ async fn where_there_is_nothing_to_do_nothing_is_touched(db: PgPool) {
     assert_eq!(rows(&db).await, before);
     assert_eq!(daprd.scheduled(), 3, "{:?}", daprd.names());
 
-    // Once the event is old enough the mark moves up past it, and stays there for as long as nothing happens.
+    // Once the event is old enough, the mark moves past it. It stays there while nothing happens.
     let later = Utc::now() + TimeDelta::minutes(11);
     assert_eq!(unpublish_unclaimed(&db, later, &SETTINGS).await.unwrap(), 0);
     let moved = rows(&db).await;

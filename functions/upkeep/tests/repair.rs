@@ -1,4 +1,4 @@
-//! Repair without a daprd: what it does in the database, and that it says what it could not do.
+//! Repair without a daprd: its changes in the database, and the failures that it reports.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use sqlx::PgPool;
 use upkeep::repair::{Settings, run};
 use uuid::Uuid;
 
-/// Repairs; what goes through daprd fails in these tests.
+/// Runs repair. Every call to daprd fails in these tests.
 async fn repair(db: &PgPool) -> String {
     let settings = Settings { repair_interval_seconds: 300, repair_after_seconds: 120 };
     format!("{:#}", run(&app(db), &settings).await.unwrap_err())
@@ -23,7 +23,7 @@ async fn repair_events(db: &PgPool) {
     upkeep::repair::unpublish_unclaimed(db, Utc::now(), &settings).await.unwrap();
 }
 
-/// An event that was committed and published so many minutes ago.
+/// Inserts an event that was committed and published `minutes` ago.
 async fn event(db: &PgPool, minutes: i32) -> Uuid {
     let user = user(db).await;
     let task = task(db, user).await;
@@ -54,7 +54,7 @@ async fn unpublished(db: &PgPool) -> Vec<Uuid> {
     sqlx::query_scalar("select id from task_events where published_at is null order by id").fetch_all(db).await.unwrap()
 }
 
-/// Before it everything is claimed.
+/// The `handled` mark. Every event before it is claimed.
 async fn mark(db: &PgPool) -> Uuid {
     sqlx::query_scalar("select event_id from marks where name = 'handled'").fetch_one(db).await.unwrap()
 }
@@ -81,7 +81,7 @@ async fn what_its_function_never_claimed_is_published_again_and_nothing_else(db:
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
 async fn what_was_published_again_already_is_given_longer_each_time_and_never_for_ever(db: PgPool) {
     let id = event(&db, 5).await;
-    // Minutes since it happened, minutes since it was published last, and whether it is published again.
+    // Minutes since the event happened, minutes since its last publication, and whether repair republishes it.
     for (old, since, again) in
         [(5, 1, false), (5, 3, true), (10, 4, false), (10, 6, true), (1_000, 15, false), (1_000, 17, true)]
     {
@@ -96,7 +96,7 @@ async fn what_was_published_again_already_is_given_longer_each_time_and_never_fo
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
 async fn a_function_that_is_behind_gets_few_copies_and_one_that_keeps_up_more(db: PgPool) {
     let settings = Settings { repair_interval_seconds: 1, repair_after_seconds: 1 };
-    // Of two functions fifteen events each are not claimed; one of them has claimed six of the last second's.
+    // Two functions have fifteen unclaimed events each. One of them has claimed six events of the last second.
     for _ in 0..15 {
         event(&db, 20).await;
     }
@@ -129,7 +129,7 @@ async fn the_mark_stops_before_what_is_not_claimed_and_stays_ten_minutes_behind(
     repair(&db).await;
     assert_eq!(mark(&db).await, second);
     assert!(before < first);
-    // Its publication is still on its way: the mark waits for it.
+    // The mark waits for the second event, whose publication is still on its way.
     assert_eq!(unpublished(&db).await, [second]);
     repair(&db).await;
     assert_eq!(mark(&db).await, second);
@@ -148,7 +148,7 @@ async fn the_mark_never_goes_back(db: PgPool) {
     assert_eq!(mark(&db).await, ahead);
 }
 
-/// As an operator's replay does it, but for the publication, which is lost.
+/// Replays an event as an operator does, but loses the publication.
 async fn replay(conn: &mut sqlx::PgConnection, id: Uuid) {
     let forget = "delete from processed_events where event_id = $1";
     sqlx::query(forget).bind(id).execute(&mut *conn).await.unwrap();
@@ -194,7 +194,7 @@ async fn the_first_thing_that_could_not_be_repaired_is_told(db: PgPool) {
     let user = user(&db).await;
     let task = task(&db, user).await;
     reminder(&db, &task, chrono::Utc::now()).await;
-    // What has a time comes first, and keeps the rest from nothing.
+    // Reminders and deliveries come first. Their failure never stops the other steps.
     sqlx::query("update task_events set published_at = now() - interval '1 hour'").execute(&db).await.unwrap();
     let told = repair(&db).await;
     assert!(told.contains("schedule job"), "{told}");
@@ -202,7 +202,7 @@ async fn the_first_thing_that_could_not_be_repaired_is_told(db: PgPool) {
     claim(&db, "task-created", lost).await;
     sqlx::query("update task_events set published_at = now()").execute(&db).await.unwrap();
     sqlx::query("update task_reminders set state = 'sent'").execute(&db).await.unwrap();
-    // The job of retention is still left.
+    // The retention job still cannot be scheduled.
     let told = repair(&db).await;
     assert!(told.contains("schedule job"), "{told}");
 }

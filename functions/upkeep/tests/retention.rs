@@ -1,4 +1,4 @@
-//! Retention through the door: partitions ahead, and nothing dropped that could still be asked for.
+//! Retention through its route: it creates partitions ahead and never drops one that is still needed.
 
 use axum::{Router, http::StatusCode};
 use shared::{
@@ -21,7 +21,7 @@ async fn execute(db: &PgPool, statement: &'static str) {
     sqlx::raw_sql(statement).execute(db).await.unwrap();
 }
 
-/// The weekly partitions that end after now.
+/// The number of weekly partitions that end in the future.
 async fn ahead(db: &PgPool) -> i64 {
     count(
         db,
@@ -40,7 +40,7 @@ async fn floor(db: &PgPool, name: &str) -> Uuid {
     sqlx::query_scalar("select event_id from marks where name = $1").bind(name).fetch_one(db).await.unwrap()
 }
 
-/// An event of so many days ago that its function claimed.
+/// Inserts an event from `days` ago that its function has claimed.
 async fn claimed(db: &PgPool, days: i32) -> Uuid {
     let user = user(db).await;
     let task = task(db, user).await;
@@ -109,7 +109,7 @@ async fn partitions_that_come_late_take_over_what_the_default_one_holds(db: PgPo
     assert!(ahead(&db).await >= 6);
     assert_eq!(count(&db, "select count(*) from processed_events").await, 4);
     assert_eq!(count(&db, "select count(*) from processed_events where processed_at = '2026-01-02 03:04Z'").await, 1);
-    // Only what lies beyond the weeks ahead stays in the default one.
+    // Only the claim beyond the next weeks stays in the default partition.
     assert_eq!(count(&db, "select count(*) from processed_events_default").await, 1);
 }
 
@@ -130,7 +130,7 @@ async fn what_is_behind_the_floor_goes_and_the_rest_stays(db: PgPool) {
     assert!(partitions(&db).await < before);
     let floor = floor(&db, "inbox-floor").await;
     assert!(old < floor && floor < kept);
-    // A partition ends at or before the floor, or stays.
+    // The floor is at least 45 days behind. A partition that ends after it stays.
     let within: bool = sqlx::query_scalar("select $1 <= uuid_v7_floor(now() - interval '45 days')")
         .bind(floor)
         .fetch_one(&db)

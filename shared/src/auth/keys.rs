@@ -12,11 +12,11 @@ use tokio::sync::Mutex;
 
 use crate::problem::Problem;
 
-/// A key id nobody knows makes the keys be fetched again no sooner than this: made-up ids must not become load elsewhere.
+/// Minimum time between two fetches because of an unknown key id: made-up ids must not put load on the provider.
 const COOL_DOWN: Duration = Duration::from_secs(60);
-/// After a failure sooner: nobody gets in until it works.
+/// Retry sooner after a failure: nobody can authenticate until it succeeds.
 const RETRY: Duration = Duration::from_secs(2);
-/// Keys older than this are fetched again, so that a withdrawn one stops working.
+/// Maximum age of the keys. Older ones are fetched again, so that a withdrawn key stops working.
 const MAX_AGE: Duration = Duration::from_secs(3600);
 const DEADLINE: Duration = Duration::from_secs(5);
 const SIZE_LIMIT: usize = 256 * 1024;
@@ -55,14 +55,14 @@ impl KeySet {
         Ok(Self { url, http, held: Mutex::default() })
     }
 
-    /// The key of this id and what it may be used with. A token without an id is checked with the only key there is.
+    /// Finds the key with this id, and its allowed algorithms. A token without an id matches only if there is exactly one key.
     pub(super) async fn find(&self, id: Option<&str>) -> Result<Option<(DecodingKey, Vec<Algorithm>)>, Problem> {
-        // Held across the fetch: those who come meanwhile wait for its answer instead of asking too.
+        // Hold the lock across the fetch: concurrent requests wait for its result instead of fetching too.
         let mut held = self.held.lock().await;
         let found = held.find(id);
         let age = held.fetched.map_or(Duration::MAX, |at| at.elapsed());
         let stale = age > MAX_AGE || (found.is_none() && age > COOL_DOWN);
-        // Who holds a known key must not wait for a provider that is away.
+        // A request with a known key must not wait for an unavailable provider.
         let rest = if found.is_some() { COOL_DOWN } else { RETRY };
         let resting = held.failed.is_some_and(|at| at.elapsed() < rest);
         if stale && !resting {
@@ -76,7 +76,7 @@ impl KeySet {
         }
         match held.find(id) {
             Some(key) => Ok(Some((key.key, key.algorithms))),
-            // Whether the token is good is not known while the keys cannot be had.
+            // The token can be neither accepted nor rejected until the keys can be fetched.
             None if held.failed.is_some() => Err(Problem::Unavailable("the identity provider does not answer".into())),
             None => Ok(None),
         }
@@ -90,7 +90,7 @@ impl KeySet {
             anyhow::ensure!(body.len() <= SIZE_LIMIT, "the answer is larger than {SIZE_LIMIT} bytes");
         }
         let published: Published = serde_json::from_slice(&body).context("the answer is not a JWK set")?;
-        // One key of a kind not known here does not spoil the others.
+        // Skip keys of an unknown kind and keep the others.
         Ok(published.keys.into_iter().filter_map(|key| Key::new(&serde_json::from_value(key).ok()?)).collect())
     }
 }
@@ -106,7 +106,7 @@ impl Held {
 }
 
 impl Key {
-    /// A key that signatures can be checked with; `None` for a shared secret, a key for encryption, or an unknown kind.
+    /// Parses a key that verifies signatures. `None` for a shared secret, an encryption key, or an unknown kind.
     fn new(jwk: &Jwk) -> Option<Self> {
         use Algorithm::{ES256, ES384, EdDSA, PS256, PS384, PS512, RS256, RS384, RS512};
         if !matches!(jwk.common.public_key_use, None | Some(PublicKeyUse::Signature)) {

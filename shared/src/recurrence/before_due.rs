@@ -1,30 +1,27 @@
-//! "A quarter of an hour before it is due": a reminder relative to its task's due time.
+//! Relative reminders: an ISO 8601 duration before the task's due time, such as `PT15M`.
 
 use chrono::{DateTime, Utc};
 use jiff::{Span, SpanRelativeTo, Unit};
 
 use super::Zone;
 
-/// The longest text of a duration.
+/// Maximum length of a duration's text.
 pub const TEXT_LIMIT: usize = 32;
 
-/// How long before the due time; an ISO 8601 duration such as `PT15M` or `P1D`, at most a year.
+/// How long before the due time a reminder fires: an ISO 8601 duration such as `PT15M` or `P1D`, at most 366 days.
 #[derive(Clone, Debug)]
 pub struct BeforeDue {
     text: String,
     span: Span,
 }
 
-/// Not such a duration.
+/// The text is not a duration that a [`BeforeDue`] allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("is not an ISO 8601 duration between PT0S and P366D, such as PT15M or P1D")]
 pub struct NotADuration;
 
 impl BeforeDue {
-    /// Reads the duration.
-    ///
-    /// # Errors
-    /// When it is none, negative, or longer than 366 days.
+    /// Parses an ISO 8601 duration. Rejects a negative one and one longer than 366 days.
     pub fn parse(text: &str) -> Result<Self, NotADuration> {
         if text.len() > TEXT_LIMIT || !text.starts_with('P') {
             return Err(NotADuration);
@@ -37,14 +34,16 @@ impl BeforeDue {
         Ok(Self { text: text.to_owned(), span })
     }
 
-    /// The text it was read from.
+    /// The original text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// The instant that much before `due`: days and weeks by the clock on the wall, so that `P1D` before 09:00 is 09:00 also when
-    /// the clocks change in between; hours, minutes and seconds as they elapse. `None` before the calendar begins.
+    /// Subtracts the duration from `due`. Returns `None` before the calendar begins.
+    ///
+    /// Days and weeks follow the wall clock: `P1D` before 09:00 is 09:00 even if the clocks change in between. Hours, minutes and seconds
+    /// are elapsed time.
     #[must_use]
     pub fn resolve(&self, due: DateTime<Utc>, zone: &Zone) -> Option<DateTime<Utc>> {
         let days = Span::new().try_weeks(self.span.get_weeks()).ok()?.try_days(self.span.get_days()).ok()?;

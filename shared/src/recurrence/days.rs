@@ -1,7 +1,7 @@
-//! The dates of a rule: which days its `BY…` parts leave, period after period.
+//! The dates of a rule: the days that match its `BY…` parts, period by period.
 //!
-//! The calendar repeats every 400 years, so a rule that leaves nothing for that many of its periods never will:
-//! the search stops there, which is both exact and the bound on its work.
+//! The calendar repeats every 400 years. A rule that matches no day in as many periods in a row as 400 years have never matches again. The
+//! search stops there, which is exact and bounds its work.
 
 use std::vec;
 
@@ -9,17 +9,17 @@ use jiff::civil::{Date, Weekday};
 
 use super::{Frequency, Rule};
 
-/// `BYMONTH`, `BYMONTHDAY` and `BYDAY` as bits; a part that is absent (no bit) leaves every day.
+/// `BYMONTH`, `BYMONTHDAY` and `BYDAY` as bits. A part without bits is absent and matches every day.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct DayFilter {
     months: u64,
     month_days: FromEnds,
-    /// Bit 0 stands for every such weekday, bit n for the nth of the month or year.
+    /// Bit 0 matches every such weekday, bit n the nth of the month or year.
     weekdays: [FromEnds; 7],
     ordinals_within_year: bool,
 }
 
-/// Bits counted from the start, and from the end.
+/// Two sets of bits, counted from the start and from the end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct FromEnds {
     first: u64,
@@ -60,7 +60,7 @@ impl DayFilter {
         &mut self.weekdays[usize::from(weekday.to_monday_zero_offset().unsigned_abs())]
     }
 
-    /// What the rule leaves unsaid, the start says: its weekday, day or month (RFC 5545, 3.3.10).
+    /// Takes a missing weekday, day or month from the start (RFC 5545, 3.3.10).
     fn completed_by(mut self, frequency: Frequency, start: Date) -> Self {
         let names_days = !self.month_days.is_empty() || self.weekdays.iter().any(|ordinals| !ordinals.is_empty());
         if names_days {
@@ -109,7 +109,7 @@ impl DayFilter {
 }
 
 impl Rule {
-    /// The dates of the rule in order, from `start` on; those before `from` may be left out.
+    /// The dates of the rule in order, from `start` on. Dates before `from` may be missing.
     pub(super) fn dates(&self, start: Date, from: Date) -> impl Iterator<Item = Date> {
         let first_of_period = self.period_of(start);
         // Only COUNT needs the dates before `from`: it counts them.
@@ -128,7 +128,7 @@ impl Rule {
         .take(self.count().map_or(usize::MAX, |count| count as usize))
     }
 
-    /// The first day of the period `date` is in; a week may begin before the calendar does.
+    /// The first day of the period that contains `date`. `None` if the week begins before the calendar does.
     fn period_of(&self, date: Date) -> Option<Date> {
         match self.frequency {
             Frequency::Daily => Some(date),
@@ -154,7 +154,7 @@ impl Iterator for Dates<'_> {
         if let Some(date) = self.found.next() {
             return Some(date);
         }
-        // One more than a cycle: where the search begins, dates of the first period may be behind it.
+        // One period more than a cycle, because all dates of the first period may lie before the place where the search begins.
         for _ in 0..=self.rule.frequency.cycle() {
             self.found = self.next_period()?.into_iter();
             if let Some(date) = self.found.next() {
@@ -166,7 +166,7 @@ impl Iterator for Dates<'_> {
 }
 
 impl Dates<'_> {
-    /// The dates the rule leaves in the next period; `None` past the end of the calendar.
+    /// The matching dates of the next period. `None` past the end of the calendar.
     fn next_period(&mut self) -> Option<Vec<Date>> {
         let rule = self.rule;
         let first = rule.frequency.step(self.first_of_period?, self.period.checked_mul(rule.interval.into())?)?;
@@ -190,7 +190,7 @@ impl Dates<'_> {
     }
 }
 
-/// `BYSETPOS`: the dates at these positions, counted from 1 or from -1.
+/// Applies `BYSETPOS`: picks the dates at these positions, counted from 1 or from -1.
 fn chosen(dates: &[Date], positions: &[i16]) -> Vec<Date> {
     let at = |position: &i16| {
         let distance = usize::from(position.unsigned_abs());

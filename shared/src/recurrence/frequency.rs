@@ -1,10 +1,10 @@
-//! Days, weeks, months and years as steps from a date, and how many of them lie between two dates.
+//! Arithmetic in days, weeks, months and years: steps from a date, and their number between two dates.
 //!
-//! Both ways are a division or one addition, never a walk: a start in 1900 costs what a start of today costs.
+//! Both take one division or one addition, never a walk: a start in 1900 costs as much as a start today.
 
 use jiff::{Span, civil::Date};
 
-/// The unit an interval counts.
+/// The unit of an interval.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Frequency {
     Daily,
@@ -14,7 +14,7 @@ pub(super) enum Frequency {
 }
 
 impl Frequency {
-    /// `from` plus `n` units, clamped to the end of the month; `None` outside of the calendar.
+    /// Adds `n` units to `from`, clamped to the end of the month. `None` outside of the calendar.
     pub(super) fn step(self, from: Date, n: i64) -> Option<Date> {
         let span = match self {
             Self::Daily => Span::new().try_days(n),
@@ -36,7 +36,7 @@ impl Frequency {
         }
     }
 
-    /// Units in 400 years, after which the calendar repeats: leap years, weekdays and all.
+    /// The number of units in 400 years. After them the calendar repeats, including leap years and weekdays.
     pub(super) fn cycle(self) -> i64 {
         match self {
             Self::Daily => 146_097,

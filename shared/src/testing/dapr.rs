@@ -1,4 +1,4 @@
-//! The jobs API and service invocation of one app-id's daprd, in memory: gRPC over the real connection, without daprd and scheduler.
+//! An in-memory daprd of one app-id: the jobs API and service invocation, over real gRPC, without daprd and scheduler.
 
 use std::{
     collections::BTreeMap,
@@ -29,18 +29,18 @@ use tonic::Code;
 /// A scheduled job.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Job {
-    /// When it is due, if once.
+    /// When the job is due, unless it recurs.
     pub due: Option<DateTime<Utc>>,
-    /// Its cron expression, if it recurs.
+    /// The cron expression of a recurring job.
     pub schedule: Option<String>,
-    /// What it carries.
+    /// The payload.
     pub data: Value,
 }
 
-/// The daprd of one app-id.
+/// An in-memory daprd of one app-id.
 #[derive(Clone, Debug)]
 pub struct Dapr {
-    /// Its gRPC address.
+    /// The gRPC address.
     pub endpoint: String,
     state: Arc<State>,
 }
@@ -54,7 +54,7 @@ struct State {
 }
 
 impl Dapr {
-    /// Starts it, without jobs.
+    /// Starts the daprd, without jobs.
     pub async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let endpoint = format!("http://{}", listener.local_addr().unwrap());
@@ -88,31 +88,31 @@ impl Dapr {
         self.jobs().into_keys().collect()
     }
 
-    /// How many times a job was scheduled, also one of a name that there was.
+    /// How many times a job was scheduled, including one that replaced an existing job.
     #[must_use]
     pub fn scheduled(&self) -> usize {
         self.state.scheduled.load(Ordering::SeqCst)
     }
 
-    /// What was invoked: app-id, method and body.
+    /// The service invocations: app-id, method and body.
     #[must_use]
     pub fn invoked(&self) -> Vec<(String, String, Value)> {
         self.state.invoked.lock().unwrap().clone()
     }
 
-    /// Loses every job, as a wiped scheduler does.
+    /// Deletes every job, like a scheduler whose data was wiped.
     pub fn wipe(&self) {
         self.state.jobs.lock().unwrap().clear();
     }
 
-    /// Moves every job in time.
+    /// Moves the due time of every job by `by`.
     pub fn shift(&self, by: TimeDelta) {
         for job in self.state.jobs.lock().unwrap().values_mut() {
             job.due = job.due.map(|due| due + by);
         }
     }
 
-    /// From now on every call fails, or none.
+    /// Makes every later call fail, or succeed again.
     pub fn set_away(&self, away: bool) {
         self.state.away.store(away, Ordering::SeqCst);
     }
@@ -125,7 +125,7 @@ impl State {
     ) -> Response<http_body_util::combinators::BoxBody<Bytes, Infallible>> {
         let path = request.uri().path().to_owned();
         let body = request.into_body().collect().await.unwrap().to_bytes();
-        // A gRPC message: whether it is compressed, its length in four bytes, itself.
+        // A gRPC message is a compression flag, four bytes of length, and the payload.
         let message = body.get(5..).unwrap_or_default();
         let answer = if self.away.load(Ordering::SeqCst) {
             Err(Code::Unavailable)

@@ -1,4 +1,4 @@
-//! Real dates: changes of clocks, ends of months, leap years, the last year.
+//! Real dates: clock changes, ends of months, leap years, the last year.
 
 use std::time::{Duration, Instant};
 

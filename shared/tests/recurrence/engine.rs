@@ -1,8 +1,10 @@
-//! Our expansion of rules against the `rrule` crate's, both as if in UTC, where that crate has no zone to get wrong.
+//! Compares our expansion of rules with the `rrule` crate's. Both run in UTC, where that crate cannot get a zone wrong.
 //!
-//! Left out is where it departs from RFC 5545: the fifth weekday from the end of a month (it refuses it), plain and
-//! numbered weekdays in one `BYDAY` (it takes the days that are both) and `BYSETPOS` in weeks (its first begins at
-//! the start).
+//! The test excludes the cases in which that crate departs from RFC 5545:
+//!
+//! - the fifth weekday from the end of a month: it refuses it
+//! - plain and numbered weekdays in one `BYDAY`: it takes only days that match both
+//! - `BYSETPOS` in weeks: its first week begins at the start
 
 use chrono::{DateTime, TimeDelta, Utc};
 use proptest::{collection::btree_set, option, prelude::*, sample::select};
@@ -30,7 +32,7 @@ fn weekdays() -> impl Strategy<Value = Vec<String>> {
 }
 
 prop_compose! {
-    /// Rules as far as both read them alike; some are refused, which the test leaves out.
+    /// Rules that both engines read alike. The test skips the ones that we refuse.
     fn rule()(
         frequency in select(vec!["DAILY", "WEEKLY", "MONTHLY", "YEARLY"]),
         interval in 1..=14_u32,
@@ -58,7 +60,7 @@ proptest! {
     fn both_engines_give_the_same_dates(text in rule(), minute in -40_000_000..80_000_000_i64) {
         prop_assume!(text.parse::<shared::recurrence::Rule>().is_ok());
         let start = DateTime::<Utc>::from_timestamp(minute * 60, 0).expect("an instant of this age");
-        // Where nothing comes for long, the other engine searches for seconds.
+        // If no date matches for a long time, the other engine searches for seconds.
         let horizon = start + TimeDelta::days(366 * 60);
         let mut ours = custom(&text, &start.to_rfc3339(), "UTC").upcoming(start - TimeDelta::nanoseconds(1), 25);
         ours.retain(|at| *at < horizon);

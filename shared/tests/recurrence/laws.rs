@@ -1,4 +1,4 @@
-//! Laws that hold for every series, whatever the calendar and the clocks do.
+//! Laws that hold for every series, whatever the calendar and the clock changes.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use jiff::{
@@ -9,7 +9,7 @@ use jiff::{
 use proptest::{prelude::*, sample::select, string::string_regex};
 use shared::recurrence::{Anchor, Kind, Recurrence, Rule, Series, Zone, carry};
 
-/// Zones with ordinary, half-hour, midnight and day-long changes of clocks, and with none.
+/// Zones with ordinary, half-hour, midnight and day-long clock changes, and zones without any.
 const ZONES: [&str; 12] = [
     "UTC",
     "Europe/Berlin",
@@ -30,7 +30,7 @@ fn wall(zone: &Zone, instant: DateTime<Utc>) -> Wall {
     TimeZone::get(zone.as_str()).expect("a zone").to_datetime(timestamp)
 }
 
-/// What the clock shows for a day at `time`, if a change of clocks skips it.
+/// The local time that the clock shows instead of `nominal`, if a clock change skips `nominal`.
 fn after_gap(zone: &Zone, nominal: Wall) -> Option<Wall> {
     let rules = TimeZone::get(zone.as_str()).expect("a zone");
     let found = rules.to_ambiguous_timestamp(nominal);
@@ -44,7 +44,7 @@ fn a_zone() -> impl Strategy<Value = Zone> {
     select(ZONES.as_slice()).prop_map(|name| Zone::parse(name).expect("a zone of the database"))
 }
 
-/// From 1900 to 2200, mostly at odd seconds.
+/// An instant from 1900 to 2200, mostly at odd seconds.
 fn an_instant() -> impl Strategy<Value = DateTime<Utc>> {
     (-2_208_988_800..7_258_118_400_i64).prop_map(|second| DateTime::from_timestamp(second, 0).expect("an instant"))
 }
@@ -114,7 +114,7 @@ proptest! {
         prop_assert_eq!(&series.upcoming(series.start, 60), &stepped);
         let (from, to) = (if steps == 0 { series.start } else { stepped[steps - 1] }, stepped[steps]);
         prop_assert_eq!(series.next(series.start, from), Some(to));
-        // Whenever it is completed in between, the same one comes next.
+        // A completion at any time in between leads to the same occurrence.
         prop_assert_eq!(series.next(from, from + (to - from) / 2), Some(to));
         prop_assert_eq!(series.next(from, to - TimeDelta::nanoseconds(1)), Some(to));
     }
@@ -125,7 +125,7 @@ proptest! {
         for at in series.upcoming(after, 20) {
             let shown = wall(&series.zone, at);
             if shown.time() != time {
-                // Skipped on that day, or on the day before when a whole day was skipped.
+                // A clock change skipped the time on that day, or skipped the whole day before.
                 let skipped = [shown.date(), shown.date().yesterday().expect("a date")]
                     .map(|date| after_gap(&series.zone, date.to_datetime(time)));
                 prop_assert!(skipped.contains(&Some(shown)), "{shown} in {}", series.zone);
@@ -157,7 +157,7 @@ proptest! {
             Kind::Monthly => 31,
             _ => 366,
         };
-        // A day for what a change of clocks may add.
+        // One more day, because a clock change may add to the distance.
         let longest = TimeDelta::days(longest * i64::from(series.recurrence.interval()) + 1);
         let upcoming = series.upcoming(after, 20);
         prop_assert!(upcoming[0] - after <= longest);
@@ -182,7 +182,7 @@ proptest! {
             _ => 365..=366,
         };
         let interval = i64::from(interval);
-        // A day more where a zone skipped the one it would have been.
+        // One more day, if the zone skipped the expected day.
         prop_assert!((unit.start() * interval..=unit.end() * interval + 1).contains(&days), "{days} days");
     }
 

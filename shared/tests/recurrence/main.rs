@@ -1,5 +1,5 @@
-//! Recurrence, held to real calendars (`dates`, `rules`), to its laws (`laws`) and to another engine (`engine`);
-//! `parsing` is what it takes and refuses.
+//! Recurrence, checked against real calendars (`dates`, `rules`), its laws (`laws`) and another engine (`engine`). `parsing` tests which
+//! inputs are accepted.
 
 mod dates;
 mod engine;
@@ -33,7 +33,7 @@ fn custom(rule: &str, start: &str, zone_name: &str) -> Series {
     Series { recurrence, start: at(start), zone: zone(zone_name) }
 }
 
-/// The start, if it is of the series, and what follows it, as the clock of the zone shows them.
+/// The first `n` occurrences in local time, beginning with the start if it belongs to the series.
 fn clock(series: &Series, n: usize) -> Vec<String> {
     let before = series.start - chrono::TimeDelta::nanoseconds(1);
     series.upcoming(before, n).into_iter().map(|instant| shown(&series.zone, instant)).collect()

@@ -1,4 +1,4 @@
-//! What is taken from outside, and why the rest is refused: rules, recurrences, zones, words.
+//! Parsing of rules, recurrences, zones and words: which are accepted, and why the others are refused.
 
 use shared::recurrence::{Anchor, Kind, Recurrence, RecurrenceError, Rule, UnknownZone, Zone};
 

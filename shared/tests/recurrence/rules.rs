@@ -1,4 +1,4 @@
-//! Rules: examples of RFC 5545, how they end, and what they cost.
+//! Rules: the examples of RFC 5545, how rules end, and how much time they cost.
 
 use std::time::{Duration, Instant};
 
@@ -97,7 +97,7 @@ fn numbered_and_plain_weekdays_add_up() {
 
 #[test]
 fn a_position_counts_the_whole_first_week() {
-    // The start is a Thursday; the second weekday of its week was a Tuesday, before it.
+    // The start is a Thursday. The second matching weekday of its week is the Tuesday before it.
     let found = days("FREQ=WEEKLY;BYDAY=MO,TU,FR;BYSETPOS=2", "2027-01-07T14:00:00Z", 2);
     assert_eq!(found, ["2027-01-12", "2027-01-19"]);
 }
@@ -179,7 +179,7 @@ fn a_rule_that_never_comes_ends_at_once() {
 
 #[test]
 fn a_rule_that_comes_once_in_two_thousand_years_still_comes() {
-    // Every tenth day that is a Monday and a 29 February: 64,575 of them are not, before the year 7672.
+    // Every tenth day that is a Monday and a 29 February. The longest search takes 64,575 steps, up to the year 7672.
     let rare = custom("FREQ=DAILY;INTERVAL=10;BYMONTH=2;BYMONTHDAY=29;BYDAY=MO", "2027-01-04T09:00:00Z", "UTC");
     let tenth_days = std::iter::successors(Some(rare.start), |day| Some(*day + TimeDelta::days(10)));
     let expected: Vec<_> = tenth_days

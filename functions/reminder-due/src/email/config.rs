@@ -8,7 +8,7 @@ use lettre::message::Mailbox;
 use reqwest::Url;
 use secrecy::{ExposeSecret as _, SecretString};
 
-/// What `EMAIL_PROVIDER` may be.
+/// The values of `EMAIL_PROVIDER`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum ProviderName {
     /// Resend's API. It recognises a repeated attempt by its idempotency key.
@@ -49,13 +49,13 @@ pub struct EmailConfig {
     /// With `mailgun`: sending domain.
     #[arg(long, env)]
     pub mailgun_domain: Option<String>,
-    /// How long one attempt may take in all.
+    /// Timeout for one attempt as a whole.
     #[arg(skip = Duration::from_secs(10))]
     pub deadline: Duration,
 }
 
 impl EmailConfig {
-    /// The key in the secret store that holds what the provider needs, or `None` where it needs nothing.
+    /// The name of the provider's key or password in the secret store. `None` if the provider needs no secret.
     #[must_use]
     pub fn secret_key(&self) -> Option<&'static str> {
         match self.email_provider {
@@ -74,7 +74,7 @@ impl EmailConfig {
     }
 }
 
-/// The secret without the line break that files of secrets tend to end with.
+/// Returns the secret without the line break at the end of most secret files.
 pub(super) fn required(secret: Option<SecretString>, key: &str) -> anyhow::Result<SecretString> {
     let secret = secret.with_context(|| format!("the secret store has no {key}"))?;
     let trimmed = secret.expose_secret().trim();
@@ -82,7 +82,7 @@ pub(super) fn required(secret: Option<SecretString>, key: &str) -> anyhow::Resul
     Ok(SecretString::from(trimmed))
 }
 
-/// `base` with `path` after whatever path it has.
+/// Appends `path` to the path of `base`.
 pub(super) fn endpoint(base: &str, path: &[&str], variable: &str) -> anyhow::Result<Url> {
     let mut url = Url::parse(base).with_context(|| format!("{variable} is not a URL"))?;
     anyhow::ensure!(matches!(url.scheme(), "http" | "https"), "{variable} is not an http or https URL");

@@ -1,7 +1,7 @@
-//! Mail as files, for development: one `.eml` per message, which any mail program opens.
+//! E-mail as files, for development: one `.eml` per message, which any mail program opens.
 //!
-//! A file is written in a hidden folder and renamed into place, so whoever watches the folder never sees half a message. Its
-//! name is the delivery's id: a repeat overwrites it.
+//! A file is written in a hidden folder and then renamed, so a program that watches the folder never sees a partial message. The file name
+//! is the delivery's id, so a repeat overwrites it.
 
 use std::{fs, io::Write as _, path::PathBuf, time::Duration};
 
@@ -45,8 +45,8 @@ impl Files {
 }
 
 fn write(folder: PathBuf, id: Uuid, message: &[u8]) -> std::io::Result<PathBuf> {
-    // Inside the folder, because beside it may be another filesystem (a mounted volume), where a rename fails. The name
-    // is unique, so that two attempts at once do not write into one file.
+    // The hidden folder is inside, because beside the folder may be another filesystem (a mounted volume), where a rename fails. The name
+    // is unique, so concurrent attempts never write into one file.
     let hidden = folder.join(".partial");
     fs::create_dir_all(&hidden)?;
     let partial = hidden.join(format!("{id}.{}", Uuid::new_v4()));
@@ -55,7 +55,7 @@ fn write(folder: PathBuf, id: Uuid, message: &[u8]) -> std::io::Result<PathBuf> 
         .and_then(|mut file| file.write_all(message))
         .and_then(|()| fs::rename(&partial, &path));
     if written.is_err() {
-        // A full disk must not fill up further with halves; that this fails too changes nothing.
+        // Partial files must not fill up a full disk further. A failure here changes nothing.
         let _ = fs::remove_file(&partial);
     }
     written.map(|()| path)

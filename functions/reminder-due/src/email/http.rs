@@ -1,4 +1,4 @@
-//! What the answers of HTTP providers mean, and the client that asks them.
+//! The client of the HTTP providers, and the meaning of their answers.
 
 use std::time::Duration;
 
@@ -12,14 +12,15 @@ use serde::de::DeserializeOwned;
 
 use super::SendError;
 
-/// The wait where a provider says "slow down" and no more.
+/// Wait after a 429 without `Retry-After`.
 const UNSTATED_WAIT: Duration = Duration::from_secs(30);
 
-/// Of an answer no more is read, in bytes: those of the providers have a few hundred.
+/// Maximum bytes to read of an answer. The answers of the providers have a few hundred.
 const ANSWER_LIMIT: usize = 256 << 10;
 
-/// A client that asks once: no redirects and no retries, either of which could send twice. Connecting has half of the
-/// deadline, so that a provider that cannot be reached is told from one that does not answer.
+/// A client without redirects and retries, because either could send a message twice.
+///
+/// Connecting may take half of the deadline. So an unreachable provider differs from one that does not answer.
 pub(super) fn client(deadline: Duration) -> anyhow::Result<Client> {
     Ok(Client::builder()
         .connect_timeout(deadline / 2)
@@ -29,7 +30,7 @@ pub(super) fn client(deadline: Duration) -> anyhow::Result<Client> {
         .build()?)
 }
 
-/// What an answer that is not 2xx means for the message; `name` is the provider's name of the error, if it is a known one.
+/// Classifies an answer that is not 2xx. `name` is the provider's name of the error, if it is a known one.
 pub(super) fn refusal(provider: &str, status: StatusCode, headers: &HeaderMap, name: Option<&str>) -> SendError {
     let reason = match name {
         Some(name) => format!("{provider} {} {name}", status.as_u16()),
@@ -38,17 +39,17 @@ pub(super) fn refusal(provider: &str, status: StatusCode, headers: &HeaderMap, n
     match (status.as_u16(), retry_after(headers)) {
         (429, wait) => SendError::throttled(wait.unwrap_or(UNSTATED_WAIT), reason),
         (503, Some(wait)) => SendError::throttled(wait, reason),
-        // A gateway that gave up waiting does not know either.
+        // A gateway that timed out does not know the outcome either.
         (504, _) => SendError::unknown(reason),
-        // These speak of our account, our address book of endpoints or the moment, not of the message: once an operator
-        // has mended it the mail goes out late, which is better than never.
+        // These concern our account, our URL or the moment, not the message. Once an operator has fixed it, the mail goes out late, which
+        // is better than never.
         (401 | 402 | 404 | 405 | 407 | 408 | 409 | 425, _) => SendError::transient(reason),
         (400..=499, _) => SendError::permanent(reason),
         _ => SendError::transient(reason),
     }
 }
 
-/// `Retry-After`, in seconds or as a date.
+/// Parses `Retry-After`, in seconds or as a date.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     if let Ok(seconds) = value.parse() {
@@ -59,7 +60,7 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     Some((at.with_timezone(&Utc) - Utc::now()).to_std().unwrap_or_default())
 }
 
-/// What a failure without an answer means, in words that hold no address.
+/// Classifies a failure without an answer. The reason contains no address.
 pub(super) fn no_answer(provider: &str, error: &reqwest::Error) -> SendError {
     if error.is_connect() {
         SendError::transient(format!("{provider} could not be reached"))
@@ -72,7 +73,7 @@ pub(super) fn no_answer(provider: &str, error: &reqwest::Error) -> SendError {
     }
 }
 
-/// The JSON of an answer, if it is that and no longer than one is.
+/// Parses the JSON of an answer. `None` if it is invalid or longer than `ANSWER_LIMIT`.
 pub(super) async fn json<T: DeserializeOwned>(mut response: Response) -> Option<T> {
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.ok()? {

@@ -1,7 +1,7 @@
-//! SMTP connections that have just carried a message and can carry the next: in a burst one conversation serves many.
+//! A pool of idle SMTP connections: in a burst, one connection carries many messages.
 //!
-//! A second without work closes them with a QUIT, so that at rest no connection of ours is open. A connection that its server closed
-//! meanwhile fails before the body, where nothing has been sent; the caller then opens another.
+//! A connection that is idle for a second is closed with QUIT, so none stays open without work. If the server closed it meanwhile, the next
+//! message fails before its body. Nothing has been sent then, and the caller opens another connection.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -11,9 +11,9 @@ use std::{
 use lettre::transport::smtp::client::AsyncSmtpConnection;
 use tokio::time::{Instant, sleep, timeout};
 
-/// How long a connection waits for the next message.
+/// Idle timeout of a connection.
 const IDLE: Duration = Duration::from_secs(1);
-/// How long a server may take for its goodbye.
+/// Timeout for the server's reply to QUIT.
 const GOODBYE: Duration = Duration::from_secs(2);
 
 /// The idle connections of one provider; cheap to clone.
@@ -22,21 +22,21 @@ pub(super) struct Idle(Arc<Mutex<Waiting>>);
 
 #[derive(Default)]
 struct Waiting {
-    /// The last one used is the last one here.
+    /// Ordered by last use, the most recent last.
     connections: Vec<(Instant, AsyncSmtpConnection)>,
-    /// Whether somebody closes those that wait for too long.
+    /// Whether a task is running that closes connections after the idle timeout.
     is_watched: bool,
 }
 
 impl Idle {
-    /// The connection that was used last, if there is one.
+    /// Takes the connection that was used last, if there is one.
     pub(super) fn take(&self) -> Option<AsyncSmtpConnection> {
         let mut waiting = self.waiting();
-        // Looked at again because a process can be frozen.
+        // Check the age again, because the process may have been frozen.
         waiting.connections.pop().filter(|(since, _)| since.elapsed() < IDLE * 2).map(|(_, connection)| connection)
     }
 
-    /// Keeps a connection that has carried its message to the end.
+    /// Returns a connection to the pool after a complete message.
     pub(super) fn put(&self, connection: AsyncSmtpConnection) {
         let mut waiting = self.waiting();
         waiting.connections.push((Instant::now(), connection));
@@ -68,7 +68,7 @@ impl Idle {
     }
 }
 
-/// QUIT, as politeness: nobody waits for it.
+/// Sends QUIT in the background. Nobody waits for the reply.
 pub(super) fn say_goodbye(mut connection: AsyncSmtpConnection) {
     tokio::spawn(async move { timeout(GOODBYE, connection.quit()).await });
 }

@@ -1,5 +1,7 @@
-//! Mailgun, by its HTTP API. It has no idempotency key: once the request has left, an attempt without an answer stays
-//! unknown, and a repeat is told apart by nobody but the Message-ID.
+//! Mailgun's HTTP API.
+//!
+//! It has no idempotency key. Once the request has left, an attempt without an answer stays unknown, and only the Message-ID identifies a
+//! repeat.
 
 use std::time::Duration;
 
@@ -55,7 +57,7 @@ impl Mailgun {
             ("html", &email.html),
             ("h:Message-Id", &message_id),
             ("h:Auto-Submitted", "auto-generated"),
-            // Tracking would rewrite the message and load a picture from elsewhere.
+            // Tracking would rewrite the message and load an image from another host.
             ("o:tracking", "no"),
         ]);
 
@@ -68,7 +70,7 @@ impl Mailgun {
         if !status.is_success() {
             return Err(http::refusal("mailgun", status, response.headers(), None));
         }
-        // The status is the acceptance; an answer that cannot be read costs no more than Mailgun's own id.
+        // The status alone means acceptance. If the answer cannot be read, only Mailgun's own id is lost.
         let accepted = timeout_at(deadline, http::json::<Accepted>(response)).await;
         Ok(accepted.ok().flatten().map_or(message_id, |accepted| accepted.id))
     }

@@ -1,12 +1,12 @@
 //! E-mail: one message, one provider, one attempt.
 //!
-//! [`Provider::send`] tries once, within a deadline, and says which of five things happened: accepted, try again later
-//! ([`SendError::Transient`]), slow down ([`SendError::Throttled`]), never ([`SendError::Permanent`]), or nobody knows
-//! ([`SendError::Unknown`]). It repeats nothing by itself; whether a repeat is safe depends on the record the caller keeps.
+//! [`Provider::send`] tries once, within a deadline. It has five outcomes: accepted, try again later ([`SendError::Transient`]), slow down
+//! ([`SendError::Throttled`]), never ([`SendError::Permanent`]), or unknown ([`SendError::Unknown`]). It never retries; the caller's record
+//! decides whether a repeat is safe.
 //!
-//! If it runs twice with the same [`Email`]: Resend deduplicates by our key for 24 hours, files overwrite each other;
-//! SMTP and Mailgun send twice, with the same Message-ID. For those two the caller passes `before_body`, which is awaited at
-//! the last moment before the message leaves, to store that from here on the outcome may stay unknown.
+//! If the same [`Email`] is sent twice, Resend deduplicates by our key for 24 hours and files overwrite each other. SMTP and Mailgun send
+//! twice, with the same Message-ID. For those two the caller passes `before_body`. It runs right before the message leaves and records that
+//! the outcome may stay unknown.
 
 mod config;
 mod files;
@@ -34,13 +34,13 @@ pub use reminder::ReminderMail;
 pub use resend::Resend;
 pub use smtp::Smtp;
 
-/// A Message-ID is no longer: a line of a message is not (RFC 5322, section 2.1.1).
+/// Maximum length of a Message-ID: that of a line (RFC 5322, section 2.1.1).
 const ID_LIMIT: usize = 998;
 
-/// A message to one person. The same id must always come with the same words: Resend refuses a known key with another text.
+/// A message to one person. The same id must always come with the same text: Resend refuses a known key with another body.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Email {
-    /// The delivery: its idempotency key, and `<id@domain of the sender>` as Message-ID.
+    /// The id of the delivery. It is the idempotency key, and `<id@domain of the sender>` is the Message-ID.
     pub id: Uuid,
     /// An address without a name.
     pub to: String,
@@ -52,40 +52,42 @@ pub struct Email {
     pub html: String,
 }
 
-/// Why a message was not accepted. The reason is stored and logged: it holds status codes and the provider's fixed error
-/// names, never the server's own words, which may quote addresses and titles.
+/// Why a message was not accepted.
+///
+/// The reason is stored and logged. It contains status codes and the provider's fixed error names, never the server's own text, which may
+/// quote addresses and titles.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum SendError {
-    /// Not accepted; a later attempt may be.
+    /// Not accepted now. A later attempt may succeed.
     #[error("not accepted now: {reason}")]
     Transient {
-        /// What happened.
+        /// The reason.
         reason: String,
     },
-    /// Not accepted, and the provider wants all of our messages to wait.
+    /// Not accepted. The provider wants all of our messages to wait.
     #[error("not accepted, throttled for {retry_after:?}: {reason}")]
     Throttled {
         /// How long to wait: at least a second, at most an hour.
         retry_after: Duration,
-        /// What happened.
+        /// The reason.
         reason: String,
     },
-    /// Not accepted, and this message never will be.
+    /// Not accepted. This message never will be.
     #[error("refused: {reason}")]
     Permanent {
-        /// What happened.
+        /// The reason.
         reason: String,
     },
-    /// The message left, or part of it, and no answer came; or an earlier attempt with other words may have been accepted.
+    /// The message left at least in part, and no answer came. Or an earlier attempt with another text may have been accepted.
     #[error("unknown whether accepted: {reason}")]
     Unknown {
-        /// What happened.
+        /// The reason.
         reason: String,
     },
 }
 
 impl SendError {
-    /// What happened, for the record and the log.
+    /// The reason, for the record and the log.
     #[must_use]
     pub fn reason(&self) -> &str {
         match self {
@@ -108,15 +110,15 @@ impl SendError {
         Self::Unknown { reason: reason.into() }
     }
 
-    /// `retry_after` is bounded on both sides: zero would be a busy loop, and a header of days must not silence reminders
-    /// for days. After an hour we ask again.
+    /// Clamps `retry_after` to between a second and an hour. Zero would be a busy loop, and a header of days must not stop reminders for
+    /// days.
     fn throttled(retry_after: Duration, reason: impl Into<String>) -> Self {
         let retry_after = retry_after.clamp(Duration::from_secs(1), Duration::from_secs(3600));
         Self::Throttled { retry_after, reason: reason.into() }
     }
 }
 
-/// Who carries the mail, as chosen by `EMAIL_PROVIDER`.
+/// The provider that `EMAIL_PROVIDER` selects.
 #[derive(Clone)]
 pub enum Provider {
     /// <https://resend.com>
@@ -130,10 +132,10 @@ pub enum Provider {
 }
 
 impl Provider {
-    /// The configured provider. Nothing connects before the first message.
+    /// Creates the configured provider. It does not connect before the first message.
     ///
     /// # Errors
-    /// When a setting or the secret that [`EmailConfig::secret_key`] names is missing or ill-formed.
+    /// When a setting or the secret that [`EmailConfig::secret_key`] names is missing or invalid.
     pub fn new(config: &EmailConfig, secret: Option<SecretString>) -> anyhow::Result<Self> {
         Ok(match config.email_provider {
             ProviderName::Resend => Self::Resend(Resend::new(config, secret)?),
@@ -143,17 +145,17 @@ impl Provider {
         })
     }
 
-    /// Whether the provider deduplicates by our key, so that an attempt without an answer may be repeated within 24 hours.
+    /// Whether the provider deduplicates by our key. An attempt without an answer may then be repeated within 24 hours.
     #[must_use]
     pub fn has_idempotency_key(&self) -> bool {
         match self {
-            // A file is overwritten by its repeat, which is as good as a key.
+            // A repeat overwrites the file, which is as good as a key.
             Self::Resend(_) | Self::Files(_) => true,
             Self::Mailgun(_) | Self::Smtp(_) => false,
         }
     }
 
-    /// As in `EMAIL_PROVIDER`.
+    /// The provider's name, as in `EMAIL_PROVIDER`.
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self {
@@ -164,20 +166,16 @@ impl Provider {
         }
     }
 
-    /// Tries once to hand `email` over, and returns the provider's id of it.
+    /// Tries once to send `email`, within [`EmailConfig::deadline`]. Returns the provider's id of the message.
     ///
-    /// `before_body` is awaited right before the message leaves where a repeat could not be recognised: between SMTP's 354
-    /// and the first byte of the body, and before the request to Mailgun. If it fails, nothing is sent. Resend and files
-    /// never call it.
-    ///
-    /// # Errors
-    /// [`SendError`], within the deadline of [`EmailConfig::deadline`].
+    /// `before_body` runs right before the message leaves, if the provider cannot recognise a repeat: between SMTP's 354 and the first byte
+    /// of the body, or before the request to Mailgun. If it fails, nothing is sent. Resend and files never call it.
     pub async fn send(
         &self,
         email: &Email,
         before_body: impl Future<Output = anyhow::Result<()>> + Send,
     ) -> Result<String, SendError> {
-        // An address, never `Name <address>` or a list: whoever chose it does not choose anything else.
+        // Accept exactly one address, never `Name <address>` or a list: a user must not be able to set anything else.
         let to: Address =
             email.to.parse().map_err(|_| SendError::permanent("the address of the recipient is not one"))?;
         let id = match self {
@@ -190,12 +188,12 @@ impl Provider {
     }
 }
 
-/// The provider's id as it can be stored. PostgreSQL takes no NUL: an acceptance that cannot be recorded would be asked for again.
+/// Makes the provider's id storable: PostgreSQL rejects NUL. A message whose acceptance cannot be recorded would be sent again.
 fn storable(id: &str) -> String {
     id.chars().filter(|c| !c.is_control()).take(ID_LIMIT).collect()
 }
 
-/// Awaits the caller's record that the message is about to leave.
+/// Waits until the caller has recorded that the message is about to leave.
 async fn record(before_body: impl Future<Output = anyhow::Result<()>>, deadline: Instant) -> Result<(), SendError> {
     match timeout_at(deadline, before_body).await {
         Ok(Ok(())) => Ok(()),

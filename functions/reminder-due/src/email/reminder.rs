@@ -1,15 +1,16 @@
-//! The words of a reminder.
+//! The text of a reminder mail.
 
 use askama::Template;
 use uuid::Uuid;
 
 use super::{Email, message::single_line};
 
-/// Longer titles are cut in the subject, where mail programs show no more anyway; the message has them whole.
+/// Maximum length of a title in the subject, because mail programs show no more anyway. The body has the whole title.
 const TITLE_IN_SUBJECT: usize = 120;
 
-/// What a reminder says. Times are formatted already, in the user's zone. Two of them that are equal give the same words,
-/// so a repeated attempt must be made from the same values, `late` above all.
+/// The content of a reminder mail. Times are already formatted in the user's zone.
+///
+/// Equal values give equal text. A repeated attempt must use the same values, `late` above all.
 #[derive(Clone, Debug)]
 pub struct ReminderMail {
     title: String,
@@ -32,12 +33,12 @@ struct Html<'a> {
 }
 
 impl ReminderMail {
-    /// `due`: when the task is due, if it is; `planned`: the reminder's own time; `late`: by how much that time was missed
-    /// ("2 hours"), where it is worth a word.
+    /// Creates the content. `due` is the task's due time, if it has one. `planned` is the reminder's own time. `late` is the delay since
+    /// then ("2 hours"), if it is worth a mention.
     #[must_use]
     pub fn new(title: &str, due: Option<String>, planned: String, late: Option<String>) -> Self {
         let title = single_line(title);
-        // Nothing but spaces and control characters still deserves a line of its own.
+        // The title may consist of nothing but spaces and control characters.
         let title = if title.is_empty() { "(untitled task)".to_owned() } else { title };
         Self { title, due, planned, late }
     }
@@ -53,10 +54,7 @@ impl ReminderMail {
         format!("Reminder: {title}")
     }
 
-    /// The message to `to`, as delivery `id`.
-    ///
-    /// # Errors
-    /// Only if formatting fails, which the templates, checked when compiled, give no cause for.
+    /// Builds the message to `to` for the delivery `id`.
     pub fn email(&self, id: Uuid, to: String) -> askama::Result<Email> {
         Ok(Email {
             id,

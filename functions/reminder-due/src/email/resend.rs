@@ -1,9 +1,11 @@
-//! Resend. An attempt whose answer is lost is repeated with the same idempotency key, and Resend sends once.
+//! Resend's HTTP API. An attempt whose answer is lost is repeated with the same idempotency key, and Resend sends once.
 //!
-//! Requests, answers and error names are the types of `resend-rs`. Its client is not used, for three reasons found in its
-//! source (0.35): it holds every request back by a limiter of its own, which after nine messages lets one through every
-//! 1.1 s and would use up our deadline before anything is sent; it drops the `Retry-After` of a 429; and it drops the
-//! name of that error, so that a spent daily quota looks like a busy second.
+//! Requests, answers and error names are the types of `resend-rs`. Its client is not used, for three reasons found in its source (0.35):
+//!
+//! - Its own limiter delays every request. After nine messages it lets one through every 1.1 s, which would use up our deadline before
+//!   anything is sent.
+//! - It drops the `Retry-After` of a 429.
+//! - It drops the error name of a 429, so a spent daily quota looks like a busy second.
 
 use std::time::Duration;
 
@@ -37,8 +39,8 @@ impl Resend {
     }
 
     pub(super) async fn send(&self, email: &Email, to: &Address) -> Result<String, SendError> {
-        // One header at most: `resend-rs` keeps them in a `HashMap`, whose order changes from run to run, and Resend refuses
-        // a known key with another body.
+        // At most one header: `resend-rs` keeps headers in a `HashMap`, whose order changes from run to run. Resend refuses a known key
+        // with another body.
         let body = CreateEmailBaseOptions::new(&self.from, [to.to_string()], message::single_line(&email.subject))
             .with_text(&email.text)
             .with_html(&email.html)
@@ -48,7 +50,7 @@ impl Resend {
         timeout(self.deadline, async {
             let response = request.send().await.map_err(|error| http::no_answer("resend", &error))?;
             if response.status().is_success() {
-                // Not an acceptance on the word of whatever stands in between: the key makes it safe to ask again.
+                // A proxy may have sent a 2xx without Resend's body, so it is not an acceptance. The key makes it safe to ask again.
                 let accepted: CreateEmailResponse = http::json(response)
                     .await
                     .ok_or_else(|| SendError::unknown("resend accepted, but its answer was not readable"))?;
@@ -66,13 +68,13 @@ async fn refusal(response: Response) -> SendError {
     let (status, headers) = (response.status(), response.headers().clone());
     let error: Option<ErrorResponse> = http::json(response).await;
     let kind = error.as_ref().map_or(ErrorKind::Unrecognized, ErrorResponse::kind);
-    // Only a name from the catalogue goes into the reason; anything else is the server's own words.
+    // Only a name from the catalogue goes into the reason. Any other name is the server's own text.
     let name = error.filter(|_| kind != ErrorKind::Unrecognized).map(|error| error.name);
     let refusal = http::refusal("resend", status, &headers, name.as_deref());
     match kind {
-        // An earlier attempt came with other words under this key, and may have been accepted; this one never will be.
+        // An earlier attempt under this key had another text and may have been accepted. This one never will be.
         ErrorKind::InvalidIdempotentRequest => SendError::unknown(refusal.reason()),
-        // The quota of a day or a month returns late, whatever the limiter's header says about the second.
+        // A daily or monthly quota resets late, whatever the limiter's header says about the second.
         ErrorKind::DailyQuotaExceeded | ErrorKind::MonthlyQuotaExceeded if status == StatusCode::TOO_MANY_REQUESTS => {
             SendError::throttled(Duration::from_secs(3600), refusal.reason())
         }

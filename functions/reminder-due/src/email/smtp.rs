@@ -1,9 +1,10 @@
-//! SMTP, step by step, because the step decides what a failure means.
+//! SMTP, step by step, because the meaning of a failure depends on the step.
 //!
-//! Up to the 354 that answers DATA, and while the attempt is recorded, nothing has been sent, and a failure says so. From
-//! the first byte of the body to the reply to the final dot nobody can tell: such an attempt is unknown. The reply decides
-//! again. lettre's own `send` runs all of this in one go, so its connection is driven here. One that has carried a message to the
-//! end may carry the next ([`idle`](super::idle)).
+//! Until the 354 that answers DATA, and while the attempt is recorded, nothing has been sent, and a failure says so. From the first byte of
+//! the body to the reply to the final dot, the outcome is unknown. The reply settles it.
+//!
+//! lettre's own `send` runs all steps in one call, so this module drives the connection itself. After a complete message, a connection may
+//! carry the next one ([`idle`](super::idle)).
 
 use std::time::Duration;
 
@@ -34,7 +35,7 @@ use super::{
     message, record,
 };
 
-/// The wait after a 421: the server, not the message, is the matter.
+/// Wait after a 421, which concerns the server and not the message.
 const CLOSING_WAIT: Duration = Duration::from_secs(30);
 
 /// An SMTP server.
@@ -55,7 +56,7 @@ impl Smtp {
         let url = Url::parse(url).context("SMTP_URL is not a URL")?;
         anyhow::ensure!(url.password().is_none(), "SMTP_URL holds a password; it belongs in the secret store");
         let host = url.host_str().context("SMTP_URL has no host")?;
-        // An IPv6 address has brackets in a URL and nowhere else.
+        // Only a URL puts an IPv6 address into brackets.
         let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
 
         let has_user = !url.username().is_empty();
@@ -64,7 +65,7 @@ impl Smtp {
             ("smtps", None) => (Tls::Wrapper(TlsParameters::new(host.clone())?), 465),
             ("smtp", Some("none")) => (Tls::None, 25),
             ("smtp", Some("required")) => (Tls::Required(TlsParameters::new(host.clone())?), 587),
-            // Never a password in the clear, unless `tls=none` says so.
+            // Never send a password in the clear, unless `tls=none` says so.
             ("smtp", None) if has_user => (Tls::Required(TlsParameters::new(host.clone())?), 587),
             ("smtp", None) => (Tls::Opportunistic(TlsParameters::new(host.clone())?), 25),
             _ => anyhow::bail!("SMTP_URL is neither smtp://host[:port][?tls=required|none] nor smtps://host[:port]"),
@@ -102,8 +103,8 @@ impl Smtp {
             return Err(SendError::transient("smtp: the server did not answer in time"));
         };
         let mut connection = opened?;
-        // After 354 everything we write is the body, a QUIT too: on failure the connection is dropped, which the server
-        // takes as no message.
+        // After 354 everything we write is part of the body, even a QUIT. On failure we drop the connection, and the server discards the
+        // message.
         record(before_body, deadline).await?;
 
         let Ok(reply) = timeout_at(deadline, connection.message(&message.formatted())).await else {
@@ -122,17 +123,18 @@ impl Smtp {
         outcome
     }
 
-    /// Everything up to the 354.
+    /// Runs all steps up to the 354.
     async fn open(&self, message: &Message) -> Result<AsyncSmtpConnection, SendError> {
         if let Some(mut connection) = self.idle.take() {
             match mail(&mut connection, message).await {
                 Ok(()) => return recipients(connection, message).await,
-                // What the server says of the message it would say on another connection too.
+                // A refusal of the message would be the same on another connection.
                 Err(error @ SendError::Permanent { .. }) => {
                     say_goodbye(connection);
                     return Err(error);
                 }
-                // It was closed, or is to carry no more. What is said later is about this message, and is not asked twice.
+                // The server closed the connection, or wants no more messages on it. Later replies are about this message and are never
+                // retried.
                 Err(_) => say_goodbye(connection),
             }
         }
@@ -146,7 +148,7 @@ impl Smtp {
         }
     }
 
-    /// A connection that is encrypted and logged in as configured.
+    /// Opens a connection, encrypted and logged in as configured.
     async fn connect(&self) -> Result<AsyncSmtpConnection, SendError> {
         let hello = ClientId::default();
         let implicit = match &self.tls {
@@ -157,8 +159,8 @@ impl Smtp {
         let mut connection = if implicit.is_some() {
             AsyncSmtpConnection::connect_tokio1(server, Some(self.deadline / 2), &hello, implicit, None).await
         } else {
-            // lettre writes the body and its final dot apart: with Nagle's algorithm the dot waits for the acknowledgement of the
-            // body, which the other side delays by 40 ms. It sets no option on a stream it opens.
+            // lettre writes the body and its final dot separately. With Nagle's algorithm the dot waits for the acknowledgement of the
+            // body, which the server delays by 40 ms. lettre sets no option on a stream that it opens, so open it here.
             let stream = timeout(self.deadline / 2, TcpStream::connect(server))
                 .await
                 .map_err(|_| SendError::transient("smtp connect: the server could not be reached in time"))?
@@ -187,12 +189,12 @@ impl Smtp {
     }
 }
 
-/// MAIL.
+/// Sends MAIL.
 async fn mail(connection: &mut AsyncSmtpConnection, message: &Message) -> Result<(), SendError> {
     let envelope = message.envelope();
     let addresses = || envelope.from().into_iter().chain(envelope.to());
     let mut parameters = Vec::new();
-    // Text is encoded as ASCII; only an address can need more than that.
+    // Text is encoded as ASCII. Only an address can need more than that.
     if addresses().any(|address| !AsRef::<str>::as_ref(address).is_ascii()) {
         let server = connection.server_info();
         if !server.supports_feature(Extension::SmtpUtfEight) || !server.supports_feature(Extension::EightBitMime) {
@@ -206,7 +208,7 @@ async fn mail(connection: &mut AsyncSmtpConnection, message: &Message) -> Result
     connection.command(mail).await.map(drop).map_err(|error| refusal("MAIL", &error))
 }
 
-/// RCPT and DATA, on a connection that is given up where they fail.
+/// Sends RCPT and DATA. Closes the connection if one of them fails.
 async fn recipients(mut connection: AsyncSmtpConnection, message: &Message) -> Result<AsyncSmtpConnection, SendError> {
     let begun = async {
         for to in message.envelope().to() {
@@ -228,7 +230,7 @@ async fn recipients(mut connection: AsyncSmtpConnection, message: &Message) -> R
     }
 }
 
-/// What a failure before the body, or a reply to it, means. The text of the reply is left out: it quotes addresses.
+/// Classifies a failure before the body, or a reply to the body. The reason leaves out the reply's text, which quotes addresses.
 fn refusal(step: &str, error: &Error) -> SendError {
     let Some(code) = error.status() else {
         let what = if error.is_tls() {
@@ -245,7 +247,7 @@ fn refusal(step: &str, error: &Error) -> SendError {
     let reason = format!("smtp {step}: {code}");
     match (step, code.into()) {
         (_, 421_u16) => SendError::throttled(CLOSING_WAIT, reason),
-        // A refused login (RFC 4954) says nothing about the message: it goes out when the password is right.
+        // A refused login (RFC 4954) says nothing about the message, which goes out once the password is right.
         ("AUTH", _) | (_, 530 | 534 | 535 | 538) => SendError::transient(reason),
         _ if error.is_permanent() => SendError::permanent(reason),
         _ => SendError::transient(reason),

@@ -14,7 +14,7 @@ fn into(folder: &Path) -> EmailConfig {
     EmailConfig { mail_dir: Some(folder.to_owned()), ..config(ProviderName::Files) }
 }
 
-/// The visible files, and the names left in the hidden place.
+/// The visible files, and the number of names left in the hidden folder.
 fn listing(folder: &Path) -> (Vec<String>, usize) {
     let names = |path: &Path| -> Vec<String> {
         std::fs::read_dir(path).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()

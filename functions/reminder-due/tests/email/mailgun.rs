@@ -148,7 +148,7 @@ async fn a_connection_lost_after_the_request_is_unknown_and_not_asked_again() {
         let mut buffer = [0; 4096];
         assert!(stream.read(&mut buffer).await.unwrap() > 0);
         drop(stream);
-        // A client that repeats by itself would be back at once.
+        // A client that retries by itself would reconnect at once.
         tokio::time::timeout(Duration::from_millis(300), listener.accept()).await.is_err()
     });
     let error = failure(provider(&config).send(&email(), recorded()).await);
@@ -168,7 +168,7 @@ async fn an_unreachable_provider_is_tried_again() {
     let error = failure(provider(&config(ProviderName::Mailgun)).send(&email(), recorded()).await);
     assert_eq!(error, transient("mailgun could not be reached"));
 
-    // A host that swallows packets: a queue of one connection, which is full, and nobody accepts.
+    // Imitates a host that drops packets: a full accept queue of one connection, and nobody accepts.
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let listener = socket.listen(1).unwrap();

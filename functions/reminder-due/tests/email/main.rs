@@ -1,4 +1,4 @@
-//! What each e-mail provider does with one message, held against doubles that answer as the real ones do, or do not answer.
+//! Tests of each e-mail provider with one message, against doubles that answer like the real servers or do not answer.
 
 mod files;
 mod mailgun;
@@ -14,7 +14,7 @@ use reminder_due::email::{Email, EmailConfig, Provider, ProviderName, SendError}
 use secrecy::SecretString;
 use uuid::Uuid;
 
-/// What no reason may contain: the recipient, a word of the title, a word of the servers' own texts, the key.
+/// Texts that no reason may contain: the recipient, a word of the title, a word of the servers' own texts, the key.
 const CANARIES: [&str; 4] = ["ada@", "dentist", "canary", "k3y"];
 
 fn config(email_provider: ProviderName) -> EmailConfig {
@@ -44,7 +44,7 @@ fn email() -> Email {
     }
 }
 
-/// For providers that must not ask: the test fails if they do.
+/// A `before_body` for providers that must never call it: the test fails if they do.
 async fn never_asked() -> anyhow::Result<()> {
     panic!("before_body was awaited")
 }
@@ -57,7 +57,7 @@ async fn not_recorded() -> anyhow::Result<()> {
     anyhow::bail!("the database is away")
 }
 
-/// The error of an attempt, after a look for personal data in its words.
+/// Returns the error of an attempt, after checking that it contains no canary.
 fn failure(outcome: Result<String, SendError>) -> SendError {
     let error = outcome.expect_err("the message was accepted");
     for canary in CANARIES {
@@ -82,12 +82,12 @@ fn throttled(seconds: u64, reason: &str) -> SendError {
     SendError::Throttled { retry_after: Duration::from_secs(seconds), reason: reason.to_owned() }
 }
 
-/// A date `seconds` from now, as `Retry-After` has them.
+/// Formats the time `seconds` from now as `Retry-After` does.
 fn http_date(seconds: i64) -> String {
     (chrono::Utc::now() + chrono::Duration::seconds(seconds)).format("%a, %d %b %Y %H:%M:%S GMT").to_string()
 }
 
-/// A folder of the test's own that goes with it.
+/// A temporary folder of one test, deleted on drop.
 struct Folder(PathBuf);
 
 impl Folder {
@@ -104,7 +104,7 @@ impl Drop for Folder {
     }
 }
 
-/// Asserts what every MIME message of ours has, and returns its subject, text and HTML.
+/// Asserts the properties of every MIME message and returns its subject, text and HTML.
 #[track_caller]
 fn parse(mime: &[u8], email: &Email) -> (String, String, String) {
     use mailparse::MailHeaderMap as _;

@@ -40,7 +40,7 @@ async fn a_message_arrives_whole() {
     assert_eq!(id, format!("<{}@punctual.example>", email.id));
     let (subject, text, html) = parse(&server.bodies()[0], &email);
     assert_eq!(subject, email.subject);
-    // The line of one dot survives, and does not end the message.
+    // A line with only a dot survives and does not end the message.
     assert_eq!(text.trim_end(), email.text.trim_end());
     assert_eq!(html.trim_end(), email.html.trim_end());
 
@@ -104,7 +104,7 @@ async fn a_reply_before_the_body_decides() {
     assert_eq!(failure_of(Script { greeting: closing, ..WILLING }).await, throttled(30, "smtp connect: 421"));
     assert_eq!(failure_of(Script { mail: refusing, ..WILLING }).await, permanent("smtp MAIL: 550"));
     assert_eq!(failure_of(Script { data: grey, ..WILLING }).await, transient("smtp DATA: 450"));
-    // A server that wants a login we do not have: an operator's matter, not the message's.
+    // The server wants a login that we do not have: an operator must fix it, and the message is retried.
     let login = Reply("530 5.7.0 canary");
     assert_eq!(failure_of(Script { mail: login, ..WILLING }).await, transient("smtp MAIL: 530"));
     let eager = Reply("250 canary");
@@ -191,7 +191,7 @@ async fn a_connection_that_carries_no_more_costs_no_message() {
         }
         assert_eq!([count(&server, "EHLO"), count(&server, "<dot>")], [2, 2]);
     }
-    // What the server says of a message it is asked once.
+    // A refused message is never tried again on another connection.
     let server = SmtpServer::start(Script { mail_again: Reply("550 5.7.1 canary"), ..WILLING }).await;
     let provider = provider(&at(&server.url));
     provider.send(&email(), recorded()).await.unwrap();
@@ -260,7 +260,7 @@ async fn an_address_that_is_none_or_brings_more_is_refused_before_anything_conne
         assert_eq!(error, permanent("the address of the recipient is not one"), "{to:?}");
     }
     assert!(server.story.events().is_empty());
-    // A server without SMTPUTF8 cannot be told this address.
+    // A server without SMTPUTF8 cannot take this address.
     let error = failure(provider.send(&Email { to: "jörg@example.com".to_owned(), ..email() }, recorded()).await);
     assert_eq!(error, permanent("smtp: the server does not take addresses beyond ASCII"));
 }
@@ -294,14 +294,14 @@ proptest! {
             let email = Email { subject: subject.clone(), text: subject.clone(), ..email() };
             provider(&config).send(&email, recorded()).await.unwrap();
             let body = server.bodies().remove(0);
-            // A lone one of the two would end a line for some servers and not for others.
+            // A lone CR or LF ends a line for some servers and not for others.
             let ends = body.windows(2).filter(|pair| *pair == b"\r\n").count();
             assert_eq!(body.iter().filter(|byte| **byte == b'\r').count(), ends);
             assert_eq!(body.iter().filter(|byte| **byte == b'\n').count(), ends);
             let (received, ..) = parse(&body, &email);
             let words = |text: &str| text.split(|c: char| c.is_whitespace() || c.is_control())
                 .filter(|word| !word.is_empty()).map(str::to_owned).collect::<Vec<_>>();
-            // `=?` would be the beginning of an encoded word.
+            // `=?` would start an encoded word.
             assert_eq!(words(&received), words(&subject.replace("=?", "= ?")));
         });
     }

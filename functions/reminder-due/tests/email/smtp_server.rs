@@ -1,4 +1,4 @@
-//! An SMTP server that answers each step as its script says, and keeps what it saw.
+//! An SMTP server that answers each step according to its script, and records the session.
 
 use std::sync::{Arc, Mutex};
 
@@ -7,11 +7,11 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-/// What the server does when a step is reached.
+/// The server's reaction to a step.
 #[derive(Clone, Copy)]
 pub(crate) enum Answer {
     Reply(&'static str),
-    /// Half a second later.
+    /// Replies half a second later.
     LateReply(&'static str),
     /// Closes the connection.
     Drop,
@@ -27,7 +27,7 @@ pub(crate) struct Script {
     pub(crate) hello: Answer,
     pub(crate) auth: Answer,
     pub(crate) mail: Answer,
-    /// To MAIL on a connection that has carried a message.
+    /// The answer to MAIL on a connection that has already carried a message.
     pub(crate) mail_again: Answer,
     pub(crate) recipient: Answer,
     pub(crate) data: Answer,
@@ -35,7 +35,7 @@ pub(crate) struct Script {
     pub(crate) quit: Answer,
 }
 
-/// A server that accepts everything, in words that no reason may repeat.
+/// A server that accepts everything. Its texts contain a word that no reason may repeat.
 pub(crate) const WILLING: Script = Script {
     greeting: Reply("220 canary.example ESMTP"),
     hello: Reply("250-canary.example\r\n250-8BITMIME\r\n250 AUTH PLAIN LOGIN"),
@@ -48,7 +48,7 @@ pub(crate) const WILLING: Script = Script {
     quit: Reply("221 2.0.0 canary"),
 };
 
-/// What happened, in order: commands by their text, `<354>`, `<body byte>` for the first one after it, `<dot>`, `<end>`.
+/// The events in order: commands by their text, `<354>`, `<body byte>` for the first byte after it, `<dot>`, `<end>`.
 #[derive(Clone, Default)]
 pub(crate) struct Story(Arc<Mutex<Vec<String>>>);
 
@@ -61,13 +61,13 @@ impl Story {
         self.0.lock().unwrap().clone()
     }
 
-    /// What came with AUTH.
+    /// The credentials that came with AUTH.
     pub(crate) fn logins(&self) -> Vec<String> {
         let login = |event: &String| event.strip_prefix("<login> ").map(str::to_owned);
         self.events().iter().filter_map(login).collect()
     }
 
-    /// Waits until `event` happened: the server is another task.
+    /// Waits until `event` has happened, because the server runs in another task.
     pub(crate) async fn reaches(&self, event: &str) {
         for _ in 0..200 {
             if self.events().iter().any(|happened| happened == event) {
@@ -95,9 +95,9 @@ impl SmtpServer {
             while let Ok((stream, _)) = listener.accept().await {
                 let mut session = Session { stream: BufReader::new(stream), story: story.clone() };
                 let bodies = Arc::clone(&bodies);
-                // Side by side, as every server does: a connection that waits for its next message keeps nobody out.
+                // Serves sessions concurrently, as every server does: an idle connection must not block the others.
                 tokio::spawn(async move {
-                    // An error here is the client going away, which is what some tests want.
+                    // An error here means that the client went away, as some tests want.
                     let _ = session.run(script, &bodies).await;
                     session.story.add("<end>");
                 });
@@ -106,7 +106,7 @@ impl SmtpServer {
         server
     }
 
-    /// The messages that came up to their final dot, with the dots of transparency taken out again.
+    /// The messages received up to their final dot, with dot-stuffing removed.
     pub(crate) fn bodies(&self) -> Vec<Vec<u8>> {
         self.bodies.lock().unwrap().clone()
     }
@@ -159,7 +159,7 @@ impl Session {
         }
     }
 
-    /// Whether the session goes on.
+    /// Gives an answer. Returns whether the session goes on.
     async fn answer(&mut self, answer: Answer) -> std::io::Result<bool> {
         match answer {
             Reply(reply) => self.stream.write_all(format!("{reply}\r\n").as_bytes()).await.map(|()| true),
@@ -168,7 +168,7 @@ impl Session {
                 self.stream.write_all(format!("{reply}\r\n").as_bytes()).await.map(|()| true)
             }
             Answer::Drop => Ok(false),
-            // Until the client gives up.
+            // Waits until the client gives up.
             Answer::Silence => self.stream.read_to_end(&mut Vec::new()).await.map(|_| false),
         }
     }
