@@ -1,6 +1,6 @@
 #!/bin/sh
-# Prints a bearer token for a day (or DAYS): compose/token.sh [USER_UUID [EMAIL [SCOPE]]]. The scope `operator` also opens /v1/dead-letters.
-# Signed with JWT_SECRET, by default that of docker-compose.dev.yaml.
+# Prints a bearer token that is valid for one day (or DAYS): compose/token.sh [USER_UUID [EMAIL [SCOPE]]]. The scope `operator` grants
+# access to /v1/dead-letters. Signs with JWT_SECRET, by default the secret of docker-compose.dev.yaml.
 set -eu
 
 user=${1:-0198c0de-0000-7000-8000-000000000001}

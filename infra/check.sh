@@ -13,13 +13,13 @@ if ! .dev/bin/actionlint -version 2>/dev/null | grep -qF "$ACTIONLINT"; then
     GOBIN=$PWD/.dev/bin go install "github.com/rhysd/actionlint/cmd/actionlint@$ACTIONLINT"
 fi
 .dev/bin/actionlint
-# A tag can be moved to other code, the hash of a commit cannot. Each job declares its own permissions.
+# Actions must be pinned to a commit hash, because a tag can move to other code. Each job must declare its own permissions.
 if grep -nE '^[[:space:]-]*uses:' .github/workflows/*.yaml | grep -vE 'uses: (\./|[^@[:space:]]+@[0-9a-f]{40} # v[0-9.]+$)'; then
-    echo "these actions are not pinned by the hash of their commit, with its version beside it" >&2
+    echo "these actions are not pinned to a commit hash with a version comment" >&2
     exit 1
 fi
 for workflow in .github/workflows/*.yaml; do
-    grep -qxF 'permissions: {}' "$workflow" || { echo "$workflow: its default permissions are not none" >&2; exit 1; }
+    grep -qxF 'permissions: {}' "$workflow" || { echo "$workflow: \`permissions: {}\` is missing at the top level" >&2; exit 1; }
 done
 echo "workflows: well-formed, actions pinned, no permissions by default"
 
@@ -29,9 +29,9 @@ for script in "${scripts[@]}"; do
 done
 if command -v shellcheck >/dev/null; then
     shellcheck "${scripts[@]}"
-    echo "${#scripts[@]} scripts: nothing found by ShellCheck"
+    echo "${#scripts[@]} scripts: ShellCheck found nothing"
 else
-    echo "${#scripts[@]} scripts: their syntax is right; NOT CHECKED by ShellCheck, which is not here (Debian: apt-get install shellcheck)"
+    echo "${#scripts[@]} scripts: syntax is valid; NOT CHECKED by ShellCheck, which is not installed (Debian: apt-get install shellcheck)"
 fi
 
 if command -v kubectl >/dev/null; then
@@ -41,21 +41,21 @@ if command -v kubectl >/dev/null; then
     echo "infra/redpanda/topics*: well-formed"
     if curl --silent --fail --max-time 10 --output /dev/null https://github.com; then
         kubectl kustomize infra/platform/knative-oke >/dev/null
-        echo "infra/platform/knative*: Knative's manifests are there, and the patches fit"
+        echo "infra/platform/knative*: Knative's manifests exist, and the patches apply"
     else
-        echo "infra/platform/knative*: NOT CHECKED, Knative's manifests are out of reach"
+        echo "infra/platform/knative*: NOT CHECKED, cannot download Knative's manifests"
     fi
 else
-    echo "infra/redpanda/topics*, infra/platform/knative*: NOT CHECKED, kubectl is not here"
+    echo "infra/redpanda/topics*, infra/platform/knative*: NOT CHECKED, kubectl is not installed"
 fi
 
 infra/check/terraform.sh
 
-# The SAM template: transformed as AWS does it, and the outcome read by AWS's linter.
+# Transforms the SAM template as AWS does, and runs AWS's linter on the result.
 LINTERS=(cfn-lint==1.58.0 aws-sam-translator==1.115.0)
 lint=.dev/venv-cfn-lint
 if ! python3 -c 'import ensurepip' 2>/dev/null; then
-    echo "infra/lambda/template.yaml: NOT CHECKED, Python's venv is not here (Debian: apt-get install python3-venv)"
+    echo "infra/lambda/template.yaml: NOT CHECKED, Python's venv is not installed (Debian: apt-get install python3-venv)"
 else
     if [ "$(cat "$lint/.pin" 2>/dev/null)" != "${LINTERS[*]}" ]; then
         python3 -m venv "$lint"
@@ -64,11 +64,11 @@ else
     fi
     "$lint/bin/python" infra/lambda/check.py infra/lambda/template.yaml >"$lint/transformed.json"
     "$lint/bin/cfn-lint" infra/lambda/template.yaml "$lint/transformed.json"
-    echo "infra/lambda/template.yaml: nothing found by cfn-lint"
+    echo "infra/lambda/template.yaml: cfn-lint found nothing"
 fi
 
 if command -v jq >/dev/null; then
     infra/deploy/test.sh
 else
-    echo "infra/deploy/test.sh: NOT RUN, jq is not here (Debian: apt-get install jq)"
+    echo "infra/deploy/test.sh: NOT RUN, jq is not installed (Debian: apt-get install jq)"
 fi

@@ -1,6 +1,6 @@
-# Plans with a provider that only pretends: what is asked for, and what is refused.
+# Plans with a mock provider, and tests the planned resources and the rejected variables.
 mock_provider "azurerm" {
-  # The real provider reads its own identifiers, so those have to look right.
+  # The provider parses its own ids, so mocked ids must be valid.
   mock_resource "azurerm_subnet" {
     defaults = { id = "/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/punctual/providers/Microsoft.Network/virtualNetworks/punctual/subnets/nodes" }
   }

@@ -17,7 +17,7 @@ resource "azurerm_subnet" "nodes" {
   address_prefixes     = [cidrsubnet(var.network, 8, 10)]
 }
 
-# The cluster acts as this: it puts nodes and load balancers into the subnet.
+# The cluster's identity, with which it puts nodes and load balancers into the subnet.
 resource "azurerm_user_assigned_identity" "cluster" {
   name                = "${var.name}-cluster"
   location            = azurerm_resource_group.this.location
@@ -38,9 +38,9 @@ resource "azurerm_kubernetes_cluster" "this" {
   node_resource_group = "${var.name}-nodes"
   dns_prefix          = var.name
   kubernetes_version  = var.kubernetes_version
-  sku_tier            = "Free" # the control plane costs nothing, and promises nothing
+  sku_tier            = "Free" # free control plane, without an SLA
 
-  # Pods may be somebody in Azure without a secret.
+  # Lets pods authenticate to Azure without a secret.
   oidc_issuer_enabled       = true
   workload_identity_enabled = true
 
@@ -52,7 +52,7 @@ resource "azurerm_kubernetes_cluster" "this" {
     node_count                  = var.nodes.count
     vm_size                     = var.nodes.size
     vnet_subnet_id              = azurerm_subnet.nodes.id
-    temporary_name_for_rotation = "rotation" # so that another size does not ask for another cluster
+    temporary_name_for_rotation = "rotation" # so that a new VM size does not replace the cluster
 
     upgrade_settings {
       max_surge = "1"
@@ -60,7 +60,7 @@ resource "azurerm_kubernetes_cluster" "this" {
   }
 
   node_provisioning_profile {
-    mode = "Manual" # nobody adds nodes but nodes.count
+    mode = "Manual" # only nodes.count determines the number of nodes
   }
 
   identity {

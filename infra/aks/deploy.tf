@@ -1,4 +1,4 @@
-# deploy-cloud.yaml logs in as this, by the token that GitHub gives a job of the environment `aks`: there is no secret to keep.
+# The identity of deploy-cloud.yaml. It logs in with the OIDC token that GitHub issues to a job of the environment `aks`, without a secret.
 locals {
   deploy = var.repository == "" ? [] : [var.repository]
 }
@@ -23,7 +23,7 @@ resource "azurerm_federated_identity_credential" "deploy" {
   audience                  = ["api://AzureADTokenExchange"]
 }
 
-# It may fetch the kubeconfig of this cluster, and nothing else in Azure.
+# Its only permission in Azure is to fetch the kubeconfig of this cluster.
 resource "azurerm_role_assignment" "deploy" {
   for_each = toset(local.deploy)
 

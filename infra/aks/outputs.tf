@@ -1,21 +1,21 @@
 output "kubeconfig" {
-  description = "The administrator's, a certificate in it: keep it secret. tofu output -raw kubeconfig > ~/.kube/config"
+  description = "Administrator's kubeconfig. It contains a client certificate, so keep it secret. tofu output -raw kubeconfig > ~/.kube/config"
   value       = azurerm_kubernetes_cluster.this.kube_config_raw
   sensitive   = true
 }
 
 output "kubeconfig_command" {
-  description = "Writes the same without this state."
+  description = "Command that writes the same kubeconfig without this state."
   value       = "az aks get-credentials --resource-group ${azurerm_resource_group.this.name} --name ${azurerm_kubernetes_cluster.this.name}"
 }
 
 output "oidc_issuer_url" {
-  description = "Who vouches for the cluster's service accounts, for federated identities of pods."
+  description = "OIDC issuer of the cluster's service accounts, for federated identities of pods."
   value       = azurerm_kubernetes_cluster.this.oidc_issuer_url
 }
 
 output "github_variables" {
-  description = "The variables of the GitHub environment aks; none of them is a secret."
+  description = "Variables of the GitHub environment aks. None is a secret."
   value = {
     AKS_RESOURCE_GROUP    = azurerm_resource_group.this.name
     AKS_CLUSTER           = azurerm_kubernetes_cluster.this.name

@@ -1,5 +1,5 @@
 variable "subscription_id" {
-  description = "What is paid from: az account show --query id."
+  description = "Azure subscription to use. Show yours: az account show --query id."
   type        = string
 
   validation {
@@ -9,7 +9,7 @@ variable "subscription_id" {
 }
 
 variable "location" {
-  description = "Where: az account list-locations."
+  description = "Azure location. List locations: az account list-locations."
   type        = string
   default     = "westeurope"
 
@@ -20,7 +20,7 @@ variable "location" {
 }
 
 variable "name" {
-  description = "Of the cluster and its group, and the beginning of every other name."
+  description = "Name of the cluster and its resource group, and prefix of all other names."
   type        = string
   default     = "punctual"
 
@@ -31,7 +31,7 @@ variable "name" {
 }
 
 variable "kubernetes_version" {
-  description = "A minor version, whose newest patch Azure takes and keeps: az aks get-versions."
+  description = "Kubernetes minor version. Azure installs its newest patch and keeps it updated. List versions: az aks get-versions."
   type        = string
   default     = "1.34"
 
@@ -42,7 +42,7 @@ variable "kubernetes_version" {
 }
 
 variable "nodes" {
-  description = "How many, and their size; amd64 or arm64, the images are made for both."
+  description = "Number of nodes and their VM size. The images support amd64 and arm64."
   type = object({
     count = optional(number, 2)
     size  = optional(string, "Standard_D2as_v5")
@@ -56,7 +56,7 @@ variable "nodes" {
 }
 
 variable "network" {
-  description = "Addresses of the network, a /16 that overlaps neither 10.244.0.0/16 (pods) nor 10.96.0.0/16 (Services)."
+  description = "CIDR block of the network: a /16 that overlaps neither 10.244.0.0/16 (pods) nor 10.96.0.0/16 (Services)."
   type        = string
   default     = "10.0.0.0/16"
 
@@ -71,7 +71,7 @@ variable "network" {
 }
 
 variable "api_clients" {
-  description = "Who may reach the Kubernetes API, which asks for credentials besides; empty for everybody. GitHub's runners have no fixed addresses."
+  description = "CIDR blocks that may connect to the Kubernetes API, which also requires credentials; empty allows all. GitHub's runners have no fixed addresses."
   type        = set(string)
   default     = []
 
@@ -82,7 +82,7 @@ variable "api_clients" {
 }
 
 variable "repository" {
-  description = "The GitHub repository whose environment aks may deploy, as owner/name; empty for none."
+  description = "GitHub repository whose environment aks may deploy, as owner/name; empty for none."
   type        = string
   default     = ""
 

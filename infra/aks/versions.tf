@@ -1,4 +1,4 @@
-# The fallback: a cluster on Azure, docs/clouds.md. The provider uses the login of `az`; no credential is in a file here.
+# A cluster on Azure, the fallback: docs/clouds.md. The provider uses the login of `az`; no file here contains credentials.
 terraform {
   required_version = ">= 1.9.0, < 2.0.0"
 

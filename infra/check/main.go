@@ -1,4 +1,4 @@
-// Checks the compose file with Docker Compose's parser and the Dockerfile with BuildKit's, on a machine without Docker: `infra/check.sh`.
+// Checks the compose file with Docker Compose's parser and the Dockerfile with BuildKit's, without Docker. `infra/check.sh` runs it.
 package main
 
 import (
@@ -26,7 +26,7 @@ func main() {
 	fmt.Printf("compose/docker-compose.dev.yaml: %d services; Dockerfile: well-formed\n", len(compose.Services))
 }
 
-// composeFile also refuses mounts of missing files: Docker would create empty folders in their place.
+// composeFile parses a compose file. It rejects bind mounts of missing files, because Docker would create empty folders instead.
 func composeFile(path string) (*types.Project, error) {
 	options, err := cli.NewProjectOptions([]string{path}, cli.WithEnv(nil))
 	if err != nil {

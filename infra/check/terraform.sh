@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Checks the Terraform of infra/oke and infra/aks: its form; its references and types against the schemas of the pinned providers
-# (infra/check/schemas); by its tests what it asks for and what it refuses; and where the registry of providers answers, all of it by
-# the providers themselves. `tofu` or `terraform` is taken if it is here, else OpenTofu is built with Go.
+# Checks the Terraform of infra/oke and infra/aks: the format, the references and types against the schemas of the pinned providers
+# (infra/check/schemas), and the tests. If the provider registries are reachable, the real providers also validate it. Uses an installed
+# `tofu` or `terraform`; otherwise builds OpenTofu with Go.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-# What the machine has set for itself is not the project's matter.
+# Ignores the machine's own Terraform configuration.
 export TF_CLI_CONFIG_FILE=$work/cli TF_IN_AUTOMATION=1 CHECKPOINT_DISABLE=1
 : >"$TF_CLI_CONFIG_FILE"
 
@@ -26,7 +26,7 @@ fi
 
 "$tofu" fmt -check -diff -recursive infra
 
-# Providers that have the schemas and nothing behind them, laid where `init` looks: host/source/version/platform/program.
+# Schema-only providers, in the layout of a filesystem mirror: host/source/version/platform/program.
 go build -C infra/check/provider -o "$work/provider" .
 for name in oci azurerm; do
     read -r source pin < <(sed -nE 's/^ +(source|version) += "(.*)"$/\2/p' infra/*/versions.tf | paste -d ' ' - - | grep "/$name ")
@@ -39,7 +39,7 @@ for name in oci azurerm; do
 done
 printf 'provider_installation {\n  filesystem_mirror {\n    path = "%s"\n  }\n}\n' "$work/mirror" >"$work/schemas-only"
 
-# Runs commands on a folder, in a copy: what `init` writes there belongs to whoever deploys.
+# Runs commands on a copy of a folder, so that `init` does not change the state of a real deployment.
 on() {
     local folder=$1 command
     shift
@@ -47,36 +47,36 @@ on() {
     cp -r "$folder" "$work/copy"
     rm -rf "$work"/copy/.terraform "$work"/copy/backend.tf "$work"/copy/*.tfvars
     for command in "init -backend=false -input=false" "$@"; do
-        # shellcheck disable=SC2086 # words
+        # shellcheck disable=SC2086 # splits the command into words
         "$tofu" -chdir="$work/copy" $command -no-color >"$work/log" 2>&1 || return 1
     done
 }
 wrong() {
     cat "$work/log"
-    echo "$1: WRONG"
+    echo "$1: INVALID"
     exit 1
 }
 
 for folder in infra/oke infra/aks; do
     TF_CLI_CONFIG_FILE=$work/schemas-only on "$folder" validate test || wrong "$folder"
-    printf '%s: fits the schemas of its provider; tests: %s\n' "$folder" "$(tail -n 1 "$work/log")"
+    printf '%s: matches the schemas of its provider; tests: %s\n' "$folder" "$(tail -n 1 "$work/log")"
 done
 
-# That this finds something: an argument that the provider does not have.
+# Tests this check itself: it must find an argument that the provider does not have.
 cp -r infra/oke "$work/broken"
 sed -i 's/ is_public_ip_enabled / is_public_ip_enable /' "$work/broken/cluster.tf"
 if TF_CLI_CONFIG_FILE=$work/schemas-only on "$work/broken" validate || ! grep -q "Unsupported argument" "$work/log"; then
-    echo "infra/check/terraform.sh: an argument that does not exist was NOT FOUND"
+    echo "infra/check/terraform.sh: the check did NOT FIND an unknown argument"
     exit 1
 fi
 
 for host in registry.opentofu.org registry.terraform.io; do
     if ! curl --silent --fail --max-time 10 --output /dev/null "https://$host/.well-known/terraform.json"; then
-        echo "infra/oke, infra/aks: NOT VALIDATED by the providers themselves: $host is out of reach"
+        echo "infra/oke, infra/aks: NOT VALIDATED by the real providers: $host is unreachable"
         exit 0
     fi
 done
 for folder in infra/oke infra/aks; do
     on "$folder" validate || wrong "$folder"
-    echo "$folder: valid, says its provider"
+    echo "$folder: validated by its provider"
 done

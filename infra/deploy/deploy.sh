@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Deploys one version to the cluster of the current kubeconfig and proves that it works, else goes back to the version before and
-# ends with 1. Migrations run first (a hook of the chart) and stay when it goes back: the schema only grows.
+# Deploys one version to the cluster of the current kubeconfig and tests it. If a step fails, it rolls back to the previous version and
+# exits with 1. A hook of the chart runs the migrations first. A rollback keeps them, because the schema only grows.
 #
 #   IMAGE_REGISTRY=ghcr.io/owner/punctual IMAGE_TAG=1.2.3 SMOKE_TOKEN=… infra/deploy/deploy.sh --values knative/chart/values-oke.yaml
 #
-# Arguments go to `helm upgrade`. SMOKE_TOKEN is a bearer token of a user that exists for this test; a reminder is mailed to it.
-# Wants helm, kubectl, curl and jq, and Knative in the cluster.
+# Passes its arguments to `helm upgrade`. SMOKE_TOKEN is a bearer token of a user that exists only for this test and receives a reminder.
+# Needs helm, kubectl, curl and jq, and Knative in the cluster.
 set -euo pipefail
 
 RELEASE=${RELEASE:-punctual}
@@ -13,10 +13,10 @@ NAMESPACE=${NAMESPACE:-punctual}
 TIMEOUT=${TIMEOUT:-10m}
 # Knative's gateway inside the cluster, as namespace/service.
 GATEWAY=${GATEWAY:-kourier-system/kourier-internal}
-# How long functions may take to become ready, and a reminder beyond its time.
+# Timeouts: for functions to become ready, and for a reminder to be sent after its due time.
 READY_SECONDS=${READY_SECONDS:-300}
 SMOKE_SECONDS=${SMOKE_SECONDS:-120}
-# How long an image may be out of reach before the version counts as one that will not come.
+# If an image cannot be pulled for this long, the deployment is aborted.
 IMAGE_SECONDS=${IMAGE_SECONDS:-60}
 : "${IMAGE_REGISTRY:?}" "${IMAGE_TAG:?}" "${SMOKE_TOKEN:?}"
 chart=$(cd "$(dirname "${BASH_SOURCE[0]}")/../../knative/chart" && pwd)
@@ -24,13 +24,13 @@ chart=$(cd "$(dirname "${BASH_SOURCE[0]}")/../../knative/chart" && pwd)
 say() { printf '=== %s\n' "$*" >&2; }
 kube() { kubectl --namespace "$NAMESPACE" "$@"; }
 
-# The revision that works now; empty before the first one.
+# Prints the deployed Helm revision, or nothing before the first deployment.
 deployed() {
     helm history "$RELEASE" --namespace "$NAMESPACE" --output json 2>/dev/null |
         jq --raw-output 'map(select(.status == "deployed")) | last | .revision // empty' || true
 }
 
-# Names of the Services that are not ready with what they were last told to be, or do not run the image with this tag.
+# Prints the Services that are not ready with their latest spec, or that do not run the image with this tag.
 unready() {
     kube get services.serving.knative.dev --selector app.kubernetes.io/part-of=punctual --output json |
         jq --raw-output --arg tag "${1:-}" '
@@ -43,7 +43,7 @@ unready() {
             | .metadata.name'
 }
 
-# Images with this tag for which a pod waits in vain.
+# Prints the images with this tag that a pod failed to pull.
 unpullable() {
     kube get pods --selector app.kubernetes.io/part-of=punctual --output json |
         jq --raw-output --arg tag "$1" '
@@ -53,7 +53,7 @@ unpullable() {
             | unique | .[]'
 }
 
-# Whether one of them has been out of reach for too long; asked again and again while something is waited for.
+# Returns whether an image could not be pulled for IMAGE_SECONDS. Callers poll it while they wait.
 image_missing_since=
 image_missing() {
     local images
@@ -61,10 +61,10 @@ image_missing() {
     [[ -n $images ]] || { image_missing_since=; return 1; }
     image_missing_since=${image_missing_since:-$SECONDS}
     ((SECONDS - image_missing_since >= IMAGE_SECONDS)) || return 1
-    say "no such image: ${images//$'\n'/ }"
+    say "cannot pull image: ${images//$'\n'/ }"
 }
 
-# Waits until every function is ready, and every daprd.
+# Waits until every function and every daprd is ready.
 settled() {
     local waiting deadline=$((SECONDS + READY_SECONDS))
     until waiting=$(unready "${1:-}") && [[ -z $waiting ]]; do
@@ -75,11 +75,11 @@ settled() {
         [[ -z ${1:-} ]] || ! image_missing "$1" || return 1
         sleep 2
     done
-    # Not Knative's own: the one of a revision that never started stays, and never will.
+    # Excludes Knative's Deployments: one whose revision never started remains and never becomes available.
     kube rollout status deployment --selector 'app.kubernetes.io/part-of=punctual,!serving.knative.dev/service' --timeout 5m >&2
 }
 
-# Calls a function through the gateway, as the door of its daprd does: function, path, further arguments of curl.
+# Calls a function through the gateway, as the door of its daprd does. Arguments: function, path, more arguments for curl.
 call() {
     local function=$1 path=$2
     shift 2
@@ -87,7 +87,7 @@ call() {
         "http://127.0.0.1:$port$path"
 }
 
-# Wakes every function and asks how it is. Again where the way to it fails for a moment: a version is not to go for that.
+# Wakes every function and checks its readiness. Retries, so that a brief network failure does not cause a rollback.
 healthy() {
     local function functions
     functions=$(kube get services.serving.knative.dev --selector app.kubernetes.io/part-of=punctual --output name)
@@ -95,19 +95,19 @@ healthy() {
     for function in $functions; do
         function=${function##*/}
         call "$function" /readyz --retry 3 --retry-delay 3 >&2 || {
-            say "$function is not well"
+            say "$function is not healthy"
             return 1
         }
-        say "$function is well"
+        say "$function is healthy"
     done
 }
 
-# Makes a task with a reminder and sees the reminder sent.
+# Creates a task with a reminder and waits until the reminder is sent.
 reminded() {
     local task id reminder told deadline auth="authorization: Bearer $SMOKE_TOKEN"
     task=$(call tasks /v1/tasks --header "$auth" --json \
         "{\"title\": \"Smoke test of $IMAGE_TAG\", \"remind_at\": \"$(date -u -d '+10 seconds' +%FT%TZ)\"}") || {
-        say "no task: $task"
+        say "cannot create a task: $task"
         return 1
     }
     id=$(jq --exit-status --raw-output .id <<<"$task") || return 1
@@ -122,10 +122,10 @@ reminded() {
         sleep 2
     done
     say "reminder $reminder was sent"
-    call tasks "/v1/tasks/$id" --header "$auth" --request DELETE >/dev/null || say "task $id was left behind"
+    call tasks "/v1/tasks/$id" --header "$auth" --request DELETE >/dev/null || say "could not delete task $id"
 }
 
-# Opens a way to the gateway: sets `port`.
+# Forwards a local port to the gateway and sets `port`.
 connect() {
     local line log
     log=$(mktemp)
@@ -139,21 +139,21 @@ connect() {
         kill -0 "$forward" 2>/dev/null || break
         sleep 0.1
     done
-    say "no way to $GATEWAY: $(cat "$log")"
+    say "cannot forward a port to $GATEWAY: $(cat "$log")"
     return 1
 }
 forward=
 helm=
 trap '[[ -z $forward ]] || kill "$forward" 2>/dev/null || true; [[ -z $helm ]] || kill "$helm" 2>/dev/null || true' EXIT
 
-# Helm, ended before its timeout when it waits for an image that does not come.
+# Runs `helm upgrade`. Aborts it before its timeout if an image cannot be pulled.
 upgrade() {
     helm upgrade --install "$RELEASE" "$chart" --namespace "$NAMESPACE" --create-namespace --wait --timeout "$TIMEOUT" \
         --history-max 20 --set-string "image.registry=$IMAGE_REGISTRY,image.tag=$IMAGE_TAG" "$@" >&2 &
     helm=$!
     while kill -0 "$helm" 2>/dev/null; do
         if image_missing "$IMAGE_TAG"; then
-            kill "$helm" # it notes that this revision failed
+            kill "$helm" # Helm then records this revision as failed
             wait "$helm" || true
             return 1
         fi
@@ -167,21 +167,21 @@ deploy() {
 }
 
 previous=$(deployed)
-say "deploying $IMAGE_TAG; now there is ${previous:+revision }${previous:-nothing}"
+say "deploying $IMAGE_TAG; currently deployed: ${previous:+revision }${previous:-nothing}"
 if deploy "$@"; then
     say "$IMAGE_TAG is deployed and works"
     exit 0
 fi
 
 if [[ -z $previous ]]; then
-    say "$IMAGE_TAG does not work, and there is nothing to go back to: it stays as it is, for you to look at"
+    say "$IMAGE_TAG does not work, and there is no previous revision: the failed deployment stays for inspection"
     exit 1
 fi
-say "$IMAGE_TAG does not work: going back to revision $previous"
+say "$IMAGE_TAG does not work: rolling back to revision $previous"
 helm rollback "$RELEASE" "$previous" --namespace "$NAMESPACE" --wait --timeout "$TIMEOUT" >&2
 if settled && { [[ -n $forward ]] || connect; } && healthy; then
-    say "revision $previous is back and works; $IMAGE_TAG was NOT deployed"
+    say "rolled back to revision $previous, which works; $IMAGE_TAG was NOT deployed"
 else
-    say "revision $previous is back and does NOT work either: someone has to look"
+    say "rolled back to revision $previous, which does NOT work either: manual intervention is needed"
 fi
 exit 1

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# What deploy.sh does when a version works and when it fails, here with commands that pretend to be Helm and a cluster. (On a real one:
-# deploy with a wrong SMOKE_TOKEN, which fails at the very end, after everything was rolled out.)
+# Tests deploy.sh with working and failing versions, against fakes of Helm, kubectl and curl. (To test on a real cluster, deploy with a
+# wrong SMOKE_TOKEN: the deployment fails in the last step, after the rollout.)
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
@@ -8,7 +8,7 @@ fake=$(mktemp -d)
 trap 'rm -rf "$fake"' EXIT
 export STATE=$fake/state PATH=$fake:$PATH
 
-# The state: the tag that runs, and after it what Helm remembers, a line `revision status tag` each.
+# $STATE contains the running tag. $STATE.releases contains Helm's history, one line `revision status tag` per release.
 cat >"$fake/helm" <<'FAKE'
 #!/usr/bin/env bash
 echo "helm $*" >>"$STATE.calls"
@@ -23,7 +23,7 @@ upgrade)
     tag=${tag%% *}
     next=$(($(wc -l <"$releases") + 1))
     [[ $tag != bad-migration ]] || { echo "$next failed $tag" >>"$releases"; exit 1; }
-    if [[ $tag == bad-image ]]; then # Helm waits, and is told to end before it thinks that all is well
+    if [[ $tag == bad-image ]]; then # Helm waits; deploy.sh must kill it before it reports success
         echo "$tag" >"$STATE"
         trap 'echo "$next failed $tag" >>"$releases"; exit 1' TERM
         for _ in {1..80}; do sleep 0.1; done
@@ -68,7 +68,7 @@ esac
 FAKE
 chmod +x "$fake"/*
 
-# Arguments: what runs before, the tag to deploy, the expected exit status, what runs afterwards.
+# Arguments: the tag that runs before, the tag to deploy, the expected exit status, the tag that runs afterwards.
 expect() {
     local before=$1 tag=$2 status=$3 after=$4 found=0
     : >"$STATE.releases"
@@ -80,7 +80,7 @@ expect() {
     fi
     IMAGE_REGISTRY=registry IMAGE_TAG=$tag SMOKE_TOKEN=token READY_SECONDS=1 SMOKE_SECONDS=-9 IMAGE_SECONDS=1 ./deploy.sh >"$fake/log" 2>&1 || found=$?
     if [[ $found != "$status" || $(cat "$STATE") != "$after" ]]; then
-        printf '%s over %s: ended with %s and %s runs; expected %s and %s\n' "$tag" "$before" "$found" "$(cat "$STATE")" "$status" "$after"
+        printf '%s over %s: exited with %s and %s runs; expected %s and %s\n' "$tag" "$before" "$found" "$(cat "$STATE")" "$status" "$after"
         cat "$fake/log"
         exit 1
     fi

@@ -1,12 +1,12 @@
 #!/bin/bash
-# Grants the functions' daprds their rights on Apache Kafka with an authorizer (StandardAuthorizer, allow.everyone.if.no.acl.found=false):
-# to read and write the topics, dead-letter topics included, and to use the consumer groups, which are named after the functions. Running
-# it twice changes nothing. infra/redpanda/topics/rights.sh does the same on Redpanda.
+# Creates the ACLs of the functions' daprds on Apache Kafka with an authorizer (StandardAuthorizer, allow.everyone.if.no.acl.found=false).
+# They allow reading and writing the topics and dead-letter topics, and using the consumer groups, which have the functions' names.
+# Running it again changes nothing. infra/redpanda/topics/rights.sh does the same on Redpanda.
 #
-# Any other writer to these topics can crash every function's daprd. docs/operations.md explains how, and the cure.
+# Any other writer to these topics can crash every function's daprd. docs/operations.md explains the cause and the remedy.
 #
-# Needs kafka-acls.sh on PATH; BROKERS; PRINCIPAL, like User:punctual; and, if the broker needs it, COMMAND_CONFIG: a file with the login
-# of a user that may grant rights.
+# Needs kafka-acls.sh on PATH; BROKERS; PRINCIPAL, for example User:punctual; and, if the broker requires it, COMMAND_CONFIG: a client
+# configuration file with the credentials of a user that may create ACLs.
 set -euo pipefail
 
 # shellcheck source=infra/redpanda/topics/lists.sh
@@ -17,7 +17,7 @@ if [[ -n ${COMMAND_CONFIG:-} ]]; then
     login+=(--command-config "$COMMAND_CONFIG")
 fi
 
-# Prefixed, so that the right to a topic includes its dead-letter topics.
+# Prefixed, so that the ACL of a topic covers its dead-letter topics.
 kafka-acls.sh "${login[@]}" --add --allow-principal "$PRINCIPAL" --resource-pattern-type prefixed \
     --operation Read --operation Write "${topic_prefixes[@]/#/--topic=}"
 kafka-acls.sh "${login[@]}" --add --allow-principal "$PRINCIPAL" --resource-pattern-type prefixed \

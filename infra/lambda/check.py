@@ -1,5 +1,5 @@
-"""Transforms template.yaml as AWS does, by SAM's own translator, and prints the CloudFormation template: cfn-lint alone
-overlooks a reference to nothing inside a SAM resource. infra/check.sh runs this."""
+"""Transforms template.yaml with SAM's own translator, as AWS does, and prints the CloudFormation template. cfn-lint alone
+misses a dangling reference inside a SAM resource. infra/check.sh runs this."""
 
 import json
 import os
@@ -10,15 +10,15 @@ from samtranslator.translator.transform import transform
 
 
 class ManagedPolicies:
-    """Names of AWS's own policies, which SAM would ask IAM for; the template has none."""
+    """Replaces the lookup of AWS's managed policies in IAM. The template uses none."""
 
     def load(self):
         return {}
 
 
-os.environ.setdefault("AWS_DEFAULT_REGION", "eu-central-1")  # nothing is asked there
+os.environ.setdefault("AWS_DEFAULT_REGION", "eu-central-1")  # never contacted
 template = cfn_yaml.load(sys.argv[1])
 for resource in template["Resources"].values():
     if "CodeUri" in resource["Properties"]:
-        resource["Properties"]["CodeUri"] = {"Bucket": "uploaded", "Key": "by-sam-deploy"}  # where it leaves the binary
+        resource["Properties"]["CodeUri"] = {"Bucket": "uploaded", "Key": "by-sam-deploy"}  # set by `sam deploy`
 json.dump(transform(template, {}, ManagedPolicies()), sys.stdout, indent=2)

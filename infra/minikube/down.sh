@@ -1,4 +1,4 @@
 #!/usr/bin/env bash
-# Removes the Minikube of up.sh, with everything in it.
+# Deletes the Minikube cluster of up.sh, with all its data.
 set -euo pipefail
 minikube --profile punctual delete

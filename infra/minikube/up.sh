@@ -28,7 +28,7 @@ want helm "https://helm.sh/docs/intro/install (version 3)"
 want docker "https://docs.docker.com/engine/install (25 or newer)"
 want openssl "Debian: apt-get install openssl"
 ((missing == 0)) || exit 1
-docker info >/dev/null 2>&1 || { echo "Docker does not answer: start it, or see what \`docker info\` says"; exit 1; }
+docker info >/dev/null 2>&1 || { echo "Docker does not respond: start it, or run \`docker info\` to see the error"; exit 1; }
 
 say "Minikube"
 minikube --profile punctual start --cpus 4 --memory 6g
@@ -39,7 +39,7 @@ for image in migrate "${functions[@]}"; do
     docker build --quiet --build-arg "PROFILE=$PROFILE" --build-arg "BINARY=$image" --tag "punctual/$image:dev" . >/dev/null
     ids+=$(docker image inspect --format '{{.Id}}' "punctual/$image:dev")
 done
-# A tag that changes with the images. Under the same tag nothing would be reloaded or rolled out.
+# The tag changes with the images. With a constant tag, Minikube would not reload them and Kubernetes would not roll them out.
 tag=dev-$(printf %s "$ids" | openssl dgst -sha256 -r | cut -c1-12)
 loaded=$(minikube --profile punctual image ls)
 for image in migrate "${functions[@]}"; do
@@ -80,13 +80,13 @@ chart punctual knative/chart --namespace punctual --values knative/chart/values-
 JWT_SECRET=$(kube get secret punctual-jwt --output 'jsonpath={.data.secret}' | base64 --decode)
 cat <<TEXT
 
-It runs. In three terminals, or in the background:
+Punctual is running. Run these in three terminals, or in the background:
 
   kubectl --context punctual --namespace punctual port-forward service/tasks 8080:80              # http://localhost:8080
   kubectl --context punctual --namespace punctual port-forward service/mailpit 8025:8025          # http://localhost:8025, mail
   kubectl --context punctual --namespace dapr-system port-forward service/dapr-dashboard 9999:8080  # http://localhost:9999
 
-A token for a day:
+A token that is valid for one day:
 
 $(JWT_SECRET=$JWT_SECRET compose/token.sh)
 TEXT

@@ -1,9 +1,9 @@
 locals {
-  # arm64, which is the free one. Every image of ours, of Knative, Dapr and Redpanda is made for it as well.
+  # The free shape, which is arm64. All images (ours, Knative's, Dapr's and Redpanda's) support arm64.
   shape = "VM.Standard.A1.Flex"
 
-  # Names are like Oracle-Linux-8.10-aarch64-2026.01.31-0-OKE-1.34.2-1234: the last in order is the newest. A newer one than a node
-  # has is for nodes to come: no plan replaces those that run.
+  # A name looks like Oracle-Linux-8.10-aarch64-2026.01.31-0-OKE-1.34.2-1234, so the last in sorted order is the newest. A newer image
+  # applies only to new nodes: no plan replaces a running node.
   images = {
     for source in data.oci_containerengine_node_pool_option.this.sources : source.source_name => source.image_id
     if can(regex("^Oracle-Linux-8.*-aarch64-.*-OKE-${trimprefix(var.kubernetes_version, "v")}-", source.source_name))
@@ -27,7 +27,7 @@ resource "oci_containerengine_cluster" "this" {
   name               = var.name
   vcn_id             = oci_core_vcn.this.id
   kubernetes_version = var.kubernetes_version
-  type               = "BASIC_CLUSTER" # the control plane costs nothing
+  type               = "BASIC_CLUSTER" # free control plane
 
   cluster_pod_network_options {
     cni_type = "FLANNEL_OVERLAY"
@@ -71,7 +71,7 @@ resource "oci_containerengine_node_pool" "this" {
   node_config_details {
     size = var.nodes.count
 
-    # One for each; where the free shape is sold out in one, the next is tried.
+    # One per availability domain. If the free shape is out of capacity in one, OKE tries the next.
     dynamic "placement_configs" {
       for_each = data.oci_identity_availability_domains.all.availability_domains
       content {
@@ -89,14 +89,14 @@ resource "oci_containerengine_node_pool" "this" {
   }
 }
 
-# Not an error: who pays may have more.
+# A check only warns: paid accounts may use more.
 check "free" {
   assert {
     condition     = var.nodes.count * var.nodes.cores <= 2 && var.nodes.count * var.nodes.memory <= 12
     error_message = "More than 2 cores or 12 GB of VM.Standard.A1.Flex: the free allowance (since June 2026) does not cover that."
   }
   assert {
-    # Dapr's three schedulers have a volume each, and no volume is smaller than 50 GB.
+    # Each of Dapr's three schedulers has a volume, and the minimum size of a volume is 50 GB.
     condition     = var.nodes.count * var.nodes.boot_volume + 3 * 50 <= 200
     error_message = "More than 200 GB of volumes, Dapr's schedulers counted: the free allowance does not cover that."
   }

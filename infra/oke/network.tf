@@ -1,4 +1,4 @@
-# Three subnets: the Kubernetes API and the load balancer are public, the nodes reach out through gateways and are not reached.
+# Three subnets. The Kubernetes API and the load balancer are public. The nodes are private and reach the internet through gateways.
 locals {
   api_subnet           = cidrsubnet(var.network, 12, 0) # /28
   nodes_subnet         = cidrsubnet(var.network, 8, 10) # /24
@@ -7,10 +7,10 @@ locals {
   anywhere = "0.0.0.0/0"
   tcp      = "6"
   icmp     = "1"
-  # Object storage, the registry and the cluster's own service, without a way over the internet.
+  # Oracle's services (object storage, the registry, the cluster's control plane), reached without the internet.
   oracle = data.oci_core_services.all.services[0]
 
-  # Oracle's rules for flannel, a public API and private nodes: peer, protocol, ports ([] for all).
+  # The rules that Oracle documents for flannel, a public API and private nodes: peer, protocol, ports ([] means all).
   rules = {
     api = {
       ingress = concat(
@@ -140,7 +140,7 @@ resource "oci_core_security_list" "this" {
           max = tcp_options.value[1]
         }
       }
-      # Of ICMP only "that packet is too large", without which large ones vanish.
+      # Allows only ICMP "fragmentation needed"; without it, path MTU discovery fails and large packets are lost.
       dynamic "icmp_options" {
         for_each = ingress_security_rules.value.protocol == local.icmp ? [{ type = 3, code = 4 }] : []
         content {

@@ -1,4 +1,4 @@
-# Plans with a provider that only pretends: what is asked for, and what is refused.
+# Plans with a mock provider, and tests the planned resources and the rejected variables.
 mock_provider "oci" {
   override_data {
     target = data.oci_core_services.all

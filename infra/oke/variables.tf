@@ -1,5 +1,5 @@
 variable "region" {
-  description = "The tenancy's home region: the free allowance holds there only."
+  description = "The tenancy's home region. The free allowance applies only there."
   type        = string
 
   validation {
@@ -9,7 +9,7 @@ variable "region" {
 }
 
 variable "compartment_id" {
-  description = "OCID of the compartment that everything is made in; the tenancy's own for its root."
+  description = "OCID of the compartment for all resources. For the root compartment, use the tenancy's OCID."
   type        = string
 
   validation {
@@ -19,7 +19,7 @@ variable "compartment_id" {
 }
 
 variable "name" {
-  description = "Of the cluster, and the beginning of every other name."
+  description = "Name of the cluster, and prefix of all other names."
   type        = string
   default     = "punctual"
 
@@ -30,7 +30,7 @@ variable "name" {
 }
 
 variable "kubernetes_version" {
-  description = "Of the control plane and the nodes; one of oci ce cluster-options get --cluster-option-id all."
+  description = "Kubernetes version of the control plane and the nodes. List versions: oci ce cluster-options get --cluster-option-id all."
   type        = string
   default     = "v1.34.2"
 
@@ -41,7 +41,7 @@ variable "kubernetes_version" {
 }
 
 variable "nodes" {
-  description = "How many, and the cores, GB of memory and GB of boot volume of each. The allowance is 2 cores, 12 GB and 200 GB of volumes."
+  description = "Number of nodes, and per node the cores, memory in GB and boot volume in GB. The free allowance is 2 cores, 12 GB of memory and 200 GB of volumes."
   type = object({
     count       = optional(number, 1)
     cores       = optional(number, 2)
@@ -65,7 +65,7 @@ variable "nodes" {
 }
 
 variable "network" {
-  description = "Addresses of the network, a /16 that overlaps neither 10.244.0.0/16 (pods) nor 10.96.0.0/16 (Services)."
+  description = "CIDR block of the network: a /16 that overlaps neither 10.244.0.0/16 (pods) nor 10.96.0.0/16 (Services)."
   type        = string
   default     = "10.0.0.0/16"
 
@@ -80,7 +80,7 @@ variable "network" {
 }
 
 variable "api_clients" {
-  description = "Who may reach the Kubernetes API, which asks for credentials besides. GitHub's runners have no fixed addresses."
+  description = "CIDR blocks that may connect to the Kubernetes API, which also requires credentials. GitHub's runners have no fixed addresses."
   type        = set(string)
   default     = ["0.0.0.0/0"]
 

@@ -1,5 +1,4 @@
-# A cluster on Oracle Cloud that the free allowance covers: docs/clouds.md. The provider reads ~/.oci/config; no credential is in a file
-# here.
+# A cluster on Oracle Cloud within the free allowance: docs/clouds.md. The provider reads ~/.oci/config; no file here contains credentials.
 terraform {
   required_version = ">= 1.9.0, < 2.0.0"
 

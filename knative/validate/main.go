@@ -1,9 +1,9 @@
 // Validates the Kubernetes manifests on standard input as the API server and the webhooks would: `validate <folder of CRDs>`.
-// Prints them as one JSON array, for whoever wants to ask more about them; says on standard error what is wrong and fails.
+// Prints valid manifests as one JSON array on standard output. Otherwise prints the errors on standard error and fails.
 //
-//   - Kubernetes' own kinds are decoded strictly into their Go types: a field that is not there, or there twice, is an error.
-//   - Knative's as well, and then they pass the defaults and the validation of Knative's own webhook.
-//   - Dapr's are held against the schemas of its CRDs, unknown fields refused.
+//   - Kubernetes' own kinds are decoded strictly into their Go types: an unknown or duplicate field is an error.
+//   - Knative's kinds are decoded in the same way. Then the defaults and the validation of Knative's webhook run.
+//   - Dapr's kinds are validated against the schemas of its CRDs. An unknown field is an error.
 package main
 
 import (
@@ -100,7 +100,7 @@ func check(name string, text []byte, document map[string]any, schemas map[string
 		return errors.New("a kind that this program does not know")
 	}
 	object := empty()
-	// Not by yaml.UnmarshalStrict, which takes fields in any case; the API server does not.
+	// yaml.UnmarshalStrict would ignore the case of field names; the API server does not.
 	exact, err := yaml.YAMLToJSONStrict(text)
 	if err != nil {
 		return err
@@ -121,7 +121,7 @@ func check(name string, text []byte, document map[string]any, schemas map[string
 	return nil
 }
 
-// The schema of every version of every CRD, by "group/version/kind".
+// readSchemas returns the schema of every version of every CRD, by "group/version/kind".
 func readSchemas(folder string) (map[string]*spec.Schema, error) {
 	files, err := filepath.Glob(filepath.Join(folder, "*.yaml"))
 	if err != nil || len(files) == 0 {
@@ -164,7 +164,7 @@ func readSchemas(folder string) (map[string]*spec.Schema, error) {
 	return schemas, nil
 }
 
-// Refuses fields that a schema does not name: the API server would drop them without a word.
+// closeObjects makes a schema reject unknown fields, which the API server would silently drop.
 func closeObjects(schema map[string]any) {
 	properties, _ := schema["properties"].(map[string]any)
 	for _, property := range properties {

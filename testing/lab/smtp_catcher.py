@@ -1,18 +1,18 @@
-"""An SMTP server that keeps what it accepts.
+"""An SMTP server that stores every accepted message.
 
     smtp_catcher.py PORT MAIL_DIR CONTROL [ADDRESS]
 
-It listens on 127.0.0.1 and, if given, on ADDRESS. Each accepted message becomes an .eml file in MAIL_DIR, moved there when
-complete, so that a reader never sees a partial file. The file CONTROL is read for every message and holds an order;
-without it every message is accepted:
+It listens on 127.0.0.1 and, if given, on ADDRESS. Each accepted message becomes an .eml file in MAIL_DIR. The server moves
+it there when it is complete, so that a reader never sees a partial file. For every message the server reads an order
+from the file CONTROL. Without the file it accepts every message:
 
     rcpt CODE [TIMES]    refuse the recipient with CODE (421, 450, 550 …)
-    data CODE [TIMES]    refuse after the final dot
-    drop [TIMES]         close the connection at the final dot, without keeping the message
-    accept-drop [TIMES]  keep the message, then close the connection instead of answering
-    silent [TIMES]       keep the message, then never answer
+    data CODE [TIMES]    refuse the message with CODE after the final dot
+    drop [TIMES]         close the connection at the final dot and discard the message
+    accept-drop [TIMES]  store the message, then close the connection without an answer
+    silent [TIMES]       store the message, then never answer
 
-After TIMES messages the file is removed and everything is accepted again.
+After TIMES messages the server deletes the file and accepts everything again.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ COUNTER = itertools.count()
 
 
 def order():
-    """The order in CONTROL: (word, code)."""
+    """Returns the order in CONTROL as (word, code)."""
     try:
         with open(CONTROL) as file:
             words = file.read().split()
@@ -41,7 +41,7 @@ def order():
 
 
 def obeyed():
-    """Counts the order down and removes it at zero."""
+    """Decrements the order's counter and deletes the file at zero."""
     try:
         with open(CONTROL) as file:
             words = file.read().split()

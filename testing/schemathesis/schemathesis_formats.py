@@ -1,11 +1,11 @@
-"""Generators for the document's custom formats, so that requests pass the first validation."""
+"""Generators for the OpenAPI document's custom formats, so that requests pass the first validation."""
 
 import schemathesis
 from hypothesis import strategies as st
 from hypothesis.internal import lambda_sources
 
-# Descriptions of lambdas are used only in messages. Computing them parses schemathesis's sources repeatedly, which fails on some
-# releases of CPython 3.11 ("AST constructor recursion depth mismatch").
+# Disables descriptions of lambdas, which only messages use. Computing one parses schemathesis's sources repeatedly, which fails on
+# some releases of CPython 3.11 ("AST constructor recursion depth mismatch").
 lambda_sources.lambda_description = lambda _: "lambda"
 
 schemathesis.openapi.format(

@@ -20,8 +20,8 @@ import (
 	state "github.com/dapr/dapr/pkg/components/state"
 )
 
-// The components of this daprd: those that dapr/ and the chart name, and what name resolution needs on each host.
-// Dapr's own has some 130, which is most of its size and build time.
+// Registers the components that dapr/ and the chart use, and the name resolution components of each environment.
+// Dapr's own daprd has about 130 components, which account for most of its size and build time.
 func init() {
 	pubsub.DefaultRegistry.RegisterComponent(kafka.NewKafka, "kafka")
 	pubsub.DefaultRegistry.RegisterComponent(psmemory.New, "in-memory")

@@ -1,5 +1,5 @@
-// A daprd with few components (components.go): Dapr's options, security and runtime, put together here because
-// Dapr's own command brings every component with it.
+// A daprd with few components (components.go). It combines Dapr's options, security and runtime itself, because
+// Dapr's own command links every component.
 package main
 
 import (
@@ -61,7 +61,7 @@ func main() {
 	}
 	log.Infof("daprd %s with the components of Punctual", buildinfo.Version())
 
-	// A hang-up restarts the runtime in the same process, as with Dapr's own command.
+	// SIGHUP restarts the runtime in the same process, as in Dapr's own command.
 	ctx := signals.Context()
 	hup := signals.OnHUP(ctx)
 	for {
@@ -117,7 +117,7 @@ func serve(ctx context.Context, o *options.Options, log logger.Logger) error {
 	}).Run(ctx)
 }
 
-// config hands every option on; the names differ here and there.
+// config maps the command line options to the runtime's configuration. Some names differ.
 func config(o *options.Options) *runtime.Config {
 	return &runtime.Config{
 		AppID: o.AppID, Mode: o.Mode, Config: o.Config,

@@ -1,6 +1,6 @@
-// A provider that has the schema of a real one and does nothing: OpenTofu validates a configuration and plans it with mocks against
-// it where the registry of providers is out of reach. The schema is `schema.json` beside the program, one element of
-// `provider_schemas` as `tofu providers schema -json` prints them.
+// A provider with the schema of a real provider and no behaviour. With it OpenTofu can validate a configuration, and plan it with
+// mocks, when the provider registry is unreachable. The schema is `schema.json` next to the program: one element of
+// `provider_schemas` in the output of `tofu providers schema -json`.
 package main
 
 import (
@@ -65,7 +65,7 @@ func (b block) proto() *tfprotov5.SchemaBlock {
 	return out
 }
 
-// What is not here is never called: mocks answer for resources and data.
+// OpenTofu never calls the missing methods, because mocks replace resources and data sources.
 type server struct {
 	tfprotov5.ProviderServer
 	schemas *tfprotov5.GetProviderSchemaResponse
@@ -95,7 +95,7 @@ func (s server) ValidateDataSourceConfig(context.Context, *tfprotov5.ValidateDat
 	return &tfprotov5.ValidateDataSourceConfigResponse{}, nil
 }
 
-// A state of mocks is always of this version.
+// State from mocks always has the current schema version.
 func (s server) UpgradeResourceState(_ context.Context, request *tfprotov5.UpgradeResourceStateRequest) (*tfprotov5.UpgradeResourceStateResponse, error) {
 	kind := s.schemas.ResourceSchemas[request.TypeName].ValueType()
 	value, err := request.RawState.Unmarshal(kind)

@@ -1,18 +1,18 @@
 #!/bin/bash
-# Grants the functions' daprds their rights on Redpanda with authentication: to read and write the topics of lists.sh, dead-letter topics
-# included, and to use the consumer groups, which are named after the functions. Running it twice changes nothing. infra/kafka/rights.sh
-# does the same on Apache Kafka.
+# Creates the ACLs of the functions' daprds on Redpanda with authentication. They allow reading and writing the topics of lists.sh and
+# their dead-letter topics, and using the consumer groups, which have the functions' names. Running it again changes nothing.
+# infra/kafka/rights.sh does the same on Apache Kafka.
 #
-# Any other writer to these topics can crash every function's daprd. docs/operations.md explains how, and the cure.
+# Any other writer to these topics can crash every function's daprd. docs/operations.md explains the cause and the remedy.
 #
-# It uses rpk with the settings of topics.sh, as a user that may grant rights, and reads PRINCIPAL, like User:punctual.
+# Uses rpk with the settings of topics.sh, as a user that may create ACLs, and reads PRINCIPAL, for example User:punctual.
 set -euo pipefail
 
 # shellcheck source=infra/redpanda/topics/lists.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lists.sh"
 list() { local IFS=,; echo "$*"; }
 
-# Prefixed, so that the right to a topic includes its dead-letter topics.
+# Prefixed, so that the ACL of a topic covers its dead-letter topics.
 rpk security acl create --allow-principal "$PRINCIPAL" --resource-pattern-type prefixed \
     --operation read,write,describe --topic "$(list "${topic_prefixes[@]}")"
 rpk security acl create --allow-principal "$PRINCIPAL" --resource-pattern-type prefixed \

@@ -1,11 +1,11 @@
 #!/bin/bash
-# Creates the missing topics of lists.sh, and sets the retention of all of them. Running it twice changes nothing.
+# Creates the missing topics of lists.sh and sets the retention of all topics. Running it again changes nothing.
 #
-# It uses rpk, Redpanda's client, which works with every broker that has the Kafka API. rpk reads RPK_BROKERS, RPK_TLS_ENABLED,
+# Uses rpk, Redpanda's client, which works with every Kafka-compatible broker. rpk reads RPK_BROKERS, RPK_TLS_ENABLED,
 # RPK_SASL_MECHANISM, RPK_USER and RPK_PASS; this script reads RETENTION_DAYS and REPLICAS.
 #
-# A function handles one event per partition at a time, so the partitions limit its concurrency. They cannot be reduced. Adding some moves
-# tasks to other partitions, which is harmless: nothing relies on the order.
+# A function handles one event per partition at a time, so the number of partitions limits its concurrency. It cannot be reduced. Adding
+# partitions moves tasks to other partitions, which is harmless: nothing relies on the order.
 set -euo pipefail
 
 # shellcheck source=infra/redpanda/topics/lists.sh

@@ -1,4 +1,4 @@
-{{/* Every function, by its name, with what the catalogue says of it. Called with $. */}}
+{{/* All functions by name, with their properties from the catalogue. Call it with $. */}}
 {{- define "punctual.functions" -}}
 {{- $functions := .Files.Get "files/functions.yaml" | fromYaml -}}
 {{- range $name, $_ := .Values.functions }}
@@ -7,7 +7,7 @@
 {{- toYaml $functions -}}
 {{- end -}}
 
-{{/* A function's settings: the defaults, over them its own, over them the catalogue. Called with (dict "root" $ "name" $name). */}}
+{{/* A function's settings: its own override the defaults, and the catalogue overrides both. Call it with (dict "root" $ "name" $name). */}}
 {{- define "punctual.function" -}}
 {{- $settings := deepCopy (index .root.Values.functions .name | default dict) -}}
 {{- $catalogue := index (include "punctual.functions" .root | fromYaml) .name -}}
@@ -15,7 +15,7 @@
 {{- merge $function (dict "connections" (max 3 (add $function.concurrency 1))) | toYaml -}}
 {{- end -}}
 
-{{/* The names of the functions of which the catalogue says `fact`. Called with (dict "root" $ "fact" "daprd"). */}}
+{{/* The names of the functions for which the catalogue sets `fact`. Call it with (dict "root" $ "fact" "daprd"). */}}
 {{- define "punctual.names" -}}
 {{- $names := list -}}
 {{- range $name, $function := include "punctual.functions" .root | fromYaml }}
@@ -33,7 +33,7 @@ app.kubernetes.io/part-of: punctual
 {{ required "image.registry is not set" .root.Values.image.registry }}/{{ .name }}:{{ .root.Values.image.tag | default .root.Chart.AppVersion }}
 {{- end -}}
 
-{{/* The restricted Pod Security Standard, and nothing writable. */}}
+{{/* The restricted Pod Security Standard, with a read-only root file system. */}}
 {{- define "punctual.securityContext" -}}
 allowPrivilegeEscalation: false
 capabilities: { drop: [ALL] }
@@ -43,7 +43,7 @@ runAsUser: 65532
 seccompProfile: { type: RuntimeDefault }
 {{- end -}}
 
-{{/* What a pod outside Knative sets for all its containers, the injected one included. */}}
+{{/* Pod settings outside Knative. They apply to all containers, including the injected daprd. */}}
 {{- define "punctual.pod" -}}
 automountServiceAccountToken: false
 enableServiceLinks: false
@@ -66,7 +66,7 @@ valueFrom: { secretKeyRef: { name: {{ .name }}, key: {{ .key }} } }
   {{- include "punctual.fromSecret" .Values.secrets.database | nindent 2 }}
 {{- end -}}
 
-{{/* A function's environment: shared/src/config.rs, and the settings that a single function reads. */}}
+{{/* A function's environment: the variables of shared/src/config.rs, and settings that only one function reads. */}}
 {{- define "punctual.env" -}}
 {{- $root := .root -}}
 {{- $name := .name -}}
@@ -116,7 +116,7 @@ valueFrom: { secretKeyRef: { name: {{ .name }}, key: {{ .key }} } }
 {{- end }}
 {{- end -}}
 
-{{/* The annotations with which Dapr's injector adds a function's daprd to a pod. */}}
+{{/* Annotations that make Dapr's injector add a function's daprd to a pod. */}}
 {{- define "punctual.daprd" -}}
 {{- $values := .root.Values -}}
 {{- $function := include "punctual.function" . | fromYaml -}}
@@ -134,13 +134,13 @@ dapr.io/app-max-concurrency: {{ mul $function.concurrency (ternary $function.max
 dapr.io/config: punctual
 dapr.io/api-token-secret: {{ $values.secrets.daprApiToken }}
 dapr.io/app-token-secret: {{ $values.secrets.appApiToken }}
-# Subscriptions are resources. Asking the application for them would wake it.
+# Subscriptions are resources. If daprd asked the application for them, it would wake the function.
 dapr.io/disable-init-endpoints: config,subscribe
-# The function calls from its own pod, and other functions call the daprds of alarm and reminder-due. They show the API token.
+# The function calls daprd from its own pod, and other functions call the daprds of alarm and reminder-due. All send the API token.
 dapr.io/sidecar-listen-addresses: "0.0.0.0"
-# Otherwise daprd needs the pod's token to start.
+# Otherwise daprd needs the pod's service account token to start.
 dapr.io/disable-builtin-k8s-secret-store: "true"
-# Keeps working until no Service routes here anymore, then lets running handlers finish.
+# daprd keeps working until no Service routes to it, then waits for running handlers.
 dapr.io/block-shutdown-duration: 3s
 dapr.io/graceful-shutdown-seconds: "30"
 dapr.io/log-as-json: "true"
@@ -158,11 +158,11 @@ dapr.io/env-from-secret: {{ join "," . | quote }}
 {{- if eq .name "reminder-due" }}
 dapr.io/volume-mounts: secret-reader:/var/run/secrets/kubernetes.io/serviceaccount
 {{- end }}
-# Hot reload is off, so a change of the resources that daprd reads at its start must replace the pod.
+# Hot reload is off, so a change of the Dapr resources must replace the pod.
 punctual/dapr: {{ include (print .root.Template.BasePath "/dapr.yaml") .root | sha256sum }}
 {{- end -}}
 
-{{/* The token with which reminder-due's daprd, and no other container, reads the e-mail provider's secrets. */}}
+{{/* Service account token with which only reminder-due's daprd reads the e-mail provider's secrets. */}}
 {{- define "punctual.secretReader" -}}
 serviceAccountName: reminder-due-daprd
 volumes:

@@ -4,8 +4,8 @@
 //! Code generates the seeds and words, so there is no corpus folder to maintain. An ordinary build contains the targets too: a test
 //! runs each on its seeds.
 //!
-//! Private parsers are reached through a router whose database is unreachable: valid input is answered 503, and invalid input with
-//! the problem.
+//! Targets reach private parsers through a router whose database is unreachable. The router answers valid input with 503, and invalid
+//! input with a problem about it.
 
 mod offline;
 mod targets;

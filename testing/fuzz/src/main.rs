@@ -1,4 +1,4 @@
-//! The fuzzer of one target: `FUZZ_TARGET` names it, libFuzzer's own arguments follow. `cargo xtask fuzz` builds and runs it.
+//! The fuzzer of one target, which `FUZZ_TARGET` names. Its arguments are libFuzzer's. `cargo xtask fuzz` builds and runs it.
 //!
 //! It first writes its seeds to the folder `FUZZ_CORPUS` and its words to the file `FUZZ_WORDS`, for libFuzzer.
 

@@ -1,6 +1,6 @@
 //! The product without a database: the routes of every function in this process.
 //!
-//! The pool is closed, so every database access fails at once as an outage.
+//! The pool is closed, so every database access fails immediately, as in an outage.
 
 use std::{future::Future, num::NonZeroU32};
 
@@ -75,7 +75,7 @@ pub(crate) fn run<T>(work: impl Future<Output = T>) -> T {
     PRODUCT.with(|product| product.runtime.block_on(work))
 }
 
-/// Spawns a future, which runs while [`run`] or [`call`] does.
+/// Spawns a future. It makes progress only while [`run`] or [`call`] runs.
 pub(crate) fn spawn(work: impl Future<Output = ()> + Send + 'static) {
     PRODUCT.with(|product| drop(product.runtime.spawn(work)));
 }

@@ -1,4 +1,4 @@
-//! Whether the promises held: linear passes over what was asked for, what went wrong, and what there is at the end.
+//! Checks the promises, in linear passes over the commands, the faults and the final state.
 
 mod commands;
 mod reminders;
@@ -14,17 +14,17 @@ use crate::{
     history::{Command, Leak},
 };
 
-/// A promise that did not hold, and the object at fault.
+/// A broken promise and the object that breaks it.
 #[derive(Clone, Debug)]
 pub(crate) struct Finding {
-    /// The invariant's name: see `docs/gauntlet.md`.
+    /// The invariant's name in `docs/gauntlet.md`.
     pub(crate) invariant: &'static str,
     pub(crate) what: String,
     pub(crate) task: Option<Uuid>,
     pub(crate) marker: Option<String>,
 }
 
-/// Everything the checker goes by.
+/// The input of the checker.
 #[derive(Debug)]
 pub(crate) struct Evidence {
     pub(crate) commands: Vec<Command>,
@@ -32,7 +32,7 @@ pub(crate) struct Evidence {
     pub(crate) faults: Vec<Fault>,
     pub(crate) poison: Vec<Poison>,
     pub(crate) facts: Facts,
-    /// What had not come to rest when the time for that was over.
+    /// Work that was still open when the time limit for settling ended.
     pub(crate) unsettled: Vec<String>,
     /// Jobs of reminders that need none.
     pub(crate) orphans: Vec<String>,
@@ -40,7 +40,7 @@ pub(crate) struct Evidence {
     pub(crate) checked_at: DateTime<Utc>,
 }
 
-/// What a run showed.
+/// The result of a run.
 #[derive(Debug, Default)]
 pub(crate) struct Verdict {
     pub(crate) findings: Vec<Finding>,
@@ -57,7 +57,7 @@ impl Verdict {
     }
 }
 
-/// Checks all of it.
+/// Checks every invariant.
 pub(crate) fn check(evidence: &Evidence) -> Verdict {
     let mut verdict = Verdict::default();
     commands::check(evidence, &mut verdict);
@@ -69,7 +69,7 @@ pub(crate) fn check(evidence: &Evidence) -> Verdict {
     verdict
 }
 
-/// I9: no user's word in what another sees.
+/// I9: no answer and no message to one user contains another user's data.
 fn walls(evidence: &Evidence, verdict: &mut Verdict) {
     verdict.count("cross-user", evidence.leaks.len());
     for leak in &evidence.leaks {
@@ -84,7 +84,7 @@ fn walls(evidence: &Evidence, verdict: &mut Verdict) {
     }
 }
 
-/// I11: what no function can handle is in the dead letters once, and nothing else is.
+/// I11: each event that no function can handle is in the dead letters once, and no other event is.
 fn dead_letters(evidence: &Evidence, verdict: &mut Verdict) {
     let mut letters: BTreeMap<(&str, Uuid), usize> = BTreeMap::new();
     for (consumer, event) in &evidence.facts.letters {
@@ -106,7 +106,7 @@ fn dead_letters(evidence: &Evidence, verdict: &mut Verdict) {
     }
 }
 
-/// I12: nothing is left to be done.
+/// I12: no work is left.
 fn rest(evidence: &Evidence, verdict: &mut Verdict) {
     for left in &evidence.unsettled {
         verdict.find("I12", None, None, format!("still to be done: {left}"));
@@ -116,19 +116,19 @@ fn rest(evidence: &Evidence, verdict: &mut Verdict) {
     }
 }
 
-/// Whether nothing was wrong from then to then, nor shortly before.
+/// Whether no fault was active between `from` and `to`, nor shortly before.
 fn calm(evidence: &Evidence, from: DateTime<Utc>, to: DateTime<Utc>) -> bool {
     let (before, after) = (TimeDelta::seconds(2), TimeDelta::seconds(1));
     let near = |fault: &Fault| {
         !fault.what.starts_with("repeated")
-            && !fault.what.starts_with("route") // the API does not go through them
+            && !fault.what.starts_with("route") // API requests do not use the routes
             && fault.started - after < to
             && from < fault.ended + before
     };
     !evidence.faults.iter().any(near)
 }
 
-/// I13: a run must not pass by failing. Without a fault, and some seconds after the last one ended, commands succeed.
+/// I13: commands succeed if no fault is active and the last one ended some seconds ago. So a run cannot pass by failing.
 fn success(evidence: &Evidence, verdict: &mut Verdict) {
     let valid = evidence.commands.iter().filter(|command| command.kind != crate::history::Kind::Refused);
     let tried: Vec<&Command> = valid.filter(|command| calm(evidence, command.started, command.ended)).collect();

@@ -1,5 +1,5 @@
-//! Doubles of Resend and Mailgun that record every accepted message. Resend remembers an idempotency key for 24 hours and
-//! refuses it with another body (its documentation, "Idempotency Keys"); Mailgun has no keys.
+//! Doubles of Resend and Mailgun that record every accepted message. Resend remembers an idempotency key for 24 hours and refuses
+//! a request that uses it with another body (its documentation, "Idempotency Keys"). Mailgun has no keys.
 
 use std::{
     collections::HashMap,
@@ -22,7 +22,7 @@ use uuid::Uuid;
 /// A message that a provider accepted.
 #[derive(Clone, Debug)]
 pub(crate) struct Accept {
-    /// The delivery, if the message names one.
+    /// The id of the delivery, if the message contains one.
     pub(crate) delivery: Option<Uuid>,
     pub(crate) to: String,
     pub(crate) subject: String,
@@ -33,7 +33,7 @@ pub(crate) struct Accept {
 struct Inner {
     accepts: Vec<Accept>,
     keys: HashMap<String, Value>,
-    /// The order for the next messages, and their number.
+    /// The order for the next messages, and the number of messages it applies to.
     order: (Option<Order>, u32),
     conflicts: Vec<String>,
 }
@@ -75,12 +75,12 @@ impl Doubles {
         self.inner().accepts.clone()
     }
 
-    /// Keys that were used again with another body.
+    /// Keys that were reused with another body.
     pub(crate) fn conflicts(&self) -> Vec<String> {
         self.inner().conflicts.clone()
     }
 
-    /// Misbehaves for the next messages; returns the order.
+    /// Misbehaves for the next `times` messages, and returns the order.
     pub(crate) fn misbehave(&self, rng: &mut fastrand::Rng, times: u32) -> String {
         let orders = [
             Order::Refuse(409),
@@ -169,7 +169,7 @@ async fn mailgun(State(doubles): State<Doubles>, Form(mail): Form<HashMap<String
     doubles.accept(Some(accept), None, json!({"id": id, "message": "Queued. Thank you."})).await
 }
 
-/// The delivery in a Message-ID.
+/// The id of the delivery in a Message-ID.
 pub(crate) fn delivery(message_id: &str) -> Option<Uuid> {
     message_id.trim_start_matches('<').split('@').next()?.parse().ok()
 }

@@ -1,4 +1,4 @@
-//! The final state: the rows, and the messages that were accepted.
+//! The final state: database rows and accepted messages.
 
 use std::collections::BTreeMap;
 
@@ -74,11 +74,11 @@ pub(crate) struct Facts {
     pub(crate) reminders: Vec<Reminder>,
     pub(crate) deliveries: BTreeMap<Uuid, Delivery>,
     pub(crate) accepts: Vec<Accept>,
-    /// Dead letters: consumer, event.
+    /// Dead letters, as consumer and event.
     pub(crate) letters: Vec<(String, Option<Uuid>)>,
-    /// Occurrences that were created: series, number.
+    /// Created occurrences, as series and number.
     pub(crate) occurrences: Vec<(Uuid, i32)>,
-    /// Idempotency keys that a provider saw with another body.
+    /// Idempotency keys that were reused with another body.
     pub(crate) conflicts: Vec<String>,
     /// Events that a function claimed but the outbox does not contain.
     pub(crate) unknown: Vec<(String, Uuid)>,
@@ -153,7 +153,7 @@ fn mails(topology: &Topology) -> Vec<Accept> {
     mail::messages(&topology.mail_dir).into_iter().map(accept).collect()
 }
 
-/// Every row about a task, in order of time, for the report of a failure.
+/// Every row about a task, in order of time, for the report of a finding.
 pub(crate) async fn story(db: &PgPool, task: Uuid) -> anyhow::Result<Vec<Value>> {
     let rows = sqlx::query(
         "select to_jsonb(found) as found from (

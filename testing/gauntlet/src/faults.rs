@@ -1,4 +1,5 @@
-//! What goes wrong, by the seed: every 5 to 10 seconds something more, for a while, overlapping; and who puts it right again.
+//! Fault injection, determined by the seed. A new fault starts every 5 to 10 seconds and lasts for a while, so faults overlap. A
+//! supervisor restarts processes that exit.
 
 use std::{
     collections::BTreeSet,
@@ -19,24 +20,24 @@ use uuid::Uuid;
 
 use crate::{Arguments, doubles::Doubles, messages, routes::Routes};
 
-/// What was wrong, from when to when.
+/// An injected fault and its period.
 #[derive(Clone, Debug)]
 pub(crate) struct Fault {
     pub(crate) what: String,
     pub(crate) target: String,
     pub(crate) started: DateTime<Utc>,
-    /// When everything it touched answered again.
+    /// When everything that it affected worked again.
     pub(crate) ended: DateTime<Utc>,
 }
 
-/// An event that no function can handle, put straight onto its topic.
+/// An event that no function can handle, written directly to its topic.
 #[derive(Clone, Debug)]
 pub(crate) struct Poison {
     pub(crate) id: Uuid,
     pub(crate) consumer: &'static str,
 }
 
-/// The run, and everything that was done to it.
+/// The running product, and the log of all faults.
 #[derive(Debug)]
 pub(crate) struct Faults {
     pub(crate) topology: Topology,
@@ -46,13 +47,13 @@ pub(crate) struct Faults {
     routes: Routes,
     longest_pause: Duration,
     often: Option<String>,
-    /// Whether jobs may be lost: only repair brings them back.
+    /// Whether a fault may delete all jobs, which only repair recreates.
     may_wipe: bool,
     log: Mutex<Vec<Fault>>,
     poison: Mutex<Vec<Poison>>,
-    /// Processes that a fault is at: nobody else touches them.
+    /// Processes, links, routes and disks that a fault is using. Each is locked until the fault ends.
     held: Mutex<BTreeSet<String>>,
-    /// The crash points to come: each once before any comes again, since many can be met only at rare moments.
+    /// The crash points still to arm in this round. Each is armed once per round, because many are reached only rarely.
     points: Mutex<Vec<&'static str>>,
     over: AtomicBool,
     runtime: Handle,
@@ -101,7 +102,7 @@ impl Faults {
         all
     }
 
-    /// Starts again what ended by itself (or by a crash point), as a kubelet does, until all is over.
+    /// Restarts processes that exited by themselves or at a crash point, as a kubelet does, until the run is over.
     pub(crate) fn supervise(&self) {
         while !self.over.load(Ordering::Relaxed) {
             for process in self.processes() {
@@ -119,18 +120,18 @@ impl Faults {
         }
     }
 
-    /// Does one thing after another until then; returns when the last has ended.
+    /// Injects faults until `until`, and returns when the last fault has ended.
     pub(crate) fn rage(self: &Arc<Self>, seed: u64, until: Instant) {
         let mut rng = Rng::with_seed(seed);
         let mut at_work = Vec::new();
-        thread::sleep(Duration::from_secs(10)); // a while without a fault, to compare
+        thread::sleep(Duration::from_secs(10)); // a period without faults, as a baseline
         while Instant::now() < until {
             let (faults, own) = (self.clone(), rng.fork());
             let round = at_work.len();
             at_work.push(thread::spawn(move || match round {
-                // What only repair puts right happens in every run that has it.
+                // Every run with repair includes a fault that only repair can fix.
                 4 if faults.may_wipe => faults.wipe_scheduler(),
-                // So that five minutes arm every point.
+                // Often enough to arm every point within five minutes.
                 _ if round % 4 == 2 => faults.crash(own),
                 _ => faults.strike(own),
             }));
@@ -158,7 +159,7 @@ impl Faults {
         }
     }
 
-    /// One that no fault is at; servers that everything needs less often than functions and daprds.
+    /// Locks a random process that no other fault is using. Shared servers are chosen less often than functions and daprds.
     fn victim(&self, rng: &mut Rng) -> Option<&Process> {
         let servers = ["kafka", "postgres", "scheduler", "smtp", "repair"];
         let all = self.processes();
@@ -201,7 +202,7 @@ impl Faults {
         self.note("backend ended", "postgres", started);
     }
 
-    /// A connection between two parts is cut, reset, slow, or one-way.
+    /// Cuts, resets or slows a connection between two components, or blocks one direction of it.
     fn link(&self, mut rng: Rng) {
         let Some(links) = &self.topology.links else { return self.kill(rng) };
         let names = links.names();
@@ -225,7 +226,7 @@ impl Faults {
         });
     }
 
-    /// The route in front of a function is not there, or says that nobody is.
+    /// Makes the route of a function answer 404, 502 or 503.
     fn route(&self, mut rng: Rng) {
         let names = self.routes.names();
         if names.is_empty() {
@@ -236,7 +237,7 @@ impl Faults {
         let started = Utc::now();
         self.hold(&format!("route {name}"), || {
             self.routes.answer(&name, status);
-            // Longer than a door waits, now and then.
+            // Sometimes longer than a door waits.
             thread::sleep(Duration::from_millis(rng.u64(1_000..30_000)));
             self.routes.forward(&name);
             self.note(&format!("route answers {status}"), &name, started);
@@ -258,7 +259,7 @@ impl Faults {
         });
     }
 
-    /// Everything a partition has is on it once more, from the first message on.
+    /// Appends all messages of a partition to it again, from the first one.
     fn replay(&self, rng: Rng) {
         let started = Utc::now();
         let brokers = self.topology.kafka_brokers().unwrap_or_default();
@@ -267,7 +268,7 @@ impl Faults {
         self.note(&format!("repeated: a partition from its beginning, {what}"), "kafka", started);
     }
 
-    /// The provider refuses, or accepts without saying so.
+    /// Makes the provider refuse messages, or accept them without an answer.
     fn mail(&self, mut rng: Rng) {
         let started = Utc::now();
         let times = rng.u32(1..6);
@@ -317,7 +318,7 @@ impl Faults {
         self.note("jobs lost", "scheduler", started);
     }
 
-    /// A process dies at a point of its code that was armed; the one that supervises starts it again.
+    /// Arms crash points: a process that reaches one dies, and the supervisor restarts it.
     fn crash(&self, rng: Rng) {
         let folder = self.topology.mail_dir.with_file_name("crash");
         let started = Utc::now();
@@ -328,7 +329,7 @@ impl Faults {
         thread::sleep(Duration::from_secs(8));
         let mut met = Vec::new();
         for point in &armed {
-            // Still there: nobody came by.
+            // The file still exists if no process reached the point.
             if std::fs::remove_file(folder.join(point)).is_err() {
                 met.push(*point);
             }
@@ -372,10 +373,10 @@ impl Faults {
         lock(&self.log).push(fault);
     }
 
-    /// Everything runs, and nothing is wrong any more.
+    /// Ends all faults and starts every process.
     ///
     /// # Errors
-    /// When a process does not become ready again.
+    /// When a process does not become ready within two minutes.
     pub(crate) fn heal(&self) -> anyhow::Result<()> {
         let started = Instant::now();
         let mut all = self.processes();
@@ -385,7 +386,7 @@ impl Faults {
         all.sort_by_key(|process| !["postgres", "kafka", "scheduler", "smtp"].contains(&process.name()));
         for process in all {
             process.resume();
-            // One that ends while it is waited for (a daprd whose broker was away) is started again.
+            // Restarts a process that exits during the wait, such as a daprd whose broker was unavailable.
             while let Err(error) = self.start(process) {
                 anyhow::ensure!(
                     started.elapsed() < Duration::from_secs(120),

@@ -1,4 +1,4 @@
-//! What was asked for and what was answered: everything the checker knows of the users' side.
+//! The commands and their answers: everything that the checker knows from the users' side.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-/// What a command is to do.
+/// The kind of a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Create,
@@ -14,11 +14,11 @@ pub(crate) enum Kind {
     Complete,
     Reopen,
     Delete,
-    /// Not valid, or not allowed: it must change nothing.
+    /// An invalid or forbidden command, which must change nothing.
     Refused,
 }
 
-/// A reminder as an answer showed it.
+/// A reminder in an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Shown {
     pub(crate) id: Uuid,
@@ -27,34 +27,34 @@ pub(crate) struct Shown {
     pub(crate) state: String,
 }
 
-/// One request that writes, with all its answers: several where it was repeated or raced with the same `Idempotency-Key`.
+/// A write request and its answers. It has several answers if it was repeated or raced with the same `Idempotency-Key`.
 #[derive(Clone, Debug)]
 pub(crate) struct Command {
-    /// Users are numbered.
+    /// The number of the user.
     pub(crate) user: usize,
-    /// In the title of its task, and nowhere else.
+    /// A unique word in the title of its task.
     pub(crate) marker: String,
     pub(crate) kind: Kind,
     pub(crate) request: String,
     pub(crate) started: DateTime<Utc>,
     pub(crate) ended: DateTime<Utc>,
-    /// The status of each answer; 0 where none came.
+    /// The status of each answer, or 0 for no answer.
     pub(crate) statuses: Vec<u16>,
-    /// The task of each success.
+    /// The task in each successful answer.
     pub(crate) tasks: Vec<Uuid>,
-    /// The version a success answered with; none for a delete.
+    /// The version in a successful answer; `None` for a delete.
     pub(crate) version: Option<i64>,
     pub(crate) reminders: Vec<Shown>,
 }
 
-/// What is known of a command's effect.
+/// The number of effects that the answers imply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    /// Acknowledged: exactly one effect.
+    /// Acknowledged: it has exactly one effect.
     Done,
-    /// Refused: none.
+    /// Refused: it has no effect.
     Refused,
-    /// No answer, or one that leaves it open: none or one.
+    /// No answer or an ambiguous one: it has at most one effect.
     Unknown,
 }
 
@@ -71,7 +71,7 @@ impl Command {
         }
     }
 
-    /// Reads the task in the answer of a success.
+    /// Records an answer, and the task of a successful one.
     pub(crate) fn answered(&mut self, status: u16, body: &Value) {
         self.statuses.push(status);
         if !(200..300).contains(&status) {
@@ -109,14 +109,14 @@ pub(crate) fn id(value: &Value) -> Option<Uuid> {
     value.as_str()?.parse().ok()
 }
 
-/// A wall that fell while the load ran; each is a failure by itself.
+/// Data of one user that another user received during the load.
 #[derive(Clone, Debug)]
 pub(crate) struct Leak {
     pub(crate) at: DateTime<Utc>,
     pub(crate) what: String,
 }
 
-/// Everything recorded, by many at once.
+/// A concurrent log of commands and leaks.
 #[derive(Debug, Default)]
 pub(crate) struct History {
     commands: Mutex<Vec<Command>>,
@@ -133,7 +133,7 @@ impl History {
         self.leaks.lock().unwrap_or_else(PoisonError::into_inner).push(leak);
     }
 
-    /// The commands in the order they ended.
+    /// The commands, in the order in which they ended.
     pub(crate) fn commands(&self) -> Vec<Command> {
         self.commands.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

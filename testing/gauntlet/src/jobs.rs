@@ -1,4 +1,4 @@
-//! What the scheduler still has: a job is there for a reminder that is to come, and for nothing else.
+//! Finds orphaned jobs in the scheduler: jobs that belong to no pending reminder.
 
 use std::time::Duration;
 
@@ -9,10 +9,10 @@ use tonic::{Request, transport::Endpoint};
 
 use crate::facts::Facts;
 
-/// The jobs of reminders that need none any more.
+/// The reminder jobs that belong to no pending reminder.
 ///
 /// # Errors
-/// The daprd of `alarm` does not answer.
+/// When the daprd of `alarm` does not answer.
 pub(crate) async fn orphans(topology: &Topology, facts: &Facts) -> anyhow::Result<Vec<String>> {
     let daprd = format!("http://127.0.0.1:{}", topology.daprd("alarm").grpc_port);
     let mut client = DaprClient::new(Endpoint::from_shared(daprd)?.timeout(Duration::from_secs(30)).connect_lazy());

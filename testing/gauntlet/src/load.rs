@@ -1,4 +1,4 @@
-//! What the users do, determined by the seed. They create, change, complete, reopen and delete tasks, and set and move
+//! The users' load, determined by the seed. They create, change, complete, reopen and delete tasks, and set and move
 //! reminders. Some requests race with their own duplicate, some are invalid, and some ask for another user's task.
 //!
 //! One client works on a task, sequentially, so the answers determine the expected state.
@@ -22,7 +22,7 @@ use crate::{
 /// The number of tasks a user works on at a time.
 const HELD: usize = 12;
 
-/// What all workers share.
+/// State that all workers share.
 #[derive(Debug)]
 pub(crate) struct Load {
     pub(crate) users: Users,
@@ -202,7 +202,7 @@ impl Worker {
         self.command(Kind::Refused, &marker, method, &path, Some(body), 1).await;
     }
 
-    /// Reads; [`Users::ask`] searches the answer for other users' data.
+    /// Sends a read request. [`Users::ask`] searches the answer for other users' data.
     async fn read(&mut self, at: usize) {
         let id = self.held[at].id;
         let paths = ["/v1/tasks?status=all&limit=100", "/v1/tasks?q=first", "/v1/tags"].map(str::to_owned);
@@ -214,7 +214,7 @@ impl Worker {
         self.ask(Method::GET, &path, None).await;
     }
 
-    /// Asks for another user's task, which must look as if it did not exist.
+    /// Requests another user's task. The answer must be the same as for a missing task.
     async fn foreign_task(&mut self) {
         let other = {
             let tasks = self.load.tasks.lock().unwrap_or_else(PoisonError::into_inner);
@@ -239,7 +239,7 @@ impl Worker {
         self.load.users.ask(self.user, method, path, body, None).await
     }
 
-    /// Makes a command, `racers` times concurrently. Half of the commands without a clear answer are repeated.
+    /// Sends a command, `racers` times concurrently. Repeats half of the commands that get no clear answer.
     async fn command(
         &mut self,
         kind: Kind,

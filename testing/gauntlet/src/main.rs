@@ -1,7 +1,7 @@
-//! The gauntlet: runs the whole product as in production, with twenty users and a new fault every few seconds. Then it heals
-//! everything and checks each promise against what happened. `docs/gauntlet.md` lists the promises.
+//! The gauntlet: runs the whole product as in production, with twenty users and a new fault every few seconds. Then it ends all
+//! faults and checks each promise against the recorded events. `docs/gauntlet.md` lists the promises.
 //!
-//! `cargo xtask gauntlet` builds what it needs and runs it. The same seed repeats the users' actions and the order of the faults;
+//! `cargo xtask gauntlet` builds and runs it. The same seed repeats the users' actions and the order of the faults;
 //! their exact timing depends on the machine.
 
 mod check;
@@ -39,7 +39,7 @@ pub(crate) enum Provider {
 #[derive(Parser, Clone, Debug)]
 #[command(args_override_self = true)]
 pub(crate) struct Arguments {
-    /// How long faults happen
+    /// Duration of the faults, in minutes
     #[arg(long, default_value_t = 5.0)]
     pub(crate) minutes: f64,
     /// Seed of the users' actions and of the faults [default: a new one]
@@ -54,7 +54,7 @@ pub(crate) struct Arguments {
     /// Process that is killed or paused as often as all others together
     #[arg(long)]
     pub(crate) often: Option<String>,
-    /// Let each daprd call its function directly, as without Knative
+    /// Let each daprd call its function directly, without a door, as on a cluster without Knative
     #[arg(long)]
     pub(crate) no_doors: bool,
     /// Build and run these broken variants (`docs/gauntlet.md`), separated by commas: each must be found
@@ -66,7 +66,7 @@ pub(crate) struct Arguments {
     /// Write the results of the variants into the table of `docs/gauntlet.md`
     #[arg(long, requires = "series")]
     pub(crate) write: bool,
-    /// Run without repair, and without the faults that only repair puts right
+    /// Run without repair, and without the faults that only repair can fix
     #[arg(long)]
     pub(crate) no_repair: bool,
     /// Folder of the run under `.dev`; runs with different names can run at the same time

@@ -62,7 +62,7 @@ pub(crate) async fn repeat(brokers: &str, database: &str, mut rng: Rng) -> anyho
     Ok(written)
 }
 
-/// Appends the records of a partition to it again, in order, as a consumer sees them that has lost its offsets.
+/// Appends the records of a partition to it again, in order. Consumers see the same sequence as after losing their offsets.
 pub(crate) async fn replay(brokers: &str, mut rng: Rng) -> anyhow::Result<usize> {
     let topic = TOPICS[rng.usize(..TOPICS.len())].name;
     let partition = any_partition(&kafka(brokers).await?, topic, &mut rng).await?;

@@ -1,4 +1,4 @@
-//! What a run says at its end: figures, and for each broken promise the history of the object at fault.
+//! The report of a run: figures, and the history of the affected object for each broken promise.
 
 use std::{collections::BTreeSet, fs, path::Path};
 
@@ -10,10 +10,10 @@ use crate::{
     facts::story,
 };
 
-/// Objects whose history is shown.
+/// The number of findings to print per invariant.
 const SHOWN: usize = 5;
 
-/// Prints the figures, and writes what is at fault to `<dir>/finding-<n>.json`.
+/// Prints the figures and findings, and writes each finding with its history to `<dir>/finding-<n>.json`.
 pub(crate) async fn report(db: &PgPool, evidence: &Evidence, verdict: &Verdict, dir: &Path) -> anyhow::Result<()> {
     println!("\n{:>8}  faults", evidence.faults.len());
     for (figure, count) in &verdict.figures {

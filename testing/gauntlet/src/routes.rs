@@ -1,5 +1,5 @@
-//! What a door calls: on a cluster the route of its function, which wakes it, and which for a moment answers 404 or 503 while it is
-//! being changed. Here a forwarder for each function that can be told to answer so.
+//! The routes that doors call. On a cluster a door calls its function's Knative route, which wakes the function, and which briefly
+//! answers 404 or 503 while it changes. Here each function has a forwarder that can be set to answer with such a status.
 
 use std::{
     collections::BTreeMap,
@@ -19,10 +19,10 @@ use axum::{
 };
 use lab::topology::Route;
 
-/// One for each function.
+/// One forwarder per function.
 #[derive(Debug)]
 pub(crate) struct Routes {
-    /// What each answers by itself; 0 where it forwards.
+    /// The status with which each forwarder answers, or 0 if it forwards.
     answers: BTreeMap<String, Arc<AtomicU16>>,
 }
 
@@ -34,7 +34,7 @@ struct Forwarder {
 }
 
 impl Routes {
-    /// Serves them.
+    /// Starts the forwarders.
     pub(crate) async fn serve(routes: &[Route]) -> anyhow::Result<Self> {
         let http = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build()?;
         let mut answers = BTreeMap::new();
@@ -54,14 +54,14 @@ impl Routes {
         self.answers.keys().cloned().collect()
     }
 
-    /// Has it answer so.
+    /// Makes a forwarder answer with a status.
     pub(crate) fn answer(&self, name: &str, status: u16) {
         if let Some(answer) = self.answers.get(name) {
             answer.store(status, Ordering::Relaxed);
         }
     }
 
-    /// Has it forward again.
+    /// Makes it forward again.
     pub(crate) fn forward(&self, name: &str) {
         self.answer(name, 0);
     }

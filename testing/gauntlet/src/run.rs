@@ -30,7 +30,7 @@ use crate::{
     user::Users,
 };
 
-/// How often repair runs, and how old an unclaimed event is when repair republishes it.
+/// The interval of repair, and the age at which repair republishes an unclaimed event.
 const REPAIR: Duration = Duration::from_secs(20);
 /// Limit for settling after the last fault, in addition to one repair.
 const HEALED: Duration = Duration::from_secs(60);
@@ -39,7 +39,7 @@ const DISKS: u32 = 1_000;
 /// Users set reminders at most this far ahead, or for the year 9999.
 const AHEAD: Duration = Duration::from_secs(30);
 
-/// Runs the gauntlet once and returns the checker's verdict. Fails when the product does not start or does not heal.
+/// Runs the gauntlet once and returns the checker's verdict. Fails if the product does not start or does not recover.
 pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<Verdict> {
     let seed = arguments.seed.unwrap_or_else(|| fastrand::u64(..1_000_000));
     println!("gauntlet: seed {seed}, {} minutes, mail by {:?}", arguments.minutes, arguments.provider);
@@ -139,14 +139,14 @@ fn options(arguments: &Arguments, doubles: &Doubles) -> anyhow::Result<Options> 
     Ok(options)
 }
 
-/// Waits until nothing is left to do, for at most `limit`. Returns what is left then.
+/// Waits until no work is left, for at most `limit` after `healed`. Returns the work that is left.
 async fn rest(db: &PgPool, healed: Instant, limit: Duration) -> Vec<String> {
     let mut quiet = 0;
     loop {
         let left = settled::left(db, None).await;
         let elapsed = healed.elapsed();
         quiet = if left.as_ref().is_ok_and(Vec::is_empty) { quiet + 1 } else { 0 };
-        // First, reminders that lie ahead must become due.
+        // All pending reminders must first become due.
         if elapsed > AHEAD && quiet > 4 {
             return Vec::new();
         }

@@ -1,5 +1,5 @@
-//! Builds a variant in a scratch tree: a copy of the working tree with one patch applied, and a target folder that is kept, so
-//! that cargo compiles only what the patch touches and what depends on it.
+//! Builds a variant in a scratch tree: a copy of the working tree with one patch applied. The target folder is kept, so that cargo
+//! compiles only the patched crates and their dependents.
 
 use std::{
     collections::BTreeSet,
@@ -22,7 +22,7 @@ pub(crate) fn build(name: &str, patch: &Path) -> anyhow::Result<PathBuf> {
     let scratch = dev().join("variants");
     let (tree, target) = (scratch.join("tree"), scratch.join("target"));
     fs::create_dir_all(&tree)?;
-    // Two gauntlets may build at once.
+    // Two gauntlets may build concurrently.
     let lock = File::create(scratch.join("lock"))?;
     lock.lock()?;
     if !target.exists() {
@@ -32,8 +32,8 @@ pub(crate) fn build(name: &str, patch: &Path) -> anyhow::Result<PathBuf> {
     quietly(git(&tree).arg("apply").arg(patch))?;
     say(format!("building {name}"));
     let binaries: Vec<&str> = FUNCTIONS.iter().map(|function| function.name).chain(["migrate", "door"]).collect();
-    // `--workspace` with single binaries: dependencies get the same features as in the build of everything, so their
-    // compiled form can be shared.
+    // `--workspace` with `--bin`: dependencies get the same features as in a full build, so their compiled libraries can be
+    // shared.
     let status = Command::new("cargo")
         .args(["build", "--quiet", "--locked", "--workspace", "--features", "shared/faults"])
         .args(binaries.iter().flat_map(|name| ["--bin", name]))
@@ -51,7 +51,7 @@ pub(crate) fn build(name: &str, patch: &Path) -> anyhow::Result<PathBuf> {
     Ok(folder)
 }
 
-/// git in `folder`, which it does not take for a part of a repository above.
+/// A git command in `folder` that ignores a repository in a parent folder.
 pub(crate) fn git(folder: &Path) -> Command {
     let mut git = Command::new("git");
     git.current_dir(folder).env_remove("GIT_DIR").env_remove("GIT_WORK_TREE").env_remove("GIT_INDEX_FILE");
@@ -59,8 +59,8 @@ pub(crate) fn git(folder: &Path) -> Command {
     git
 }
 
-/// Makes `tree` a copy of the working tree: what is tracked, and what is neither tracked nor ignored. A file that is the same
-/// already keeps its time of change, by which cargo decides what to compile.
+/// Makes `tree` a copy of the working tree: all tracked files, and untracked files that are not ignored. An unchanged file keeps its
+/// modification time, by which cargo decides whether to recompile.
 pub(crate) fn sync(tree: &Path) -> anyhow::Result<()> {
     let listed = git(&root()).args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"]).output()?;
     ensure!(listed.status.success(), "git ls-files: {}", String::from_utf8_lossy(&listed.stderr));
@@ -79,13 +79,13 @@ pub(crate) fn sync(tree: &Path) -> anyhow::Result<()> {
     prune(tree, &wanted)
 }
 
-/// Deletes every file under `folder` that is not `wanted`, and the folders that are empty then.
+/// Deletes every file under `folder` that is not in `wanted`, and then empty folders.
 fn prune(folder: &Path, wanted: &BTreeSet<PathBuf>) -> anyhow::Result<()> {
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
         if path.is_dir() {
             prune(&path, wanted)?;
-            // Fails where a file is left.
+            // Fails if the folder is not empty.
             let _ = fs::remove_dir(&path);
         } else if !wanted.contains(&path) {
             fs::remove_file(&path)?;
@@ -94,8 +94,8 @@ fn prune(folder: &Path, wanted: &BTreeSet<PathBuf>) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Takes over what cargo compiled for the working tree: compiled libraries as hard links, since rustc replaces them and never
-/// writes into them; cargo's own small files as copies, since cargo does write into them.
+/// Reuses cargo's output for the working tree. Compiled libraries become hard links, because rustc replaces them and never writes
+/// into them. Cargo's own small files become copies, because cargo writes into them.
 fn share_dependencies(target: &Path) -> anyhow::Result<()> {
     let built = target_dir().join("debug");
     fs::create_dir_all(target)?;

@@ -14,7 +14,7 @@ const HEAD: &str = "| variant | what it breaks | found by | findings | minutes o
 |---|---|---|--:|--:|--:|--:|
 ";
 
-/// The row of a variant.
+/// The table row of a variant.
 pub(crate) fn row(variant: &Variant, outcome: &Outcome) -> String {
     let found_by = if outcome.findings == 0 { "**not found**".to_owned() } else { outcome.found_by.join(", ") };
     format!(
@@ -44,7 +44,7 @@ pub(crate) fn write(names: &[&str], rows: &[String]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A table with, for each of `names`, its row of `rows`, or else its row of `table`.
+/// A table with one row for each of `names`: its row in `rows`, or otherwise its row in `table`.
 pub(crate) fn merged(table: &str, names: &[&str], rows: &[String]) -> String {
     let mut merged = HEAD.to_owned();
     for name in names {

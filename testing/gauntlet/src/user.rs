@@ -27,7 +27,7 @@ impl Users {
         Self { users: canaries.iter().map(user).collect(), canaries, history }
     }
 
-    /// Makes a request as a user. Returns the status, 0 without an answer, and the body.
+    /// Sends a request as a user. Returns the status (0 without an answer) and the body.
     pub(crate) async fn ask(
         &self,
         user: usize,

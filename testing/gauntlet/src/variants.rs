@@ -1,7 +1,7 @@
-//! Broken variants of the product: the gauntlet builds and runs each, and must find each. A checker that finds none of them
-//! proves nothing about the product.
+//! Broken variants of the product. The gauntlet builds and runs each, and must find each defect. A checker that misses them proves
+//! nothing about the product.
 //!
-//! The folder `testing/gauntlet/variants` is the list. The text before a patch's first `diff --git` says what it breaks.
+//! The folder `testing/gauntlet/variants` contains the patches. The first line of a patch describes the defect.
 
 use std::{
     collections::BTreeSet,
@@ -16,10 +16,10 @@ use lab::root;
 
 use crate::{Arguments, check::Verdict, run, scratch, table};
 
-/// A short run may miss a variant: then it gets one run of this many minutes, which must find it.
+/// A short run may miss a defect. It is then followed by one run of this many minutes, which must find the defect.
 const RETRY_MINUTES: f64 = 5.0;
 
-/// The variant that needs no patch: the run itself leaves out what wakes `upkeep`.
+/// The variant that needs no patch: the run never starts repair.
 const UPKEEP: &str = "upkeep-never-woken";
 
 /// A variant of the product that breaks one promise.
@@ -27,16 +27,16 @@ const UPKEEP: &str = "upkeep-never-woken";
 pub(crate) struct Variant {
     /// The patch's file name without its extension.
     pub(crate) name: String,
-    /// What it breaks.
+    /// The description of the defect.
     pub(crate) breaks: String,
-    /// Options of the gauntlet without which a run rarely meets the defect.
+    /// Options of the gauntlet that a run needs to trigger the defect reliably.
     pub(crate) options: Vec<String>,
-    /// The change to the product; `None` for a variant that only the run makes.
+    /// The patch to the product; `None` if only the run differs.
     pub(crate) patch: Option<PathBuf>,
 }
 
 impl Variant {
-    /// `command_line` with the options of this variant, which override it.
+    /// Parses `command_line`, overridden by the options of this variant.
     fn arguments(&self, command_line: impl Iterator<Item = String>) -> anyhow::Result<Arguments> {
         Ok(Arguments::try_parse_from(command_line.chain(self.options.iter().cloned()))?)
     }
@@ -47,14 +47,14 @@ pub(crate) struct Outcome {
     /// The broken invariants, the one with the most findings first.
     pub(crate) found_by: Vec<&'static str>,
     pub(crate) findings: usize,
-    /// How long the faults lasted in the last run.
+    /// The duration of the faults in the last run.
     pub(crate) minutes: f64,
     pub(crate) build: Duration,
-    /// All runs, from start to verdict.
+    /// The duration of all runs, from start to verdict.
     pub(crate) search: Duration,
 }
 
-/// Builds and runs the chosen variants one after another, and returns whether each was found.
+/// Builds and runs the chosen variants one after another. Returns whether every variant was found.
 pub(crate) async fn series(arguments: &Arguments) -> anyhow::Result<bool> {
     let all = all()?;
     let names: Vec<&str> = all.iter().map(|variant| variant.name.as_str()).collect();
@@ -90,7 +90,7 @@ async fn search(variant: &Variant) -> anyhow::Result<Outcome> {
     match &variant.patch {
         Some(patch) => {
             arguments.bin_dir = scratch::build(&variant.name, patch)?;
-            // Repair would put right some of the defects. The unpatched product keeps every promise without it, too.
+            // Repair would mask some of the defects. The unpatched product also keeps every promise without repair.
             arguments.no_repair = true;
         }
         None => arguments.upkeep_never_woken = true,
@@ -117,7 +117,7 @@ fn found_by(verdict: &Verdict) -> Vec<&'static str> {
     found_by
 }
 
-/// Every variant, in the order of the names.
+/// Every variant, sorted by name.
 fn all() -> anyhow::Result<Vec<Variant>> {
     let mut variants = vec![Variant {
         name: UPKEEP.to_owned(),
@@ -190,7 +190,7 @@ mod tests {
         assert!(arguments.no_doors && arguments.every_variant);
     }
 
-    /// What `query!` would say at compile time, without compiling the variant.
+    /// Checks what `query!` checks at compile time, without compiling the variant.
     #[test]
     fn every_checked_statement_of_a_variant_is_prepared() {
         let tree = std::env::temp_dir().join(format!("punctual-variant-{}", std::process::id()));
@@ -228,7 +228,7 @@ mod tests {
         assert_eq!(unprepared(source, &prepared(&["select 2 as \"n!\"", "select"])).len(), 1);
     }
 
-    /// Makes `tree` the working tree with `patch`, and returns the files that the patch changed or added.
+    /// Makes `tree` a copy of the working tree with `patch` applied. Returns the files that the patch changed or added.
     fn patched_files(patch: &Path, tree: &Path) -> Vec<PathBuf> {
         scratch::sync(tree).unwrap();
         let applied = git(tree, &["apply", "--apply", "--numstat", "-z"], patch);
@@ -242,7 +242,7 @@ mod tests {
         fs::read_dir(folder).unwrap().map(|entry| statement(&entry.unwrap().path()).1).collect()
     }
 
-    /// The SHA-256 and the text of the statement that a file of `.sqlx` describes.
+    /// The SHA-256 and the text of the statement in a file of `.sqlx`.
     fn statement(path: &Path) -> (String, String) {
         let description: serde_json::Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
         let text = description["query"].as_str().expect("a statement").to_owned();
@@ -251,7 +251,7 @@ mod tests {
         (hash, text)
     }
 
-    /// The calls of sqlx's macros whose statement, a plain or raw literal, is none of `prepared`.
+    /// The statements (plain or raw literals) in calls of sqlx's macros that `prepared` does not contain.
     fn unprepared<'a>(source: &'a str, prepared: &[String]) -> Vec<&'a str> {
         let macros = ["query!(", "query_as!(", "query_scalar!("];
         let calls =

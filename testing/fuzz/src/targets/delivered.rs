@@ -1,7 +1,7 @@
 //! Calls by daprd: events, jobs, dead letters and an invocation, with the app API token. The first byte chooses the route, the first
 //! line is the name of the job or function, more lines are headers, and the body follows after an empty line.
 //!
-//! The answer is never 404, which daprd takes as success. Without a database, only calls that are dropped may succeed.
+//! The answer is never 404, which daprd treats as success. Without a database, only calls that are dropped may succeed.
 
 use axum::{
     body::Body,
@@ -97,7 +97,7 @@ fn run(input: &[u8]) {
     let Some(Ok(name)) = head.next().map(std::str::from_utf8) else { return };
     let path = path(*byte, name);
     let Ok(uri) = path.parse::<Uri>() else { return };
-    // Such a name would lead to another route. Our names contain none of these characters.
+    // Such a name would match another route. Our names contain none of these characters.
     if name.is_empty() && path.ends_with('/') || name.contains(['/', '?', '#']) {
         return;
     }

@@ -1,5 +1,5 @@
 //! Durations before the due time: a zone and a newline, eight bytes of due time, then an ISO-8601 duration. An accepted duration is
-//! shown as written, and resolves to a plausible earlier instant or to none.
+//! displayed as written, and resolves to a plausible earlier instant or to `None`.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use shared::recurrence::{BeforeDue, Zone, carry, end_of_calendar};
@@ -69,7 +69,7 @@ fn run(input: &[u8]) {
     assert_eq!(before.resolve(due, &zone), Some(at));
     // A wall-clock day may be longer than 24 hours: daylight-saving time, and the day that Samoa skipped.
     assert!(at <= due + TimeDelta::hours(25) && due - at <= TimeDelta::days(368), "{text} before {due} is {at}");
-    // The reminder moves with the occurrence of the next year.
+    // The reminder moves with the task to the next year's occurrence.
     let later = due + TimeDelta::days(365);
     assert!(carry(&zone, due, later, at) <= end_of_calendar());
 }

@@ -62,7 +62,7 @@ pub(crate) const WORDS: &[&str] = &[
 /// An event of every type.
 pub(crate) fn seeds() -> Vec<Vec<u8>> {
     let at = "2031-01-01T09:00:00Z";
-    // The fields of every payload: each type ignores those of the others.
+    // The fields of all payloads: each type ignores the other types' fields.
     let data = json!({
         "task_id": ID, "user_id": ID, "title": "call the dentist", "version": 1, "completed_at": at, "reminder_id": ID,
         "remind_at": at, "reminder_version": 1, "channel": "email", "delivery_id": ID, "cause": "task.updated",

@@ -1,8 +1,8 @@
-//! The answers of Resend and Mailgun. The first byte chooses the provider and the next two the status. Header lines follow, and after an
-//! empty line the body.
+//! The answers of Resend and Mailgun. The first byte chooses the provider, and the next two bytes the status. Header lines follow, then an
+//! empty line, then the body.
 //!
-//! The status determines the outcome, a wait is between a second and an hour, and reasons and ids can be stored. A reason never quotes the
-//! server.
+//! The status determines the outcome, a retry delay is between a second and an hour, and reasons and ids can be stored. A reason never
+//! quotes the server.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -46,7 +46,7 @@ thread_local! {
     static PROVIDERS: FakeProviders = FakeProviders::start();
 }
 
-/// Both providers on one server, which answers as it is told.
+/// Both providers on one server, which sends prepared answers.
 struct FakeProviders {
     answer: Arc<Mutex<Vec<u8>>>,
     providers: [Provider; 2],

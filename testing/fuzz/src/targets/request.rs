@@ -158,7 +158,7 @@ fn seeds() -> Vec<Vec<u8>> {
 
 fn run(input: &[u8]) {
     let Some((sent, answer)) = send(input) else { return };
-    // An id with a slash leads to another route, hence 404 and 405.
+    // An id with a slash matches another route, hence 404 and 405.
     let known = [400, 404, 405, 413, 415, 422, 503];
     assert!(known.contains(&answer.status.as_u16()), "{} to {:?}", answer.status, sent.operation);
     assert_eq!(answer.kind, "application/problem+json", "{:?}", sent.operation);

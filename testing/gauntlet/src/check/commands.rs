@@ -1,5 +1,5 @@
-//! Commands and their effects: each acknowledged one has exactly one, everywhere; a refused one none; and nothing happens that
-//! nobody asked for.
+//! Commands and their effects. Each acknowledged command has exactly one effect in every function, a refused command has none, and
+//! every effect has a command.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,11 +24,11 @@ pub(crate) fn check(evidence: &Evidence, verdict: &mut Verdict) {
     occurrences(evidence, verdict);
 }
 
-/// I1 to I4 of creation: a title's word is in as many tasks as its command has effects.
+/// I2 and I4 for creations: a creation makes at most one task with its marker, and an invalid command makes none.
 fn creations(evidence: &Evidence, verdict: &mut Verdict) {
     let mut made: BTreeMap<&str, BTreeSet<Uuid>> = BTreeMap::new();
     for task in evidence.facts.tasks.values() {
-        // A successor has its predecessor's title; the first of a series has its number.
+        // Skips successors, which have their predecessor's title. The first task of a series has number 1.
         if task.occurrence.is_none_or(|number| number == 1) {
             made.entry(marker(&task.title)).or_default().insert(task.id);
         }
@@ -55,12 +55,12 @@ fn creations(evidence: &Evidence, verdict: &mut Verdict) {
     }
 }
 
-/// The word of a title.
+/// The marker of a command: the first word of the title.
 fn marker(title: &str) -> &str {
     title.split(' ').next().unwrap_or_default()
 }
 
-/// I1, I2, I3: each acknowledged version has its event, each event its command, its claim and its effect.
+/// I1, I2, I3: each acknowledged version has one event, and each event has one command, one claim and one effect.
 fn events(evidence: &Evidence, verdict: &mut Verdict) {
     let mut by_task: BTreeMap<Uuid, Vec<&Event>> = BTreeMap::new();
     for event in &evidence.facts.events {
@@ -115,7 +115,7 @@ fn task_events(task: Uuid, commands: &[&Command], events: &[&Event], verdict: &m
         explained.extend(wanted.iter().map(|event| event.id));
         match wanted[..] {
             [_] => {}
-            // It changed nothing: completed already.
+            // The command was a no-op: the task was already completed.
             [] if !changed => {}
             [] => {
                 verdict.count("lost", 1);
@@ -135,7 +135,7 @@ fn task_events(task: Uuid, commands: &[&Command], events: &[&Event], verdict: &m
     }
 }
 
-/// I5: the newest version everybody has heard of is the row's. I10: what was deleted stays so.
+/// I5: events, feed and row of a task agree on its newest version. I10: a deleted task stays deleted.
 fn tasks(evidence: &Evidence, verdict: &mut Verdict) {
     let mut newest: BTreeMap<Uuid, (i64, i64)> = BTreeMap::new();
     for event in &evidence.facts.events {
@@ -175,7 +175,7 @@ fn path_id(request: &str) -> Option<Uuid> {
     request.split(['/', ' ']).find_map(|part| part.parse().ok())
 }
 
-/// I15: each occurrence once, and the next one where a recurring task is completed.
+/// I15: each occurrence exists once, and completing a recurring task creates the next one.
 fn occurrences(evidence: &Evidence, verdict: &mut Verdict) {
     let mut rows: BTreeMap<(Uuid, i32), Vec<Uuid>> = BTreeMap::new();
     for task in evidence.facts.tasks.values() {

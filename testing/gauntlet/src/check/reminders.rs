@@ -1,5 +1,6 @@
-//! Reminders and the messages that were accepted: each live one once, at its time; none after it was moved, cancelled, completed
-//! or deleted. A repeat is allowed only where the provider cannot tell and the connection or a process died after the message left.
+//! Reminders and accepted messages. Each live reminder has exactly one message, at its time, and none after it was moved, cancelled,
+//! completed or deleted. A second message is allowed only if the provider cannot detect duplicates, and the connection or a process
+//! died after the message was sent.
 
 use std::collections::BTreeMap;
 
@@ -14,26 +15,26 @@ use crate::{
     history::{Command, Kind, Outcome, Shown},
 };
 
-/// How late a message may be accepted, not counting the time when something that every reminder needs was out of order: a minute and
-/// two repairs.
+/// How late a message may be accepted, without the time of faults in a component that every reminder needs: a minute and two repairs.
 const BOUND: TimeDelta = TimeDelta::seconds(100);
 
-/// A version of a reminder as it was acknowledged.
+/// An acknowledged version of a reminder.
 #[derive(Clone, Debug)]
 struct Promise {
     task: Uuid,
     marker: String,
     due: DateTime<Utc>,
-    /// When it was first acknowledged.
+    /// The end of the first command that acknowledged it.
     known: DateTime<Utc>,
-    /// When what may have ended it was asked for, and when that was acknowledged.
+    /// The start of the first command that may have moved or ended it.
     maybe_over: Option<DateTime<Utc>>,
+    /// The end of the first acknowledged command that moved or ended it.
     over: Option<DateTime<Utc>>,
 }
 
-/// What waited because of a fault has passed by then: Kafka misses a consumer that died for 10 s.
+/// The backlog of a fault is gone after this time. Kafka needs 10 s to notice a dead consumer.
 const SETTLED: TimeDelta = TimeDelta::seconds(15);
-/// Orders to a provider after which a message is not tried again.
+/// Orders that make a provider refuse a message permanently, so that it is not retried.
 const FOR_GOOD: [&str; 3] = ["rcpt 550", "data 554", "Refuse(422)"];
 
 type Version = (Uuid, i32);
@@ -49,7 +50,7 @@ pub(crate) fn check(evidence: &Evidence, verdict: &mut Verdict) {
     overdue(evidence, verdict);
 }
 
-/// What was promised, from the answers to each task's commands in order.
+/// Derives the promised reminders from the answers to each task's commands, in order.
 fn promises(commands: &[Command]) -> BTreeMap<Version, Promise> {
     let mut by_marker: BTreeMap<&str, Vec<&Command>> = BTreeMap::new();
     for command in commands.iter().filter(|command| command.kind != Kind::Refused) {
@@ -102,7 +103,7 @@ fn promises(commands: &[Command]) -> BTreeMap<Version, Promise> {
     promises
 }
 
-/// The accepted messages by version; each delivery once, or twice where that is allowed.
+/// Groups the accepted messages by version. Each delivery has at most one message, or two where a repeat is allowed.
 fn accepts<'a>(evidence: &'a Evidence, verdict: &mut Verdict) -> BTreeMap<Version, Vec<&'a Accept>> {
     let mut by_delivery: BTreeMap<Uuid, Vec<&Accept>> = BTreeMap::new();
     verdict.count("messages accepted", evidence.facts.accepts.len());
@@ -146,7 +147,7 @@ fn accepts<'a>(evidence: &'a Evidence, verdict: &mut Verdict) -> BTreeMap<Versio
     by_version
 }
 
-/// Whether something that can swallow a provider's answer went wrong around then.
+/// Whether a fault that can lose a provider's answer was active around `at`.
 fn died_near(faults: &[Fault], at: DateTime<Utc>) -> bool {
     let swallows = |fault: &Fault| {
         ["reminder-due", "smtp", "provider", "postgres"].contains(&fault.target.as_str()) || fault.what == "crash point"
@@ -155,7 +156,7 @@ fn died_near(faults: &[Fault], at: DateTime<Utc>) -> bool {
     faults.iter().filter(|fault| swallows(fault)).any(|fault| fault.started - slack < at && at < fault.ended + slack)
 }
 
-/// Whether the provider refused this version for good when it was told to.
+/// Whether the provider refused this version permanently because of an injected order.
 fn refused(evidence: &Evidence, id: Uuid, version: i32) -> bool {
     let slack = TimeDelta::seconds(2);
     let told = |at: DateTime<Utc>| {
@@ -170,7 +171,7 @@ fn refused(evidence: &Evidence, id: Uuid, version: i32) -> bool {
     deliveries.any(|delivery| delivery.state == "failed" && delivery.started_at.is_some_and(told))
 }
 
-/// Whether nobody knows of this version: what carried it died at the final dot, and again at that of the one repeat.
+/// Whether the outcome of this version is unknown: the connection or process died at the final dot, in the first attempt and its repeat.
 fn died_twice(evidence: &Evidence, id: Uuid, version: i32) -> bool {
     let of = |delivery: &&Delivery| (delivery.reminder_id, delivery.reminder_version) == (id, version);
     evidence.facts.deliveries.values().filter(of).any(|delivery| {
@@ -180,7 +181,7 @@ fn died_twice(evidence: &Evidence, id: Uuid, version: i32) -> bool {
     })
 }
 
-/// How much of the time from then to then everything that each reminder needs was in order.
+/// The time between `from` and `to` without a fault in a component that every reminder needs.
 fn beyond_faults(evidence: &Evidence, from: DateTime<Utc>, to: DateTime<Utc>) -> TimeDelta {
     let needed = |fault: &&Fault| {
         ["kafka", "postgres", "scheduler", "smtp", "provider"].contains(&fault.target.as_str())
@@ -196,7 +197,7 @@ fn beyond_faults(evidence: &Evidence, from: DateTime<Utc>, to: DateTime<Utc>) ->
     in_order + (to - counted).max(TimeDelta::zero())
 }
 
-/// I6: what was not moved, cancelled, completed or deleted was accepted, not early, not too late.
+/// I6: the provider accepted each reminder that was not moved, cancelled, completed or deleted, and not too late.
 fn kept(
     evidence: &Evidence,
     promises: &BTreeMap<Version, Promise>,
@@ -251,7 +252,7 @@ fn kept(
     }
 }
 
-/// I6, I7, I8: each message at or after the time that was acknowledged for its version, and none begun after its end was.
+/// I6, I7, I8: no message is early, each has its version's acknowledged due time, and none was started after the end was acknowledged.
 fn accepted(
     evidence: &Evidence,
     promises: &BTreeMap<Version, Promise>,
@@ -287,7 +288,7 @@ fn accepted(
     verdict.count("in flight when the end was acknowledged", in_flight);
 }
 
-/// I6 without the provider's key: a task has no more messages than deliveries.
+/// I6 by titles, without the delivery's key: a task has at most as many messages as deliveries and allowed repeats.
 fn titles(evidence: &Evidence, verdict: &mut Verdict) {
     let mut accepts: BTreeMap<&str, usize> = BTreeMap::new();
     for accept in &evidence.facts.accepts {
@@ -298,7 +299,7 @@ fn titles(evidence: &Evidence, verdict: &mut Verdict) {
     let mut allowed: BTreeMap<&str, usize> = BTreeMap::new();
     for delivery in evidence.facts.deliveries.values() {
         let title = evidence.facts.tasks.get(&delivery.task_id).map(|task| task.title.as_str());
-        // Of a task that is gone nobody knows the title any more.
+        // The title of a deleted task is unknown.
         let Some(word) = title.and_then(|title| title.split(' ').next()) else { continue };
         *allowed.entry(word).or_default() += 1 + usize::from(delivery.repeated);
     }
@@ -312,7 +313,7 @@ fn titles(evidence: &Evidence, verdict: &mut Verdict) {
     }
 }
 
-/// A version of a reminder becomes `reminder.due` once.
+/// I6: each version of a reminder has at most one `reminder.due` event.
 fn fired_once(evidence: &Evidence, verdict: &mut Verdict) {
     let mut fired: BTreeMap<&str, usize> = BTreeMap::new();
     for event in evidence.facts.events.iter().filter(|event| event.kind == "reminder.due") {
@@ -325,7 +326,7 @@ fn fired_once(evidence: &Evidence, verdict: &mut Verdict) {
     }
 }
 
-/// No live reminder has been due for long: also one that no answer has shown, a successor's.
+/// I6: no live reminder is overdue by more than [`BOUND`]. Includes reminders that no answer showed, such as a successor's.
 fn overdue(evidence: &Evidence, verdict: &mut Verdict) {
     for reminder in &evidence.facts.reminders {
         let unfired = reminder.fired_version.is_none_or(|fired| fired < reminder.version);
