@@ -83,6 +83,12 @@ async fn state(user: &User, task: &Value) -> Value {
     user.task(task).await["reminders"][0]["state"].clone()
 }
 
+/// Repair may arm a reminder before its function handles `task.created`.
+fn in_any_order(mut history: Vec<String>) -> Vec<String> {
+    history.sort();
+    history
+}
+
 #[test]
 fn a_database_restored_beside_a_newer_scheduler_and_kafka_loses_nothing_in_the_backup() {
     alone(async |product| {
@@ -118,7 +124,8 @@ fn a_database_restored_beside_a_newer_scheduler_and_kafka_loses_nothing_in_the_b
         user.patch(&format!("/v1/tasks/{}", id(&sent["id"])), json!({"title": "changed last"})).await;
         on_topics(product, &user, &["task.created", "task.updated"]).await;
 
-        // As if three hours had passed: every reminder is overdue, except the one whose job still exists.
+        // As if three hours had passed: every reminder is overdue, except "handled since". Its job still exists, but the backup does not
+        // say so, and repair arms it again.
         let later = format!(
             "update task_reminders set remind_at = remind_at - interval '3 hours'
              where state = 'scheduled' and user_id = '{}' and task_id <> '{}'",
@@ -126,7 +133,7 @@ fn a_database_restored_beside_a_newer_scheduler_and_kafka_loses_nothing_in_the_b
             id(&handled["id"])
         );
         let repaired = restore(product, &user, &later).await;
-        assert_eq!(repaired.reminders, 4, "{repaired:?}");
+        assert_eq!(repaired.reminders, 5, "{repaired:?}");
         assert!(product.now().await < soon, "the restore took too long for this test");
         product.topology.repair.as_ref().expect("repair").start().unwrap_or_else(|error| panic!("{error:#}"));
 
@@ -146,7 +153,7 @@ fn a_database_restored_beside_a_newer_scheduler_and_kafka_loses_nothing_in_the_b
         for task in [&sent, &moved, &completed, &deleted, &repeated] {
             assert_eq!(state(&user, task).await, "sent", "{}", task["title"]);
         }
-        assert_eq!(user.history(&handled).await, ["task.created", "reminder.armed"]);
+        assert_eq!(in_any_order(user.history(&handled).await), ["reminder.armed", "task.created"]);
         assert_eq!(user.task(&completed).await["completed"], false);
         let titles: Vec<Value> = user.tasks().await.into_iter().map(|task| task["title"].clone()).collect();
         assert!(titles.len() == 6 && titles.contains(&json!("sent before")), "{titles:?}");
@@ -197,7 +204,7 @@ fn a_database_restored_without_scheduler_and_kafka_data_loses_nothing_in_the_bac
         assert_eq!(mails(product, &user, &["ahead", "due meanwhile", "not published"]), [1, 0, 0]);
         assert_eq!(not_claimed_once(product, &user).await, []);
         assert_eq!(user.history(&told).await, ["task.created"]);
-        assert_eq!(user.history(&unpublished).await, ["task.created", "reminder.armed"]);
+        assert_eq!(in_any_order(user.history(&unpublished).await), ["reminder.armed", "task.created"]);
         assert_eq!(state(&user, &ahead).await, "sent");
         assert_eq!(state(&user, &missed).await, "failed");
         let (what, why) = user.timeline(&missed["reminders"][0]).await.pop().expect("a step");

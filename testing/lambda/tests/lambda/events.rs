@@ -1,6 +1,7 @@
 //! Events are handled once, whatever their source, and acknowledged only when they were handled or dead-lettered.
 
-use lab::api::{User, id};
+use chrono::{TimeDelta, Utc};
+use lab::api::{User, id, text};
 use serde_json::{Value, json};
 use shared::catalogue::EventType;
 use uuid::Uuid;
@@ -16,7 +17,7 @@ const CLAIMED: &str = "select count(*) from processed_events where event_id = $1
 
 /// Creates a task; returns it with its event as published.
 async fn created(host: &LambdaHost, tasks: &Function, user: &User) -> (Uuid, Vec<u8>) {
-    let at = "2099-01-01T00:00:00Z";
+    let at = text(Utc::now() + TimeDelta::hours(1)); // within the arming window
     let task = id(&tasks.create(user, json!({"title": "through Lambda", "remind_at": at})).await["id"]);
     let mut events = host.on_topic(EventType::TaskCreated, task).await;
     assert_eq!(events.len(), 1, "published before the answer");

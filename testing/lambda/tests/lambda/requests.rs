@@ -76,7 +76,7 @@ fn a_query_arrives_with_every_value_unchanged() {
         let twice = list("tag=b&limit=1&tag=a").await;
         assert_eq!(
             (twice.status, &twice.body["errors"][0]["detail"]),
-            (422, &json!("must be given once")),
+            (422, &json!("must be given only once")),
             "{twice:?}"
         );
     });
