@@ -56,7 +56,7 @@ async fn burst(count: usize, setting: &Setting, outcome: &mut Outcome) -> anyhow
     let theirs = spread(count, SCHEDULING * many + Duration::from_secs(5), Duration::ZERO)?;
     let watch = Watch::start();
     let bare = bare.jobs_at_will(&format!("burst-{count}"), &theirs, LIMIT).await?;
-    let bare_busy = watch.busy_between(theirs[0], theirs[0] + span(bare.max()));
+    let bare_busy = watch.busy_between(theirs[0], theirs[0] + span(bare.max())).await?;
 
     say(format!("{count} reminders due at once"));
     let title = format!("bench burst {count}");
@@ -80,7 +80,7 @@ async fn burst(count: usize, setting: &Setting, outcome: &mut Outcome) -> anyhow
     let work = work::since(&before, topology)?;
     let measured = reminders::collect(setting, &title, &ours).await?;
     ensure!(measured.duplicates == 0, "{} of {count} reminders were sent more than once", measured.duplicates);
-    let busy = watch.busy_between(ours[0], ours[0] + span(measured.sent.max()));
+    let busy = watch.busy_between(ours[0], ours[0] + span(measured.sent.max())).await?;
 
     let [bare_s, fired_s, sent_s] = [&bare, &measured.fired, &measured.sent].map(|sample| sample.max() / 1000.0);
     let ratio = fired_s / bare_s;

@@ -46,6 +46,10 @@ pub(super) struct Arguments {
 /// A part that is killed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Victim {
+    /// The process of alarm
+    Alarm,
+    /// The daprd of alarm
+    AlarmDaprd,
     /// The process of reminder-due
     Function,
     /// The daprd of reminder-due
@@ -64,8 +68,12 @@ impl Victim {
     /// Its name in the table, and the sign of its recovery.
     fn names(self) -> (&'static str, &'static str) {
         match self {
+            Self::Alarm => ("`alarm`, killed", "it answers `/readyz`"),
+            Self::AlarmDaprd => ("the daprd of `alarm`, killed", "it answers its health check"),
             Self::Function => ("`reminder-due`, killed", "it answers `/readyz`"),
-            Self::Daprd => ("its daprd, killed", "a bare event arrives through a daprd killed with it"),
+            Self::Daprd => {
+                ("the daprd of `reminder-due`, killed", "a bare event arrives through a daprd killed with it")
+            }
             Self::Scheduler => ("the scheduler, killed", "the last bare job arrived"),
             Self::Kafka => ("Kafka, killed", "a bare event arrives"),
             Self::Postgres => ("PostgreSQL, killed", "it answers a query"),
@@ -86,21 +94,23 @@ impl Victim {
     }
 
     fn restart(self, Setting { topology, bare, .. }: &Setting) -> anyhow::Result<()> {
-        let function = topology.function("reminder-due");
         let process = match self {
-            Self::Function => &function.process,
-            Self::Daprd => &function.daprd.process,
+            Self::Alarm => &topology.function("alarm").process,
+            Self::AlarmDaprd => &topology.daprd("alarm").process,
+            Self::Function => &topology.function("reminder-due").process,
+            Self::Daprd => &topology.daprd("reminder-due").process,
             Self::Scheduler => &topology.scheduler.process,
             Self::Kafka => &topology.kafka.as_ref().context("the bench runs on Kafka")?.process,
             Self::Postgres => &topology.postgres.process,
             Self::Mail => &topology.smtp.as_ref().context("the bench sends mail by SMTP")?.process,
         };
         process.kill9();
-        if self == Self::Daprd {
+        let with_bare = matches!(self, Self::Daprd | Self::AlarmDaprd);
+        if with_bare {
             bare.daprd.kill9();
         }
         std::thread::sleep(if self == Self::Mail { MAIL_DOWN } else { DOWN });
-        if self == Self::Daprd {
+        if with_bare {
             bare.daprd.start()?;
             bare.daprd.wait_ready(LIMIT)?;
         }

@@ -137,7 +137,8 @@ fn memory(topology: &Topology, table: &mut String) -> anyhow::Result<Vec<String>
         if peak > limit {
             missed.push(format!("{name} used {peak:.0} MB, more than its limit of {limit:.0} MB"));
         }
-        if ["tasks", "reminder-due", "task-created", "task-changed"].iter().any(|shown| name.ends_with(shown)) {
+        if ["tasks", "alarm", "reminder-due", "task-created", "task-changed"].iter().any(|shown| name.ends_with(shown))
+        {
             let _ = writeln!(table, "| `{name}`, of {limit:.0} | {peak:.0} |");
         }
     }

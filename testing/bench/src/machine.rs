@@ -55,7 +55,7 @@ impl Cpu {
     }
 }
 
-/// Reads the processor five times a second, for an interval whose end is known only afterwards.
+/// Reads the processor ten times a second, for an interval whose end is known only afterwards.
 pub(super) struct Watch {
     task: JoinHandle<()>,
     readings: mpsc::UnboundedReceiver<(DateTime<Utc>, Cpu)>,
@@ -66,23 +66,25 @@ impl Watch {
         let (reading, readings) = mpsc::unbounded_channel();
         let task = tokio::spawn(async move {
             while Cpu::now().is_ok_and(|cpu| reading.send((Utc::now(), cpu)).is_ok()) {
-                sleep(Duration::from_millis(200)).await;
+                sleep(Duration::from_millis(100)).await;
             }
         });
         Self { task, readings }
     }
 
-    /// Busy share between two instants, in percent.
-    pub(super) fn busy_between(mut self, from: DateTime<Utc>, until: DateTime<Utc>) -> u64 {
-        self.task.abort();
-        let mut seen = Vec::new();
-        while let Ok((at, cpu)) = self.readings.try_recv() {
-            if at >= from {
-                seen.push((at, cpu));
+    /// Busy share between two instants, in percent: from the last reading before to the first reading after.
+    pub(super) async fn busy_between(mut self, from: DateTime<Utc>, until: DateTime<Utc>) -> anyhow::Result<u64> {
+        let (_, mut first) = self.readings.recv().await.context("cannot read /proc/stat")?;
+        loop {
+            let (at, cpu) = self.readings.recv().await.context("cannot read /proc/stat")?;
+            if at <= from {
+                first = cpu;
+            }
+            if at >= until {
+                self.task.abort();
+                return Ok(first.busy_until(cpu));
             }
         }
-        let last = seen.iter().find(|(at, _)| *at >= until).or(seen.last());
-        seen.first().zip(last).map_or(0, |((_, first), (_, last))| first.busy_until(*last))
     }
 }
 
