@@ -192,3 +192,32 @@ pub async fn deliver_at_once(routes: &Router, event: &Value, times: usize) -> us
 pub async fn count(db: &PgPool, query: &'static str) -> i64 {
     sqlx::query_scalar(query).fetch_one(db).await.unwrap()
 }
+
+/// A reminder of an open task that is due at `at`.
+pub async fn due(db: &PgPool, at: DateTime<Utc>) -> (Uuid, TaskRef) {
+    let user = user(db).await;
+    let task = task(db, user).await;
+    (reminder(db, &task, at).await, task)
+}
+
+/// Calls the job of a version of a reminder, as the scheduler does.
+pub async fn call_job(routes: &Router, id: Uuid, version: i32) -> StatusCode {
+    let job = json!({"reminder_id": id, "version": version, "due_at": Utc::now()});
+    post(routes, &format!("/job/reminder-{id}-{version}"), job.to_string()).await
+}
+
+/// Runs SQL.
+pub async fn execute(db: &PgPool, statement: &str) {
+    sqlx::raw_sql(sqlx::AssertSqlSafe(statement)).execute(db).await.unwrap();
+}
+
+/// The audit log: each action, with its reason if it has one.
+pub async fn audit_steps(db: &PgPool) -> Vec<(String, Option<String>)> {
+    sqlx::query_as("select action, detail->>'reason' from audit_logs order by id").fetch_all(db).await.unwrap()
+}
+
+/// An entry of [`audit_steps`].
+#[must_use]
+pub fn step(action: &str, reason: Option<&str>) -> (String, Option<String>) {
+    (action.to_owned(), reason.map(str::to_owned))
+}

@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use axum::{Router, body::Body, http::Request, http::StatusCode};
-use chrono::{DateTime, DurationRound as _, Utc};
+use chrono::{DurationRound as _, Utc};
 use serde_json::{Value, json};
 use shared::{
-    schema::{ReminderDue, TaskRef},
+    schema::ReminderDue,
     serve::complete,
     testing::{
-        Dapr, app, app_with, commits_take_a_second, count, handed_over, post, relay_was_woken, reminder, task, user,
-        way,
+        Dapr, app, app_with, audit_steps, call_job, commits_take_a_second, count, due, execute, handed_over, post,
+        relay_was_woken, step, way,
     },
 };
 use sqlx::{PgPool, postgres::PgPoolOptions};
@@ -20,32 +20,6 @@ use uuid::Uuid;
 /// A process of the function, without a daprd.
 fn process(db: &PgPool) -> Router {
     complete(alarm::router(app(db)), app(db))
-}
-
-/// A reminder of an open task that is due at `at`.
-async fn due(db: &PgPool, at: DateTime<Utc>) -> (Uuid, TaskRef) {
-    let user = user(db).await;
-    let task = task(db, user).await;
-    (reminder(db, &task, at).await, task)
-}
-
-/// Calls the job of a version, as the scheduler does.
-async fn call(routes: &Router, id: Uuid, version: i32) -> StatusCode {
-    let job = json!({"reminder_id": id, "version": version, "due_at": Utc::now()});
-    post(routes, &format!("/job/reminder-{id}-{version}"), job.to_string()).await
-}
-
-async fn execute(db: &PgPool, statement: &str) {
-    sqlx::raw_sql(sqlx::AssertSqlSafe(statement)).execute(db).await.unwrap();
-}
-
-/// The audit log: action, and the reason where there is one.
-async fn story(db: &PgPool) -> Vec<(String, Option<String>)> {
-    sqlx::query_as("select action, detail->>'reason' from audit_logs order by id").fetch_all(db).await.unwrap()
-}
-
-fn step(action: &str, reason: Option<&str>) -> (String, Option<String>) {
-    (action.to_owned(), reason.map(str::to_owned))
 }
 
 async fn events(db: &PgPool) -> i64 {
@@ -63,10 +37,10 @@ async fn a_hundred_callbacks_at_once_at_several_processes_fire_once(db: PgPool) 
     let mut calls = tokio::task::JoinSet::new();
     for routes in processes.iter().cycle().take(100) {
         let routes = routes.clone();
-        calls.spawn(async move { call(&routes, id, 1).await });
+        calls.spawn(async move { call_job(&routes, id, 1).await });
     }
     assert!(calls.join_all().await.into_iter().all(|status| status == StatusCode::OK));
-    assert_eq!((events(&db).await, story(&db).await), (1, vec![step("reminder.fired", None)]));
+    assert_eq!((events(&db).await, audit_steps(&db).await), (1, vec![step("reminder.fired", None)]));
     let event: Uuid = sqlx::query_scalar("select id from task_events").fetch_one(&db).await.unwrap();
     let event = handed_over(&db, event).await;
     assert_eq!((&event["type"], &event["subject"]), (&json!("reminder.due"), &json!(task.task_id)));
@@ -96,7 +70,7 @@ async fn of_many_due_at_once_each_fires_once_and_one_that_is_held_holds_up_no_ot
     for id in reminders.iter().chain(&reminders) {
         let (routes, id) = (routes.clone(), *id);
         let calls = if id == reminders[0] { &mut held } else { &mut calls };
-        calls.spawn(async move { call(&routes, id, 1).await });
+        calls.spawn(async move { call_job(&routes, id, 1).await });
     }
     let others =
         tokio::time::timeout(Duration::from_secs(8), calls.join_all()).await.expect("none waits for the held one");
@@ -105,7 +79,7 @@ async fn of_many_due_at_once_each_fires_once_and_one_that_is_held_holds_up_no_ot
     assert!(held.try_join_next().is_none(), "it was answered without having fired");
     holder.commit().await.unwrap();
     assert!(held.join_all().await.into_iter().all(|status| status == StatusCode::OK));
-    assert_eq!((events(&db).await, story(&db).await), (300, vec![step("reminder.fired", None); MANY]));
+    assert_eq!((events(&db).await, audit_steps(&db).await), (300, vec![step("reminder.fired", None); MANY]));
     let reminders = "select count(distinct data->>'reminder_id') from task_events";
     assert_eq!(count(&db, reminders).await, 300);
 }
@@ -118,7 +92,7 @@ async fn what_was_fired_alone_or_in_a_burst_is_published(db: PgPool) {
         let mut calls = tokio::task::JoinSet::new();
         for _ in 0..together {
             let (routes, id) = (routes.clone(), due(&db, Utc::now()).await.0);
-            calls.spawn(async move { call(&routes, id, 1).await });
+            calls.spawn(async move { call_job(&routes, id, 1).await });
         }
         calls.join_all().await;
         assert!(relay_was_woken(&app).await, "{together} at once");
@@ -145,14 +119,14 @@ async fn one_that_cannot_be_fired_keeps_none_that_is_fired_with_it(db: PgPool) {
     let mut calls = tokio::task::JoinSet::new();
     for &id in &reminders {
         let routes = routes.clone();
-        calls.spawn(async move { (id, call(&routes, id, 1).await) });
+        calls.spawn(async move { (id, call_job(&routes, id, 1).await) });
     }
     for (id, status) in calls.join_all().await {
         assert_eq!(status == StatusCode::OK, id != reminders[7], "{status}");
     }
     assert_eq!(events(&db).await, 19);
     execute(&db, "drop trigger break on task_reminders").await;
-    assert_eq!(call(&routes, reminders[7], 1).await, StatusCode::OK);
+    assert_eq!(call_job(&routes, reminders[7], 1).await, StatusCode::OK);
     assert_eq!(events(&db).await, 20);
 }
 
@@ -174,9 +148,9 @@ async fn a_version_that_has_passed_fires_nothing_and_leaves_one_line_that_says_w
         let (id, _) = due(&db, Utc::now()).await;
         execute(&db, change).await;
         for _ in 0..3 {
-            assert_eq!(call(&routes, id, 1).await, StatusCode::OK, "{change}");
+            assert_eq!(call_job(&routes, id, 1).await, StatusCode::OK, "{change}");
         }
-        assert_eq!(story(&db).await, [step("reminder.skipped", Some(reason))], "{change}");
+        assert_eq!(audit_steps(&db).await, [step("reminder.skipped", Some(reason))], "{change}");
         assert_eq!(events(&db).await, 0, "{change}");
     }
 }
@@ -187,9 +161,9 @@ async fn a_callback_that_comes_again_after_it_fired_is_no_part_of_the_story(db: 
     let (id, _) = due(&db, Utc::now()).await;
     for change in ["select", "update task_reminders set version = 2, remind_at = now() + interval '1 day'"] {
         for _ in 0..2 {
-            assert_eq!(call(&routes, id, 1).await, StatusCode::OK);
+            assert_eq!(call_job(&routes, id, 1).await, StatusCode::OK);
         }
-        assert_eq!((events(&db).await, story(&db).await), (1, vec![step("reminder.fired", None)]));
+        assert_eq!((events(&db).await, audit_steps(&db).await), (1, vec![step("reminder.fired", None)]));
         execute(&db, change).await;
     }
 }
@@ -198,10 +172,10 @@ async fn a_callback_that_comes_again_after_it_fired_is_no_part_of_the_story(db: 
 async fn each_version_fires_for_itself(db: PgPool) {
     let routes = process(&db);
     let (id, _) = due(&db, Utc::now()).await;
-    call(&routes, id, 1).await;
+    call_job(&routes, id, 1).await;
     execute(&db, "update task_reminders set version = 2, remind_at = now()").await;
     for version in [1, 2, 3] {
-        assert_eq!(call(&routes, id, version).await, StatusCode::OK);
+        assert_eq!(call_job(&routes, id, version).await, StatusCode::OK);
     }
     let versions: Vec<i32> = sqlx::query_scalar("select (data->>'reminder_version')::int from task_events order by id")
         .fetch_all(&db)
@@ -218,10 +192,10 @@ async fn of_two_versions_that_are_called_at_once_the_one_that_stands_fires(db: P
     let mut calls = tokio::task::JoinSet::new();
     for version in [1, 2] {
         let routes = routes.clone();
-        calls.spawn(async move { call(&routes, id, version).await });
+        calls.spawn(async move { call_job(&routes, id, version).await });
     }
     assert!(calls.join_all().await.into_iter().all(|status| status == StatusCode::OK));
-    let mut story = story(&db).await;
+    let mut story = audit_steps(&db).await;
     story.sort();
     assert_eq!(story, [step("reminder.fired", None), step("reminder.skipped", Some("moved"))]);
 }
@@ -242,7 +216,7 @@ async fn it_is_in_the_trace_of_what_last_happened_to_its_task(db: PgPool) {
         )
         .await;
     }
-    assert_eq!(call(&routes, id, 1).await, StatusCode::OK);
+    assert_eq!(call_job(&routes, id, 1).await, StatusCode::OK);
     let trace: String = sqlx::query_scalar("select traceparent from task_events where type = 'reminder.due'")
         .fetch_one(&db)
         .await
@@ -254,7 +228,7 @@ async fn it_is_in_the_trace_of_what_last_happened_to_its_task(db: PgPool) {
 async fn a_callback_that_is_early_waits_for_the_clock_of_the_database(db: PgPool) {
     let routes = process(&db);
     let (id, _) = due(&db, Utc::now() + chrono::Duration::milliseconds(900)).await;
-    assert_eq!(call(&routes, id, 1).await, StatusCode::OK);
+    assert_eq!(call_job(&routes, id, 1).await, StatusCode::OK);
     assert_eq!(events(&db).await, 1);
     assert_eq!(count(&db, "select count(*) from task_reminders where fired_at >= remind_at").await, 1);
 }
@@ -263,11 +237,11 @@ async fn a_callback_that_is_early_waits_for_the_clock_of_the_database(db: PgPool
 async fn what_is_cancelled_while_a_callback_waits_is_not_fired(db: PgPool) {
     let routes = process(&db);
     let (id, _) = due(&db, Utc::now() + chrono::Duration::milliseconds(900)).await;
-    let waiting = tokio::spawn(async move { call(&routes, id, 1).await });
+    let waiting = tokio::spawn(async move { call_job(&routes, id, 1).await });
     tokio::time::sleep(Duration::from_millis(300)).await;
     execute(&db, "update task_reminders set version = 2, state = 'cancelled', cancel_reason = 'user'").await;
     assert_eq!(waiting.await.unwrap(), StatusCode::OK);
-    assert_eq!((events(&db).await, story(&db).await), (0, vec![step("reminder.skipped", Some("user"))]));
+    assert_eq!((events(&db).await, audit_steps(&db).await), (0, vec![step("reminder.skipped", Some("user"))]));
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
@@ -278,11 +252,11 @@ async fn a_callback_that_is_far_too_early_is_armed_again_or_comes_again(db: PgPo
     let app = app_with(&db, &dapr, &dapr, &dapr);
     let routes = complete(alarm::router(app.clone()), app);
     dapr.set_away(true);
-    assert_eq!(call(&routes, id, 1).await, StatusCode::SERVICE_UNAVAILABLE);
-    assert_eq!((events(&db).await, story(&db).await.len(), dapr.scheduled()), (0, 0, 0));
+    assert_eq!(call_job(&routes, id, 1).await, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!((events(&db).await, audit_steps(&db).await.len(), dapr.scheduled()), (0, 0, 0));
     dapr.set_away(false);
-    assert_eq!(call(&routes, id, 1).await, StatusCode::OK);
-    assert_eq!((events(&db).await, story(&db).await.len()), (0, 0));
+    assert_eq!(call_job(&routes, id, 1).await, StatusCode::OK);
+    assert_eq!((events(&db).await, audit_steps(&db).await.len()), (0, 0));
     assert_eq!(dapr.names(), [format!("reminder-{id}-1")]);
     assert_eq!(dapr.jobs().into_values().next().unwrap().due, Some(at));
 }
@@ -302,7 +276,7 @@ async fn send_now_fires_what_a_command_moved_to_now(db: PgPool) {
 async fn what_is_not_known_is_forgotten_and_what_is_not_ours_is_refused(db: PgPool) {
     let routes = process(&db);
     let (id, _) = due(&db, Utc::now()).await;
-    assert_eq!(call(&routes, Uuid::now_v7(), 1).await, StatusCode::OK);
+    assert_eq!(call_job(&routes, Uuid::now_v7(), 1).await, StatusCode::OK);
     for name in ["reminder-1-1", "reminder-", "reminder-00000000-0000-0000-0000-000000000000-x"] {
         let expected = if name == "reminder-" { StatusCode::INTERNAL_SERVER_ERROR } else { StatusCode::OK };
         assert_eq!(post(&routes, &format!("/job/{name}"), "not JSON").await, expected, "{name}");
@@ -315,7 +289,7 @@ async fn what_is_not_known_is_forgotten_and_what_is_not_ours_is_refused(db: PgPo
         let request = request.body(Body::from(body.to_string())).unwrap();
         assert!(routes.clone().oneshot(request).await.unwrap().status().is_server_error());
     }
-    assert_eq!((events(&db).await, story(&db).await.len()), (0, 0));
+    assert_eq!((events(&db).await, audit_steps(&db).await.len()), (0, 0));
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
@@ -323,7 +297,7 @@ async fn a_connection_that_was_lost_since_the_last_callback_costs_none(db: PgPoo
     let routes = process(&db);
     for fired in 1..=3 {
         let (id, _) = due(&db, Utc::now()).await;
-        assert_eq!(call(&routes, id, 1).await, StatusCode::OK);
+        assert_eq!(call_job(&routes, id, 1).await, StatusCode::OK);
         assert_eq!(events(&db).await, fired);
         execute(
             &db,
@@ -340,7 +314,7 @@ async fn a_connection_that_fell_silent_since_the_last_callback_is_given_up(db: P
     let routes = process(&way);
     for fired in 1..=2 {
         let (id, _) = due(&db, Utc::now()).await;
-        let answer = tokio::time::timeout(Duration::from_secs(20), call(&routes, id, 1)).await;
+        let answer = tokio::time::timeout(Duration::from_secs(20), call_job(&routes, id, 1)).await;
         assert_eq!(answer.expect("it waits for the silent one"), StatusCode::OK);
         assert_eq!(events(&db).await, fired);
         silence.send(()).unwrap();
@@ -354,7 +328,7 @@ async fn what_was_fired_though_its_answer_was_lost_is_published(db: PgPool) {
     let routes = complete(alarm::router(app.clone()), app.clone());
     let (id, _) = due(&db, Utc::now()).await;
     commits_take_a_second(&db).await;
-    let called = tokio::spawn(async move { call(&routes, id, 1).await });
+    let called = tokio::spawn(async move { call_job(&routes, id, 1).await });
     tokio::time::sleep(Duration::from_millis(500)).await;
     cut.send(()).unwrap();
     assert_eq!(called.await.unwrap(), StatusCode::SERVICE_UNAVAILABLE);
@@ -369,5 +343,5 @@ async fn without_the_database_the_job_is_called_again(db: PgPool) {
     let closed = sqlx::postgres::PgPoolOptions::new().connect_lazy_with(db.connect_options().as_ref().clone());
     closed.close().await;
     let (id, _) = due(&db, Utc::now()).await;
-    assert_eq!(call(&process(&closed), id, 1).await, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(call_job(&process(&closed), id, 1).await, StatusCode::SERVICE_UNAVAILABLE);
 }

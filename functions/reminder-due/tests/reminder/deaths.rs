@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 use serde_json::Value;
-use shared::testing::{deliver, post};
+use shared::testing::{audit_steps, deliver, execute, post};
 use sqlx::PgPool;
 
 use super::{
-    Folder, delivery, execute, fired, reminder_state, sent_events,
+    Folder, delivery, fired, reminder_state, sent_events,
     smtp_server::{Answer, Script, SmtpServer, WILLING},
-    story, with_files, with_smtp,
+    with_files, with_smtp,
 };
 
 /// Leaves the delivery of an event as a process that died did: begun, and what `columns` say.
@@ -33,7 +33,7 @@ async fn died(db: &PgPool, event: &Value, columns: &str) {
 }
 
 async fn unknowns(db: &PgPool) -> usize {
-    story(db).await.into_iter().filter(|(action, _)| action == "reminder.unknown").count()
+    audit_steps(db).await.into_iter().filter(|(action, _)| action == "reminder.unknown").count()
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]

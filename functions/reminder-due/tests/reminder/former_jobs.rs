@@ -5,12 +5,12 @@ use chrono::Utc;
 use serde_json::json;
 use shared::{
     serve::complete,
-    testing::{Dapr, app, app_with, count, post},
+    testing::{Dapr, app, app_with, call_job, count, due, post},
 };
 use sqlx::PgPool;
 use uuid::Uuid;
 
-use super::{Folder, call, due, with_files};
+use super::{Folder, with_files};
 
 /// `reminder-due` in a process of its own, and the daprds that it knows.
 async fn separate(db: &PgPool) -> (Router, Dapr) {
@@ -31,15 +31,15 @@ async fn a_job_of_an_older_release_fires_through_alarm_and_a_version_fires_once_
         let (id, _) = due(&db, Utc::now()).await;
         let before = events(&db).await;
         if first == "alarm" {
-            assert_eq!(call(&alarm, id, 1).await, StatusCode::OK);
+            assert_eq!(call_job(&alarm, id, 1).await, StatusCode::OK);
         }
         let invoked = own.invoked().len();
-        assert_eq!(call(&routes, id, 1).await, StatusCode::OK);
+        assert_eq!(call_job(&routes, id, 1).await, StatusCode::OK);
         // What daprd carries to `alarm` is what its route takes.
         let (app_id, method, body) = own.invoked().swap_remove(invoked);
         assert_eq!((app_id.as_str(), &body), ("alarm", &json!({"reminder_id": id, "version": 1})));
         assert_eq!(post(&alarm, &format!("/{method}"), body.to_string()).await, StatusCode::OK);
-        assert_eq!(call(&alarm, id, 1).await, StatusCode::OK);
+        assert_eq!(call_job(&alarm, id, 1).await, StatusCode::OK);
         assert_eq!(events(&db).await, before + 1, "{first}");
     }
 }
@@ -49,9 +49,9 @@ async fn a_job_of_an_older_release_comes_again_while_alarm_is_unavailable(db: Pg
     let (routes, own) = separate(&db).await;
     let id = Uuid::now_v7();
     own.set_away(true);
-    assert_eq!(call(&routes, id, 1).await, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(call_job(&routes, id, 1).await, StatusCode::SERVICE_UNAVAILABLE);
     own.set_away(false);
-    assert_eq!(call(&routes, id, 1).await, StatusCode::OK);
+    assert_eq!(call_job(&routes, id, 1).await, StatusCode::OK);
     assert_eq!(own.invoked().len(), 1);
     // Not a reminder of ours.
     assert_eq!(post(&routes, "/job/reminder-1-1", "{}").await, StatusCode::OK);
@@ -63,7 +63,7 @@ async fn behind_one_daprd_for_all_functions_it_does_not_call_itself(db: PgPool) 
     let dapr = Dapr::start().await;
     let app = app_with(&db, &dapr, &dapr, &dapr);
     let routes = complete(reminder_due::former_jobs::router(app.clone()), app);
-    assert_eq!(call(&routes, Uuid::now_v7(), 1).await, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(call_job(&routes, Uuid::now_v7(), 1).await, StatusCode::SERVICE_UNAVAILABLE);
     assert!(dapr.invoked().is_empty());
 }
 

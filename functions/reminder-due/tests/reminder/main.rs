@@ -12,13 +12,13 @@ mod smtp_server;
 use std::{path::PathBuf, time::Duration};
 
 use axum::{Router, http::StatusCode};
-use chrono::{DateTime, Utc};
+use chrono::Utc;
 use reminder_due::email::{EmailConfig, ProviderName};
-use serde_json::{Value, json};
+use serde_json::Value;
 use shared::{
     schema::TaskRef,
     serve::complete,
-    testing::{app, handed_over, post, reminder, task, user},
+    testing::{app, call_job, due, handed_over},
 };
 use sqlx::PgPool;
 use uuid::Uuid;
@@ -73,40 +73,14 @@ fn routes(db: &PgPool, email: EmailConfig) -> Router {
     complete(reminder_due::routes(app(db), email).merge(alarm::router(app(db))), app(db))
 }
 
-/// A reminder of an open task that is due at `at`.
-async fn due(db: &PgPool, at: DateTime<Utc>) -> (Uuid, TaskRef) {
-    let user = user(db).await;
-    let task = task(db, user).await;
-    (reminder(db, &task, at).await, task)
-}
-
-/// Calls the job of a version, as the scheduler does.
-async fn call(routes: &Router, id: Uuid, version: i32) -> StatusCode {
-    let job = json!({"reminder_id": id, "version": version, "due_at": Utc::now()});
-    post(routes, &format!("/job/reminder-{id}-{version}"), job.to_string()).await
-}
-
 /// A reminder that has just fired, and its `reminder.due` as daprd hands it over.
 async fn fired(db: &PgPool, routes: &Router) -> (Uuid, TaskRef, Value) {
     let (id, task) = due(db, Utc::now()).await;
-    assert_eq!(call(routes, id, 1).await, StatusCode::OK);
+    assert_eq!(call_job(routes, id, 1).await, StatusCode::OK);
     let event =
         sqlx::query_scalar("select id from task_events where type = 'reminder.due' and data->>'reminder_id' = $1");
     let event: Uuid = event.bind(id.to_string()).fetch_one(db).await.unwrap();
     (id, task, handed_over(db, event).await)
-}
-
-async fn execute(db: &PgPool, statement: &str) {
-    sqlx::raw_sql(sqlx::AssertSqlSafe(statement)).execute(db).await.unwrap();
-}
-
-/// The steps of the one reminder's story: action, and the reason where there is one.
-async fn story(db: &PgPool) -> Vec<(String, Option<String>)> {
-    sqlx::query_as("select action, detail->>'reason' from audit_logs order by id").fetch_all(db).await.unwrap()
-}
-
-fn step(action: &str, reason: Option<&str>) -> (String, Option<String>) {
-    (action.to_owned(), reason.map(str::to_owned))
 }
 
 /// The delivery: state, attempts, whether it was repeated, and why it is not sent.

@@ -1,14 +1,14 @@
 //! What the provider says decides what follows: never again, later, or nobody knows.
 
 use axum::http::StatusCode;
-use shared::testing::{count, deliver, post};
+use shared::testing::{audit_steps, count, deliver, execute, post, step};
 use sqlx::PgPool;
 use uuid::Uuid;
 
 use super::{
-    Folder, delivery, execute, fired, reminder_state, sent_events,
+    Folder, delivery, fired, reminder_state, sent_events,
     smtp_server::{Answer, Script, SmtpServer, WILLING},
-    step, story, with_files, with_smtp,
+    with_files, with_smtp,
 };
 
 /// Has the next attempt be due.
@@ -27,7 +27,7 @@ async fn a_refusal_for_good_ends_the_delivery_and_the_reminder(db: PgPool) {
         assert_eq!(delivery(&db).await, ("failed".to_owned(), 1, false, Some("smtp RCPT: 550".to_owned())));
     }
     assert_eq!((reminder_state(&db).await.as_str(), sent_events(&db).await), ("failed", 0));
-    assert!(story(&db).await.contains(&step("reminder.failed", Some("smtp RCPT: 550"))));
+    assert!(audit_steps(&db).await.contains(&step("reminder.failed", Some("smtp RCPT: 550"))));
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
@@ -126,7 +126,7 @@ async fn an_attempt_without_a_reply_is_repeated_once_with_the_same_message_id_an
     let ids: Vec<String> = server.bodies().iter().map(|body| header(body, "Message-ID: ")).collect();
     assert!(ids.len() == 2 && ids[0] == ids[1], "{ids:?}");
     assert_eq!(sent_events(&db).await, 0);
-    let unknown = story(&db).await.into_iter().filter(|(action, _)| action == "reminder.unknown").count();
+    let unknown = audit_steps(&db).await.into_iter().filter(|(action, _)| action == "reminder.unknown").count();
     assert_eq!(unknown, 2);
 }
 

@@ -7,15 +7,15 @@ use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 use shared::{
     schema::{ReminderDue, TaskRef},
-    testing::{count, deliver, deliver_at_once, handed_over},
+    testing::{audit_steps, call_job, count, deliver, deliver_at_once, due, execute, handed_over, step},
 };
 use sqlx::PgPool;
 use uuid::Uuid;
 
 use super::{
-    Folder, call, delivery, due, execute, fired, reminder_state, sent_events,
+    Folder, delivery, fired, reminder_state, sent_events,
     smtp_server::{Answer::Silence, Script, SmtpServer, WILLING},
-    step, story, with_files, with_smtp,
+    with_files, with_smtp,
 };
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
@@ -49,7 +49,7 @@ async fn a_reminder_that_is_due_is_one_message_one_delivery_and_one_event(db: Pg
     });
     assert_eq!(sent["data"], expected);
     let steps = ["reminder.fired", "reminder.sending", "reminder.due"].map(|action| step(action, None));
-    assert_eq!(story(&db).await, steps);
+    assert_eq!(audit_steps(&db).await, steps);
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
@@ -93,7 +93,7 @@ async fn messages_that_take_long_keep_no_reminder_from_firing(db: PgPool) {
         sends.spawn(async move { deliver(&routes, &event).await });
     }
     tokio::time::sleep(Duration::from_millis(300)).await;
-    let fired = tokio::time::timeout(Duration::from_millis(700), call(&routes, id, 1)).await;
+    let fired = tokio::time::timeout(Duration::from_millis(700), call_job(&routes, id, 1)).await;
     assert_eq!(fired.expect("it fires though the provider says nothing"), StatusCode::OK);
     assert!(sends.try_join_next().is_none(), "they were to take longer");
 }
@@ -119,7 +119,7 @@ async fn a_version_that_passed_between_firing_and_sending_is_not_sent(db: PgPool
         }
         let expected =
             [step("reminder.fired", None), step("reminder.skipped", Some(reason)), step("reminder.due", None)];
-        assert_eq!(story(&db).await, expected, "{change}");
+        assert_eq!(audit_steps(&db).await, expected, "{change}");
         assert_eq!((folder.messages().len(), sent_events(&db).await), (0, 0), "{change}");
     }
     assert_eq!(count(&db, "select count(*) from notification_deliveries").await, 0);
@@ -190,7 +190,7 @@ async fn an_event_that_the_outbox_does_not_have_is_rejected_and_stands_in_nobody
     assert!(folder.messages().is_empty());
     assert_eq!(count(&db, "select count(*) from dead_letters where reason like '%outbox does not have it'").await, 1);
     let id: Uuid = event["data"]["reminder_id"].as_str().unwrap().parse().unwrap();
-    super::call(&routes, id, 1).await;
+    call_job(&routes, id, 1).await;
     let again: Uuid = sqlx::query_scalar("select id from task_events").fetch_one(&db).await.unwrap();
     assert_eq!(deliver(&routes, &handed_over(&db, again).await).await, StatusCode::OK);
     assert_eq!((folder.messages().len(), delivery(&db).await.0.as_str()), (1, "sent"));
@@ -203,7 +203,7 @@ async fn a_late_reminder_says_so_and_times_are_told_in_the_zone_of_the_task(db: 
     let remind_at: DateTime<Utc> = "2026-01-05T08:00:00Z".parse().unwrap();
     let (id, _) = super::due(&db, remind_at).await;
     execute(&db, "update tasks set time_zone = 'Asia/Tokyo', due_at = '2026-01-05T09:00:00Z'").await;
-    super::call(&routes, id, 1).await;
+    call_job(&routes, id, 1).await;
     let event: Uuid = sqlx::query_scalar("select id from task_events").fetch_one(&db).await.unwrap();
     assert_eq!(deliver(&routes, &handed_over(&db, event).await).await, StatusCode::OK);
     let message = folder.messages().pop().unwrap().replace("=\r\n", "");
@@ -220,5 +220,5 @@ async fn an_event_of_a_reminder_nobody_knows_is_handled_and_sends_nothing(db: Pg
     let event: Value = shared::testing::emitted(&db, &data).await;
     assert_eq!(deliver(&with_files(&db, &folder), &event).await, StatusCode::OK);
     assert!(folder.messages().is_empty());
-    assert_eq!(story(&db).await[0], step("reminder.skipped", Some("moved")));
+    assert_eq!(audit_steps(&db).await[0], step("reminder.skipped", Some("moved")));
 }
