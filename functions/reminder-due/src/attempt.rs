@@ -48,7 +48,7 @@ pub struct Snapshot {
     pub now: DateTime<Utc>,
 }
 
-/// What the driver has to do next.
+/// The next action for the driver.
 #[derive(Debug)]
 #[must_use = "a step that is not performed leaves the delivery to repair"]
 pub enum Step {
@@ -94,7 +94,7 @@ pub fn start(found: &Snapshot, has_key: bool, accepted: Option<String>) -> Step 
     }
 }
 
-/// What every step knows.
+/// Data that every step carries.
 #[derive(Clone, Copy, Debug)]
 struct Attempt {
     record: Record,

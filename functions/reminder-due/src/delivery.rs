@@ -39,7 +39,7 @@ pub struct Record {
     pub next_attempt_at: DateTime<Utc>,
 }
 
-/// What to do with a delivery.
+/// The next action for a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
     /// Attempt it.
@@ -113,7 +113,7 @@ impl Reminder {
     }
 }
 
-/// What follows an attempt that was not accepted.
+/// The action after an attempt that was not accepted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum After {
     /// Another attempt.

@@ -57,7 +57,7 @@ impl Sender {
     /// Creates a sender. It connects to nothing and looks up the provider's secret at the first message.
     #[must_use]
     pub fn new(app: App, config: EmailConfig) -> Self {
-        // One connection stays free for firing, which must not wait for a provider, and one for the relay.
+        // One connection stays free for the relay, and one for firing in the embedded host, where it must not wait for a provider.
         let slots = app.db.options().get_max_connections().saturating_sub(2).max(1);
         Self {
             slots: Arc::new(Semaphore::new(slots as usize)),

@@ -15,7 +15,7 @@ topics=(
     task-updates.dlq.task-changed:1
 )
 
-# The beginnings of their names.
+# Name prefixes of the topics.
 topic_prefixes=(
     reminders
     task-events

@@ -16,7 +16,7 @@ pub(crate) fn all() -> [Manifest; 2] {
             "infra/redpanda/topics/lists.sh",
             &[
                 ("topics", "Every topic, dead-letter topics included, with its partitions.", topics.collect()),
-                ("topic_prefixes", "The beginnings of their names.", names.collect()),
+                ("topic_prefixes", "Name prefixes of the topics.", names.collect()),
                 ("groups", "The consumer groups.", groups.collect()),
             ],
         ),

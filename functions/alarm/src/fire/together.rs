@@ -58,7 +58,7 @@ pub(super) struct Together {
     turn: Arc<tokio::sync::Mutex<Turn>>,
 }
 
-/// What one group passes on to the next.
+/// State that one group passes on to the next.
 #[derive(Default)]
 struct Turn {
     /// The connection of the group before. Kept because acquiring one pings the database, and a fresh connection must plan the statement

@@ -93,7 +93,7 @@ impl Row {
         }))
     }
 
-    /// What an attempt decides by.
+    /// The data on which an attempt decides.
     pub(super) fn snapshot(&self) -> Snapshot {
         Snapshot {
             record: Record {
