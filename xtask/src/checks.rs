@@ -48,7 +48,7 @@ pub(crate) fn test(filters: &[String]) -> anyhow::Result<()> {
 }
 
 /// Writes `.sqlx`, the descriptions of all checked statements, so that a build needs no database. With `check`, only fails if it
-/// is out of date.
+/// is out of date, or if clippy warns: both need the whole workspace compiled, so one build does both.
 ///
 /// sqlx's macros write a file per compiled statement if `DATABASE_URL` and `SQLX_OFFLINE_DIR` are set (sqlx-macros-core,
 /// `query/mod.rs`), so this compiles every crate.
@@ -62,8 +62,13 @@ pub(crate) fn prepare(check: bool) -> anyhow::Result<()> {
     for members in ["functions", "migrations", "shared", "testing", "xtask"] {
         touch_sources(&root().join(members))?;
     }
-    cargo::run(&["check", "--workspace", "--all-targets", "--locked"], |check| {
-        check.env("DATABASE_URL", postgres.url("punctual")).env("SQLX_OFFLINE", "false").env("SQLX_OFFLINE_DIR", &fresh)
+    let (compile, lints): (_, &[&str]) = if check { ("clippy", &["--", "-D", "warnings"]) } else { ("check", &[]) };
+    cargo::run(&[compile, "--workspace", "--all-targets", "--locked"], |compile| {
+        compile
+            .args(lints)
+            .env("DATABASE_URL", postgres.url("punctual"))
+            .env("SQLX_OFFLINE", "false")
+            .env("SQLX_OFFLINE_DIR", &fresh)
     })?;
     let kept = root().join(".sqlx");
     let (is, should) = (contents(&kept)?, contents(&fresh)?);

@@ -59,7 +59,7 @@ enum Command {
     /// Measure reminders, events and a function, compared with Dapr alone; `bench --help` lists the options
     #[command(disable_help_flag = true)]
     Bench {
-        /// `steady`, `faults`, `burst` or `load`, and their options
+        /// `steady`, `faults`, `burst`, `load` or `compare`, and their options
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
@@ -84,7 +84,7 @@ enum Command {
     },
     /// Write .sqlx, with which a build checks its SQL without a database
     Prepare {
-        /// Only check whether it is up to date
+        /// Only check whether it is up to date, and that clippy has no warnings
         #[arg(long)]
         check: bool,
     },
