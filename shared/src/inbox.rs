@@ -1,6 +1,10 @@
-//! The inbox: a function handles each event once, however often, however concurrently and in whatever order it comes.
+//! The inbox: a function handles each event once, however often, however concurrently and in whatever order it is delivered.
 //!
-//! [`receive`] is the route of an event. A delivery takes these steps, in this order, because each other order has a hole:
+//! [`receive`] is the route of an event. Of a message it reads the id and the type, nothing else: the event is the row of the outbox. So a message
+//! can only wake a function. A forged one, or one from the lost history of a restored database, is no event; one whose data was changed
+//! is the event that was written.
+//!
+//! A delivery takes these steps, in this order, because each other order has a hole:
 //!
 //! 1. Already claimed: 200. Nothing else is done again.
 //! 2. The function's effects outside the database, which must be idempotent (arm a job, delete one). A failure is a 5xx, so
@@ -11,9 +15,12 @@
 //! The answer is 200 when the event is handled or rejected and 5xx otherwise; daprd delivers again, every 2 s, without end. It
 //! is never 404: daprd takes that as done (dapr `pkg/runtime/subscription/postman/http/http.go`).
 //!
-//! An outage never rejects an event. What can never succeed, an event that is not what its type says or the fifth failure that
-//! is not an outage, is rejected by the function itself: its claim and a row of `dead_letters` with the reason, in one
-//! transaction, then 200, so that the neighbours flow.
+//! An outage never rejects an event. The function itself rejects what can never succeed, into the dead letters with the reason
+//! (`inbox/reject.rs`), and answers 200, so that the messages behind it flow: a message that names no event of the outbox, and the fifth failure of an event
+//! that is not an outage.
+
+mod claim;
+mod reject;
 
 use std::time::Duration;
 
@@ -24,16 +31,20 @@ use axum::{
     http::{HeaderMap, StatusCode},
     routing::{MethodRouter, post},
 };
-use sqlx::{PgPool, Postgres, Transaction};
+use catalogue::EventType;
+use chrono::{DateTime, Utc};
+use sqlx::PgPool;
 use uuid::Uuid;
 
+pub use self::{
+    claim::{Claimed, claim},
+    reject::excerpt,
+};
 use crate::{
-    App, audit,
+    App,
     cloud_event::{self, Event, Trace},
     db::is_outage,
-    faults::crash,
     from_daprd::FromDaprd,
-    outbox,
     schema::Payload,
     sidecar::SidecarError,
 };
@@ -42,8 +53,6 @@ use crate::{
 const HANDLER_LIMIT: Duration = Duration::from_secs(60);
 /// An event is rejected on this failure that is not an outage.
 const FAILURES: i32 = 5;
-/// How much is said of why an event was rejected, in characters.
-const REASON_LIMIT: usize = 500;
 
 /// Why an event was not handled this time.
 #[derive(Debug, thiserror::Error)]
@@ -103,44 +112,59 @@ where
     Fut: Future<Output = Result<(), HandlerError>> + Send + 'static,
 {
     let consumer = T::TYPE.consumer();
-    let letter = Letter::read::<T>(&headers, &body);
-    let event = match cloud_event::parse::<T>(&body) {
-        Ok(event) => event,
-        Err(malformed) => return reject(&app.db, letter, malformed.to_string()).await,
+    let message = reject::Message { kind: T::TYPE, headers: &headers, body: &body };
+    let id = match cloud_event::id_of(&body, T::TYPE) {
+        Ok(id) => id,
+        Err(malformed) => return reject::message(&app.db, &message, &malformed.to_string()).await,
     };
-    let (id, trace) = (event.id, event.trace.clone());
-    let span = tracing::info_span!("event", event.id = %id, trace.id = trace.id());
-    match standing(&app.db, consumer, id).await {
+    let row = match standing(&app.db, T::TYPE, id).await {
+        Ok(Standing::New(row)) => row,
         Ok(Standing::Claimed) => {
             tracing::info!(event.id = %id, "{consumer}: event {id} was handled before");
             return StatusCode::OK;
         }
         Ok(Standing::TooOld) => {
-            return reject(&app.db, letter, "it is older than what the inbox remembers".to_owned()).await;
+            return reject::message(&app.db, &message, "it is older than what the inbox remembers").await;
         }
-        Ok(Standing::New) => {}
+        Ok(Standing::Unknown) => return reject::message(&app.db, &message, "the outbox does not have it").await,
         Err(error) => return retry(consumer, id, &HandlerError::from(error)),
-    }
-    // In a task of its own: one that takes too long is not cut off in the middle, and a panic is a fault.
-    let work = tokio::spawn(tracing::Instrument::instrument(handle(app.clone(), event), span));
-    let outcome = match tokio::time::timeout(HANDLER_LIMIT, work).await {
-        Ok(Ok(outcome)) => outcome,
-        Ok(Err(panic)) => Err(HandlerError::Failed(anyhow::anyhow!("the handler panicked: {panic}"))),
-        Err(_) => Err(HandlerError::Outage(anyhow::anyhow!("the handler took longer than {HANDLER_LIMIT:?}"))),
     };
-    match outcome {
-        Ok(()) => {
-            tracing::info!(event.id = %id, trace.id = trace.id(), "{consumer}: event {id} handled");
-            StatusCode::OK
-        }
-        Err(HandlerError::Reject(reason)) => reject(&app.db, letter, reason).await,
+    match handled(app.clone(), id, row, handle).await {
+        Ok(()) => StatusCode::OK,
+        Err(HandlerError::Reject(reason)) => reject::event(&app.db, &message, id, &reason).await,
         Err(failure @ HandlerError::Failed(_)) => match count(&app.db, consumer, id, &failure).await {
-            Ok(FAILURES..) => reject(&app.db, letter, format!("it failed {FAILURES} times: {}", chain(&failure))).await,
+            Ok(FAILURES..) => {
+                let reason = format!("it failed {FAILURES} times: {}", chain(&failure));
+                reject::event(&app.db, &message, id, &reason).await
+            }
             Ok(_) => retry(consumer, id, &failure),
             Err(error) => retry(consumer, id, &HandlerError::from(error)),
         },
         Err(failure) => retry(consumer, id, &failure),
     }
+}
+
+/// Runs the handler on an event.
+async fn handled<T, F, Fut>(app: App, id: Uuid, row: Row, handle: F) -> Result<(), HandlerError>
+where
+    T: Payload,
+    F: Fn(App, Event<T>) -> Fut,
+    Fut: Future<Output = Result<(), HandlerError>> + Send + 'static,
+{
+    let event: Event<T> = row.event(id)?;
+    let (consumer, trace) = (T::TYPE.consumer(), event.trace.clone());
+    let span = tracing::info_span!("event", event.id = %id, trace.id = trace.id());
+    // In a task of its own: one that takes too long is not cut off in the middle, and a panic is a fault.
+    let work = tokio::spawn(tracing::Instrument::instrument(handle(app, event), span));
+    let outcome = match tokio::time::timeout(HANDLER_LIMIT, work).await {
+        Ok(Ok(outcome)) => outcome,
+        Ok(Err(panic)) => Err(HandlerError::Failed(anyhow::anyhow!("the handler panicked: {panic}"))),
+        Err(_) => Err(HandlerError::Outage(anyhow::anyhow!("the handler took longer than {HANDLER_LIMIT:?}"))),
+    };
+    if outcome.is_ok() {
+        tracing::info!(event.id = %id, trace.id = trace.id(), "{consumer}: event {id} handled");
+    }
+    outcome
 }
 
 fn retry(consumer: &str, id: Uuid, failure: &HandlerError) -> StatusCode {
@@ -158,182 +182,52 @@ fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
+/// What the database knows of the event that a message names.
 enum Standing {
-    New,
+    New(Row),
     Claimed,
+    /// The partition that would know its claim is gone, and its row may be too.
     TooOld,
+    /// The outbox has no such event of this type. Retention deletes only events below the floor, so it was never committed, or lost by a restore.
+    Unknown,
 }
 
-/// Whether an event was claimed, is new, or is so old that the partition which would know is gone.
-async fn standing(db: &PgPool, consumer: &str, id: Uuid) -> sqlx::Result<Standing> {
-    let row = sqlx::query!(
+/// An event, as the outbox has it.
+struct Row {
+    data: serde_json::Value,
+    traceparent: Option<String>,
+    occurred_at: DateTime<Utc>,
+}
+
+impl Row {
+    /// # Errors
+    /// When this code cannot read the data, which after a rollback newer code has written.
+    fn event<T: Payload>(self, id: Uuid) -> Result<Event<T>, HandlerError> {
+        let data = T::deserialize(self.data).map_err(|error| {
+            HandlerError::Failed(anyhow::anyhow!("its data is not that of its type (written by newer code?): {error}"))
+        })?;
+        Ok(Event { id, trace: Trace::from_header(self.traceparent.as_deref()), time: self.occurred_at, data })
+    }
+}
+
+async fn standing(db: &PgPool, kind: EventType, id: Uuid) -> sqlx::Result<Standing> {
+    let found = sqlx::query!(
         r#"select exists (select from processed_events where consumer = $1 and event_id = $2) as "claimed!",
-                  $2 < (select event_id from marks where name = 'inbox-floor') as "too_old!""#,
-        consumer,
-        id
+                  $2 < (select event_id from marks where name = 'inbox-floor') as "too_old!",
+                  data as "data?", traceparent, occurred_at as "occurred_at?"
+           from (select) as message left join task_events event on event.id = $2 and type = $3"#,
+        kind.consumer(),
+        id,
+        kind.as_str(),
     )
     .fetch_one(db)
     .await?;
-    Ok(match row {
-        row if row.claimed => Standing::Claimed,
-        row if row.too_old => Standing::TooOld,
-        _ => Standing::New,
+    Ok(match (found.data, found.occurred_at) {
+        _ if found.claimed => Standing::Claimed,
+        _ if found.too_old => Standing::TooOld,
+        (Some(data), Some(occurred_at)) => Standing::New(Row { data, traceparent: found.traceparent, occurred_at }),
+        _ => Standing::Unknown,
     })
-}
-
-/// The transaction in which a function handles an event it has claimed: the only way to write a handler's rows.
-#[derive(Debug)]
-pub struct Claimed {
-    tx: Transaction<'static, Postgres>,
-    trace: Trace,
-}
-
-/// Claims an event, or says `None` where it was handled before. A concurrent duplicate waits here for the first one.
-///
-/// # Errors
-/// When the database is away, or the first one takes longer than the lock timeout.
-pub async fn claim<T: Payload>(app: &App, event: &Event<T>) -> Result<Option<Claimed>, HandlerError> {
-    crash("event-before-claim");
-    let mut tx = app.db.begin().await?;
-    let first = sqlx::query!(
-        "insert into processed_events (consumer, event_id) values ($1, $2) on conflict do nothing",
-        T::TYPE.consumer(),
-        event.id
-    )
-    .execute(&mut *tx)
-    .await?
-    .rows_affected();
-    crash("event-claimed");
-    Ok((first == 1).then(|| Claimed { tx, trace: event.trace.clone() }))
-}
-
-impl Claimed {
-    /// The connection of the transaction.
-    pub fn conn(&mut self) -> &mut sqlx::PgConnection {
-        &mut self.tx
-    }
-
-    /// Writes an event into the outbox, in the trace of the one being handled.
-    ///
-    /// # Errors
-    /// When the database is away.
-    pub async fn emit<T: Payload>(&mut self, payload: &T) -> Result<Uuid, HandlerError> {
-        Ok(outbox::emit(&mut self.tx, payload, &self.trace).await?)
-    }
-
-    /// Adds the event to the story of its task.
-    ///
-    /// # Errors
-    /// When the database is away.
-    pub async fn audit<T: Payload>(&mut self, event: &Event<T>, detail: serde_json::Value) -> Result<(), HandlerError> {
-        Ok(audit::event(&mut self.tx, event, detail).await?)
-    }
-
-    /// Makes it so, and has what was emitted published.
-    ///
-    /// # Errors
-    /// When the database is away: then nothing of it holds, or all of it, and the next delivery finds out.
-    pub async fn commit(self, app: &App) -> Result<(), HandlerError> {
-        let committed = self.tx.commit().await;
-        crash("event-committed");
-        // Also where the answer was lost: the next delivery may find nothing to do.
-        Ok(app.outbox.wake_after(committed)?)
-    }
-}
-
-/// An event on its way to the dead letters.
-struct Letter {
-    consumer: &'static str,
-    kind: &'static str,
-    topic: &'static str,
-    event_id: Option<Uuid>,
-    /// The event's id, or where the message lay: a letter is stored once.
-    dedupe: String,
-    payload: String,
-}
-
-impl Letter {
-    fn read<T: Payload>(headers: &HeaderMap, body: &[u8]) -> Self {
-        let payload = String::from_utf8_lossy(body).replace('\0', "\u{fffd}");
-        let event: Option<serde_json::Value> = serde_json::from_slice(body).ok();
-        let id = event.as_ref().and_then(|event| event["id"].as_str());
-        let place = ["__topic", "__partition", "__offset"].map(|name| headers.get(name).and_then(|v| v.to_str().ok()));
-        let dedupe = match (id, place) {
-            (Some(id), _) if !id.is_empty() && id.len() <= 200 => id.replace('\0', "\u{fffd}"),
-            (_, [Some(topic), Some(partition), Some(offset)]) => format!("{topic}/{partition}/{offset}"),
-            _ => Uuid::new_v5(&Uuid::NAMESPACE_OID, body).to_string(),
-        };
-        Self {
-            consumer: T::TYPE.consumer(),
-            kind: T::TYPE.as_str(),
-            topic: T::TYPE.topic(),
-            event_id: id.and_then(|id| id.parse().ok()),
-            dedupe,
-            payload,
-        }
-    }
-}
-
-/// Rejects an event: claimed and in the dead letters, in one transaction.
-async fn reject(db: &PgPool, letter: Letter, reason: String) -> StatusCode {
-    let consumer = letter.consumer;
-    // A parser quotes what it could not take, however long that is; the letter has all of it anyway.
-    let reason: String = reason.chars().take(REASON_LIMIT).collect();
-    let id = letter.event_id.unwrap_or_default();
-    match store(db, letter, &reason).await {
-        Ok(true) => {
-            tracing::error!(event.id = %id, reason, "{consumer}: event {id} rejected into the dead letters");
-            StatusCode::OK
-        }
-        Ok(false) => {
-            tracing::info!(event.id = %id, "{consumer}: event {id} was handled or rejected meanwhile");
-            StatusCode::OK
-        }
-        Err(error) => retry(consumer, id, &HandlerError::from(error)),
-    }
-}
-
-/// Claims and stores a letter, and says whether it did: an event claimed already was handled by a concurrent delivery, or has its
-/// letter.
-async fn store(db: &PgPool, letter: Letter, reason: &str) -> sqlx::Result<bool> {
-    let mut tx = db.begin().await?;
-    if let Some(id) = letter.event_id {
-        let first = sqlx::query!(
-            "insert into processed_events (consumer, event_id) values ($1, $2) on conflict do nothing",
-            letter.consumer,
-            id
-        )
-        .execute(&mut *tx)
-        .await?
-        .rows_affected();
-        sqlx::query!("delete from event_failures where consumer = $1 and event_id = $2", letter.consumer, id)
-            .execute(&mut *tx)
-            .await?;
-        if first == 0 {
-            tx.commit().await?;
-            return Ok(false);
-        }
-    }
-    // A letter that was replayed and is rejected again is open again.
-    sqlx::query!(
-        "insert into dead_letters (id, consumer, dedupe, event_id, type, topic, origin, reason, payload)
-         values ($1, $2, $3, $4, $5, $6, 'function', $7, $8)
-         on conflict on constraint dead_letters_once do update set state = 'open', reason = excluded.reason",
-        Uuid::now_v7(),
-        letter.consumer,
-        letter.dedupe,
-        letter.event_id,
-        letter.kind,
-        letter.topic,
-        reason.replace('\0', "\u{fffd}"),
-        letter.payload,
-    )
-    .execute(&mut *tx)
-    .await?;
-    crash("letter-before-commit");
-    tx.commit().await?;
-    crash("letter-stored");
-    Ok(true)
 }
 
 /// Counts a failure of this function on this event.

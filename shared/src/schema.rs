@@ -1,5 +1,9 @@
 //! The payload of each event type. The JSON Schemas in `shared/schema/` are generated from these types; the end-to-end tests
 //! validate every event on the topics against them.
+//!
+//! Payloads stay in the outbox for 45 days, and during a rollout or after a rollback older code reads those of newer code. So every released
+//! payload must parse, and so must values that a later release adds to an enum. A field that is added later has a default. The samples in
+//! `shared/tests/payloads` are the payloads of each release; a change of a payload adds one and changes none.
 
 use std::fmt::Debug;
 
@@ -71,6 +75,42 @@ mod event_type {
         let one_of = EventType::ALL
             .map(|kind| json_schema!({"description": kind.about(), "type": "string", "const": kind.as_str()}));
         json_schema!({ "oneOf": one_of })
+    }
+}
+
+/// The type of the event that caused a change.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Cause {
+    /// A type that this code knows.
+    Known(
+        #[serde(with = "event_type")]
+        #[schemars(schema_with = "event_type::schema")]
+        EventType,
+    ),
+    /// A type that newer code has added.
+    Other(String),
+}
+
+impl From<EventType> for Cause {
+    fn from(kind: EventType) -> Self {
+        Self::Known(kind)
+    }
+}
+
+/// The channel that a message was sent on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum SentOn {
+    /// A channel that this code knows.
+    Known(Channel),
+    /// A channel that newer code has added.
+    Other(String),
+}
+
+impl From<Channel> for SentOn {
+    fn from(channel: Channel) -> Self {
+        Self::Known(channel)
     }
 }
 
@@ -182,7 +222,7 @@ pub struct ReminderSent {
     /// The version that was sent.
     pub reminder_version: i32,
     /// The channel that it was sent on.
-    pub channel: Channel,
+    pub channel: SentOn,
     /// The row of `notification_deliveries`.
     pub delivery_id: Uuid,
 }
@@ -194,9 +234,7 @@ pub struct TaskChanged {
     #[serde(flatten)]
     pub task: TaskRef,
     /// The event that changed it.
-    #[serde(with = "event_type")]
-    #[schemars(schema_with = "event_type::schema")]
-    pub cause: EventType,
+    pub cause: Cause,
 }
 
 payloads!(
@@ -208,3 +246,6 @@ payloads!(
     ReminderSent { reminder_id, reminder_version },
     TaskChanged
 );
+
+#[cfg(test)]
+mod tests;

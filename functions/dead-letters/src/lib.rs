@@ -4,7 +4,8 @@
 //! would block its own dead-letter topic. An event that a function rejects never comes here; the function stores it itself.
 //!
 //! Runs twice without harm: function and event id identify a letter, so it is stored once. A letter whose replay fails too is
-//! opened again. An event that its function handled in the meantime is not stored.
+//! opened again, as a letter of `daprd`: it does not hold the claim of its event, which repair may have its function handle meanwhile. An event
+//! that its function has handled is not stored.
 
 use axum::{
     Router,
@@ -15,7 +16,7 @@ use axum::{
 };
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde_json::Value;
-use shared::{App, catalogue::EventType, from_daprd::FromDaprd};
+use shared::{App, catalogue::EventType, from_daprd::FromDaprd, inbox};
 use uuid::Uuid;
 
 /// `POST /events/dead-letters/{function}`.
@@ -58,10 +59,11 @@ async fn insert(app: &App, function: &str, payload: &[u8]) -> sqlx::Result<bool>
     let function = kind.map_or(function, |kind| kind.consumer());
     let dedupe = event_id.unwrap_or_else(|| Uuid::new_v5(&Uuid::NAMESPACE_OID, payload));
     let stored = sqlx::query!(
-        "insert into dead_letters (id, consumer, dedupe, event_id, type, topic, origin, reason, payload)
-         select $1, $2, $3, $4, $5, $6, 'daprd', $7, $8
+        "insert into dead_letters (id, consumer, dedupe, event_id, type, topic, origin, reason, payload, payload_bytes)
+         select $1, $2, $3, $4, $5, $6, 'daprd', $7, $8, $9
          where not exists (select from processed_events where consumer = $2 and event_id = $4)
-         on conflict on constraint dead_letters_once do update set state = 'open', reason = excluded.reason
+         on conflict on constraint dead_letters_once do update
+         set state = 'open', origin = excluded.origin, reason = excluded.reason
          where dead_letters.state = 'replayed'",
         Uuid::now_v7(),
         function,
@@ -70,7 +72,8 @@ async fn insert(app: &App, function: &str, payload: &[u8]) -> sqlx::Result<bool>
         kind.map(EventType::as_str),
         kind.map(EventType::topic),
         "daprd could not deliver it",
-        String::from_utf8_lossy(payload).replace('\0', "\u{fffd}"),
+        inbox::excerpt(payload),
+        i32::try_from(payload.len()).ok(),
     )
     .execute(&app.db)
     .await?;

@@ -31,6 +31,6 @@ async fn handle(app: App, event: Event<ReminderSent>) -> Result<(), HandlerError
     )
     .execute(tx.conn())
     .await?;
-    tx.emit(&TaskChanged { task: event.data.task, cause: ReminderSent::TYPE }).await?;
+    tx.emit(&TaskChanged { task: event.data.task, cause: ReminderSent::TYPE.into() }).await?;
     tx.commit(&app).await
 }

@@ -15,7 +15,7 @@ fn routes(db: &PgPool) -> Router {
 }
 
 fn changed(task: TaskRef) -> TaskChanged {
-    TaskChanged { task, cause: EventType::TaskUpdated }
+    TaskChanged { task, cause: EventType::TaskUpdated.into() }
 }
 
 async fn feed_seq(db: &PgPool, user: Uuid) -> i64 {

@@ -30,7 +30,7 @@ async fn handle(app: App, event: Event<TaskCompleted>) -> Result<(), HandlerErro
     let successor = successor::create(&mut tx, &event.data.task).await?;
     tx.audit(&event, json!({"completed_at": event.data.completed_at, "successor": successor})).await?;
     jobs.record(tx.conn()).await?;
-    tx.emit(&TaskChanged { task: event.data.task, cause: TaskCompleted::TYPE }).await?;
+    tx.emit(&TaskChanged { task: event.data.task, cause: TaskCompleted::TYPE.into() }).await?;
     tx.commit(&app).await
 }
 

@@ -25,6 +25,6 @@ async fn handle(app: App, event: Event<TaskCreated>) -> Result<(), HandlerError>
     let Some(mut tx) = inbox::claim(&app, &event).await? else { return Ok(()) };
     tx.audit(&event, json!({})).await?;
     jobs.record(tx.conn()).await?;
-    tx.emit(&TaskChanged { task: event.data.task, cause: TaskCreated::TYPE }).await?;
+    tx.emit(&TaskChanged { task: event.data.task, cause: TaskCreated::TYPE.into() }).await?;
     tx.commit(&app).await
 }

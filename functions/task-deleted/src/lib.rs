@@ -27,6 +27,6 @@ async fn handle(app: App, event: Event<TaskDeleted>) -> Result<(), HandlerError>
     let Some(mut tx) = inbox::claim(&app, &event).await? else { return Ok(()) };
     tx.audit(&event, json!({})).await?;
     jobs.record(tx.conn()).await?;
-    tx.emit(&TaskChanged { task: event.data.task, cause: TaskDeleted::TYPE }).await?;
+    tx.emit(&TaskChanged { task: event.data.task, cause: TaskDeleted::TYPE.into() }).await?;
     tx.commit(&app).await
 }

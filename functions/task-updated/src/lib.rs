@@ -25,6 +25,6 @@ async fn handle(app: App, event: Event<TaskUpdated>) -> Result<(), HandlerError>
     let Some(mut tx) = inbox::claim(&app, &event).await? else { return Ok(()) };
     tx.audit(&event, json!({})).await?;
     jobs.record(tx.conn()).await?;
-    tx.emit(&TaskChanged { task: event.data.task, cause: TaskUpdated::TYPE }).await?;
+    tx.emit(&TaskChanged { task: event.data.task, cause: TaskUpdated::TYPE.into() }).await?;
     tx.commit(&app).await
 }

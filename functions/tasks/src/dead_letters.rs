@@ -51,9 +51,11 @@ pub(crate) struct DeadLetter {
     /// `function` if the function rejected the event, `daprd` if the event could not be delivered.
     origin: String,
     reason: String,
-    /// The event as it was delivered.
+    /// The beginning of the message as it was delivered: an event of this system is shown whole.
     payload: String,
-    /// `open` or `replayed`.
+    /// The size of the whole message in bytes.
+    payload_bytes: i32,
+    /// `open`, or `replayed` if there is nothing left to do.
     state: String,
     created_at: DateTime<Utc>,
     replayed_at: Option<DateTime<Utc>>,
@@ -91,10 +93,11 @@ pub(crate) async fn list_dead_letters(
     let (at, id) = after.unwrap_or_default();
     let mut items = sqlx::query_as!(
         DeadLetter,
-        "select id, consumer, event_id, type as kind, topic, origin, reason, payload, state, created_at, replayed_at
+        r#"select id, consumer, event_id, type as kind, topic, origin, reason, left(payload, 16384) as "payload!",
+                  coalesce(payload_bytes, octet_length(payload)) as "payload_bytes!", state, created_at, replayed_at
          from dead_letters
          where state = 'open' and (created_at, id) > ($1, $2)
-         order by created_at, id limit $3",
+         order by created_at, id limit $3"#,
         at,
         id,
         i64::try_from(limit + 1).unwrap_or(i64::MAX)
@@ -110,7 +113,8 @@ pub(crate) async fn list_dead_letters(
 
 /// Replay a dead letter
 ///
-/// Publishes the event again, and its function handles it as new. Replaying a replayed letter changes nothing.
+/// Publishes the event again, and its function handles it as new. A letter whose event was handled meanwhile is only closed. Replaying a
+/// replayed letter changes nothing.
 #[utoipa::path(
     post, path = "/v1/dead-letters/{id}/replay", operation_id = "replay_dead_letter", tag = "operator",
     params(("id" = Uuid, Path), IdempotencyKey),
@@ -133,19 +137,25 @@ pub(crate) async fn replay_dead_letter(
     if let Some(answer) = command.answered(&mut tx, user.id).await? {
         return Ok(answer);
     }
-    let letter = sqlx::query!("select consumer, event_id, state from dead_letters where id = $1 for update", id)
-        .fetch_one(&mut *tx)
-        .await?;
-    if letter.state == "open" {
-        replay(&mut tx, &letter.consumer, letter.event_id).await?;
+    let letter = sqlx::query_as!(
+        Stored,
+        r#"select consumer, event_id, origin = 'function' as "holds_claim!", state = 'open' as "open!"
+           from dead_letters where id = $1 for update"#,
+        id
+    )
+    .fetch_one(&mut *tx)
+    .await?;
+    if letter.open {
+        replay(&mut tx, &letter).await?;
         sqlx::query!("update dead_letters set state = 'replayed', replayed_at = now() where id = $1", id)
             .execute(&mut *tx)
             .await?;
     }
     let letter = sqlx::query_as!(
         DeadLetter,
-        "select id, consumer, event_id, type as kind, topic, origin, reason, payload, state, created_at, replayed_at
-         from dead_letters where id = $1",
+        r#"select id, consumer, event_id, type as kind, topic, origin, reason, left(payload, 16384) as "payload!",
+                  coalesce(payload_bytes, octet_length(payload)) as "payload_bytes!", state, created_at, replayed_at
+         from dead_letters where id = $1"#,
         id
     )
     .fetch_one(&mut *tx)
@@ -156,32 +166,44 @@ pub(crate) async fn replay_dead_letter(
     Ok(answer)
 }
 
-/// Makes `consumer` forget an event, and publishes the event again.
-async fn replay(conn: &mut PgConnection, consumer: &str, event_id: Option<Uuid>) -> Result<()> {
-    const FOREIGN: Problem =
-        Problem::Conflict("this letter cannot be replayed: its payload is not an event of this system");
-    let event_id = event_id.ok_or(FOREIGN)?;
+struct Stored {
+    consumer: String,
+    event_id: Option<Uuid>,
+    /// A function claims an event when it rejects it. daprd sets an unclaimed event aside, and a claim of it is that of its handling.
+    holds_claim: bool,
+    open: bool,
+}
+
+/// Publishes the event of a letter again, after its function forgets that it rejected the event. Does nothing if the function has handled it.
+async fn replay(conn: &mut PgConnection, letter: &Stored) -> Result<()> {
     let event = sqlx::query!(
-        r#"select id < (select event_id from marks where name = 'inbox-floor') as "too_old!" from task_events where id = $1"#,
-        event_id
+        r#"select id, id < (select event_id from marks where name = 'inbox-floor') as "too_old!",
+                  exists (select from processed_events where consumer = $2 and event_id = $1) as "claimed!"
+           from task_events where id = $1 and replace(type, '.', '-') = $2"#,
+        letter.event_id,
+        letter.consumer,
     )
     .fetch_optional(&mut *conn)
     .await?
-    .ok_or(FOREIGN)?;
+    .ok_or(Problem::Conflict("this letter cannot be replayed: the outbox has no such event"))?;
     if event.too_old {
         return Err(Problem::Conflict(
             "this letter cannot be replayed: the event is too old, and its function would reject it again",
         ));
     }
-    for statement in [
-        sqlx::query!("delete from processed_events where consumer = $1 and event_id = $2", consumer, event_id),
-        sqlx::query!("delete from event_failures where consumer = $1 and event_id = $2", consumer, event_id),
-    ] {
-        statement.execute(&mut *conn).await?;
+    if letter.holds_claim {
+        sqlx::query!("delete from processed_events where consumer = $1 and event_id = $2", letter.consumer, event.id)
+            .execute(&mut *conn)
+            .await?;
+    } else if event.claimed {
+        return Ok(());
     }
-    sqlx::query!("update task_events set published_at = null where id = $1", event_id).execute(&mut *conn).await?;
+    sqlx::query!("delete from event_failures where consumer = $1 and event_id = $2", letter.consumer, event.id)
+        .execute(&mut *conn)
+        .await?;
+    sqlx::query!("update task_events set published_at = null where id = $1", event.id).execute(&mut *conn).await?;
     // Repair ignores events before the mark `handled`; lower it, so that repair watches this event again.
-    sqlx::query!("update marks set event_id = least(event_id, $1) where name = 'handled'", event_id)
+    sqlx::query!("update marks set event_id = least(event_id, $1) where name = 'handled'", event.id)
         .execute(conn)
         .await?;
     Ok(())

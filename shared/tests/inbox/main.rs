@@ -38,7 +38,7 @@ async fn effect(app: App, event: Event<TaskChanged>) -> Result<(), HandlerError>
 fn changed() -> TaskChanged {
     let task =
         TaskRef { task_id: Uuid::now_v7(), user_id: Uuid::now_v7(), title: "call the dentist".to_owned(), version: 3 };
-    TaskChanged { task, cause: EventType::TaskUpdated }
+    TaskChanged { task, cause: EventType::TaskUpdated.into() }
 }
 
 async fn event(db: &PgPool) -> Value {

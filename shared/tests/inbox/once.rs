@@ -38,7 +38,7 @@ async fn different_events_of_one_task_have_an_effect_each(db: PgPool) {
 async fn what_a_handler_emits_is_committed_with_its_claim_in_the_trace_of_its_event(db: PgPool) {
     let routes = routes(&app(&db), async |app, event| {
         let Some(mut tx) = inbox::claim(&app, &event).await? else { return Ok(()) };
-        tx.emit(&TaskChanged { cause: EventType::TaskDeleted, ..event.data }).await?;
+        tx.emit(&TaskChanged { cause: EventType::TaskDeleted.into(), ..event.data }).await?;
         tx.commit(&app).await
     });
     let event = event(&db).await;

@@ -74,7 +74,7 @@ pub(crate) struct Facts {
     pub(crate) reminders: Vec<Reminder>,
     pub(crate) deliveries: BTreeMap<Uuid, Delivery>,
     pub(crate) accepts: Vec<Accept>,
-    /// Dead letters, as consumer and event.
+    /// Dead letters, as consumer and the event that they name.
     pub(crate) letters: Vec<(String, Option<Uuid>)>,
     /// Created occurrences, as series and number.
     pub(crate) occurrences: Vec<(Uuid, i32)>,
@@ -118,12 +118,15 @@ impl Facts {
         )
         .fetch_all(db)
         .await?;
-        let letters = sqlx::query_as("select consumer, event_id from dead_letters").fetch_all(db).await?;
+        let letters: Vec<(String, Option<Uuid>, String)> =
+            sqlx::query_as("select consumer, event_id, payload from dead_letters").fetch_all(db).await?;
+        let named = |payload: &str| {
+            let message: Value = serde_json::from_str(payload).ok()?;
+            message["id"].as_str()?.parse().ok()
+        };
         let unknown = sqlx::query_as(
-            "select consumer, event_id from processed_events claim
-             where not exists (select from task_events where id = event_id)
-               and not exists (select from dead_letters letter
-                               where letter.event_id = claim.event_id and letter.consumer = claim.consumer)",
+            "select consumer, event_id from processed_events
+             where not exists (select from task_events where id = event_id)",
         )
         .fetch_all(db)
         .await?;
@@ -135,7 +138,7 @@ impl Facts {
             reminders,
             deliveries: deliveries.into_iter().map(|delivery| (delivery.id, delivery)).collect(),
             accepts,
-            letters,
+            letters: letters.into_iter().map(|(to, event, payload)| (to, event.or_else(|| named(&payload)))).collect(),
             occurrences,
             conflicts: doubles.conflicts(),
             unknown,

@@ -13,7 +13,7 @@ use std::{
 
 use chrono::{DateTime, Utc};
 use fastrand::Rng;
-use lab::{process::Process, topology::Topology};
+use lab::{kafka::topics::Record, process::Process, topology::Topology};
 use serde_json::json;
 use tokio::runtime::Handle;
 use uuid::Uuid;
@@ -35,6 +35,8 @@ pub(crate) struct Fault {
 pub(crate) struct Poison {
     pub(crate) id: Uuid,
     pub(crate) consumer: &'static str,
+    /// Its places on the topic: the replay of a partition copies it.
+    pub(crate) copies: usize,
 }
 
 /// The running product, and the log of all faults.
@@ -263,9 +265,18 @@ impl Faults {
     fn replay(&self, rng: Rng) {
         let started = Utc::now();
         let brokers = self.topology.kafka_brokers().unwrap_or_default();
-        let done = self.runtime.block_on(messages::replay(&brokers, rng));
+        let done = self.runtime.block_on(messages::replay(&brokers, rng, |records| self.count_copies(records)));
         let what = done.map_or_else(|error| format!("none: {error:#}"), |count| format!("{count} messages"));
         self.note(&format!("repeated: a partition from its beginning, {what}"), "kafka", started);
+    }
+
+    fn count_copies(&self, records: &[Record]) {
+        for poison in lock(&self.poison).iter_mut() {
+            let id = poison.id.to_string();
+            let is_copy =
+                |record: &&Record| String::from_utf8_lossy(record.value.as_deref().unwrap_or_default()).contains(&id);
+            poison.copies += records.iter().filter(is_copy).count();
+        }
     }
 
     /// Makes the provider refuse messages, or accept them without an answer.

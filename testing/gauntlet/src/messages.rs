@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chrono::Utc;
 use fastrand::Rng;
-use lab::kafka::topics::{self, Client, PartitionClient, record};
+use lab::kafka::topics::{self, Client, PartitionClient, Record, record};
 use serde_json::{Value, json};
 use shared::{
     catalogue::{EventType, TOPICS},
@@ -27,7 +27,8 @@ async fn any_partition(kafka: &Client, topic: &str, rng: &mut Rng) -> anyhow::Re
     Ok(partitions.swap_remove(rng.usize(..partitions.len())))
 }
 
-/// Republishes some events up to 50 times each, shuffled, to an arbitrary partition of their topic.
+/// Republishes some events up to 50 times each, shuffled, to an arbitrary partition of their topic. The data of some copies is changed, which
+/// must have no effect: an event is its row.
 pub(crate) async fn repeat(brokers: &str, database: &str, mut rng: Rng) -> anyhow::Result<usize> {
     let mut db = timeout(LIMIT, PgConnection::connect(database)).await??;
     let rows: Vec<(Uuid, String, Uuid, i64, Value, chrono::DateTime<Utc>)> = sqlx::query_as(
@@ -45,6 +46,7 @@ pub(crate) async fn repeat(brokers: &str, database: &str, mut rng: Rng) -> anyho
             if EventType::parse(kind).map(EventType::topic) != Some(topic) {
                 continue;
             }
+            let data = if rng.u32(..4) == 0 { &forged(Uuid::now_v7()) } else { data };
             let event = json!({
                 "specversion": "1.0", "id": id, "source": SOURCE, "type": kind, "subject": task, "time": at,
                 "datacontenttype": "application/json", "data": data, "partitionkey": task,
@@ -62,19 +64,30 @@ pub(crate) async fn repeat(brokers: &str, database: &str, mut rng: Rng) -> anyho
     Ok(written)
 }
 
-/// Appends the records of a partition to it again, in order. Consumers see the same sequence as after losing their offsets.
-pub(crate) async fn replay(brokers: &str, mut rng: Rng) -> anyhow::Result<usize> {
+/// Appends the records of a partition to it again, in order. Consumers see the same sequence as after losing their offsets. `copied` gets the
+/// records before they are appended: a failed append may have written them.
+pub(crate) async fn replay(brokers: &str, mut rng: Rng, copied: impl FnOnce(&[Record])) -> anyhow::Result<usize> {
     let topic = TOPICS[rng.usize(..TOPICS.len())].name;
     let partition = any_partition(&kafka(brokers).await?, topic, &mut rng).await?;
     let (records, _) = timeout(LIMIT, partition.fetch_records(0, 1..500_000, 1_000)).await??;
+    let records: Vec<Record> = records.into_iter().map(|found| found.record).collect();
     let count = records.len();
     if count > 0 {
-        topics::append(&partition, records.into_iter().map(|found| found.record).collect()).await?;
+        copied(&records);
+        topics::append(&partition, records).await?;
     }
     Ok(count)
 }
 
-/// Writes events whose data does not fit their type.
+/// The data of an event of any type, about a task that does not exist.
+fn forged(id: Uuid) -> Value {
+    json!({
+        "task_id": id, "user_id": id, "title": "forged", "version": 1, "completed_at": Utc::now(), "reminder_id": id,
+        "remind_at": Utc::now(), "reminder_version": 1, "channel": "email", "delivery_id": id, "cause": "task.created",
+    })
+}
+
+/// Writes events that the outbox does not have, well-formed or not.
 pub(crate) async fn poison(brokers: &str, mut rng: Rng) -> anyhow::Result<Vec<Poison>> {
     let kafka = kafka(brokers).await?;
     let kinds = [EventType::TaskCreated, EventType::TaskUpdated, EventType::ReminderDue, EventType::TaskChanged];
@@ -82,14 +95,14 @@ pub(crate) async fn poison(brokers: &str, mut rng: Rng) -> anyhow::Result<Vec<Po
     for _ in 0..rng.usize(1..4) {
         let kind = kinds[rng.usize(..kinds.len())];
         let id = Uuid::now_v7();
-        let data = [json!({"task_id": "nobody"}), json!("text"), json!({})][rng.usize(..3)].clone();
+        let data = [json!({"task_id": "nobody"}), json!("text"), json!({}), forged(id)][rng.usize(..4)].clone();
         let event = json!({
             "specversion": "1.0", "id": id, "source": SOURCE, "type": kind.as_str(), "subject": id, "time": Utc::now(),
             "datacontenttype": "application/json", "data": data,
         });
         let partition = any_partition(&kafka, kind.topic(), &mut rng).await?;
         topics::append(&partition, vec![record(Some(&id.to_string()), event.to_string().into())]).await?;
-        poison.push(Poison { id, consumer: kind.consumer() });
+        poison.push(Poison { id, consumer: kind.consumer(), copies: 1 });
     }
     Ok(poison)
 }

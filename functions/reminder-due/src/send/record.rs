@@ -69,7 +69,7 @@ pub(super) async fn sent(conn: &mut PgConnection, row: &Row, message_id: &str) -
         reminder_id: row.reminder_id,
         remind_at: row.due.remind_at,
         reminder_version: row.reminder_version,
-        channel: Channel::Email,
+        channel: Channel::Email.into(),
         delivery_id: row.id,
     };
     let event = outbox::Row::new(&sent, &row.trace);

@@ -147,3 +147,61 @@ async fn an_invalid_cursor_is_refused(db: PgPool) {
         assert_eq!(op.get(&path).await.invalid_fields(), ["cursor"], "{at}");
     }
 }
+
+/// daprd could not deliver the event; repair published it again meanwhile, and its function handled it.
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn a_letter_of_daprd_whose_event_was_handled_meanwhile_is_closed_and_publishes_nothing(db: PgPool) {
+    let (ada, op) = (Client::new(&db), Client::operator(&db));
+    let (letter, event) = rejected(&ada).await;
+    sqlx::query("update dead_letters set origin = 'daprd'").execute(&db).await.unwrap();
+    let replay = format!("/v1/dead-letters/{letter}/replay");
+    assert_eq!(op.post(&replay, json!(null)).await.expect(200)["state"], "replayed");
+    let (unpublished, unclaimed, ..) = as_new(&db, event).await;
+    assert!(!unpublished && !unclaimed, "its function would handle it twice");
+    assert_eq!(op.get("/v1/dead-letters").await.expect(200)["items"], json!([]));
+}
+
+/// The handling that is not committed when the operator replays keeps its claim, so that the published copy has no effect.
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn a_replay_of_a_letter_of_daprd_never_takes_a_claim_away(db: PgPool) {
+    let (ada, op) = (Client::new(&db), Client::operator(&db));
+    let (letter, event) = rejected(&ada).await;
+    sqlx::raw_sql("update dead_letters set origin = 'daprd'; delete from processed_events").execute(&db).await.unwrap();
+    let mut handling = db.begin().await.unwrap();
+    sqlx::query("insert into processed_events (consumer, event_id) values ('task-created', $1)")
+        .bind(event)
+        .execute(&mut *handling)
+        .await
+        .unwrap();
+    op.post(&format!("/v1/dead-letters/{letter}/replay"), json!(null)).await.expect(200);
+    handling.commit().await.unwrap();
+    let (unpublished, unclaimed, ..) = as_new(&db, event).await;
+    assert!(unpublished && !unclaimed);
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn a_letter_is_replayed_only_to_the_function_of_its_event(db: PgPool) {
+    let (ada, op) = (Client::new(&db), Client::operator(&db));
+    let (letter, event) = rejected(&ada).await;
+    sqlx::query("update dead_letters set consumer = 'task-deleted'").execute(&db).await.unwrap();
+    op.post(&format!("/v1/dead-letters/{letter}/replay"), json!(null)).await.expect(409);
+    assert!(!as_new(&db, event).await.0);
+}
+
+/// Letters that older code stored whole, up to 32 MB each.
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn large_messages_are_listed_by_their_beginning_and_size(db: PgPool) {
+    let op = Client::operator(&db);
+    sqlx::query(
+        "insert into dead_letters (id, consumer, dedupe, origin, reason, payload)
+         select gen_random_uuid(), 'task-created', n, 'daprd', 'no', repeat('x', 5000000) from generate_series(1, 3) n",
+    )
+    .execute(&db)
+    .await
+    .unwrap();
+    let page = op.get("/v1/dead-letters").await.expect(200);
+    for letter in page["items"].as_array().unwrap() {
+        assert_eq!((&letter["payload"], &letter["payload_bytes"]), (&json!("x".repeat(16384)), &json!(5_000_000)));
+    }
+    assert_eq!(page["items"].as_array().unwrap().len(), 3);
+}

@@ -101,6 +101,22 @@ impl RunningProduct {
         .await;
     }
 
+    /// Waits until functions have rejected messages with these ids, none of which the outbox has.
+    pub(crate) async fn rejected(&self, ids: &[Uuid]) {
+        let wanted = i64::try_from(ids.len()).unwrap_or_default();
+        wait::until_equal("the messages are rejected", SOON, wanted, async || {
+            sqlx::query_scalar(
+                "select count(*) from unnest($1) id
+                 where exists (select from dead_letters where strpos(payload, id::text) > 0)",
+            )
+            .bind(ids)
+            .fetch_one(&self.db)
+            .await
+            .expect("the database answers")
+        })
+        .await;
+    }
+
     /// A client of Kafka.
     pub(crate) async fn kafka(&self) -> Client {
         let brokers = self.topology.kafka_brokers().expect("the broker is Kafka");

@@ -1,0 +1,117 @@
+//! Dead letters: what a function gives up on, with the reason, so that the messages behind it flow.
+//!
+//! An event of the outbox is claimed in the transaction that stores its letter. Any other message is stored by its place on the topic and claims
+//! nothing: its id may be that of an event that is still to be handled.
+
+use axum::http::{HeaderMap, StatusCode};
+use catalogue::EventType;
+use sqlx::PgPool;
+use uuid::Uuid;
+
+use super::{claim::claim_id, retry};
+use crate::{faults::crash, inbox::HandlerError};
+
+/// Maximum length of a reason, in characters.
+const REASON_LIMIT: usize = 500;
+/// How much of a message a letter keeps: any event of ours, and enough of another message for a person to recognize it.
+const EXCERPT: usize = 16 << 10;
+
+/// A message, as it was delivered to the route of an event type.
+pub(super) struct Message<'a> {
+    pub(super) kind: EventType,
+    pub(super) headers: &'a HeaderMap,
+    pub(super) body: &'a [u8],
+}
+
+impl Message<'_> {
+    /// Where the message lies, which identifies it through redeliveries. Without a broker that says so, its content does.
+    fn place(&self) -> String {
+        let place = ["__topic", "__partition", "__offset"]
+            .map(|name| self.headers.get(name).and_then(|value| value.to_str().ok()));
+        match place {
+            [Some(topic), Some(partition), Some(offset)] => format!("{topic}/{partition}/{offset}"),
+            _ => Uuid::new_v5(&Uuid::NAMESPACE_OID, self.body).to_string(),
+        }
+    }
+}
+
+/// Rejects an event of the outbox, whose id the message names.
+pub(super) async fn event(db: &PgPool, message: &Message<'_>, id: Uuid, reason: &str) -> StatusCode {
+    let consumer = message.kind.consumer();
+    match store(db, message, Some(id), reason).await {
+        Ok(true) => {
+            tracing::error!(event.id = %id, reason, "{consumer}: event {id} rejected into the dead letters");
+            StatusCode::OK
+        }
+        Ok(false) => {
+            tracing::info!(event.id = %id, "{consumer}: event {id} was handled or rejected meanwhile");
+            StatusCode::OK
+        }
+        Err(error) => retry(consumer, id, &HandlerError::from(error)),
+    }
+}
+
+/// Rejects a message that names no event which this function may handle.
+pub(super) async fn message(db: &PgPool, message: &Message<'_>, reason: &str) -> StatusCode {
+    let (consumer, place) = (message.kind.consumer(), message.place());
+    match store(db, message, None, reason).await {
+        Ok(_) => {
+            tracing::error!(
+                message.place = place,
+                reason,
+                "{consumer}: message {place} rejected into the dead letters"
+            );
+            StatusCode::OK
+        }
+        Err(error) => {
+            tracing::warn!(message.place = place, %error, "{consumer}: message {place} could not be rejected and will come again");
+            StatusCode::SERVICE_UNAVAILABLE
+        }
+    }
+}
+
+/// Stores a letter. Returns false if a concurrent delivery has handled or rejected the event.
+async fn store(db: &PgPool, message: &Message<'_>, event: Option<Uuid>, reason: &str) -> sqlx::Result<bool> {
+    let consumer = message.kind.consumer();
+    let mut tx = db.begin().await?;
+    if let Some(id) = event {
+        let first = claim_id(&mut tx, consumer, id).await?;
+        sqlx::query!("delete from event_failures where consumer = $1 and event_id = $2", consumer, id)
+            .execute(&mut *tx)
+            .await?;
+        if !first {
+            tx.commit().await?;
+            return Ok(false);
+        }
+    }
+    // A parser quotes what it could not read, however long that is, and PostgreSQL stores no NUL.
+    let reason: String = reason.chars().take(REASON_LIMIT).collect::<String>().replace('\0', "\u{fffd}");
+    // A letter that was replayed and is rejected again is open again. It may have been daprd's before; now it holds the claim.
+    sqlx::query!(
+        "insert into dead_letters (id, consumer, dedupe, event_id, type, topic, origin, reason, payload, payload_bytes)
+         values ($1, $2, $3, $4, $5, $6, 'function', $7, $8, $9)
+         on conflict on constraint dead_letters_once do update
+         set state = 'open', origin = excluded.origin, reason = excluded.reason",
+        Uuid::now_v7(),
+        consumer,
+        event.map_or_else(|| message.place(), |id| id.to_string()),
+        event,
+        message.kind.as_str(),
+        message.kind.topic(),
+        reason,
+        excerpt(message.body),
+        i32::try_from(message.body.len()).ok(),
+    )
+    .execute(&mut *tx)
+    .await?;
+    crash("letter-before-commit");
+    tx.commit().await?;
+    crash("letter-stored");
+    Ok(true)
+}
+
+/// The beginning of a message, as text that PostgreSQL stores.
+#[must_use]
+pub fn excerpt(message: &[u8]) -> String {
+    String::from_utf8_lossy(&message[..message.len().min(EXCERPT)]).replace('\0', "\u{fffd}")
+}
