@@ -15,8 +15,6 @@
 //! is not an outage, is rejected by the function itself: its claim and a row of `dead_letters` with the reason, in one
 //! transaction, then 200, so that the neighbours flow.
 
-use std::time::Duration;
-
 use axum::{
     Router,
     body::Bytes,
@@ -24,13 +22,13 @@ use axum::{
     http::{HeaderMap, StatusCode},
     routing::{MethodRouter, post},
 };
-use sqlx::{PgPool, Postgres, Transaction};
+use tokio::task::JoinSet;
 use uuid::Uuid;
 
 use crate::{
     App, audit,
     cloud_event::{self, Event, Trace},
-    db::is_outage,
+    db::{Db, Tx, is_outage},
     faults::crash,
     from_daprd::FromDaprd,
     outbox,
@@ -38,8 +36,6 @@ use crate::{
     sidecar::SidecarError,
 };
 
-/// A handler that takes longer has failed; it may be at work still, so the claim must hold against that.
-const HANDLER_LIMIT: Duration = Duration::from_secs(60);
 /// An event is rejected on this failure that is not an outage.
 const FAILURES: i32 = 5;
 /// How much is said of why an event was rejected, in characters.
@@ -121,12 +117,19 @@ where
         Ok(Standing::New) => {}
         Err(error) => return retry(consumer, id, &HandlerError::from(error)),
     }
-    // In a task of its own: one that takes too long is not cut off in the middle, and a panic is a fault.
-    let work = tokio::spawn(tracing::Instrument::instrument(handle(app.clone(), event), span));
-    let outcome = match tokio::time::timeout(HANDLER_LIMIT, work).await {
-        Ok(Ok(outcome)) => outcome,
-        Ok(Err(panic)) => Err(HandlerError::Failed(anyhow::anyhow!("the handler panicked: {panic}"))),
-        Err(_) => Err(HandlerError::Outage(anyhow::anyhow!("the handler took longer than {HANDLER_LIMIT:?}"))),
+    // In a task of its own, because a panic is a failure. The task ends at the latest with its set, and frees what it holds.
+    let mut work = JoinSet::new();
+    work.spawn(tracing::Instrument::instrument(handle(app.clone(), event), span));
+    let limit = app.deadlines().handler;
+    let outcome = match tokio::time::timeout(limit, work.join_next()).await {
+        Ok(Some(Ok(outcome))) => outcome,
+        Ok(Some(Err(panic))) => Err(HandlerError::Failed(anyhow::anyhow!("the handler panicked: {panic}"))),
+        Ok(None) | Err(_) => {
+            // It may have committed, or be about to.
+            app.outbox.wake();
+            app.outbox.wake_late();
+            Err(HandlerError::Outage(anyhow::anyhow!("the handler took longer than {limit:?}")))
+        }
     };
     match outcome {
         Ok(()) => {
@@ -165,7 +168,7 @@ enum Standing {
 }
 
 /// Whether an event was claimed, is new, or is so old that the partition which would know is gone.
-async fn standing(db: &PgPool, consumer: &str, id: Uuid) -> sqlx::Result<Standing> {
+async fn standing(db: &Db, consumer: &str, id: Uuid) -> sqlx::Result<Standing> {
     let row = sqlx::query!(
         r#"select exists (select from processed_events where consumer = $1 and event_id = $2) as "claimed!",
                   $2 < (select event_id from marks where name = 'inbox-floor') as "too_old!""#,
@@ -184,7 +187,7 @@ async fn standing(db: &PgPool, consumer: &str, id: Uuid) -> sqlx::Result<Standin
 /// The transaction in which a function handles an event it has claimed: the only way to write a handler's rows.
 #[derive(Debug)]
 pub struct Claimed {
-    tx: Transaction<'static, Postgres>,
+    tx: Tx,
     trace: Trace,
 }
 
@@ -275,7 +278,7 @@ impl Letter {
 }
 
 /// Rejects an event: claimed and in the dead letters, in one transaction.
-async fn reject(db: &PgPool, letter: Letter, reason: String) -> StatusCode {
+async fn reject(db: &Db, letter: Letter, reason: String) -> StatusCode {
     let consumer = letter.consumer;
     // A parser quotes what it could not take, however long that is; the letter has all of it anyway.
     let reason: String = reason.chars().take(REASON_LIMIT).collect();
@@ -295,7 +298,7 @@ async fn reject(db: &PgPool, letter: Letter, reason: String) -> StatusCode {
 
 /// Claims and stores a letter, and says whether it did: an event claimed already was handled by a concurrent delivery, or has its
 /// letter.
-async fn store(db: &PgPool, letter: Letter, reason: &str) -> sqlx::Result<bool> {
+async fn store(db: &Db, letter: Letter, reason: &str) -> sqlx::Result<bool> {
     let mut tx = db.begin().await?;
     if let Some(id) = letter.event_id {
         let first = sqlx::query!(
@@ -337,7 +340,7 @@ async fn store(db: &PgPool, letter: Letter, reason: &str) -> sqlx::Result<bool> 
 }
 
 /// Counts a failure of this function on this event.
-async fn count(db: &PgPool, consumer: &str, id: Uuid, failure: &HandlerError) -> sqlx::Result<i32> {
+async fn count(db: &Db, consumer: &str, id: Uuid, failure: &HandlerError) -> sqlx::Result<i32> {
     sqlx::query_scalar!(
         "insert into event_failures (consumer, event_id, failures, reason) values ($1, $2, 1, $3)
          on conflict on constraint event_failures_pkey do update
