@@ -2,15 +2,13 @@
 
 use std::sync::Arc;
 
-use sqlx::PgPool;
-
-use crate::{Config, outbox::Outbox, sidecar::Sidecar};
+use crate::{Config, db::Db, deadlines::Deadlines, outbox::Outbox, sidecar::Sidecar};
 
 /// The state of a function. Cheap to clone; connects on first use.
 #[derive(Clone)]
 pub struct App {
     /// The database pool, with the role that owns the tables.
-    pub db: PgPool,
+    pub db: Db,
     /// The Dapr API.
     pub sidecar: Sidecar,
     /// Publishes committed events.
@@ -24,9 +22,16 @@ impl App {
     ///
     /// # Errors
     /// When the configuration contains an invalid address or token.
-    pub fn new(config: Config, db: PgPool) -> anyhow::Result<Self> {
-        let sidecar = Sidecar::new(&config)?;
+    pub fn new(config: Config, db: impl Into<Db>) -> anyhow::Result<Self> {
+        let db = db.into();
+        let sidecar = Sidecar::new(&config, db.deadlines)?;
         let outbox = Outbox::new(db.clone(), sidecar.clone());
         Ok(Self { db, sidecar, outbox, config: Arc::new(config) })
+    }
+
+    /// The deadlines of this process.
+    #[must_use]
+    pub const fn deadlines(&self) -> Deadlines {
+        self.db.deadlines
     }
 }

@@ -1,14 +1,13 @@
 //! The configuration of a function, read from its environment. `docs/configuration.md` is generated from these doc comments.
 
-use std::{str::FromStr as _, time::Duration};
+use std::str::FromStr as _;
 
 use anyhow::Context as _;
 use clap::Parser;
 use secrecy::{ExposeSecret as _, SecretString};
-use sqlx::{
-    PgPool,
-    postgres::{PgConnectOptions, PgPoolOptions},
-};
+use sqlx::postgres::PgConnectOptions;
+
+use crate::{db::Db, deadlines::Deadlines};
 
 /// The configuration that every function has. Settings of one function are a struct like this one, beside their only user.
 #[derive(Parser, Clone, Debug)]
@@ -65,36 +64,19 @@ impl Config {
         self.reminder_due_dapr_endpoint.as_deref().unwrap_or(&self.dapr_grpc_endpoint)
     }
 
-    /// A pool that connects on first use. Nothing may hang on the server: a transaction that idles ends after 15 s, a lock
-    /// is waited for 10 s, a statement runs 30 s, a connection whose peer is silent ends after 15 s.
+    /// The database, which connects on first use.
     ///
     /// # Errors
     /// When `DATABASE_URL` is not one.
-    pub fn pool(&self) -> anyhow::Result<PgPool> {
+    pub fn database(&self) -> anyhow::Result<Db> {
         let url = self.database_url.expose_secret();
         // sqlx takes any scheme here for PostgreSQL's, and would call on another server.
         let is_ours = url.starts_with("postgres://") || url.starts_with("postgresql://");
         let options = PgConnectOptions::from_str(url)
             .ok()
             .filter(|_| is_ours)
-            .context("DATABASE_URL is not of the form postgres://user:password@host/database")?
-            .options([
-                ("idle_in_transaction_session_timeout", "15s"),
-                ("lock_timeout", "10s"),
-                ("statement_timeout", "30s"),
-                ("tcp_user_timeout", "15s"),
-                // Each statement is made to be served by the same indexes whatever it is given. Left to itself PostgreSQL plans
-                // those that take arrays anew each time, which costs several times what running them does.
-                ("plan_cache_mode", "force_generic_plan"),
-                // None of them runs long enough to be worth compiling, which takes a third of a second where it is tried.
-                ("jit", "off"),
-            ]);
-        Ok(PgPoolOptions::new()
-            .max_connections(self.database_connections)
-            .acquire_timeout(Duration::from_secs(5))
-            // Each connection is asked whether it is still there before it is used, sqlx's default: one that was lost while Lambda had
-            // the process frozen looks as if it was used a moment ago.
-            .connect_lazy_with(options))
+            .context("DATABASE_URL is not of the form postgres://user:password@host/database")?;
+        Ok(Db::lazy(options, self.database_connections, Deadlines::default()))
     }
 }
 

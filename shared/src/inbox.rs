@@ -22,8 +22,6 @@
 mod claim;
 mod reject;
 
-use std::time::Duration;
-
 use axum::{
     Router,
     body::Bytes,
@@ -33,7 +31,7 @@ use axum::{
 };
 use catalogue::EventType;
 use chrono::{DateTime, Utc};
-use sqlx::PgPool;
+use tokio::task::JoinSet;
 use uuid::Uuid;
 
 pub use self::{
@@ -43,14 +41,12 @@ pub use self::{
 use crate::{
     App,
     cloud_event::{self, Event, Trace},
-    db::is_outage,
+    db::{Db, is_outage},
     from_daprd::FromDaprd,
     schema::Payload,
     sidecar::SidecarError,
 };
 
-/// A handler that takes longer has failed; it may be at work still, so the claim must hold against that.
-const HANDLER_LIMIT: Duration = Duration::from_secs(60);
 /// An event is rejected on this failure that is not an outage.
 const FAILURES: i32 = 5;
 
@@ -154,12 +150,19 @@ where
     let event: Event<T> = row.event(id)?;
     let (consumer, trace) = (T::TYPE.consumer(), event.trace.clone());
     let span = tracing::info_span!("event", event.id = %id, trace.id = trace.id());
-    // In a task of its own: one that takes too long is not cut off in the middle, and a panic is a fault.
-    let work = tokio::spawn(tracing::Instrument::instrument(handle(app, event), span));
-    let outcome = match tokio::time::timeout(HANDLER_LIMIT, work).await {
-        Ok(Ok(outcome)) => outcome,
-        Ok(Err(panic)) => Err(HandlerError::Failed(anyhow::anyhow!("the handler panicked: {panic}"))),
-        Err(_) => Err(HandlerError::Outage(anyhow::anyhow!("the handler took longer than {HANDLER_LIMIT:?}"))),
+    // In a task of its own, because a panic is a failure. The task ends at the latest with its set, and frees what it holds.
+    let mut work = JoinSet::new();
+    work.spawn(tracing::Instrument::instrument(handle(app.clone(), event), span));
+    let limit = app.deadlines().handler;
+    let outcome = match tokio::time::timeout(limit, work.join_next()).await {
+        Ok(Some(Ok(outcome))) => outcome,
+        Ok(Some(Err(panic))) => Err(HandlerError::Failed(anyhow::anyhow!("the handler panicked: {panic}"))),
+        Ok(None) | Err(_) => {
+            // It may have committed, or be about to.
+            app.outbox.wake();
+            app.outbox.wake_late();
+            Err(HandlerError::Outage(anyhow::anyhow!("the handler took longer than {limit:?}")))
+        }
     };
     if outcome.is_ok() {
         tracing::info!(event.id = %id, trace.id = trace.id(), "{consumer}: event {id} handled");
@@ -210,7 +213,7 @@ impl Row {
     }
 }
 
-async fn standing(db: &PgPool, kind: EventType, id: Uuid) -> sqlx::Result<Standing> {
+async fn standing(db: &Db, kind: EventType, id: Uuid) -> sqlx::Result<Standing> {
     let found = sqlx::query!(
         r#"select exists (select from processed_events where consumer = $1 and event_id = $2) as "claimed!",
                   $2 < (select event_id from marks where name = 'inbox-floor') as "too_old!",
@@ -231,7 +234,7 @@ async fn standing(db: &PgPool, kind: EventType, id: Uuid) -> sqlx::Result<Standi
 }
 
 /// Counts a failure of this function on this event.
-async fn count(db: &PgPool, consumer: &str, id: Uuid, failure: &HandlerError) -> sqlx::Result<i32> {
+async fn count(db: &Db, consumer: &str, id: Uuid, failure: &HandlerError) -> sqlx::Result<i32> {
     sqlx::query_scalar!(
         "insert into event_failures (consumer, event_id, failures, reason) values ($1, $2, 1, $3)
          on conflict on constraint event_failures_pkey do update

@@ -12,7 +12,7 @@
 //! - [`sidecar`]: the Dapr API, through the generated client of the `dapr` crate
 //! - [`audit`]: the history of a task and of a reminder
 //! - [`auth`], [`problem`]: authentication and problem details (HTTP)
-//! - [`db`]: which database errors are outages
+//! - [`db`], [`deadlines`]: the pool, the deadline of every wait, and which database errors are outages
 //! - [`faults`]: injected faults for tests
 //! - [`serve`], [`config`], [`telemetry`]: one process, under axum or AWS Lambda
 
@@ -21,6 +21,7 @@ pub mod auth;
 pub mod cloud_event;
 pub mod config;
 pub mod db;
+pub mod deadlines;
 pub mod delivery;
 pub mod faults;
 pub mod from_daprd;

@@ -18,12 +18,13 @@ use std::{sync::Arc, time::Duration};
 use catalogue::{EventType, TOPICS};
 use chrono::{DateTime, Utc};
 use cloudevents::{EventBuilder as _, EventBuilderV10};
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgConnection;
 use tokio::sync::Notify;
 use uuid::Uuid;
 
 use crate::{
     cloud_event::{SOURCE, Trace},
+    db::Db,
     faults::crash,
     schema::Payload,
     sidecar::{Publication, Published, Sidecar},
@@ -118,7 +119,7 @@ pub(crate) struct Unpublished {
 /// The relay of this process.
 #[derive(Clone)]
 pub struct Outbox {
-    db: PgPool,
+    db: Db,
     sidecar: Sidecar,
     pub(crate) woken: Arc<Notify>,
 }
@@ -134,7 +135,7 @@ struct Pass {
 }
 
 impl Outbox {
-    pub(crate) fn new(db: PgPool, sidecar: Sidecar) -> Self {
+    pub(crate) fn new(db: Db, sidecar: Sidecar) -> Self {
         Self { db, sidecar, woken: Arc::default() }
     }
 
@@ -166,7 +167,8 @@ impl Outbox {
     pub async fn relay(self) {
         let mut pause = Duration::ZERO;
         loop {
-            pause = match self.pass().await {
+            let pass = tokio::time::timeout(self.db.deadlines.pass, self.pass()).await;
+            pause = match pass.map_err(anyhow::Error::from).flatten() {
                 Ok(Pass { more: true, .. }) => Duration::ZERO,
                 Ok(Pass { left: true, .. }) => (pause * 2).clamp(Duration::from_millis(25), Duration::from_millis(200)),
                 Ok(Pass { published, .. }) => {

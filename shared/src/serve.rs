@@ -6,7 +6,11 @@
 pub mod connections;
 pub mod lambda;
 
-use std::{net::Ipv4Addr, time::Duration};
+use std::{
+    net::Ipv4Addr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use anyhow::Context as _;
 use axum::{
@@ -17,9 +21,13 @@ use axum::{
     response::{IntoResponse as _, Response},
     routing::{get, post},
 };
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::Mutex,
+    time::timeout,
+};
 
-use crate::{App, Config, config, problem::Problem, telemetry};
+use crate::{App, Config, config, deadlines::Deadlines, problem::Problem, telemetry};
 
 /// Limit for requests in flight after SIGTERM. Knative and Dapr kill a process after 30 s.
 const DRAIN: Duration = Duration::from_secs(25);
@@ -56,7 +64,7 @@ pub fn start() -> anyhow::Result<App> {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     telemetry::init();
     let config: Config = config::from_env();
-    let db = config.pool()?;
+    let db = config.database()?;
     App::new(config, db)
 }
 
@@ -89,36 +97,87 @@ async fn terminated() {
 
 /// Adds the routes and layers that every function has.
 pub fn complete(routes: Router, app: App) -> Router {
+    let probes = Arc::new(Probes { app: app.clone(), useless: Kept::default(), ready: Kept::default() });
     let common = Router::new()
-        .route("/healthz", get(async || StatusCode::OK))
+        .route("/healthz", get(healthy))
         .route("/readyz", get(ready))
         .route("/events/_ignore", post(async || StatusCode::OK))
-        .with_state(app);
-    routes.merge(common).fallback(unknown).layer(middleware::from_fn(log)).layer(middleware::from_fn(detached))
+        .with_state(probes);
+    routes
+        .merge(common)
+        .method_not_allowed_fallback(async || Problem::MethodNotAllowed)
+        .fallback(unknown)
+        .layer(middleware::from_fn(log))
+        .layer(middleware::from_fn_with_state(app, detached))
 }
 
-/// Runs a request in a task of its own, so that it completes even when the caller disconnects.
+/// Runs a request in a task of its own, so that it completes even when the caller disconnects. Ends it at its deadline.
 ///
 /// Clients hang up, and daprd drops its job calls when it loses the scheduler (dapr
-/// `pkg/runtime/scheduler/internal/cluster/streamer.go`). A handler that was cancelled between its commit and its end would
-/// not publish what it committed, or not record that a provider accepted a message.
-async fn detached(request: Request, next: Next) -> Response {
-    let work = tokio::spawn(next.run(request));
+/// `pkg/runtime/scheduler/internal/cluster/streamer.go`). A handler that was cancelled between its commit and its end would not publish
+/// what it committed. A handler without a deadline would keep its connection and its places in the limits for as long as a peer is silent.
+async fn detached(State(app): State<App>, request: Request, next: Next) -> Response {
+    let Deadlines { call, request: of_api, .. } = app.deadlines();
+    let limit = if is_from_daprd(request.uri().path()) { call } else { of_api };
+    let work = tokio::spawn(async move {
+        timeout(limit, next.run(request)).await.unwrap_or_else(|_| {
+            // It may have committed, or be about to.
+            app.outbox.wake();
+            app.outbox.wake_late();
+            Problem::Unavailable(format!("a handler took longer than {limit:?}").into()).into_response()
+        })
+    });
     work.await.unwrap_or_else(|_| Problem::Internal("a handler panicked".into()).into_response())
 }
 
+fn is_from_daprd(path: &str) -> bool {
+    path.starts_with("/events/") || path.starts_with("/job/")
+}
+
+/// The answers to probes. Anybody may ask, and a question costs a connection.
+struct Probes {
+    app: App,
+    useless: Kept,
+    ready: Kept,
+}
+
+/// An answer that one caller at a time asks for, and that is kept for a second.
+#[derive(Default)]
+struct Kept(Mutex<Option<(Instant, bool)>>);
+
+impl Kept {
+    async fn or_ask(&self, question: impl Future<Output = bool>) -> bool {
+        let mut kept = self.0.lock().await;
+        match *kept {
+            Some((asked, answer)) if asked.elapsed() < Duration::from_secs(1) => answer,
+            _ => {
+                let answer = question.await;
+                *kept = Some((Instant::now(), answer));
+                answer
+            }
+        }
+    }
+}
+
+/// Answers 503 when a new process would help, see [`Db::is_useless`](crate::db::Db::is_useless).
+async fn healthy(State(probes): State<Arc<Probes>>) -> StatusCode {
+    let useless = probes.useless.or_ask(probes.app.db.is_useless()).await;
+    if useless { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK }
+}
+
 /// Answers 200 when the database answers within 2 s, else 503.
-async fn ready(State(app): State<App>) -> StatusCode {
-    let asked = tokio::time::timeout(Duration::from_secs(2), sqlx::query("select 1").execute(&app.db)).await;
-    if matches!(asked, Ok(Ok(_))) { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }
+async fn ready(State(probes): State<Arc<Probes>>) -> StatusCode {
+    let question = timeout(Duration::from_secs(2), sqlx::query("select 1").execute(&probes.app.db));
+    let ready = probes.ready.or_ask(async { matches!(question.await, Ok(Ok(_))) }).await;
+    if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }
 }
 
 /// Answers a path without a route. For event and job paths that is a 500, because Dapr takes a 404 as done and would drop the
 /// event or job; a later deployment may have the route.
 async fn unknown(uri: Uri) -> Response {
-    if uri.path().starts_with("/events/") || uri.path().starts_with("/job/") {
-        tracing::error!("no route for {}: answered 500, so that Dapr retries", uri.path());
-        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+    if is_from_daprd(uri.path()) {
+        return Problem::Internal(format!("no route for {}: answered 500, so that Dapr retries", uri.path()).into())
+            .into_response();
     }
     Problem::NotFound.into_response()
 }

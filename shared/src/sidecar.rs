@@ -31,7 +31,7 @@ use tonic::{
 };
 use uuid::Uuid;
 
-use crate::{Config, faults::crash, recurrence::end_of_calendar, reminder::ReminderJobName};
+use crate::{Config, deadlines::Deadlines, faults::crash, recurrence::end_of_calendar, reminder::ReminderJobName};
 
 /// Deadline for a call to the jobs API.
 const JOB_DEADLINE: Duration = Duration::from_secs(2);
@@ -120,12 +120,17 @@ impl Interceptor for ApiToken {
 }
 
 impl Sidecar {
-    pub(crate) fn new(config: &Config) -> anyhow::Result<Self> {
+    pub(crate) fn new(config: &Config, deadlines: Deadlines) -> anyhow::Result<Self> {
         let token = ApiToken(config.dapr_api_token.as_ref().map(|token| token.expose_secret().parse()).transpose()?);
         let client = |address: &str| -> anyhow::Result<Client> {
             let channel = Endpoint::from_shared(address.to_owned())?
                 .connect_timeout(JOB_DEADLINE)
-                .keep_alive_while_idle(false)
+                // Without these, a connection to a daprd whose node died is used until the kernel gives it up, after about 15 minutes.
+                // Each call would fail at its deadline although another daprd is there. Idle connections are not asked, so that nothing
+                // wakes at rest.
+                .http2_keep_alive_interval(deadlines.keep_alive)
+                .keep_alive_timeout(deadlines.keep_alive_answer)
+                .tcp_keepalive(Some(deadlines.keep_alive))
                 .connect_lazy();
             Ok(DaprClient::with_interceptor(channel, token.clone()))
         };

@@ -14,11 +14,7 @@ use axum::{
 use chrono::{DateTime, Utc};
 use clap::Parser as _;
 use serde_json::{Value, json};
-use sqlx::{PgPool, Row as _, postgres::PgPoolOptions};
-use tokio::{
-    net::{TcpListener, TcpStream},
-    sync::watch,
-};
+use sqlx::{PgPool, Row as _};
 use tower::ServiceExt as _;
 use uuid::Uuid;
 
@@ -26,6 +22,8 @@ use crate::{
     App, Config,
     catalogue::EventType,
     cloud_event::Trace,
+    db::Db,
+    deadlines::Deadlines,
     outbox,
     schema::{Payload, TaskRef},
 };
@@ -39,16 +37,16 @@ pub const TOKEN: &str = "token-of-the-application";
 
 /// The state of a function whose daprd is unreachable.
 #[must_use]
-pub fn app(db: &PgPool) -> App {
+pub fn app(db: impl Into<Db>) -> App {
     let arguments = ["test", "--database-url", "postgres://unused", "--app-api-token", TOKEN];
     let nobody = ["--dapr-grpc-endpoint", "http://127.0.0.1:9"];
     let config = Config::try_parse_from(arguments.into_iter().chain(nobody)).unwrap();
-    App::new(config, db.clone()).unwrap()
+    App::new(config, db).unwrap()
 }
 
 /// The state of a function with these daprds: its own, `alarm`'s and `reminder-due`'s.
 #[must_use]
-pub fn app_with(db: &PgPool, own: &Dapr, alarm: &Dapr, reminder_due: &Dapr) -> App {
+pub fn app_with(db: impl Into<Db>, own: &Dapr, alarm: &Dapr, reminder_due: &Dapr) -> App {
     let arguments = ["test", "--database-url", "postgres://unused", "--app-api-token", TOKEN];
     let endpoints = [
         ("--dapr-grpc-endpoint", own),
@@ -57,7 +55,7 @@ pub fn app_with(db: &PgPool, own: &Dapr, alarm: &Dapr, reminder_due: &Dapr) -> A
     ];
     let endpoints = endpoints.into_iter().flat_map(|(name, dapr)| [name.to_owned(), dapr.endpoint.clone()]);
     let config = Config::try_parse_from(arguments.map(str::to_owned).into_iter().chain(endpoints)).unwrap();
-    App::new(config, db.clone()).unwrap()
+    App::new(config, db).unwrap()
 }
 
 /// Whether the relay of this process was woken, or is woken within ten seconds.
@@ -77,28 +75,11 @@ pub async fn commits_take_a_second(db: &PgPool) {
     .unwrap();
 }
 
-/// A pool through a proxy. Sending on the channel freezes the open connections, which close after `silence`; new connections work.
-pub async fn way(db: &PgPool, silence: Duration) -> (PgPool, watch::Sender<()>) {
-    let straight = db.connect_options().as_ref().clone();
-    let database = (straight.get_host().to_owned(), straight.get_port());
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let port = listener.local_addr().unwrap().port();
-    let (word, mut silent) = watch::channel(());
-    tokio::spawn(async move {
-        while let Ok((mut near, _)) = listener.accept().await {
-            let mut far = TcpStream::connect(&database).await.unwrap();
-            silent.mark_unchanged();
-            let mut silent = silent.clone();
-            tokio::spawn(async move {
-                tokio::select! {
-                    _ = tokio::io::copy_bidirectional(&mut near, &mut far) => {}
-                    Ok(()) = silent.changed() => tokio::time::sleep(silence).await,
-                }
-            });
-        }
-    });
-    let pool = PgPoolOptions::new().max_connections(3).connect_lazy_with(straight.host("127.0.0.1").port(port));
-    (pool, word)
+/// The database at another port, for example that of a forwarder, with the pool of a process.
+#[must_use]
+pub fn at_port(db: &PgPool, port: u16, deadlines: Deadlines) -> Db {
+    let options = db.connect_options().as_ref().clone().host("127.0.0.1").port(port);
+    Db::lazy(options, 3, deadlines)
 }
 
 /// Inserts a user.

@@ -8,7 +8,60 @@ use axum::{
 };
 use shared::{serve, testing::app};
 use sqlx::PgPool;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+};
 use tower::ServiceExt as _;
+
+/// Routes of the kind that the caller did not expect.
+#[tokio::test]
+async fn every_refusal_is_a_problem() {
+    let app = app(&PgPool::connect_lazy("postgres://unused").unwrap());
+    let routes = serve::complete(Router::new().route("/v1/here", get(async || StatusCode::OK)), app);
+    for (method, path, status) in [
+        ("POST", "/healthz", 405),
+        ("DELETE", "/readyz", 405),
+        ("GET", "/events/_ignore", 405),
+        ("POST", "/v1/here", 405),
+        ("GET", "/nowhere", 404),
+        ("POST", "/events/nobody", 500),
+        ("POST", "/job/nobody", 500),
+    ] {
+        let request = Request::builder().method(method).uri(path).body(Body::empty()).unwrap();
+        let answer = routes.clone().oneshot(request).await.unwrap();
+        assert_eq!(answer.status(), status, "{method} {path}");
+        assert_eq!(answer.headers()[header::CONTENT_TYPE], "application/problem+json", "{method} {path}");
+    }
+}
+
+/// Sends a request on a connection that stays open. Returns the status, or nothing if the connection ended.
+async fn ask(connection: &mut TcpStream) -> Option<u16> {
+    connection.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n").await.ok()?;
+    let mut answer = [0; 256];
+    let count = connection.read(&mut answer).await.ok()?;
+    str::from_utf8(&answer[..count]).unwrap().get(9..12)?.parse().ok()
+}
+
+#[tokio::test]
+async fn a_connection_too_many_replaces_the_one_that_is_idle_for_longest() {
+    let app = app(&PgPool::connect_lazy("postgres://unused").unwrap());
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let routes = serve::complete(Router::new(), app);
+    tokio::spawn(serve::connections::serve_at_most(2, listener, routes, std::future::pending()));
+    let mut half_head = TcpStream::connect(address).await.unwrap();
+    half_head.write_all(b"GET /healthz HTTP/1.1\r\n").await.unwrap();
+    let mut honest = TcpStream::connect(address).await.unwrap();
+    assert_eq!(ask(&mut honest).await, Some(200));
+    let mut third = TcpStream::connect(address).await.unwrap();
+    assert_eq!(ask(&mut third).await, Some(200));
+    assert_eq!(ask(&mut honest).await, Some(200));
+    assert_eq!(ask(&mut half_head).await, None);
+    let mut fourth = TcpStream::connect(address).await.unwrap();
+    assert_eq!(ask(&mut fourth).await, Some(200));
+    assert_eq!((ask(&mut third).await, ask(&mut honest).await), (None, Some(200)));
+}
 
 #[tokio::test]
 async fn a_handler_that_panics_is_a_problem_and_does_not_say_why() {

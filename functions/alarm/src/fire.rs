@@ -158,7 +158,8 @@ impl Firing {
             reminder.id = %of.id, reason,
             "alarm: reminder {} version {} does not fire: {reason}", of.id, of.version
         );
-        let mut conn = self.app.db.acquire().await?;
-        Ok(audit::reminder(&mut conn, of, "reminder.skipped", json!({"reason": reason})).await?)
+        let mut tx = self.app.db.begin_single().await?;
+        audit::reminder(&mut tx, of, "reminder.skipped", json!({"reason": reason})).await?;
+        Ok(tx.commit().await?)
     }
 }

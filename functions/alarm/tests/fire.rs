@@ -4,13 +4,16 @@ use std::time::Duration;
 
 use axum::{Router, body::Body, http::Request, http::StatusCode};
 use chrono::{DurationRound as _, Utc};
+use lab::forwarder::Forwarder;
 use serde_json::{Value, json};
 use shared::{
+    db::Db,
+    deadlines::Deadlines,
     schema::ReminderDue,
     serve::complete,
     testing::{
-        Dapr, app, app_with, audit_steps, call_job, commits_take_a_second, count, due, execute, handed_over, post,
-        relay_was_woken, step, way,
+        Dapr, app, app_with, at_port, audit_steps, call_job, commits_take_a_second, count, due, execute, handed_over,
+        post, relay_was_woken, step,
     },
 };
 use sqlx::{PgPool, postgres::PgPoolOptions};
@@ -20,6 +23,13 @@ use uuid::Uuid;
 /// A process of the function, without a daprd.
 fn process(db: &PgPool) -> Router {
     complete(alarm::router(app(db)), app(db))
+}
+
+/// The database through a forwarder.
+fn through(db: &PgPool) -> (Db, Forwarder) {
+    let options = db.connect_options();
+    let forwarder = Forwarder::to(options.get_host(), options.get_port()).unwrap();
+    (at_port(db, forwarder.port, Deadlines::default()), forwarder)
 }
 
 async fn events(db: &PgPool) -> i64 {
@@ -310,27 +320,27 @@ async fn a_connection_that_was_lost_since_the_last_callback_costs_none(db: PgPoo
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
 async fn a_connection_that_fell_silent_since_the_last_callback_is_given_up(db: PgPool) {
-    let (way, silence) = way(&db, Duration::from_secs(60)).await;
-    let routes = process(&way);
+    let (silenced, forwarder) = through(&db);
+    let routes = complete(alarm::router(app(silenced.clone())), app(silenced));
     for fired in 1..=2 {
         let (id, _) = due(&db, Utc::now()).await;
         let answer = tokio::time::timeout(Duration::from_secs(20), call_job(&routes, id, 1)).await;
         assert_eq!(answer.expect("it waits for the silent one"), StatusCode::OK);
         assert_eq!(events(&db).await, fired);
-        silence.send(()).unwrap();
+        forwarder.silence();
     }
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
 async fn what_was_fired_though_its_answer_was_lost_is_published(db: PgPool) {
-    let (way, cut) = way(&db, Duration::ZERO).await;
-    let app = app(&way);
+    let (cut, forwarder) = through(&db);
+    let app = app(cut);
     let routes = complete(alarm::router(app.clone()), app.clone());
     let (id, _) = due(&db, Utc::now()).await;
     commits_take_a_second(&db).await;
     let called = tokio::spawn(async move { call_job(&routes, id, 1).await });
     tokio::time::sleep(Duration::from_millis(500)).await;
-    cut.send(()).unwrap();
+    forwarder.cut();
     assert_eq!(called.await.unwrap(), StatusCode::SERVICE_UNAVAILABLE);
     assert!(relay_was_woken(&app).await);
     // PostgreSQL was still at it.

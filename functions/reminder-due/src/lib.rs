@@ -31,6 +31,8 @@ use shared::{
     schema::ReminderDue,
 };
 
+use tracing::Instrument as _;
+
 use crate::{email::EmailConfig, send::Sender};
 
 /// The routes of its own process, with e-mail as the environment says.
@@ -49,10 +51,23 @@ pub fn routes(app: App, email: EmailConfig) -> Router {
 }
 
 async fn handle(sender: Sender, event: Event<ReminderDue>) -> Result<(), HandlerError> {
-    sender.send(&event).await?;
+    let (sender, event) = to_its_end(async move {
+        sender.send(&event).await?;
+        Ok((sender, event))
+    })
+    .await?;
     let Some(mut tx) = inbox::claim(&sender.app, &event).await? else { return Ok(()) };
     tx.audit(&event, serde_json::json!({"planned_at": event.data.remind_at})).await?;
     tx.commit(&sender.app).await
+}
+
+/// Runs attempts in a task of its own, which no deadline of the caller ends: between the provider's answer and its record that would repeat the
+/// message. Each step of an attempt has its own deadline.
+async fn to_its_end<T: Send + 'static>(
+    attempts: impl Future<Output = Result<T, HandlerError>> + Send + 'static,
+) -> Result<T, HandlerError> {
+    let ended = tokio::spawn(attempts.in_current_span()).await;
+    ended.unwrap_or_else(|panic| Err(HandlerError::Failed(anyhow::anyhow!("an attempt panicked: {panic}"))))
 }
 
 #[derive(Clone, FromRef)]
@@ -68,7 +83,7 @@ async fn retry(_: FromDaprd, State(sender): State<Sender>, Path(key): Path<Strin
         tracing::error!(job = key, "reminder-due: job delivery-{key} is unknown and is dropped");
         return StatusCode::OK;
     };
-    match sender.attempt(delivery).await {
+    match to_its_end(async move { sender.attempt(delivery).await }).await {
         Ok(()) => StatusCode::OK,
         Err(failure) => {
             let error = format!("{:#}", anyhow::Error::new(failure));

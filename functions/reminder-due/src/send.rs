@@ -22,13 +22,14 @@ use shared::{
     App,
     audit::{self, ReminderRef},
     cloud_event::Event,
+    db::Conn,
     delivery::DeliveryJob,
     faults::crash,
     inbox::HandlerError,
     reminder::CancelReason,
     schema::ReminderDue,
 };
-use sqlx::{Either, PgConnection, Postgres, pool::PoolConnection, postgres::PgAdvisoryLock};
+use sqlx::{Either, PgConnection, postgres::PgAdvisoryLock};
 use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
 use uuid::Uuid;
 
@@ -150,11 +151,7 @@ impl Sender {
     }
 
     /// Makes an attempt under the delivery's lock, and returns the connection: acquiring another costs a round trip.
-    async fn attempt_on(
-        &self,
-        conn: PoolConnection<Postgres>,
-        id: Uuid,
-    ) -> Result<PoolConnection<Postgres>, HandlerError> {
+    async fn attempt_on(&self, conn: Conn, id: Uuid) -> Result<Conn, HandlerError> {
         let provider = self.provider.get_or_try_init(|| self.provider()).await?;
         let lock = PgAdvisoryLock::new(format!("delivery {id}"));
         let Either::Left(mut lease) = lock.try_acquire(conn).await? else {

@@ -54,8 +54,11 @@ pub(crate) async fn create_task(State(app): State<App>, user: User, command: Com
         command.keep(&mut tx, user.id, &answer).await?;
         tx.commit().await.map(|()| answer).map_err(Problem::from)
     } else {
-        let task = insert(&mut *app.db.acquire().await?, &user, wanted, &reminders, &command).await;
-        task.map(|task| Answer::created(&task))
+        let mut tx = app.db.begin_single().await?;
+        match insert(&mut tx, &user, wanted, &reminders, &command).await {
+            Ok(task) => tx.commit().await.map(|()| Answer::created(&task)).map_err(Problem::from),
+            Err(problem) => Err(problem),
+        }
     };
     app.outbox.wake_after(answer)
 }

@@ -69,10 +69,10 @@ pub fn limited(app: App, auth: Auth, limits: LimitsConfig) -> Router {
     let document = get(async move || document);
     routes
         .route_layer(middleware::from_fn_with_state(api.clone(), limits::limit))
+        .route("/openapi.json", document)
         .method_not_allowed_fallback(async || Problem::MethodNotAllowed)
         .fallback(async || Problem::NotFound)
         .with_state(api)
-        .route("/openapi.json", document)
 }
 
 /// The OpenAPI document.

@@ -292,7 +292,7 @@ mod tests {
                 sqlx::query_with(statement, values).fetch_all(conn).await.unwrap().len()
             };
             assert_eq!(found(&mut db.acquire().await.unwrap()).await, 1, "{query}: it is there to be found");
-            let mut tx = UserTx::begin(&db, Uuid::new_v4()).await.unwrap();
+            let mut tx = UserTx::begin(&(&db).into(), Uuid::new_v4()).await.unwrap();
             assert_eq!(found(&mut tx).await, 0, "{query}");
         }
     }

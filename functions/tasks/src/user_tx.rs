@@ -2,14 +2,15 @@
 
 use std::ops::{Deref, DerefMut};
 
-use sqlx::{PgConnection, PgPool, Postgres, Transaction};
+use shared::db::{Db, Tx};
+use sqlx::PgConnection;
 use uuid::Uuid;
 
 /// A transaction as the role `punctual_api`, under row-level security. Dropping it rolls it back.
-pub(crate) struct UserTx(Transaction<'static, Postgres>);
+pub(crate) struct UserTx(Tx);
 
 impl UserTx {
-    pub(crate) async fn begin(db: &PgPool, user_id: Uuid) -> sqlx::Result<Self> {
+    pub(crate) async fn begin(db: &Db, user_id: Uuid) -> sqlx::Result<Self> {
         let mut tx = db.begin().await?;
         // `true` limits the settings to this transaction, so the connection returns to the pool unchanged.
         sqlx::query!(

@@ -13,7 +13,7 @@ use shared::{
     App,
     reminder::{ARMING_WINDOW_HOURS, ReminderJob, ReminderJobName, record_armed},
 };
-use sqlx::PgPool;
+use sqlx::PgExecutor;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
@@ -130,7 +130,9 @@ impl Armed {
                 Some(error) if exist.is_empty() => return Err(error),
                 error => self.first_error = self.first_error.take().or(error),
             }
-            record_armed(&mut *app.db.acquire().await?, &exist).await?;
+            let mut tx = app.db.begin_single().await?;
+            record_armed(&mut *tx, &exist).await?;
+            tx.commit().await?;
         }
         self.last = jobs.into_iter().last();
         Ok(())
@@ -149,7 +151,7 @@ impl Armed {
 /// # Errors
 /// The database is unavailable.
 pub async fn due(
-    db: &PgPool,
+    db: impl PgExecutor<'_>,
     now: DateTime<Utc>,
     settings: &Settings,
     last: Option<&ReminderJob>,
@@ -174,7 +176,11 @@ pub async fn due(
 ///
 /// # Errors
 /// The database is unavailable.
-pub async fn unarmed(db: &PgPool, now: DateTime<Utc>, last: Option<&ReminderJob>) -> sqlx::Result<Vec<ReminderJob>> {
+pub async fn unarmed(
+    db: impl PgExecutor<'_>,
+    now: DateTime<Utc>,
+    last: Option<&ReminderJob>,
+) -> sqlx::Result<Vec<ReminderJob>> {
     sqlx::query_as!(
         ReminderJob,
         "select id as reminder_id, version, remind_at as due_at from task_reminders

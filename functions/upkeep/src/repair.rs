@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use clap::Parser;
-use shared::{App, catalogue::EventType, delivery::DeliveryJob, faults::crash};
-use sqlx::PgPool;
+use shared::{App, catalogue::EventType, db::Db, delivery::DeliveryJob, faults::crash};
+use sqlx::PgExecutor;
 use uuid::Uuid;
 
 use crate::arming;
@@ -80,7 +80,7 @@ async fn repeat_jobs(app: &App) -> anyhow::Result<()> {
 /// first one. Per function and run, republish only the oldest events. The limit is the larger of two numbers: ten for each second between
 /// two repairs, and twice as many as the function claimed of the events since the last repair. A function that is behind has claimed none
 /// of those.
-pub async fn unpublish_unclaimed(db: &PgPool, now: DateTime<Utc>, settings: &Settings) -> sqlx::Result<u64> {
+pub async fn unpublish_unclaimed(db: &Db, now: DateTime<Utc>, settings: &Settings) -> sqlx::Result<u64> {
     let kinds = EventType::ALL.map(|kind| kind.as_str().to_owned());
     let lost = sqlx::query!(
         // Materialized: counts once per function, not once per waiting event.
@@ -156,7 +156,7 @@ async fn send_overdue(app: &App, now: DateTime<Utc>) -> anyhow::Result<u64> {
 }
 
 /// The deliveries whose next attempt is overdue at `now` by more than ten seconds, and how many attempts were made.
-pub async fn overdue(db: &PgPool, now: DateTime<Utc>) -> sqlx::Result<Vec<(Uuid, i32)>> {
+pub async fn overdue(db: impl PgExecutor<'_>, now: DateTime<Utc>) -> sqlx::Result<Vec<(Uuid, i32)>> {
     let rows = sqlx::query!(
         "select id, attempts from notification_deliveries
          where state in ('pending', 'sending', 'retrying') and next_attempt_at < $1::timestamptz - interval '10 seconds'

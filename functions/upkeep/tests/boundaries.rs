@@ -184,7 +184,7 @@ async fn an_event_counts_as_lost_when_more_than_the_two_minutes_have_passed(db: 
             .unwrap();
     let edge = published + TimeDelta::seconds(120);
     for (at, lost) in [(published, 0), (edge - TICK, 0), (edge, 0), (edge + TICK, 1), (edge + TICK, 0)] {
-        assert_eq!(unpublish_unclaimed(&db, at, &SETTINGS).await.unwrap(), lost, "{}", at - edge);
+        assert_eq!(unpublish_unclaimed(&(&db).into(), at, &SETTINGS).await.unwrap(), lost, "{}", at - edge);
     }
 }
 
@@ -237,11 +237,11 @@ async fn where_there_is_nothing_to_do_nothing_is_touched(db: PgPool) {
 
     // Once the event is old enough, the mark moves past it. It stays there while nothing happens.
     let later = Utc::now() + TimeDelta::minutes(11);
-    assert_eq!(unpublish_unclaimed(&db, later, &SETTINGS).await.unwrap(), 0);
+    assert_eq!(unpublish_unclaimed(&(&db).into(), later, &SETTINGS).await.unwrap(), 0);
     let moved = rows(&db).await;
     assert_ne!(moved, before);
     for hours in [1, 2, 24 * 365] {
-        assert_eq!(unpublish_unclaimed(&db, later + TimeDelta::hours(hours), &SETTINGS).await.unwrap(), 0);
+        assert_eq!(unpublish_unclaimed(&(&db).into(), later + TimeDelta::hours(hours), &SETTINGS).await.unwrap(), 0);
     }
     assert_eq!(rows(&db).await, moved);
 }

@@ -20,7 +20,7 @@ async fn repair(db: &PgPool) -> String {
 
 async fn repair_events(db: &PgPool) {
     let settings = Settings { repair_interval_seconds: 300, repair_after_seconds: 120 };
-    upkeep::repair::unpublish_unclaimed(db, Utc::now(), &settings).await.unwrap();
+    upkeep::repair::unpublish_unclaimed(&db.into(), Utc::now(), &settings).await.unwrap();
 }
 
 /// Inserts an event that was committed and published `minutes` ago.
@@ -111,7 +111,7 @@ async fn a_function_that_is_behind_gets_few_copies_and_one_that_keeps_up_more(db
         claim(&db, "task-updated", Uuid::now_v7()).await;
         claim(&db, "task-created", floor(&db, minutes).await).await;
     }
-    upkeep::repair::unpublish_unclaimed(&db, now, &settings).await.unwrap();
+    upkeep::repair::unpublish_unclaimed(&(&db).into(), now, &settings).await.unwrap();
     let published: Vec<(String, i64)> =
         sqlx::query_as("select type, count(*) from task_events where published_at is null group by 1 order by 1")
             .fetch_all(&db)

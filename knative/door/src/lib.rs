@@ -33,11 +33,15 @@ use hyper_util::{
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
+    time::timeout,
 };
 
 /// How long the door retries a route that does not answer. Together with the slowest handler this stays below the inbound timeout
 /// of `dapr/resiliency`.
 pub const PATIENCE: Duration = Duration::from_secs(20);
+/// Limit for an attempt, a start from zero included. daprd has none for a job: behind a pod that vanished, a reminder would wait forever. Longer than
+/// the function's own limit (`shared::deadlines`), shorter than the inbound timeout of `dapr/resiliency`.
+pub const ATTEMPT: Duration = Duration::from_secs(85);
 /// How long the door still accepts calls after SIGTERM: longer than `dapr.io/block-shutdown-duration`, for which daprd goes on
 /// calling after its own SIGTERM.
 const LINGER: Duration = Duration::from_secs(5);
@@ -72,28 +76,30 @@ pub struct Settings {
 struct Door {
     target: Uri,
     patience: Duration,
+    attempt: Duration,
     client: Client<HttpConnector, Full<Bytes>>,
 }
 
-/// Forwards to `target`, which is `http://<host>[:<port>]`, and retries for at most `patience`.
+/// Forwards to `target`, which is `http://<host>[:<port>]`, and retries for at most `patience`. An attempt ends after `attempt`.
 ///
 /// # Errors
 /// When `target` has another form.
-pub fn router(target: &Uri, patience: Duration) -> anyhow::Result<Router> {
+pub fn router(target: &Uri, patience: Duration, attempt: Duration) -> anyhow::Result<Router> {
     let plain = target.scheme_str() == Some("http") && target.path() == "/" && target.query().is_none();
     anyhow::ensure!(plain, "TARGET must be http://<host> or http://<host>:<port>");
     let mut connector = HttpConnector::new();
     connector.set_connect_timeout(Some(Duration::from_secs(5)));
     connector.set_nodelay(true);
-    // A handler may take minutes, so there is no read timeout; keepalives detect a dead node.
-    connector.set_keepalive(Some(Duration::from_secs(15)));
+    // A dead node acknowledges neither the probes of an idle connection nor what was sent: then no probes are sent.
+    connector.set_keepalive(Some(Duration::from_secs(10)));
     connector.set_keepalive_interval(Some(Duration::from_secs(5)));
-    connector.set_keepalive_retries(Some(3));
+    connector.set_keepalive_retries(Some(2));
+    connector.set_tcp_user_timeout(Some(Duration::from_secs(15)));
     let client = Client::builder(TokioExecutor::new())
         .pool_timer(TokioTimer::new())
         .pool_idle_timeout(Duration::from_secs(30))
         .build(connector);
-    let door = Door { target: target.clone(), patience, client };
+    let door = Door { target: target.clone(), patience, attempt, client };
     Ok(Router::new().route("/events/_ignore", any(async || StatusCode::OK)).fallback(forward).with_state(door))
 }
 
@@ -127,7 +133,8 @@ async fn forward(State(door): State<Door>, request: Request) -> Response {
     let began = Instant::now();
     let mut pause = FIRST_PAUSE;
     loop {
-        let answer = door.once(&parts, body.clone()).await;
+        let answer = timeout(door.attempt, door.once(&parts, body.clone())).await;
+        let answer = answer.unwrap_or_else(|_| Err(format!("no answer within {:?}", door.attempt)));
         let given_up = began.elapsed() + pause > door.patience;
         let refusal = match answer {
             Ok(answer) if !is_from_route(&answer) => return answer,

@@ -1,12 +1,13 @@
 //! The claim of an event, and the transaction that it opens.
 
-use sqlx::{PgConnection, Postgres, Transaction};
+use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::HandlerError;
 use crate::{
     App, audit,
     cloud_event::{Event, Trace},
+    db::Tx,
     faults::crash,
     outbox,
     schema::Payload,
@@ -15,7 +16,7 @@ use crate::{
 /// The transaction in which a function handles an event it has claimed: the only way to write a handler's rows.
 #[derive(Debug)]
 pub struct Claimed {
-    tx: Transaction<'static, Postgres>,
+    tx: Tx,
     trace: Trace,
 }
 

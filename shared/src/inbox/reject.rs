@@ -5,11 +5,10 @@
 
 use axum::http::{HeaderMap, StatusCode};
 use catalogue::EventType;
-use sqlx::PgPool;
 use uuid::Uuid;
 
 use super::{claim::claim_id, retry};
-use crate::{faults::crash, inbox::HandlerError};
+use crate::{db::Db, faults::crash, inbox::HandlerError};
 
 /// Maximum length of a reason, in characters.
 const REASON_LIMIT: usize = 500;
@@ -36,7 +35,7 @@ impl Message<'_> {
 }
 
 /// Rejects an event of the outbox, whose id the message names.
-pub(super) async fn event(db: &PgPool, message: &Message<'_>, id: Uuid, reason: &str) -> StatusCode {
+pub(super) async fn event(db: &Db, message: &Message<'_>, id: Uuid, reason: &str) -> StatusCode {
     let consumer = message.kind.consumer();
     match store(db, message, Some(id), reason).await {
         Ok(true) => {
@@ -52,7 +51,7 @@ pub(super) async fn event(db: &PgPool, message: &Message<'_>, id: Uuid, reason: 
 }
 
 /// Rejects a message that names no event which this function may handle.
-pub(super) async fn message(db: &PgPool, message: &Message<'_>, reason: &str) -> StatusCode {
+pub(super) async fn message(db: &Db, message: &Message<'_>, reason: &str) -> StatusCode {
     let (consumer, place) = (message.kind.consumer(), message.place());
     match store(db, message, None, reason).await {
         Ok(_) => {
@@ -71,7 +70,7 @@ pub(super) async fn message(db: &PgPool, message: &Message<'_>, reason: &str) ->
 }
 
 /// Stores a letter. Returns false if a concurrent delivery has handled or rejected the event.
-async fn store(db: &PgPool, message: &Message<'_>, event: Option<Uuid>, reason: &str) -> sqlx::Result<bool> {
+async fn store(db: &Db, message: &Message<'_>, event: Option<Uuid>, reason: &str) -> sqlx::Result<bool> {
     let consumer = message.kind.consumer();
     let mut tx = db.begin().await?;
     if let Some(id) = event {

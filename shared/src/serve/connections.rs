@@ -1,9 +1,19 @@
 //! Accepts connections, with limits against clients that send too slowly or too much.
 //!
-//! A request head must arrive completely within `HEAD_DEADLINE` and `HEAD_LIMIT` bytes, else the connection is closed. Bodies
-//! have their own limits where they are read, which is after authentication.
+//! A request head must arrive completely within `HEAD_DEADLINE` and `HEAD_LIMIT` bytes, else the connection is closed. At the maximum of open
+//! connections a new one replaces the one that is idle for longest, so clients that only connect replace each other. Bodies have their own
+//! limits where they are read, which is after authentication.
 
-use std::{io, pin::pin, time::Duration};
+use std::{
+    collections::BTreeMap,
+    io,
+    pin::pin,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use axum::Router;
 use hyper::server::conn::http1;
@@ -12,45 +22,122 @@ use hyper_util::{
     server::graceful::GracefulShutdown,
     service::TowerToHyperService,
 };
-use tokio::net::TcpListener;
+use tokio::{
+    net::TcpListener,
+    sync::{Notify, OwnedSemaphorePermit, Semaphore},
+};
+use tower::{ServiceExt as _, service_fn};
 
 /// Limit for receiving a request head, and for an idle connection. Deliberately not a round number: reminders fire on the
 /// minute, and we must not close a connection just as daprd reuses it.
 const HEAD_DEADLINE: Duration = Duration::from_secs(37);
 /// Limit of a request head in bytes: several times the longest token.
 const HEAD_LIMIT: usize = 32 * 1024;
+/// Maximum open connections. Idle ones take at most `HEAD_LIMIT` each: 32 MB.
+const CONNECTIONS: usize = 1_000;
 
 /// Serves `routes` until `stop` completes, then until the requests in flight are answered.
 pub async fn serve(listener: TcpListener, routes: Router, stop: impl Future<Output = ()>) {
+    serve_at_most(CONNECTIONS, listener, routes, stop).await;
+}
+
+/// [`serve`], with another maximum of open connections.
+pub async fn serve_at_most(maximum: usize, listener: TcpListener, routes: Router, stop: impl Future<Output = ()>) {
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(HEAD_DEADLINE).max_header_size(HEAD_LIMIT);
     let open = GracefulShutdown::new();
+    let (places, idle) = (Arc::new(Semaphore::new(maximum)), Arc::<Idle>::default());
     let mut stop = pin!(stop);
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             () = &mut stop => break,
         };
-        match accepted {
-            Ok((socket, _)) => {
-                let service = TowerToHyperService::new(routes.clone());
-                let connection = open.watch(http.serve_connection(TokioIo::new(socket), service));
-                tokio::spawn(async {
-                    if let Err(error) = connection.await {
-                        tracing::debug!(error = %error, "a connection ended early: {error}");
-                    }
-                });
-            }
-            Err(error) if is_client_error(&error) => {}
+        let socket = match accepted {
+            Ok((socket, _)) => socket,
+            Err(error) if is_client_error(&error) => continue,
             Err(error) => {
                 // For example too many open files. Accepting again at once would spin.
                 tracing::error!(error = %error, "cannot accept connections: {error}");
                 tokio::time::sleep(Duration::from_secs(1)).await;
+                continue;
             }
-        }
+        };
+        let place = tokio::select! {
+            place = idle.place(&places) => place,
+            () = &mut stop => break,
+        };
+        let this =
+            Arc::new(Connection { idle: Arc::clone(&idle), since: AtomicU64::default(), evicted: Arc::default() });
+        this.rest();
+        let (routes, answering) = (routes.clone(), Arc::clone(&this));
+        let service = TowerToHyperService::new(service_fn(move |request| {
+            let (routes, connection) = (routes.clone(), Arc::clone(&answering));
+            async move {
+                connection.work();
+                let answer = routes.oneshot(request).await;
+                connection.rest();
+                answer
+            }
+        }));
+        let serving = open.watch(http.serve_connection(TokioIo::new(socket), service));
+        tokio::spawn(async move {
+            let _place = place;
+            tokio::select! {
+                ended = serving => if let Err(error) = ended {
+                    tracing::debug!(error = %error, "a connection ended early: {error}");
+                },
+                () = this.evicted.notified() => tracing::debug!("closed an idle connection to accept another"),
+            }
+            this.work();
+        });
     }
     drop(listener);
     open.shutdown().await;
+}
+
+/// The connections without a request, by the order in which they became idle.
+#[derive(Default)]
+struct Idle {
+    order: AtomicU64,
+    connections: Mutex<BTreeMap<u64, Arc<Notify>>>,
+}
+
+impl Idle {
+    /// A place for a new connection. Without a free one, closes the connection that is idle for longest.
+    async fn place(&self, places: &Arc<Semaphore>) -> OwnedSemaphorePermit {
+        if places.available_permits() == 0
+            && let Some((_, longest)) = self.connections().pop_first()
+        {
+            longest.notify_one();
+        }
+        Arc::clone(places).acquire_owned().await.expect("the semaphore is never closed")
+    }
+
+    fn connections(&self) -> MutexGuard<'_, BTreeMap<u64, Arc<Notify>>> {
+        self.connections.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+struct Connection {
+    idle: Arc<Idle>,
+    /// Its place in the order of idle connections.
+    since: AtomicU64,
+    evicted: Arc<Notify>,
+}
+
+impl Connection {
+    /// It waits for a request.
+    fn rest(&self) {
+        let since = self.idle.order.fetch_add(1, Ordering::Relaxed);
+        self.since.store(since, Ordering::Relaxed);
+        self.idle.connections().insert(since, Arc::clone(&self.evicted));
+    }
+
+    /// It has a request, or has ended.
+    fn work(&self) {
+        self.idle.connections().remove(&self.since.load(Ordering::Relaxed));
+    }
 }
 
 fn is_client_error(error: &io::Error) -> bool {

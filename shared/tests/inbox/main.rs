@@ -4,6 +4,7 @@ mod faults;
 mod once;
 mod outages;
 mod poison;
+mod silence;
 
 use axum::Router;
 use serde_json::Value;

@@ -47,7 +47,7 @@ impl OfflineProduct {
             let db = PgPoolOptions::new().connect_lazy("postgres://nobody@127.0.0.1:9/nowhere").expect("a pool");
             db.close().await;
             let config = ["fuzz", "--database-url", "postgres://nowhere", "--app-api-token", APP_TOKEN];
-            product(&App::new(Config::try_parse_from(config).expect("arguments"), db).expect("an address"))
+            product(&App::new(Config::try_parse_from(config).expect("arguments"), &db).expect("an address"))
         });
         let user = User { id: Uuid::from_u128(7), email: "ada@example.org".to_owned(), operator: true };
         let token = sign(&SecretString::from(SECRET), &user, Utc::now() + TimeDelta::days(1)).expect("a token");

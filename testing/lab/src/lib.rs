@@ -12,6 +12,7 @@ pub mod api;
 pub mod cargo;
 pub mod chart;
 pub mod dapr;
+pub mod forwarder;
 pub mod http;
 pub mod identity;
 pub mod kafka;

@@ -6,6 +6,7 @@
 
 use std::{
     collections::HashMap,
+    io,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -13,13 +14,13 @@ use std::{
 use shared::{
     App,
     cloud_event::Trace,
-    db::is_outage,
+    db::{Conn, is_outage},
     faults::crash,
     inbox::HandlerError,
     reminder::{CancelReason, ReminderState},
     schema::{Payload as _, ReminderDue},
 };
-use sqlx::{PgConnection, Postgres, pool::PoolConnection};
+use sqlx::PgConnection;
 use tokio::{sync::oneshot, time::timeout};
 use uuid::Uuid;
 
@@ -63,7 +64,7 @@ pub(super) struct Together {
 struct Turn {
     /// The connection of the group before. Kept because acquiring one pings the database, and a fresh connection must plan the statement
     /// again, which takes longer than running it.
-    kept: Option<PoolConnection<Postgres>>,
+    kept: Option<Conn>,
     /// When the first event was emitted that is not published yet.
     unpublished_since: Option<Instant>,
 }
@@ -142,25 +143,20 @@ impl Together {
     /// Fires a group. Returns the result of every callback whose reminder exists.
     async fn fire(&self, group: &[Waiting], turn: &mut Turn) -> sqlx::Result<HashMap<(Uuid, i32), Look>> {
         crash("reminder-before-commit");
-        let mut fired = None;
-        if let Some(mut kept) = turn.kept.take() {
-            match timeout(SILENCE, fire(&mut kept, group)).await {
-                Ok(looks) if !looks.as_ref().is_err_and(is_outage) => fired = Some((kept, looks)),
-                _ => {
-                    drop(kept.detach());
+        let on_kept = match turn.kept.take() {
+            Some(kept) => Some(fire_on(kept, SILENCE, group).await),
+            None => None,
+        };
+        let fired = match on_kept {
+            Some(fired) if !fired.as_ref().is_err_and(is_outage) => fired,
+            lost => {
+                if lost.is_some() {
                     self.lost(turn);
                 }
-            }
-        }
-        let (conn, looks) = match fired {
-            Some(fired) => fired,
-            None => {
-                let mut conn = self.app.db.acquire().await?;
-                let looks = fire(&mut conn, group).await;
-                (conn, looks)
+                fire_on(self.app.db.acquire().await?, self.app.deadlines().answer, group).await
             }
         };
-        let looks = looks.inspect_err(|_| self.lost(turn))?;
+        let (conn, looks) = fired.inspect_err(|_| self.lost(turn))?;
         turn.kept = Some(conn);
         if looks.values().any(|look| matches!(look, Look::Fired { .. })) {
             turn.fired();
@@ -181,6 +177,21 @@ impl Waiting {
     fn answer(self, fired: Result<&HashMap<(Uuid, i32), Look>, &Arc<sqlx::Error>>) {
         let look = fired.map(|looks| looks.get(&(self.id, self.version)).cloned().unwrap_or(Look::Missing));
         let _ = self.tell.send(look.map_err(Arc::clone));
+    }
+}
+
+/// Fires a group on a connection, and returns it. A connection that does not answer within `limit` is closed.
+async fn fire_on(
+    mut conn: Conn,
+    limit: Duration,
+    group: &[Waiting],
+) -> sqlx::Result<(Conn, HashMap<(Uuid, i32), Look>)> {
+    match timeout(limit, fire(&mut conn, group)).await {
+        Ok(fired) => fired.map(|looks| (conn, looks)),
+        Err(_) => {
+            conn.close();
+            Err(sqlx::Error::Io(io::ErrorKind::TimedOut.into()))
+        }
     }
 }
 

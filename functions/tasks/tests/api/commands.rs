@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
-use shared::testing::{commits_take_a_second, count, relay_was_woken, way};
+use lab::forwarder::Forwarder;
+use shared::{
+    deadlines::Deadlines,
+    testing::{at_port, commits_take_a_second, count, relay_was_woken},
+};
 
 use super::*;
 
@@ -354,8 +358,9 @@ async fn an_event_committed_after_the_connection_was_lost_is_published(db: PgPoo
     let ada = Client::new(&db);
     let task = ada.task(json!({"title": "call the dentist"})).await;
     commits_take_a_second(&db).await;
-    let (way, cut) = way(&db, Duration::ZERO).await;
-    let app = app(&way);
+    let options = db.connect_options();
+    let forwarder = Forwarder::to(options.get_host(), options.get_port()).unwrap();
+    let app = app(at_port(&db, forwarder.port, Deadlines::default()));
     let ada = ada.at(app.clone());
     let commands = [
         (ada.clone(), Method::POST, "/v1/tasks".to_owned()),
@@ -365,7 +370,7 @@ async fn an_event_committed_after_the_connection_was_lost_is_published(db: PgPoo
     for (written, (client, method, path)) in (2..).zip(commands) {
         let asked = tokio::spawn(async move { client.send(method, &path, r#"{"title": "call them"}"#).await });
         tokio::time::sleep(Duration::from_millis(500)).await;
-        cut.send(()).unwrap();
+        forwarder.cut();
         asked.await.unwrap().expect(503);
         assert!(relay_was_woken(&app).await, "at once");
         assert!(relay_was_woken(&app).await, "again when the commit is complete");

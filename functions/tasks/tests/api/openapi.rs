@@ -20,6 +20,7 @@ fn the_document_matches_openapi_json() {
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
 async fn the_document_is_public(db: PgPool) {
     let nobody = Client { token: None, ..Client::new(&db) };
+    nobody.post("/openapi.json", Value::Null).await.expect(405);
     let served = nobody.get("/openapi.json").await.expect(200);
     assert_eq!(served, serde_json::to_value(tasks::document()).unwrap());
     assert_eq!(served["openapi"], "3.1.0");

@@ -8,6 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use lab::forwarder::Forwarder;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
@@ -17,7 +18,11 @@ use route::{Route, Step};
 
 /// Starts a door to `target` and returns its address.
 async fn door_to(target: SocketAddr, patience: Duration) -> SocketAddr {
-    let routes = door::router(&format!("http://{target}").parse().unwrap(), patience).unwrap();
+    door_with(target, patience, door::ATTEMPT).await
+}
+
+async fn door_with(target: SocketAddr, patience: Duration, attempt: Duration) -> SocketAddr {
+    let routes = door::router(&format!("http://{target}").parse().unwrap(), patience, attempt).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async { axum::serve(listener, routes).await.unwrap() });
@@ -155,6 +160,19 @@ async fn retries_end_after_the_patience() {
         // At 0, 100 and 300 ms.
         assert!((2..=3).contains(&route.calls().len()), "{}", route.calls().len());
     }
+}
+
+#[tokio::test]
+async fn a_call_to_a_pod_that_vanished_is_retried_at_another() {
+    let route = Route::start(&[Step::Answer("200 OK", "", "one"), Step::Hang, Step::Answer("200 OK", "", "two")]).await;
+    let forwarder = Forwarder::to("127.0.0.1", route.address.port()).unwrap();
+    let through = SocketAddr::from(([127, 0, 0, 1], forwarder.port));
+    let door = door_with(through, door::PATIENCE, Duration::from_millis(300)).await;
+    assert!(call(door, EVENT).await.ends_with("one"));
+    let hanging = tokio::spawn(async move { call(door, EVENT).await });
+    route.until(|route| route.calls().len() == 2).await;
+    forwarder.silence();
+    assert!(hanging.await.unwrap().ends_with("two"));
 }
 
 #[tokio::test]

@@ -202,7 +202,7 @@ fn sidecar(test: &ClusterTest, address: &str) -> anyhow::Result<Sidecar> {
         format!("--dapr-api-token={}", test.deployment.dapr_api_token),
         "--app-api-token=unused".to_owned(),
     ])?;
-    Ok(App::new(config, test.db.clone())?.sidecar)
+    Ok(App::new(config, &test.db)?.sidecar)
 }
 
 /// A minimal Knative Service, under the same restrictions as the functions.

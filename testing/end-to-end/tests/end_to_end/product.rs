@@ -120,7 +120,7 @@ impl RunningProduct {
             format!("--dapr-api-token={}", self.topology.dapr_api_token),
             format!("--app-api-token={}", self.topology.app_api_token),
         ]);
-        App::new(config.expect("a configuration"), self.db.clone()).expect("an address").sidecar
+        App::new(config.expect("a configuration"), &self.db).expect("an address").sidecar
     }
 
     /// A function's processes and port.

@@ -1,0 +1,42 @@
+//! The deadlines of a process. Each wait has one, and each is longer than those inside it, so that the innermost, which knows most, ends first.
+
+use std::time::Duration;
+
+/// Deadlines on our side; tests shorten them.
+#[derive(Clone, Copy, Debug)]
+pub struct Deadlines {
+    /// An idle or returned connection must answer a ping within this.
+    pub ping: Duration,
+    /// A statement. Longer than the database's `statement_timeout`, which stops the statement as well.
+    pub answer: Duration,
+    /// A request of the HTTP API: as long as one statement.
+    pub request: Duration,
+    /// A pass of the relay.
+    pub pass: Duration,
+    /// The handler of an event.
+    pub handler: Duration,
+    /// A call of daprd, for an event or a job. Shorter than the door's attempt and daprd's own timeout.
+    pub call: Duration,
+    /// The interval at which a connection to daprd is pinged while calls are in flight.
+    pub keep_alive: Duration,
+    /// A connection to daprd that does not answer a ping within this is replaced.
+    pub keep_alive_answer: Duration,
+    /// A process whose pool gave no connection for this long is restarted, if the database itself answers.
+    pub useless: Duration,
+}
+
+impl Default for Deadlines {
+    fn default() -> Self {
+        Self {
+            ping: Duration::from_secs(2),
+            answer: Duration::from_secs(35),
+            request: Duration::from_secs(35),
+            pass: Duration::from_secs(35),
+            handler: Duration::from_secs(60),
+            call: Duration::from_secs(80),
+            keep_alive: Duration::from_secs(10),
+            keep_alive_answer: Duration::from_secs(5),
+            useless: Duration::from_secs(180),
+        }
+    }
+}
