@@ -176,6 +176,10 @@ pub(crate) async fn fire(invocation: Invocation, reminder: usize, version: i32) 
                     step().await;
                 }
             }
+            Decision::Early(by) => {
+                assert!(by <= TimeDelta::hours(1), "a callback comes again until a distant instant");
+                return Err(Away);
+            }
             Decision::Arm => {
                 let job = ReminderJob { reminder_id: id_of(reminder), version, due_at: row.remind_at };
                 let calls = Calls::Reminder { reminder, version };
