@@ -4,12 +4,23 @@
 //! Running the migrations twice changes nothing. They run before a rollout, so the schema is always at least as new as the code. After a
 //! rollback it is newer, see [`apply`].
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use sqlx::{Connection as _, PgConnection, PgPool, migrate::Migrator};
+use sqlx::{
+    Connection as _, PgConnection, PgPool,
+    migrate::{MigrateError, Migrator},
+};
 
 /// All migrations, embedded in the program.
 pub static MIGRATOR: Migrator = sqlx::migrate!("./../migrations");
+
+/// How long a migration waits for a lock on a table. Every statement that needs the table waits behind it.
+const LOCK_TIMEOUT: &str = "2s";
+/// How long [`apply`] tries to get the locks: shorter than the deadline of the job that runs it.
+const PATIENCE: Duration = Duration::from_secs(480);
+/// The pause before the second try. It doubles, so that those who wait for a table get more and more of the time.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// The result of [`apply`].
 #[derive(Debug, PartialEq, Eq)]
@@ -27,10 +38,13 @@ pub enum Applied {
 
 /// Brings the schema up to date.
 ///
+/// A migration waits at most [`LOCK_TIMEOUT`] for a lock, because a backup may hold one for hours and everybody else would wait behind the
+/// migration. It is rolled back then, and tried again for minutes.
+///
 /// # Errors
 /// - The database is newer than this code and does not declare itself compatible (`schema_compatibility.since`).
 /// - An applied migration differs from the embedded one.
-/// - A statement fails. Nothing of that migration stays.
+/// - A statement fails, or gets no lock for minutes. Nothing of that migration stays.
 pub async fn apply(db: &PgPool) -> anyhow::Result<Applied> {
     let code = newest();
     let database = applied(db).await?;
@@ -45,10 +59,43 @@ pub async fn apply(db: &PgPool) -> anyhow::Result<Applied> {
     // A separate connection, because the lock lasts as long as its session.
     let mut conn = db.acquire().await?.detach();
     lock(&mut conn).await?;
-    drop_interrupted_indexes(&mut conn).await?;
-    MIGRATOR.run_direct(None, &mut conn, false).await?;
+    let (began, mut pause) = (Instant::now(), FIRST_PAUSE);
+    while let Err(error) = run_pending(&mut conn, database).await {
+        if !lost_to_others(&error) || began.elapsed() + pause > PATIENCE {
+            return Err(error.into());
+        }
+        println!("{error}; trying again in {pause:?}");
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
     conn.close().await?;
     Ok(Applied::Migrated(code))
+}
+
+/// Applies the migrations after `database`.
+async fn run_pending(conn: &mut PgConnection, database: i64) -> Result<(), MigrateError> {
+    set(conn, "statement_timeout", "0").await?;
+    set(conn, "lock_timeout", "0").await?;
+    drop_interrupted_indexes(conn).await?;
+    for migration in MIGRATOR.iter().filter(|migration| migration.version > database) {
+        // Outside a transaction there are only indexes that are built concurrently. They wait for every older transaction, and nobody waits
+        // for them.
+        set(conn, "lock_timeout", if migration.no_tx { "0" } else { LOCK_TIMEOUT }).await?;
+        MIGRATOR.run_direct(Some(migration.version), conn, false).await?;
+    }
+    // Compares all of the history with the embedded migrations.
+    MIGRATOR.run_direct(None, conn, false).await
+}
+
+async fn set(conn: &mut PgConnection, name: &str, value: &str) -> sqlx::Result<()> {
+    sqlx::query("select set_config($1, $2, false)").bind(name).bind(value).execute(conn).await.map(drop)
+}
+
+/// Whether a migration got no lock in time, or was the victim of a deadlock.
+fn lost_to_others(error: &MigrateError) -> bool {
+    let (MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _)) = error else { return false };
+    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
+    matches!(code.as_deref(), Some("55P03" | "40P01"))
 }
 
 /// Waits until no other migration of this code runs, by polling the lock.

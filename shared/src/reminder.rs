@@ -2,7 +2,8 @@
 //!
 //! The row is the truth. Each version of a reminder has a job name of its own, so a late job of another version never fires this one.
 //! [`align`] may run any number of times, concurrently and on old rows. If it arms a version that has passed, the callback finds the
-//! newer version and does nothing; the event of the newer version aligns the job of that version.
+//! newer version and does nothing; the event of the newer version aligns the job of that version. `aligned_version` says which version was
+//! aligned last: an aligned reminder costs its task's events nothing.
 //!
 //! Only reminders due within [`ARMING_WINDOW_HOURS`] have a job, so the scheduler holds a day of jobs and not years of them. `upkeep` arms a
 //! reminder when it enters the window. `armed_version` says which version was armed last.
@@ -13,6 +14,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sqlx::PgConnection;
+use tokio::task::JoinSet;
 use uuid::Uuid;
 
 use crate::{
@@ -28,6 +30,9 @@ pub use crate::recurrence::BeforeDue;
 ///
 /// More than a day, so that a reminder is armed in time although nothing entered the window for a day.
 pub const ARMING_WINDOW_HOURS: i32 = 25;
+
+/// Reminders of a task whose jobs are armed and deleted at a time.
+const AT_ONCE: usize = 16;
 
 text_enum! {
     /// State of a reminder: `task_reminders.state`.
@@ -132,15 +137,24 @@ impl ReminderJob {
     }
 }
 
-/// What [`align`] did at the scheduler, to be recorded in the transaction of the claim.
-#[derive(Debug, Default)]
-#[must_use = "record it, or repair arms everything again"]
-pub struct Aligned {
-    armed: Vec<ReminderJob>,
-    disarmed: Vec<ReminderJobName>,
+/// The reminders that [`align`] brought in line at the scheduler, to be recorded in the transaction of the claim.
+#[derive(Debug)]
+#[must_use = "record it, or the next event of the task aligns the same reminders again"]
+pub struct Aligned(Vec<Alignment>);
+
+/// A reminder whose jobs are in line with a version of its row.
+#[derive(Debug)]
+struct Alignment {
+    /// The job of that version.
+    job: ReminderJob,
+    /// Whether it was armed. If not, no job of the reminder is left.
+    armed: bool,
 }
 
 /// Arms the live reminders of a task that are due within the arming window, and deletes the jobs that its reminders must not have.
+///
+/// Reads only reminders that are not aligned in their current version, so an event costs nothing for the others, however many there are. A job
+/// that the scheduler lost since then is repair's.
 ///
 /// An effect outside the database, so it runs before the claim.
 ///
@@ -150,27 +164,42 @@ pub async fn align(app: &App, task_id: Uuid) -> Result<Aligned, HandlerError> {
     let rows = sqlx::query!(
         r#"select id, version, remind_at, job_id, reminder_is_live(state, version, fired_version) as "live!",
                   remind_at <= now() + make_interval(hours => $2) as "near!"
-           from task_reminders where task_id = $1 order by id"#,
+           from task_reminders where task_id = $1 and aligned_version is distinct from version
+           order by "live!" desc, id"#, // many cancelled ones never delay one that is due
         task_id,
         ARMING_WINDOW_HOURS,
     )
     .fetch_all(&app.db)
     .await?;
-    let mut aligned = Aligned::default();
-    for row in rows {
-        let job = ReminderJob { reminder_id: row.id, version: row.version, due_at: row.remind_at };
-        let recorded = row.job_id.and_then(|name| name.parse().ok());
-        let unwanted = unwanted(job.name(), row.live, recorded);
-        if row.live && row.near {
-            job.arm(&app.sidecar).await?;
-            aligned.armed.push(job);
+    let mut aligned = Vec::with_capacity(rows.len());
+    for some in rows.chunks(AT_ONCE) {
+        let mut calls = JoinSet::new();
+        for row in some {
+            let job = ReminderJob { reminder_id: row.id, version: row.version, due_at: row.remind_at };
+            let recorded = row.job_id.as_deref().and_then(|name| name.parse().ok());
+            let unwanted = unwanted(job.name(), row.live, recorded);
+            calls.spawn(align_one(app.sidecar.clone(), job, row.live && row.near, unwanted));
         }
-        for name in unwanted {
-            app.sidecar.reminder_jobs.disarm(&name.to_string()).await?;
-            aligned.disarmed.push(name);
+        while let Some(called) = calls.join_next().await {
+            aligned.push(called.map_err(|panic| HandlerError::Failed(panic.into()))??);
         }
     }
-    Ok(aligned)
+    Ok(Aligned(aligned))
+}
+
+async fn align_one(
+    sidecar: Sidecar,
+    job: ReminderJob,
+    armed: bool,
+    unwanted: Vec<ReminderJobName>,
+) -> Result<Alignment, SidecarError> {
+    if armed {
+        job.arm(&sidecar).await?;
+    }
+    for name in unwanted {
+        sidecar.reminder_jobs.disarm(&name.to_string()).await?;
+    }
+    Ok(Alignment { job, armed })
 }
 
 /// The jobs that a reminder must not have, given the job of its current version and the job on record.
@@ -189,21 +218,13 @@ pub fn unwanted(current: ReminderJobName, live: bool, recorded: Option<ReminderJ
 }
 
 impl Aligned {
-    /// Records which jobs exist, for the versions that are still current.
+    /// Records which jobs exist, and that the rows are aligned, for the versions that are still current.
     ///
     /// # Errors
     /// The database is unavailable.
     pub async fn record(self, conn: &mut PgConnection) -> Result<(), HandlerError> {
-        for name in self.disarmed {
-            sqlx::query!(
-                "update task_reminders set job_id = null where id = $1 and job_id = $2",
-                name.reminder_id,
-                name.to_string()
-            )
-            .execute(&mut *conn)
-            .await?;
-        }
-        Ok(record_armed(conn, &self.armed).await?)
+        let jobs: Vec<_> = self.0.iter().map(|Alignment { job, armed }| (job, *armed)).collect();
+        Ok(record(conn, &jobs, true).await?)
     }
 }
 
@@ -214,35 +235,47 @@ impl Aligned {
 /// # Errors
 /// The database is unavailable.
 pub async fn record_armed(conn: &mut PgConnection, jobs: &[ReminderJob]) -> sqlx::Result<()> {
+    record(conn, &jobs.iter().map(|job| (job, true)).collect::<Vec<_>>(), false).await
+}
+
+/// Records jobs, each with whether it was armed, and with `aligned` that the reminder has no other job.
+async fn record(conn: &mut PgConnection, jobs: &[(&ReminderJob, bool)], aligned: bool) -> sqlx::Result<()> {
     if jobs.is_empty() {
         return Ok(());
     }
-    let (ids, versions): (Vec<Uuid>, Vec<i32>) = jobs.iter().map(|job| (job.reminder_id, job.version)).unzip();
-    let names: Vec<String> = jobs.iter().map(|job| job.name().to_string()).collect();
+    let (ids, versions): (Vec<Uuid>, Vec<i32>) = jobs.iter().map(|(job, _)| (job.reminder_id, job.version)).unzip();
+    let names: Vec<Option<String>> = jobs.iter().map(|(job, armed)| armed.then(|| job.name().to_string())).collect();
     let details: Vec<Value> =
-        jobs.iter().zip(&names).map(|(job, name)| json!({"planned_at": job.due_at, "job_id": name})).collect();
+        jobs.iter().zip(&names).map(|((job, _), name)| json!({"planned_at": job.due_at, "job_id": name})).collect();
     sqlx::query!(
         "with job as (
+             -- Without a name: not armed.
              select * from unnest($1::uuid[], $2::integer[], $3::text[], $4::jsonb[]) as job (id, version, name, detail)
          ), held as (
-             -- In one order, so that two of these statements never wait for each other.
+             -- By id, as commands lock reminders, so that no two statements wait for each other.
              select reminder.id from task_reminders reminder join job on job.id = reminder.id
-             where reminder.version = job.version and armed_version is distinct from job.version
+             where reminder.version = job.version
+               and (job.name is not null and armed_version is distinct from job.version
+                    or $5 and aligned_version is distinct from job.version)
              order by reminder.id for no key update of reminder
-         ), armed as (
-             update task_reminders reminder set job_id = job.name, armed_version = job.version
+         ), recorded as (
+             update task_reminders reminder
+             set job_id = job.name,
+                 armed_version = case when job.name is null then armed_version else job.version end,
+                 aligned_version = case when $5 then job.version else aligned_version end
              from held join job on job.id = held.id
              where reminder.id = held.id and reminder.version = job.version
          )
          insert into audit_logs (user_id, task_id, reminder_id, reminder_version, action, detail)
          select user_id, task_id, reminder.id, job.version, 'reminder.armed', detail
          from job join task_reminders reminder on reminder.id = job.id
-         where armed_version is distinct from job.version
+         where job.name is not null and armed_version is distinct from job.version
          order by reminder.id on conflict do nothing",
         &ids,
         &versions,
-        &names,
+        &names as &[Option<String>],
         &details,
+        aligned,
     )
     .execute(conn)
     .await?;

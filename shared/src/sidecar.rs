@@ -240,7 +240,8 @@ impl Jobs {
         Ok(())
     }
 
-    /// Schedules a job unless one of that name exists. Returns whether it was missing.
+    /// Schedules a job unless one of that name exists. Returns whether it was missing. Checks first, because daprd and the scheduler log an
+    /// existing job as an error.
     ///
     /// # Errors
     /// The job may be scheduled or not.
@@ -250,16 +251,23 @@ impl Jobs {
         due: DateTime<Utc>,
         data: &serde_json::Value,
     ) -> Result<bool, SidecarError> {
-        self.schedule_if_missing(at(due, job(name, data))).await
+        if self.scheduled(name).await.is_some() {
+            return Ok(false);
+        }
+        self.schedule(at(due, job(name, data)), false).await
     }
 
-    /// Schedules a recurring job (cron with seconds, UTC) unless one of that name exists.
+    /// Schedules a recurring job (cron with seconds, UTC) unless it exists with that schedule.
     ///
     /// # Errors
     /// The job may be scheduled or not.
     pub async fn repeat(&self, name: &str, schedule: &str) -> Result<(), SidecarError> {
-        let job = Job { schedule: Some(schedule.to_owned()), ..job(name, &serde_json::json!({})) };
-        self.schedule_if_missing(job).await.map(drop)
+        let schedule = Some(schedule.to_owned());
+        let found = self.scheduled(name).await;
+        if found.as_ref().is_some_and(|job| job.schedule == schedule) {
+            return Ok(());
+        }
+        self.schedule(Job { schedule, ..job(name, &serde_json::json!({})) }, found.is_some()).await.map(drop)
     }
 
     /// Deletes a job. Succeeds if the job does not exist.
@@ -285,22 +293,19 @@ impl Jobs {
         within(MASS_DEADLINE, "delete jobs", client.delete_jobs_by_prefix(request)).await.map(drop)
     }
 
-    /// Schedules a job unless it exists. Checks first, because daprd and the scheduler log an existing job as an error.
-    async fn schedule_if_missing(&self, job: Job) -> Result<bool, SidecarError> {
-        let request = GetJobRequest { name: job.name.clone() };
-        if within(JOB_DEADLINE, "get job", self.0.clone().get_job(request)).await.is_ok() {
-            return Ok(false);
-        }
-        match self.schedule(job, false).await {
-            Ok(()) => Ok(true),
-            Err(error) if error.status.code() == Code::AlreadyExists => Ok(false),
-            Err(error) => Err(error),
-        }
+    /// The job of that name. `None` also if the scheduler is unavailable: daprd answers both alike.
+    async fn scheduled(&self, name: &str) -> Option<Job> {
+        let request = GetJobRequest { name: name.to_owned() };
+        within(JOB_DEADLINE, "get job", self.0.clone().get_job(request)).await.ok()?.job
     }
 
-    async fn schedule(&self, job: Job, overwrite: bool) -> Result<(), SidecarError> {
+    /// Schedules a job. Without `overwrite`, returns false if one of its name exists.
+    async fn schedule(&self, job: Job, overwrite: bool) -> Result<bool, SidecarError> {
         let request = ScheduleJobRequest { job: Some(job), overwrite };
-        within(JOB_DEADLINE, "schedule job", self.0.clone().schedule_job(request)).await.map(drop)
+        match within(JOB_DEADLINE, "schedule job", self.0.clone().schedule_job(request)).await {
+            Err(error) if error.status.code() == Code::AlreadyExists && !overwrite => Ok(false),
+            scheduled => scheduled.map(|_| true),
+        }
     }
 }
 

@@ -22,8 +22,11 @@ use uuid::Uuid;
 
 use self::together::{Look, Together};
 
-/// A callback that is early by at most this waits. An earlier one arms its job again.
+/// A callback that is early by at most this waits.
 const WAIT: chrono::Duration = chrono::Duration::seconds(5);
+/// A callback that is early by at most this comes from a scheduler whose clock is ahead, because a version's instant never changes. To that
+/// clock the instant has passed, so a job armed again would be called at once, and again. Instead the scheduler is made to retry, every 5 s.
+const SKEW: chrono::Duration = chrono::Duration::hours(1);
 /// How often a callback reads a row that is locked, changes, or is not due yet, before the scheduler must call again. The pauses grow, and add
 /// up to about the lock timeout, so that the transaction that holds the row has ended.
 const LOOKS: u32 = 20;
@@ -59,12 +62,23 @@ pub enum Decision {
     Again,
     /// A little early: read it again after this long.
     Wait(chrono::Duration),
-    /// Early: arm the job at the reminder's instant.
+    /// Early by this: let the scheduler call again.
+    Early(chrono::Duration),
+    /// Early by more than a clock can be ahead: arm the job at the reminder's instant.
     Arm,
     /// This version has fired.
     Fired,
     /// This version must not fire, for this reason.
     Skip(&'static str),
+}
+
+/// What became of a callback.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Called {
+    /// It has done its work, or there was none.
+    Done,
+    /// It came this long before the reminder's instant.
+    Early(chrono::Duration),
 }
 
 /// Decides the next step of the callback of `version` that read `row` and did not fire it.
@@ -74,7 +88,8 @@ pub fn decide(row: &Row, version: i32) -> Decision {
     match row.obstacle(version) {
         Some("fired") => Decision::Fired,
         Some(reason) => Decision::Skip(reason),
-        None if early > WAIT => Decision::Arm,
+        None if early > SKEW => Decision::Arm,
+        None if early > WAIT => Decision::Early(early),
         None if early > chrono::Duration::zero() => Decision::Wait(early),
         None => Decision::Again,
     }
@@ -113,21 +128,21 @@ impl Firing {
         Self { together: Together::new(app.clone()), app }
     }
 
-    /// Fires a version of a reminder if it is live and due.
+    /// Fires a version of a reminder if it is live and due. The caller of an early one must call again.
     ///
     /// # Errors
     /// The database or the scheduler is unavailable, or the row stayed locked. The caller must call again.
-    pub async fn fire(&self, job: ReminderJobName) -> Result<(), HandlerError> {
+    pub async fn fire(&self, job: ReminderJobName) -> Result<Called, HandlerError> {
         let ReminderJobName { reminder_id: id, version } = job;
         for looks in 0..LOOKS {
             let row = match self.together.look(id, version).await? {
                 Look::Fired { late_ms } => {
                     tracing::info!(reminder.id = %id, late_ms, "alarm: reminder {id} fired {late_ms} ms after its time");
-                    return Ok(());
+                    return Ok(Called::Done);
                 }
                 Look::Missing => {
                     tracing::info!(reminder.id = %id, "alarm: reminder {id} does not exist, its job is dropped");
-                    return Ok(());
+                    return Ok(Called::Done);
                 }
                 Look::NotFired(row) => row,
             };
@@ -136,16 +151,21 @@ impl Firing {
                 Decision::Wait(early) => {
                     tokio::time::sleep(early.to_std().unwrap_or_default() + Duration::from_millis(1)).await;
                 }
+                Decision::Early(by) => return Ok(Called::Early(by)),
                 Decision::Arm => {
                     let job = ReminderJob { reminder_id: id, version, due_at: row.remind_at };
-                    return Ok(job.arm(&self.app.sidecar).await?);
+                    job.arm(&self.app.sidecar).await?;
+                    return Ok(Called::Done);
                 }
                 // A repeated callback adds nothing to the audit log.
                 Decision::Fired => {
                     tracing::info!(reminder.id = %id, "alarm: reminder {id} version {version} has fired before");
-                    return Ok(());
+                    return Ok(Called::Done);
                 }
-                Decision::Skip(reason) => return self.skip(row.of(id, version), reason).await,
+                Decision::Skip(reason) => {
+                    self.skip(row.of(id, version), reason).await?;
+                    return Ok(Called::Done);
+                }
             }
         }
         Err(HandlerError::Outage(anyhow::anyhow!(
@@ -153,12 +173,25 @@ impl Firing {
         )))
     }
 
+    /// Logs why a version does not fire, once. Ends it if its task was completed or deleted by a writer that knows of no reminders: a live
+    /// reminder that never fires would be armed by every repair.
     async fn skip(&self, of: ReminderRef, reason: &str) -> Result<(), HandlerError> {
         tracing::info!(
             reminder.id = %of.id, reason,
             "alarm: reminder {} version {} does not fire: {reason}", of.id, of.version
         );
-        let mut tx = self.app.db.begin_single().await?;
+        let mut tx = self.app.db.begin().await?;
+        sqlx::query!(
+            "update task_reminders reminder set state = 'cancelled', cancel_reason = $3, updated_at = now()
+             where id = $1 and version = $2 and $3 in ('completed', 'deleted')
+               and reminder_is_live(state, version, fired_version)
+               and not exists (select from tasks where tasks.id = reminder.task_id and not completed)",
+            of.id,
+            of.version,
+            reason
+        )
+        .execute(&mut *tx)
+        .await?;
         audit::reminder(&mut tx, of, "reminder.skipped", json!({"reason": reason})).await?;
         Ok(tx.commit().await?)
     }

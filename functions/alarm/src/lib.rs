@@ -8,7 +8,11 @@
 //!   `reminder-due` calls it too, for jobs that an older release armed at its app-id.
 //!
 //! The row decides whether a version fires, see [`fire`]. A callback of a version that has passed answers 200 and writes the reason to the
-//! audit log.
+//! audit log. If it is the current version, of a task that another writer completed or deleted, the reminder is cancelled, so that no repair
+//! arms it again.
+//!
+//! A callback before the reminder's instant by the database's clock comes from a scheduler whose clock is ahead. It is answered 503 with JSON,
+//! which the door passes on, and the scheduler calls again every 5 s. One whose clock is behind calls late by as much.
 //!
 //! Running twice is safe: a version fires once (`fired_version`), from whichever app-id its jobs come and however often they are called.
 //!
@@ -32,13 +36,15 @@ use axum::{
     Json, Router,
     extract::{FromRef, Path, State},
     http::StatusCode,
+    response::{IntoResponse as _, Response},
     routing::post,
 };
 use serde::Deserialize;
+use serde_json::json;
 use shared::{App, from_daprd::FromDaprd, inbox::HandlerError, reminder::ReminderJobName};
 use uuid::Uuid;
 
-use crate::fire::Firing;
+use crate::fire::{Called, Firing};
 
 /// `POST /job/reminder-<uuid>-<version>` and `POST /send-now`.
 pub fn router(app: App) -> Router {
@@ -54,14 +60,14 @@ struct Alarm {
     firing: Firing,
 }
 
-async fn job(_: FromDaprd, State(firing): State<Firing>, Path(key): Path<String>) -> StatusCode {
+async fn job(_: FromDaprd, State(firing): State<Firing>, Path(key): Path<String>) -> Response {
     let name = format!("{}{key}", ReminderJobName::PREFIX);
     match name.parse() {
         Ok(job) => answer(&name, firing.fire(job).await),
         Err(error) => {
             // Only our code schedules jobs, and repair arms the row again if this was one of ours.
             tracing::error!(job = name, %error, "alarm: job {name} is unknown and is dropped");
-            StatusCode::OK
+            StatusCode::OK.into_response()
         }
     }
 }
@@ -73,17 +79,23 @@ struct SendNow {
     version: i32,
 }
 
-async fn send_now(_: FromDaprd, State(firing): State<Firing>, Json(now): Json<SendNow>) -> StatusCode {
+async fn send_now(_: FromDaprd, State(firing): State<Firing>, Json(now): Json<SendNow>) -> Response {
     answer("send-now", firing.fire(ReminderJobName { reminder_id: now.reminder_id, version: now.version }).await)
 }
 
-fn answer(name: &str, done: Result<(), HandlerError>) -> StatusCode {
-    match done {
-        Ok(()) => StatusCode::OK,
+fn answer(name: &str, called: Result<Called, HandlerError>) -> Response {
+    match called {
+        Ok(Called::Done) => StatusCode::OK.into_response(),
+        Ok(Called::Early(by)) => {
+            let early_ms = by.num_milliseconds();
+            tracing::info!(job = name, early_ms, "alarm: {name} is {early_ms} ms early and will be called again");
+            // With JSON, or the door would call again at once.
+            (StatusCode::SERVICE_UNAVAILABLE, Json(json!({"early_ms": early_ms}))).into_response()
+        }
         Err(failure) => {
             let error = format!("{:#}", anyhow::Error::new(failure));
             tracing::warn!(job = name, error, "alarm: {name} failed and will be called again");
-            StatusCode::SERVICE_UNAVAILABLE
+            StatusCode::SERVICE_UNAVAILABLE.into_response()
         }
     }
 }

@@ -166,6 +166,26 @@ async fn a_version_that_has_passed_fires_nothing_and_leaves_one_line_that_says_w
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn the_callback_of_a_reminder_whose_task_another_writer_ended_ends_the_reminder(db: PgPool) {
+    let routes = process(&db);
+    for (change, reason) in [("update tasks set completed = true", "completed"), ("delete from tasks", "deleted")] {
+        let (id, _) = due(&db, Utc::now()).await;
+        execute(&db, "update task_reminders set version = 2 where state = 'scheduled'").await;
+        execute(&db, change).await;
+        let state = "select state || coalesce(' ' || cancel_reason, ''), version, reminder_is_live(state, version, fired_version)
+                     from task_reminders where id = $1";
+        let state = async || -> (String, i32, bool) { sqlx::query_as(state).bind(id).fetch_one(&db).await.unwrap() };
+        // A version that has passed says nothing about this one.
+        assert_eq!(call_job(&routes, id, 1).await, StatusCode::OK);
+        assert_eq!(state().await, ("scheduled".to_owned(), 2, true));
+        // Repair arms what is live and overdue; after this call, there is nothing left for it.
+        assert_eq!(call_job(&routes, id, 2).await, StatusCode::OK);
+        assert_eq!(state().await, (format!("cancelled {reason}"), 2, false));
+    }
+    assert_eq!(events(&db).await, 0);
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
 async fn a_callback_that_comes_again_after_it_fired_is_no_part_of_the_story(db: PgPool) {
     let routes = process(&db);
     let (id, _) = due(&db, Utc::now()).await;
@@ -255,8 +275,8 @@ async fn what_is_cancelled_while_a_callback_waits_is_not_fired(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn a_callback_that_is_far_too_early_is_armed_again_or_comes_again(db: PgPool) {
-    let at = Utc::now().duration_trunc(chrono::Duration::milliseconds(1)).unwrap() + chrono::Duration::seconds(30);
+async fn a_callback_that_is_early_by_hours_arms_its_job_again(db: PgPool) {
+    let at = Utc::now().duration_trunc(chrono::Duration::milliseconds(1)).unwrap() + chrono::Duration::hours(2);
     let (id, _) = due(&db, at).await;
     let dapr = Dapr::start().await;
     let app = app_with(&db, &dapr, &dapr, &dapr);
@@ -269,6 +289,19 @@ async fn a_callback_that_is_far_too_early_is_armed_again_or_comes_again(db: PgPo
     assert_eq!((events(&db).await, audit_steps(&db).await.len()), (0, 0));
     assert_eq!(dapr.names(), [format!("reminder-{id}-1")]);
     assert_eq!(dapr.jobs().into_values().next().unwrap().due, Some(at));
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn a_callback_of_a_scheduler_whose_clock_is_ahead_comes_again_and_arms_nothing(db: PgPool) {
+    let dapr = Dapr::start().await;
+    let app = app_with(&db, &dapr, &dapr, &dapr);
+    let routes = complete(alarm::router(app.clone()), app);
+    for ahead in [30, 120, 3_500] {
+        let (id, _) = due(&db, Utc::now() + chrono::Duration::seconds(ahead)).await;
+        let answer = call_job(&routes, id, 1).await;
+        assert_eq!((answer, dapr.calls()), (StatusCode::SERVICE_UNAVAILABLE, 0), "{ahead} s ahead");
+    }
+    assert_eq!((events(&db).await, audit_steps(&db).await.len()), (0, 0));
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]

@@ -36,6 +36,9 @@ use uuid::Uuid;
 pub use crate::task::Reminder;
 use crate::{draft::NewReminder, task::Task};
 
+/// How many reminders a task keeps, cancelled ones included. At most 20 of them are listed.
+const KEPT: i64 = 200;
+
 /// A change of a reminder: the values that it is to have.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub struct ReminderChange {
@@ -228,19 +231,34 @@ impl Row {
 }
 
 /// Adds reminders to a task. In a completed task they are cancelled at once, as if it had been completed with them.
+///
+/// If the task would have more than [`KEPT`], deletes the oldest that its user cancelled before they fired, unless the scheduler may still have
+/// their job. Nobody but their timelines needs them.
 pub(crate) async fn add(conn: &mut PgConnection, task: &Task, rows: &[Row]) -> sqlx::Result<()> {
     if rows.is_empty() {
         return Ok(());
     }
     sqlx::query!(
-        "insert into task_reminders (id, task_id, user_id, remind_at, before_due, channels, state, cancel_reason)
+        "with oldest as materialized (
+             select id from task_reminders
+             where task_id = $1 and user_id = $2 and cancel_reason = 'user' and fired_version is null and job_id is null
+             order by updated_at, id
+             limit greatest(0, $6::bigint - $5::bigint + (select count(*) from task_reminders where task_id = $1))
+             -- A handler that records such a row now holds it, and may wait for the rows that this command holds.
+             for update skip locked
+         ), forgotten as (
+             delete from task_reminders where id in (select id from oldest)
+         )
+         insert into task_reminders (id, task_id, user_id, remind_at, before_due, channels, state, cancel_reason)
          select id, $1, $2, remind_at, before_due, channels,
                 case when $3 then 'cancelled' else 'scheduled' end, case when $3 then 'completed' end
          from jsonb_to_recordset($4) as reminder (id uuid, remind_at timestamptz, before_due text, channels text[])",
         task.id,
         task.inner.user_id,
         task.completed,
-        Json(rows) as _
+        Json(rows) as _,
+        KEPT,
+        i64::try_from(rows.len()).unwrap_or(i64::MAX),
     )
     .execute(conn)
     .await?;

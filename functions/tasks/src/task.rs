@@ -172,13 +172,15 @@ pub(crate) fn next_occurrence(
 }
 
 /// Locks a task and its reminders until the transaction ends, and then reads them. A function that marks a reminder as sent does so
-/// before or after the command, never in between.
+/// before or after the command, never in between. Reminders that the user cancelled are final and are not locked; there may be many.
 pub(crate) async fn lock(conn: &mut PgConnection, user_id: Uuid, id: Uuid) -> Result<Task> {
     sqlx::query!(
         "with task as (
              select id from tasks where id = $1 and user_id = $2 for no key update
          ), reminder as (
-             select id from task_reminders where task_id = (select id from task) order by id for no key update
+             select id from task_reminders
+             where task_id = (select id from task) and cancel_reason is distinct from 'user'
+             order by id for no key update
          )
          select id, (select count(*) from reminder) as reminders from task",
         id,

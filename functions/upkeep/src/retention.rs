@@ -2,17 +2,27 @@
 //!
 //! An inbox partition is dropped only after the floor was raised past it, and only while every event below is claimed. So no event can be
 //! handled again after the inbox has forgotten it. Deletes run in batches and skip locked rows.
+//!
+//! Making or dropping a partition locks the inbox against every function. While a backup reads the inbox, that lock is not to be had, and who
+//! waits for it makes all functions wait. So each partition is a transaction that waits 200 ms, tried a few times. If none succeeds, the rest of
+//! retention goes on, and the next day tries again: partitions are made six weeks ahead.
 
-use shared::App;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use shared::{App, db::Db};
+use uuid::Uuid;
 
 /// How long claims and events are kept: longer than Kafka's 30 days plus a week for a replay.
 const DAYS: i32 = 45;
 /// Maximum rows of one delete.
 const BATCH: i64 = 10_000;
+/// How often a partition is tried, and the pause in between, in which the functions that waited go on.
+const TRIES: u32 = 3;
+const PAUSE: Duration = Duration::from_millis(500);
 
 /// Runs retention once. After an error, all earlier batches stay deleted.
 pub async fn run(app: &App) -> sqlx::Result<()> {
-    let made = make_partitions(app).await?;
     let floor = sqlx::query_scalar!(
         r#"update marks set event_id = greatest(marks.event_id, least(
                uuid_v7_floor(date_trunc('week', now() - make_interval(days => $1))),
@@ -22,8 +32,10 @@ pub async fn run(app: &App) -> sqlx::Result<()> {
     )
     .fetch_one(&app.db)
     .await?;
-    let dropped =
-        sqlx::query_scalar!(r#"select drop_inbox_partitions($1) as "dropped!""#, floor).fetch_one(&app.db).await?;
+    let (mut made, mut dropped) = (0, 0);
+    if let Err(error) = maintain_partitions(&app.db, floor, &mut made, &mut dropped).await {
+        tracing::warn!(%error, "upkeep: not all partitions of the inbox could be made or dropped; tomorrow again");
+    }
     let mut deleted = 0;
     loop {
         // A batch that deletes nothing is the last one.
@@ -69,50 +81,88 @@ pub async fn run(app: &App) -> sqlx::Result<()> {
     Ok(())
 }
 
-/// Creates the partitions of the next weeks.
+/// Makes the partitions of the next weeks and drops those behind the floor.
 ///
-/// If nothing ran for weeks, the default partition already holds events of those weeks, and PostgreSQL refuses to create their partitions.
-/// So these rows are taken out and inserted again afterwards.
-async fn make_partitions(app: &App) -> sqlx::Result<i32> {
-    let mut tx = app.db.begin().await?;
-    let late = sqlx::query_scalar!(
-        r#"select exists (select from processed_events_default
-                          where event_id >= uuid_v7_floor(date_trunc('week', now() at time zone 'UTC') at time zone 'UTC')
-                            and event_id < uuid_v7_floor(now() + interval '7 weeks')) as "late!""#
+/// If nothing ran for weeks, the default partition already holds claims of the current week. They stay there: the inbox dedupes by them all the
+/// same, and retention deletes them. PostgreSQL refuses a partition for such a week, so it is not tried.
+async fn maintain_partitions(db: &Db, floor: Uuid, made: &mut i32, dropped: &mut i32) -> sqlx::Result<()> {
+    let missing = sqlx::query_scalar!(
+        r#"select week at time zone 'UTC' as "week!"
+           from generate_series(date_trunc('week', now() at time zone 'UTC'), (now() + interval '6 weeks') at time zone 'UTC',
+                                interval '7 days') week
+           where to_regclass('processed_events_' || to_char(week, 'IYYY"w"IW')) is null
+             and not exists (
+                 select from processed_events_default
+                 where event_id >= uuid_v7_floor(week at time zone 'UTC')
+                   and event_id < uuid_v7_floor((week + interval '7 days') at time zone 'UTC'))
+           order by week"#
     )
-    .fetch_one(&mut *tx)
+    .fetch_all(db)
     .await?;
-    if late {
-        // A concurrent claim waits for this lock and then finds its partition.
-        sqlx::query!("lock table processed_events_default in access exclusive mode").execute(&mut *tx).await?;
+    for week in missing {
+        *made += PartitionChange::Make(week).apply(db).await?;
     }
-    let aside = sqlx::query!(
-        "delete from processed_events_default
-         where $1 and event_id >= uuid_v7_floor(date_trunc('week', now() at time zone 'UTC') at time zone 'UTC')
-           and event_id < uuid_v7_floor(now() + interval '7 weeks')
-         returning consumer, event_id, processed_at",
-        late
+    let behind = sqlx::query_scalar!(
+        r#"select upper as "upper!" from (
+               select substring(pg_get_expr(relpartbound, oid) from 'TO \(''([^'']+)''\)')::uuid as upper
+               from pg_inherits join pg_class on oid = inhrelid where inhparent = 'processed_events'::regclass) bound
+           where upper <= $1 order by upper"#,
+        floor
     )
-    .fetch_all(&mut *tx)
+    .fetch_all(db)
     .await?;
-    let made = sqlx::query_scalar!(r#"select make_inbox_partitions(now(), now() + interval '6 weeks') as "made!""#)
-        .fetch_one(&mut *tx)
-        .await?;
-    let (mut consumers, mut ids, mut times) = (Vec::new(), Vec::new(), Vec::new());
-    for row in aside {
-        consumers.push(row.consumer);
-        ids.push(row.event_id);
-        times.push(row.processed_at);
+    for upper in behind {
+        *dropped += PartitionChange::Drop { upper }.apply(db).await?;
     }
-    sqlx::query!(
-        "insert into processed_events (consumer, event_id, processed_at)
-         select * from unnest($1::text[], $2::uuid[], $3::timestamptz[])",
-        &consumers,
-        &ids,
-        &times
-    )
-    .execute(&mut *tx)
-    .await?;
-    tx.commit().await?;
-    Ok(made)
+    Ok(())
+}
+
+/// A change of one partition of the inbox.
+#[derive(Clone, Copy)]
+enum PartitionChange {
+    /// Makes the partition of the week that begins then.
+    Make(DateTime<Utc>),
+    /// Drops the oldest partition.
+    Drop {
+        /// The event id at which it ends.
+        upper: Uuid,
+    },
+}
+
+impl PartitionChange {
+    /// Tries the change a few times. Returns the number of partitions that were made or dropped.
+    async fn apply(self, db: &Db) -> sqlx::Result<i32> {
+        for _ in 1..TRIES {
+            match self.try_once(db).await {
+                Ok(changed) => return Ok(changed),
+                Err(error) => tracing::info!(%error, "upkeep: a partition of the inbox cannot be changed now"),
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+        self.try_once(db).await
+    }
+
+    async fn try_once(self, db: &Db) -> sqlx::Result<i32> {
+        let mut tx = db.begin().await?;
+        // Making a partition also reads the default one under the lock, which takes long only if that holds millions of rows.
+        let timeouts = "set local lock_timeout = '200ms'; set local statement_timeout = '1s'";
+        sqlx::raw_sql(timeouts).execute(&mut *tx).await?;
+        let changed = match self {
+            Self::Make(week) => {
+                sqlx::query_scalar!(
+                    r#"select make_inbox_partitions($1, $1::timestamptz + interval '1 day') as "changed!""#,
+                    week
+                )
+                .fetch_one(&mut *tx)
+                .await?
+            }
+            Self::Drop { upper } => {
+                sqlx::query_scalar!(r#"select drop_inbox_partitions($1) as "changed!""#, upper)
+                    .fetch_one(&mut *tx)
+                    .await?
+            }
+        };
+        tx.commit().await?;
+        Ok(changed)
+    }
 }

@@ -135,6 +135,10 @@ async fn execute(db: &PgPool, statement: &'static str) {
     sqlx::raw_sql(statement).execute(db).await.unwrap();
 }
 
+async fn set(db: &PgPool, statement: &'static str, id: Uuid) {
+    sqlx::query(statement).bind(id).execute(db).await.unwrap();
+}
+
 async fn told_armed(db: &PgPool) -> i64 {
     count(db, "select count(*) from audit_logs where action = 'reminder.armed'").await
 }
@@ -168,6 +172,101 @@ async fn a_handler_arms_what_is_due_within_25_hours_and_nothing_else(db: PgPool)
     handle(&plane).await;
     assert_eq!(plane.armed().await, BTreeSet::from([near, far, past]));
     assert_eq!(row(&db, far).await, (Some(format!("reminder-{far}-3")), Some(3)));
+}
+
+/// Inserts `number` reminders that the user cancelled before they were armed.
+async fn cancelled(plane: &Plane, number: i32) {
+    sqlx::query(
+        "insert into task_reminders (id, task_id, user_id, remind_at, version, state, cancel_reason)
+         select gen_random_uuid(), $1, $2, now() + interval '1 hour', 2, 'cancelled', 'user' from generate_series(1, $3)",
+    )
+    .bind(plane.task.task_id)
+    .bind(plane.task.user_id)
+    .bind(number)
+    .execute(&plane.db)
+    .await
+    .unwrap();
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn a_reminder_is_aligned_once_in_each_version_and_costs_no_call_afterwards(db: PgPool) {
+    let plane = Plane::new(&db).await;
+    let near = plane.reminder(TimeDelta::hours(1)).await;
+    let far = plane.reminder(TimeDelta::days(30)).await;
+    cancelled(&plane, 1_000).await;
+    handle(&plane).await;
+    // One job is armed. Of each cancelled reminder, the jobs of its two versions are deleted.
+    assert_eq!((plane.armed().await, plane.alarm.calls()), (BTreeSet::from([near]), 1 + 2_000));
+    for _ in 0..3 {
+        handle(&plane).await;
+    }
+    assert_eq!(plane.alarm.calls(), 2_001);
+
+    // Another version of one reminder costs the calls of that reminder: its new job, and the one before.
+    set(&db, "update task_reminders set version = 2, remind_at = now() + interval '2 hours' where id = $1", near).await;
+    handle(&plane).await;
+    assert_eq!((plane.alarm.names(), plane.alarm.calls()), (vec![format!("reminder-{near}-2")], 2_003));
+
+    // A reminder that was aligned outside the window is armed when it enters it.
+    plane.passes(TimeDelta::days(29)).await;
+    assert_eq!(plane.arming_job().await, StatusCode::OK);
+    assert!(plane.armed().await.contains(&far));
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn a_handler_that_is_late_does_not_settle_a_version_that_it_did_not_see(db: PgPool) {
+    let plane = Plane::new(&db).await;
+    let id = plane.reminder(TimeDelta::hours(1)).await;
+    let late = align(&plane.app, plane.task.task_id).await.unwrap();
+    set(&db, "update task_reminders set version = 2, remind_at = now() + interval '2 hours' where id = $1", id).await;
+    late.record(&mut db.acquire().await.unwrap()).await.unwrap();
+    assert_eq!(row(&db, id).await, (None, None));
+    handle(&plane).await;
+    assert_eq!((plane.armed().await, row(&db, id).await.1), (BTreeSet::from([id]), Some(2)));
+    assert_eq!(plane.alarm.names(), [format!("reminder-{id}-2")]);
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn a_command_and_the_record_of_a_handler_lock_reminders_in_the_same_order(db: PgPool) {
+    let plane = Plane::new(&db).await;
+    let mut ids = [plane.reminder(TimeDelta::hours(1)).await, plane.reminder(TimeDelta::hours(1)).await];
+    ids.sort();
+    let cancel = "update task_reminders set version = 2, state = 'cancelled', cancel_reason = 'completed',
+                  job_id = 'reminder-' || id || '-1' where id = $1";
+    set(&db, cancel, ids[1]).await;
+    let aligned = align(&plane.app, plane.task.task_id).await.unwrap();
+
+    let lock = "select from task_reminders where id = $1 for no key update";
+    let mut command = db.begin().await.unwrap();
+    sqlx::query(lock).bind(ids[0]).execute(&mut *command).await.unwrap();
+    let recording = tokio::spawn({
+        let db = db.clone();
+        async move {
+            let mut tx = db.begin().await.unwrap();
+            aligned.record(&mut tx).await.unwrap();
+            tx.commit().await.unwrap();
+        }
+    });
+    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    // PostgreSQL looks for a deadlock after a second.
+    let second = sqlx::query(lock).bind(ids[1]).execute(&mut *command);
+    let locked = tokio::time::timeout(std::time::Duration::from_millis(500), second).await;
+    locked.expect("the command waits for the record, which waits for the command").unwrap();
+    command.commit().await.unwrap();
+    recording.await.unwrap();
+    assert_eq!((row(&db, ids[0]).await.1, row(&db, ids[1]).await), (Some(1), (None, None)));
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn repair_updates_a_recurring_job_whose_schedule_changed_and_touches_no_other(db: PgPool) {
+    let dapr = Dapr::start().await;
+    let app = app_with(&db, &dapr, &dapr, &dapr);
+    app.sidecar.own_jobs.repeat("retention", "0 0 1 * * *").await.unwrap();
+    run(&app, &SETTINGS).await.unwrap();
+    assert_eq!(dapr.jobs()["retention"].schedule.as_deref(), Some("0 30 3 * * *"));
+    let scheduled = dapr.scheduled();
+    run(&app, &SETTINGS).await.unwrap();
+    assert_eq!(dapr.scheduled(), scheduled);
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]

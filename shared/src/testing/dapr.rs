@@ -49,6 +49,7 @@ pub struct Dapr {
 struct State {
     jobs: Mutex<BTreeMap<String, Job>>,
     invoked: Mutex<Vec<(String, String, Value)>>,
+    calls: AtomicUsize,
     scheduled: AtomicUsize,
     away: AtomicBool,
 }
@@ -86,6 +87,12 @@ impl Dapr {
     #[must_use]
     pub fn names(&self) -> Vec<String> {
         self.jobs().into_keys().collect()
+    }
+
+    /// How many calls arrived, of every kind.
+    #[must_use]
+    pub fn calls(&self) -> usize {
+        self.state.calls.load(Ordering::SeqCst)
     }
 
     /// How many times a job was scheduled, including one that replaced an existing job.
@@ -148,6 +155,7 @@ impl State {
     }
 
     fn call(&self, method: &str, message: &[u8]) -> Result<Vec<u8>, Code> {
+        self.calls.fetch_add(1, Ordering::SeqCst);
         let mut jobs = self.jobs.lock().unwrap();
         match method {
             "ScheduleJob" => {
@@ -164,7 +172,11 @@ impl State {
             }
             "GetJob" => {
                 let name = GetJobRequest::decode(message).unwrap().name;
-                let job = jobs.contains_key(&name).then(|| Scheduled { name, ..Scheduled::default() });
+                let job = jobs.get(&name).map(|job| Scheduled {
+                    name,
+                    schedule: job.schedule.clone(),
+                    ..Scheduled::default()
+                });
                 job.map(|job| GetJobResponse { job: Some(job) }.encode_to_vec()).ok_or(Code::NotFound)
             }
             "DeleteJob" => {

@@ -145,7 +145,7 @@ impl Faults {
     }
 
     fn strike(&self, mut rng: Rng) {
-        match rng.u32(..82) {
+        match rng.u32(..85) {
             0..20 => self.kill(rng),
             20..32 => self.pause(rng),
             32..46 => self.link(rng),
@@ -157,6 +157,7 @@ impl Faults {
             71..76 => self.route(rng),
             76..79 if self.topology.options.small_disks.is_some() => self.fill_disk(rng),
             79..82 if self.may_wipe => self.wipe_scheduler(),
+            82..85 => self.long_reader(rng),
             _ => self.kill(rng),
         }
     }
@@ -202,6 +203,36 @@ impl Faults {
             where datname = 'punctual' and pid <> pg_backend_pid() order by random() limit 1";
         let _ = self.topology.postgres.sql("punctual", one);
         self.note("backend ended", "postgres", started);
+    }
+
+    /// Reads the inbox in a long transaction, as a backup does, while retention must make a partition of it.
+    fn long_reader(&self, mut rng: Rng) {
+        let started = Utc::now();
+        self.hold("inbox", || {
+            let missing = "do $$ begin
+                perform set_config('lock_timeout', '1s', true);
+                execute (select 'drop table ' || max(inhrelid::regclass::text) from pg_inherits
+                         where inhparent = 'processed_events'::regclass and inhrelid::regclass::text like '%w%');
+            end $$";
+            let read = format!(
+                "begin; lock table processed_events in access share mode; select pg_sleep({}); commit",
+                rng.u32(3..20)
+            );
+            let _ = self.topology.postgres.sql("punctual", missing);
+            thread::scope(|scope| {
+                scope.spawn(|| self.topology.postgres.sql("punctual", &read));
+                thread::sleep(Duration::from_millis(500));
+                let answer = self.runtime.block_on(self.retain());
+                let answer = answer.map_or_else(|error| format!("{error:#}"), |status| status.to_string());
+                self.note(&format!("retention beside a long reader: {answer}"), "inbox", started);
+            });
+        });
+    }
+
+    async fn retain(&self) -> reqwest::Result<reqwest::StatusCode> {
+        let url = format!("http://127.0.0.1:{}/job/retention", self.topology.function("upkeep").port);
+        let call = reqwest::Client::new().post(url).header("dapr-api-token", &self.topology.app_api_token);
+        Ok(call.timeout(Duration::from_secs(30)).body("{}").send().await?.status())
     }
 
     /// Cuts, resets or slows a connection between two components, or blocks one direction of it.

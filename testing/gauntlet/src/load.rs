@@ -84,7 +84,8 @@ impl Worker {
             80..84 => self.reopen(at).await,
             84..89 => self.delete(at).await,
             89..93 => self.refused(at).await,
-            93..97 => self.read(at).await,
+            93..94 => self.replace_reminders(at).await,
+            94..97 => self.read(at).await,
             _ => self.foreign_task().await,
         }
     }
@@ -156,6 +157,22 @@ impl Worker {
     async fn cancel_reminder(&mut self, at: usize) {
         let Some(reminder) = self.a_reminder(at) else { return };
         self.on(at, Kind::Change, Method::DELETE, &format!("/v1/reminders/{reminder}"), None).await;
+    }
+
+    /// Replaces all reminders of a task by twenty others, a few times in a row, and at the end by one.
+    async fn replace_reminders(&mut self, at: usize) {
+        let Held { id, marker, .. } = self.held[at].clone();
+        // The bodies name no due time.
+        self.held[at].due = false;
+        let times = self.rng.usize(2..6);
+        for left in (0..=times).rev() {
+            let reminders: Vec<Value> = match left {
+                0 => vec![json!({"remind_at": text(in_ms(self.rng.i64(5_000..25_000)))})],
+                _ => (0..20).map(|nth| json!({"remind_at": text(in_ms(10_000 + nth * 750))})).collect(),
+            };
+            let body = json!({"title": format!("{marker} replaced"), "reminders": reminders});
+            self.on(at, Kind::Change, Method::PUT, &format!("/v1/tasks/{id}"), Some(body)).await;
+        }
     }
 
     fn a_reminder(&mut self, at: usize) -> Option<Uuid> {

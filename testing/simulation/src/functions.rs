@@ -7,7 +7,7 @@ use std::{
 
 use alarm::fire::{self, Decision};
 use chrono::TimeDelta;
-use shared::reminder::{ReminderJob, ReminderJobName, unwanted};
+use shared::reminder::{ReminderJob, unwanted};
 
 use crate::{
     attempt::attempt,
@@ -76,12 +76,12 @@ pub(crate) async fn handle(invocation: Invocation, message: Message) -> Result<(
     if !invocation.db(|world| world.events[event].claimed).await? {
         match invocation.now(|world| world.events[event].data) {
             EventData::Task { task, version } => {
-                let (armed, disarmed) = align(&invocation, task).await?;
+                let aligned = align(&invocation, task).await?;
                 let claims = |world: &mut World| {
                     if world.claim(event) {
                         let seen = world.seen.entry(task).or_default();
                         *seen = version.max(*seen);
-                        record(world, armed, &disarmed);
+                        record(world, aligned);
                     }
                 };
                 invocation.db(claims).await?;
@@ -107,43 +107,43 @@ pub(crate) async fn handle(invocation: Invocation, message: Message) -> Result<(
     Ok(())
 }
 
-/// `reminder::align`: the jobs that it armed, and the names of those that it deleted.
-async fn align(invocation: &Invocation, task: usize) -> Result<(Vec<Job>, Vec<ReminderJobName>), Away> {
+/// `reminder::align`: the reminders that it aligned, the versions it saw, and whether it armed them.
+async fn align(invocation: &Invocation, task: usize) -> Result<Vec<(usize, i32, bool)>, Away> {
     let rows = |world: &mut World| {
-        let of_task: Vec<usize> = (0..world.reminders.len()).filter(|row| world.reminders[*row].task == task).collect();
+        let of_task = |reminder: &usize| {
+            let row = &world.reminders[*reminder];
+            row.task == task && row.aligned_version != Some(row.is.version)
+        };
         let row = |reminder: usize| {
             (
+                reminder,
                 world.job_name(reminder),
                 world.job_of(reminder),
                 world.is_live(reminder),
                 world.reminders[reminder].job_id,
             )
         };
-        of_task.into_iter().map(row).collect::<Vec<_>>()
+        (0..world.reminders.len()).filter(of_task).map(row).collect::<Vec<_>>()
     };
-    let (mut armed, mut disarmed) = (Vec::new(), Vec::new());
-    for (current, job, live, recorded) in invocation.db(rows).await? {
+    let mut aligned = Vec::new();
+    for (reminder, current, job, live, recorded) in invocation.db(rows).await? {
         if live {
-            invocation.call(|world| world.arm(job.clone())).await?;
-            armed.push(job);
+            invocation.call(|world| world.arm(job)).await?;
         }
         for name in unwanted(current, live, recorded) {
             invocation.call(|world| drop(world.jobs.remove(&name.to_string()))).await?;
-            disarmed.push(name);
         }
+        aligned.push((reminder, current.version, live));
     }
-    Ok((armed, disarmed))
+    Ok(aligned)
 }
 
 /// `Aligned::record`.
-fn record(world: &mut World, armed: Vec<Job>, disarmed: &[ReminderJobName]) {
-    for row in &mut world.reminders {
-        row.job_id.take_if(|recorded| disarmed.contains(recorded));
-    }
-    for job in armed {
-        let Calls::Reminder { reminder, version } = job.calls else { continue };
+fn record(world: &mut World, aligned: Vec<(usize, i32, bool)>) {
+    for (reminder, version, armed) in aligned {
         if world.reminders[reminder].is.version == version {
-            world.reminders[reminder].job_id = Some(world.job_name(reminder));
+            world.reminders[reminder].aligned_version = Some(version);
+            world.reminders[reminder].job_id = armed.then(|| world.job_name(reminder));
         }
     }
 }
@@ -175,6 +175,10 @@ pub(crate) async fn fire(invocation: Invocation, reminder: usize, version: i32) 
                 while invocation.now(|world| world.now < until) {
                     step().await;
                 }
+            }
+            Decision::Early(by) => {
+                assert!(by <= TimeDelta::hours(1), "a callback comes again until a distant instant");
+                return Err(Away);
             }
             Decision::Arm => {
                 let job = ReminderJob { reminder_id: id_of(reminder), version, due_at: row.remind_at };

@@ -27,6 +27,7 @@ pub(crate) struct ReminderRow {
     pub(crate) is: Reminder,
     pub(crate) fired_version: Option<i32>,
     pub(crate) job_id: Option<ReminderJobName>,
+    pub(crate) aligned_version: Option<i32>,
 }
 
 /// What an event carries.
@@ -197,7 +198,7 @@ impl World {
             fired: false,
         };
         self.live_versions.insert((self.reminders.len(), 1), LiveVersion { remind_at, ended: None });
-        self.reminders.push(ReminderRow { task, is, fired_version: None, job_id: None });
+        self.reminders.push(ReminderRow { task, is, fired_version: None, job_id: None, aligned_version: None });
         self.changed(task);
     }
 

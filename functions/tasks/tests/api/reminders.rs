@@ -1,5 +1,7 @@
 //! Commands on reminders.
 
+use std::time::Duration;
+
 use super::*;
 
 fn path_of(reminder: &Value) -> String {
@@ -58,6 +60,57 @@ async fn a_task_has_at_most_twenty_reminders(db: PgPool) {
     assert_eq!(ada.post(&reminders, json!({"remind_at": ahead(30)})).await.invalid_fields(), ["#"]);
     ada.delete(&path_of(&task["reminders"][0])).await.expect(200);
     ada.post(&reminders, json!({"remind_at": ahead(30)})).await.expect(201);
+}
+
+/// A body with twenty reminders that no other request has.
+fn twenty(request: i64) -> Value {
+    let first = Utc::now() + TimeDelta::days(1) + TimeDelta::seconds(20 * request);
+    let at = |nth| (first + TimeDelta::seconds(nth)).to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
+    json!({"title": "a", "reminders": (0..20).map(|nth| json!({"remind_at": at(nth)})).collect::<Vec<_>>()})
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn a_task_keeps_two_hundred_reminders_and_forgets_the_oldest_that_were_cancelled_before_they_fired(db: PgPool) {
+    let ada = Client::new(&db);
+    let task = ada.task(twenty(0)).await;
+    let fired = id(&task["reminders"][0]);
+    was_sent(&db, &task["reminders"][0]).await;
+    let armed = id(&task["reminders"][1]);
+    let job = "update task_reminders set job_id = 'reminder-' || id || '-1' where id = $1";
+    sqlx::query(job).bind(armed).execute(&db).await.unwrap();
+    let other = ada.task(twenty(0)).await;
+    for request in 1..=60 {
+        let task = ada.put(&path(&task), twenty(request)).await.expect(200);
+        assert_eq!(task["reminders"].as_array().unwrap().len(), 20);
+    }
+    let rows = |task: &Value| {
+        let id = id(task);
+        let db = db.clone();
+        async move {
+            let ids = sqlx::query_scalar("select id from task_reminders where task_id = $1 order by updated_at, id");
+            let ids: Vec<Uuid> = ids.bind(id).fetch_all(&db).await.unwrap();
+            ids
+        }
+    };
+    let left = rows(&task).await;
+    assert_eq!(left.len(), 200);
+    assert_eq!(rows(&other).await.len(), 20, "another task loses nothing");
+    // One that fired stays with its story; one whose job the scheduler may still have waits for the handler that deletes it.
+    assert!(left.contains(&fired) && left.contains(&armed));
+    let now = ada.get(&path(&task)).await.expect(200);
+    assert!(now["reminders"].as_array().unwrap().iter().all(|reminder| left.contains(&id(reminder))));
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn a_command_does_not_wait_for_a_reminder_that_the_user_cancelled(db: PgPool) {
+    let ada = Client::new(&db);
+    let task = ada.task(json!({"title": "a", "remind_at": ahead(1)})).await;
+    ada.delete(&path_of(&task["reminders"][0])).await.expect(200);
+    let mut handler = db.begin().await.unwrap();
+    sqlx::query("select from task_reminders for update").execute(&mut *handler).await.unwrap();
+    let path = path(&task);
+    let command = ada.patch(&path, json!({"title": "b"}));
+    tokio::time::timeout(Duration::from_secs(2), command).await.expect("it waits for the row").expect(200);
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]

@@ -1,8 +1,13 @@
 //! The migrations on a real PostgreSQL: from an empty database, from a Phase II database, twice, concurrently, and with older code.
 
-use std::process::{Command, Output};
+mod rules;
 
-use migrations::{Applied, apply};
+use std::{
+    process::{Command, Output},
+    time::{Duration, Instant},
+};
+
+use migrations::{Applied, MIGRATOR, apply};
 use sqlx::{ConnectOptions as _, PgPool, Row as _};
 use uuid::Uuid;
 
@@ -101,6 +106,28 @@ async fn migrating_at_once_is_migrating_once(db: PgPool) {
     for applied in [all.0, all.1, all.2] {
         assert!(matches!(applied.unwrap(), Applied::Migrated(_)));
     }
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_migration_beside_a_long_reader_holds_up_nobody_for_long_and_is_tried_again(db: PgPool) {
+    MIGRATOR.run_to(10, &db).await.unwrap();
+    let mut reader = db.begin().await.unwrap();
+    // Migration 16 alters this table.
+    sqlx::query("lock table task_reminders in access share mode").execute(&mut *reader).await.unwrap();
+    let migrating = tokio::spawn({
+        let db = db.clone();
+        async move { apply(&db).await.unwrap() }
+    });
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_secs(3) {
+        let select = sqlx::query("select from task_reminders").execute(&db);
+        let selected = tokio::time::timeout(Duration::from_millis(2_500), select).await;
+        selected.expect("a select waits behind the migration").unwrap();
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert!(!migrating.is_finished());
+    reader.rollback().await.unwrap();
+    assert!(matches!(migrating.await.unwrap(), Applied::Migrated(_)));
 }
 
 #[sqlx::test(migrations = false)]
