@@ -27,7 +27,7 @@ pub(crate) struct Task {
     /// An IANA name. Recurrence and reminders of whole days follow its clock.
     #[schema(example = "Europe/Berlin")]
     pub(crate) time_zone: String,
-    /// In alphabetical order.
+    /// In the order of their code points.
     pub(crate) tags: Vec<String>,
     /// Without the reminders that the user cancelled, whose timelines remain.
     pub(crate) reminders: Vec<Reminder>,
@@ -204,7 +204,7 @@ pub(crate) async fn load_all(conn: &mut PgConnection, user_id: Uuid, ids: &[Uuid
                coalesce(version, 1) as "version!", created_at, updated_at,
                array(select name from task_tag_associations
                      join task_tags on task_tags.id = tag_id
-                     where task_id = task.id order by name) as "tags!",
+                     where task_id = task.id order by name collate "C") as "tags!",
                (select coalesce(jsonb_agg(jsonb_build_object(
                            'id', id, 'remind_at', remind_at, 'before_due', before_due, 'channels', channels,
                            'state', state, 'cancel_reason', cancel_reason, 'version', version,
