@@ -151,6 +151,14 @@ impl Task {
         TaskRef { task_id: self.id, user_id: self.inner.user_id, title: self.title.clone(), version: self.version }
     }
 
+    /// Whether every command since this version would have shown this task: no function and no clock has changed a reminder.
+    pub(crate) fn follows_from_its_version(&self) -> bool {
+        let is_as_commanded = |reminder: &Reminder| {
+            !reminder.overdue && matches!(reminder.state, ReminderState::Scheduled | ReminderState::Cancelled)
+        };
+        self.reminders.iter().all(is_as_commanded)
+    }
+
     /// The task's zone. A name that this version's time zone database lacks counts as UTC.
     pub(crate) fn zone(&self) -> Zone {
         Zone::parse(&self.time_zone).unwrap_or_else(|_| Zone::utc())
