@@ -625,6 +625,11 @@ async fn a_due_time_outside_of_the_calendar_is_named(db: PgPool) {
         let detail = problem["errors"][0]["detail"].as_str().unwrap();
         assert!(detail.contains("9999") && !detail.contains("needs a"), "{detail}");
     }
+    // A relative reminder that could not follow is not cancelled as if the due time were gone.
+    let task = ada.task(json!({"title": "a", "due_at": AT, "reminders": [{"before_due": "PT1H"}]})).await;
+    let moved = ada.patch(&path(&task), json!({"due_at": "9999-12-31T23:59:59Z"})).await;
+    assert_eq!(moved.invalid_fields(), ["#/due_at"]);
+    assert_eq!(ada.get(&path(&task)).await.expect(200), task);
     let without = ada.post("/v1/tasks", json!({"title": "a", "reminders": [{"before_due": "PT1H"}]})).await.expect(422);
     assert!(without["errors"][0]["detail"].as_str().unwrap().contains("needs a"), "{without}");
 }

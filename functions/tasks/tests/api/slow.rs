@@ -170,13 +170,13 @@ async fn oversized_request_heads_are_refused(db: PgPool) {
             assert!(!answer.contains(inside), "{answer}");
         }
     }
-    // A query with a thousand unknown parameters gets each of them listed once.
+    // A query with a thousand unknown parameters gets a small answer.
     let many: String = (0..1_000).map(|n| format!("p{n}=1&")).collect();
     let line = |query: &str| {
         format!("GET /v1/tasks?{query} HTTP/1.1\r\nhost: x\r\n{bearer}connection: close\r\n\r\n").into_bytes()
     };
     let answer = ask(address, line(&many)).await;
-    assert!(answer.starts_with("HTTP/1.1 422") && answer.len() < 200_000, "{} bytes", answer.len());
+    assert!(answer.starts_with("HTTP/1.1 422") && answer.len() < 16 << 10, "{} bytes", answer.len());
     assert!(ask(address, line("limit=1000000000")).await.starts_with("HTTP/1.1 422"));
     assert!(ask(address, head(&bearer)).await.starts_with("HTTP/1.1 200"), "it goes on");
 }
