@@ -15,6 +15,11 @@ use utoipa::ToSchema;
 
 use crate::db::is_outage;
 
+/// Maximum invalid fields that an answer names.
+const FIELDS_LIMIT: usize = 20;
+/// Maximum characters of the name of one.
+const NAME_LIMIT: usize = 100;
+
 /// Why a request was refused or failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Problem {
@@ -42,15 +47,21 @@ pub enum Problem {
     /// 412: `If-Match` names another version.
     #[error("the task is at version {0}, and `If-Match` names another one: read the task again before you change it")]
     PreconditionFailed(i64),
+    /// 412: `If-None-Match` rules out the version that is there.
+    #[error("the task exists at version {0}, which `If-None-Match` rules out")]
+    Exists(i64),
     /// 413.
     #[error("the body is larger than 1 MB")]
     TooLarge,
     /// 415.
     #[error("the body must be JSON: send it with `Content-Type: application/json`")]
     UnsupportedMediaType,
-    /// 422: readable, but with invalid fields, all of which are listed.
-    #[error("{}: see `errors`", if let [_] = &**.0 { "a field is invalid".to_owned() } else { format!("{} fields are invalid", .0.len()) })]
-    Invalid(Vec<InvalidField>),
+    /// 415: the body is encoded.
+    #[error("the body must not be compressed or encoded: send it without `Content-Encoding`")]
+    UnsupportedEncoding,
+    /// 422: readable, but with invalid fields.
+    #[error("{0}")]
+    Invalid(InvalidFields),
     /// 422: the `Idempotency-Key` belongs to a different request.
     #[error("this Idempotency-Key was used for a different request: choose a new key")]
     KeyReused,
@@ -92,12 +103,13 @@ pub struct InvalidField {
 impl InvalidField {
     /// A field of the body, by its JSON pointer.
     pub fn in_body(pointer: impl fmt::Display, detail: impl fmt::Display) -> Self {
-        Self { pointer: Some(format!("#{pointer}")), parameter: None, header: None, detail: detail.to_string() }
+        let pointer = shortened(&format!("#{pointer}"));
+        Self { pointer: Some(pointer), parameter: None, header: None, detail: detail.to_string() }
     }
 
     /// A query parameter.
-    pub fn in_query(parameter: impl Into<String>, detail: impl fmt::Display) -> Self {
-        Self { pointer: None, parameter: Some(parameter.into()), header: None, detail: detail.to_string() }
+    pub fn in_query(parameter: &str, detail: impl fmt::Display) -> Self {
+        Self { pointer: None, parameter: Some(shortened(parameter)), header: None, detail: detail.to_string() }
     }
 
     /// A header.
@@ -106,9 +118,70 @@ impl InvalidField {
     }
 }
 
+/// The first characters of a name that the client chose.
+fn shortened(name: &str) -> String {
+    match name.char_indices().nth(NAME_LIMIT) {
+        Some((end, _)) => format!("{}…", &name[..end]),
+        None => name.to_owned(),
+    }
+}
+
+/// The invalid parts of a request: the first ones, and the number of the others. The request decides how many there are, so an answer
+/// that names each of them could be many times as large as the request.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct InvalidFields {
+    named: Vec<InvalidField>,
+    others: usize,
+}
+
+impl InvalidFields {
+    /// Adds one.
+    pub fn push(&mut self, field: InvalidField) {
+        if self.named.len() < FIELDS_LIMIT { self.named.push(field) } else { self.others += 1 }
+    }
+
+    /// Adds those of another part of the request.
+    pub fn append(&mut self, more: Self) {
+        more.named.into_iter().for_each(|field| self.push(field));
+        self.others += more.others;
+    }
+
+    /// Those that the answer names.
+    #[must_use]
+    pub fn named(&self) -> &[InvalidField] {
+        &self.named
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.named.len() + self.others
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.named.is_empty()
+    }
+}
+
+impl fmt::Display for InvalidFields {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.len(), self.others) {
+            (1, _) => f.write_str("a field is invalid: see `errors`"),
+            (all, 0) => write!(f, "{all} fields are invalid: see `errors`"),
+            (all, others) => {
+                write!(f, "{all} fields are invalid: see `errors` for the first {FIELDS_LIMIT}, and {others} more")
+            }
+        }
+    }
+}
+
 impl From<InvalidField> for Problem {
     fn from(field: InvalidField) -> Self {
-        Self::Invalid(vec![field])
+        let mut fields = InvalidFields::default();
+        fields.push(field);
+        Self::Invalid(fields)
     }
 }
 
@@ -126,7 +199,7 @@ pub struct ProblemBody {
     status: u16,
     /// What is wrong with this request, for people.
     detail: String,
-    /// Every invalid part of the request.
+    /// The invalid parts of the request; of more than 20 only the first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
     errors: Vec<InvalidField>,
@@ -151,9 +224,13 @@ impl Problem {
             Self::PreconditionFailed(_) => {
                 (StatusCode::PRECONDITION_FAILED, "urn:punctual:problem:changed-since", "Changed since")
             }
+            Self::Exists(_) => (StatusCode::PRECONDITION_FAILED, "urn:punctual:problem:exists", "Exists"),
             Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "urn:punctual:problem:too-large", "Too large"),
             Self::UnsupportedMediaType => {
                 (StatusCode::UNSUPPORTED_MEDIA_TYPE, "urn:punctual:problem:not-json", "Not JSON")
+            }
+            Self::UnsupportedEncoding => {
+                (StatusCode::UNSUPPORTED_MEDIA_TYPE, "urn:punctual:problem:encoded", "Encoded body")
             }
             Self::Invalid(_) => (StatusCode::UNPROCESSABLE_ENTITY, "urn:punctual:problem:invalid", "Invalid request"),
             Self::KeyReused => {
@@ -190,6 +267,8 @@ impl IntoResponse for Problem {
                 header::WWW_AUTHENTICATE,
                 HeaderValue::from_static(r#"Bearer error="insufficient_scope", scope="operator""#),
             )),
+            // RFC 9110, section 12.5.3.
+            Self::UnsupportedEncoding => Some((header::ACCEPT_ENCODING, HeaderValue::from_static("identity"))),
             // In whole seconds, rounded up: a client that comes earlier is refused again.
             Self::TooMany(wait) => Some((header::RETRY_AFTER, HeaderValue::from(wait.as_secs() + 1))),
             Self::Overloaded => Some((header::RETRY_AFTER, HeaderValue::from_static("1"))),
@@ -197,7 +276,7 @@ impl IntoResponse for Problem {
             _ => None,
         };
         let detail = self.to_string();
-        let errors = if let Self::Invalid(fields) = self { fields } else { Vec::new() };
+        let errors = if let Self::Invalid(fields) = self { fields.named } else { Vec::new() };
         let body = ProblemBody { kind, title, status: status.as_u16(), detail, errors };
         let body = serde_json::to_vec(&body).expect("a problem is plain data");
         let mut response =
@@ -262,16 +341,15 @@ mod tests {
         let response = problem.into_response();
         assert_eq!(response.headers()[header::CONTENT_TYPE], "application/problem+json");
         let status = response.status();
-        let bytes = to_bytes(response.into_body(), 10_000).await.unwrap();
+        let bytes = to_bytes(response.into_body(), 16 << 10).await.unwrap();
         (status, serde_json::from_slice(&bytes).unwrap())
     }
 
     #[tokio::test]
     async fn a_problem_lists_every_invalid_field() {
-        let fields = vec![
-            InvalidField::in_body("/title", "is required"),
-            InvalidField::in_query("limit", "must be between 1 and 100"),
-        ];
+        let mut fields = InvalidFields::default();
+        fields.push(InvalidField::in_body("/title", "is required"));
+        fields.push(InvalidField::in_query("limit", "must be between 1 and 100"));
         let (status, body) = body(Problem::Invalid(fields)).await;
         assert_eq!(status, 422);
         assert_eq!(body["status"], 422);
@@ -282,6 +360,25 @@ mod tests {
                 {"parameter": "limit", "detail": "must be between 1 and 100"},
             ])
         );
+    }
+
+    /// The longest names, of characters that JSON escapes.
+    #[tokio::test]
+    async fn a_problem_has_a_bounded_size() {
+        let mut part = InvalidFields::default();
+        for n in 0..1000 {
+            part.push(InvalidField::in_body(
+                format_args!("/{n}{}", "\u{1}".repeat(200 + n)),
+                "is not a field of this body",
+            ));
+        }
+        let mut fields = InvalidFields::default();
+        fields.push(InvalidField::in_query(&"\u{1}".repeat(1000), "must be given only once"));
+        fields.append(part);
+        let (status, body) = body(Problem::Invalid(fields)).await;
+        assert_eq!(status, 422);
+        assert_eq!(body["errors"].as_array().unwrap().len(), 20);
+        assert_eq!(body["detail"], "1001 fields are invalid: see `errors` for the first 20, and 981 more");
     }
 
     #[tokio::test]

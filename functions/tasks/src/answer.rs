@@ -38,6 +38,12 @@ impl Answer {
         Self { status, headers: BTreeMap::new(), body: Some(body) }
     }
 
+    /// The task is at the version that the client has.
+    pub(crate) fn not_modified(version: i64) -> Self {
+        let headers = BTreeMap::from([("etag".to_owned(), etag(version))]);
+        Self { status: StatusCode::NOT_MODIFIED, headers, body: None }
+    }
+
     pub(crate) fn empty() -> Self {
         Self { status: StatusCode::NO_CONTENT, headers: BTreeMap::new(), body: None }
     }

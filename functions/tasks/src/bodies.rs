@@ -25,7 +25,7 @@ pub(crate) const REMINDERS_LIMIT: usize = 20;
 const A_YEAR_IN_MINUTES: u32 = 366 * 24 * 60;
 
 pub(crate) const TITLE: Field<Text> =
-    Field::new("title", Text::trimmed(1..=500), || json!({"example": "call the dentist"}));
+    Field::new("title", Text::visible(1..=500), || json!({"example": "call the dentist"}));
 pub(crate) const DESCRIPTION: Field<Text> = Field::new("description", Text::of(0..=10_000), none);
 pub(crate) const PRIORITY: Field<Word<Priority>> =
     Field::new("priority", Word::new(), || json!({"description": "Null is `medium`."}));
@@ -38,8 +38,8 @@ pub(crate) const TIME_ZONE: Field<ZoneName> =
     Field::new("time_zone", ZoneName, || json!({"description": "An IANA name.", "example": "Europe/Berlin"}));
 pub(crate) const TAGS: Field<List<Text>> = Field::new(
     "tags",
-    List { item: Text::trimmed(1..=50), items: 0..=20 },
-    || json!({"description": "The whole list.", "example": ["health"]}),
+    List { item: Text::visible(1..=50), items: 0..=20 },
+    || json!({"description": "The whole list. Case tells tags apart.", "example": ["health"]}),
 );
 pub(crate) const REMINDERS: Field<Objects<NewReminder>> =
     Field::new("reminders", Objects::up_to(REMINDERS_LIMIT), none);

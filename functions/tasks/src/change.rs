@@ -31,7 +31,7 @@ use crate::{
 /// other reminders are cancelled. A body equal to the task changes nothing.
 #[utoipa::path(
     put, path = "/v1/tasks/{id}", operation_id = "replace_task", tag = "tasks", request_body = bodies::WholeTask,
-    params(("id" = Uuid, Path), params::IdempotencyKey, params::IfMatch),
+    params(("id" = Uuid, Path), params::IdempotencyKey, params::Conditions),
     responses((status = 200, description = "The changed task", body = Task), WriteProblems),
     security(("bearer" = [])),
 )]
@@ -48,7 +48,7 @@ pub(crate) async fn replace_task(State(app): State<App>, user: User, Id(id): Id,
     patch, path = "/v1/tasks/{id}", operation_id = "change_task", tag = "tasks",
     request_body(content(
         (bodies::TaskPatch = "application/merge-patch+json"), (bodies::TaskPatch = "application/json"))),
-    params(("id" = Uuid, Path), params::IdempotencyKey, params::IfMatch),
+    params(("id" = Uuid, Path), params::IdempotencyKey, params::Conditions),
     responses((status = 200, description = "The changed task", body = Task), WriteProblems),
     security(("bearer" = [])),
 )]

@@ -1,13 +1,10 @@
 //! A write request, read completely before anything is done.
 
-use std::time::Duration;
-
 use axum::{
-    body::{Bytes, to_bytes},
+    body::Bytes,
     extract::{FromRequest, FromRequestParts, Path, Request},
-    http::{HeaderMap, HeaderName, HeaderValue, header, request::Parts},
+    http::{HeaderMap, HeaderName, header, request::Parts},
 };
-use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use shared::{
     cloud_event::Trace,
@@ -17,14 +14,13 @@ use shared::{
 use uuid::Uuid;
 
 use crate::{
-    answer::{Answer, etag},
+    answer::Answer,
+    body::{self, Form},
     input::Fields,
+    preconditions::Preconditions,
     user_tx::UserTx,
 };
 
-const BODY_LIMIT: usize = 1024 * 1024;
-/// Give up on a body of at most 1 MB that takes longer than this.
-const BODY_DEADLINE: Duration = Duration::from_secs(20);
 pub(crate) const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
 pub(crate) const KEY_LIMIT: usize = 255;
 
@@ -36,55 +32,42 @@ pub(crate) struct Command {
     pub(crate) key: Option<String>,
     /// Hash of method, path and body: tells different requests with the same key apart.
     pub(crate) fingerprint: Vec<u8>,
-    if_match: Option<String>,
-    is_json: bool,
+    pub(crate) preconditions: Preconditions,
+    form: Form,
     body: Bytes,
 }
 
 impl<S: Send + Sync> FromRequest<S> for Command {
     type Rejection = Problem;
 
-    async fn from_request(request: Request, _: &S) -> Result<Self> {
+    async fn from_request(request: Request, state: &S) -> Result<Self> {
         let (parts, body) = request.into_parts();
         let key = key(&parts.headers)?;
-        let text = |name| parts.headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
-        if text(header::CONTENT_LENGTH)
-            .and_then(|length| length.parse().ok())
-            .is_some_and(|length: usize| length > BODY_LIMIT)
-        {
-            return Err(Problem::TooLarge);
+        if parts.headers.contains_key(header::CONTENT_RANGE) {
+            // RFC 9110, section 14.5.
+            return Err(Problem::Malformed("`Content-Range` is not supported: send the whole body without it".into()));
         }
-        let body = tokio::time::timeout(BODY_DEADLINE, to_bytes(body, BODY_LIMIT));
-        let body = body
-            .await
-            .map_err(|_| Problem::Malformed("the body did not arrive within 20 s; send it again".into()))?
-            .map_err(|error| {
-                let source = std::error::Error::source(&error);
-                if source.is_some_and(|source| source.is::<http_body_util::LengthLimitError>()) {
-                    Problem::TooLarge
-                } else {
-                    Problem::Malformed("the connection broke before the whole body arrived".into())
-                }
-            })?;
-        let kind = text(header::CONTENT_TYPE).unwrap_or_default();
-        let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+        // `limits` has received the body, within limits below those of this extractor.
+        let body = Bytes::from_request(Request::new(body), state).await;
+        let body = body.map_err(|error| Problem::Internal(error.into()))?;
         let mut hash = Sha256::new();
         for part in [parts.method.as_str().as_bytes(), parts.uri.path().as_bytes(), &body] {
             hash.update(part.len().to_be_bytes());
             hash.update(part);
         }
+        let trace = parts.headers.get(HeaderName::from_static("traceparent")).and_then(|value| value.to_str().ok());
         Ok(Self {
-            trace: Trace::from_header(text(HeaderName::from_static("traceparent"))),
+            trace: Trace::from_header(trace),
             key,
             fingerprint: hash.finalize().to_vec(),
-            if_match: if_match(&parts.headers),
-            is_json: matches!(&*kind, "application/json" | "application/merge-patch+json"),
+            preconditions: Preconditions::of(&parts.headers),
+            form: Form::of(&parts.headers),
             body,
         })
     }
 }
 
-fn key(headers: &HeaderMap) -> Result<Option<String>> {
+pub(crate) fn key(headers: &HeaderMap) -> Result<Option<String>> {
     let mut given = headers.get_all(IDEMPOTENCY_KEY).iter();
     let Some(key) = given.next() else { return Ok(None) };
     match key.to_str() {
@@ -99,39 +82,19 @@ fn key(headers: &HeaderMap) -> Result<Option<String>> {
     }
 }
 
-fn if_match(headers: &HeaderMap) -> Option<String> {
-    let given: Vec<_> =
-        headers.get_all(header::IF_MATCH).iter().map(|value| value.to_str().unwrap_or_default()).collect();
-    (!given.is_empty()).then(|| given.join(","))
-}
-
 impl Command {
     /// The body, which must be a JSON object.
     pub(crate) fn object(&self) -> Result<Fields> {
-        if !self.is_json {
-            return Err(Problem::UnsupportedMediaType);
-        }
-        match serde_json::from_slice(&self.body) {
-            Ok(Value::Object(object)) => Ok(Fields::new(object)),
-            Ok(_) => Err(InvalidField::in_body("", "must be an object").into()),
-            Err(error) => Err(Problem::Malformed(format!("the body is not JSON: {error}").into())),
+        match self.form {
+            Form::Json => body::object(&self.body).map(Fields::new),
+            Form::OtherType => Err(Problem::UnsupportedMediaType),
+            Form::Encoded => Err(Problem::UnsupportedEncoding),
         }
     }
 
     /// Refuses a body with fields: the command has none. An absent body and `{}` pass.
     pub(crate) fn no_fields(&self) -> Result<()> {
         if self.body.is_empty() { Ok(()) } else { self.object()?.read(|_| Some(())) }
-    }
-
-    /// Checks `If-Match` (RFC 9110, section 13.1.1). The comparison is strong, so `W/"1"` never matches.
-    pub(crate) fn check_if_match(&self, version: i64) -> Result<()> {
-        let tag = etag(version);
-        match &self.if_match {
-            Some(given) if !given.split(',').map(str::trim).any(|given| given == "*" || given == tag) => {
-                Err(Problem::PreconditionFailed(version))
-            }
-            _ => Ok(()),
-        }
     }
 
     /// Keeps the answer for a repetition and commits. A refused command drops its transaction instead, which rolls it back.

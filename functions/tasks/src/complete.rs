@@ -19,7 +19,7 @@ use crate::{
 /// Cancels its live reminders. A recurring task gets its next occurrence, once. Completing a completed task changes nothing.
 #[utoipa::path(
     post, path = "/v1/tasks/{id}/complete", operation_id = "complete_task", tag = "tasks",
-    params(("id" = Uuid, Path), params::IdempotencyKey, params::IfMatch),
+    params(("id" = Uuid, Path), params::IdempotencyKey, params::Conditions),
     responses((status = 200, description = "The completed task", body = Task), WriteProblems),
     security(("bearer" = [])),
 )]
@@ -49,7 +49,7 @@ async fn complete(mut locked: LockedTask<'_>) -> Result<Answer> {
 /// Reopening an open task changes nothing.
 #[utoipa::path(
     post, path = "/v1/tasks/{id}/reopen", operation_id = "reopen_task", tag = "tasks",
-    params(("id" = Uuid, Path), params::IdempotencyKey, params::IfMatch),
+    params(("id" = Uuid, Path), params::IdempotencyKey, params::Conditions),
     responses((status = 200, description = "The open task", body = Task), WriteProblems),
     security(("bearer" = [])),
 )]

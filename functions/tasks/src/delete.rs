@@ -23,7 +23,7 @@ use crate::{
 /// For good, with its reminders. Its history and the timelines of its reminders remain.
 #[utoipa::path(
     delete, path = "/v1/tasks/{id}", operation_id = "delete_task", tag = "tasks",
-    params(("id" = Uuid, Path), params::IdempotencyKey, params::IfMatch),
+    params(("id" = Uuid, Path), params::IdempotencyKey, params::Conditions),
     responses((status = 204, description = "Deleted"), WriteProblems),
     security(("bearer" = [])),
 )]

@@ -21,7 +21,8 @@ use crate::bodies;
 #[openapi(
     info(
         title = "Punctual",
-        description = "Tasks and reminders. Times are RFC 3339: requests give an offset, answers are in UTC. Problems are RFC 9457.",
+        description = "Tasks and reminders. Times are RFC 3339: requests give an offset, answers are in UTC. \
+                       Text is stored in Unicode NFC, in which its length counts. Problems are RFC 9457.",
     ),
     // Bodies inside other bodies; a route names only the outer one.
     components(schemas(
@@ -56,14 +57,14 @@ pub(crate) struct WriteProblems;
 pub(crate) struct OperatorProblems;
 
 const TEXTS: [(&str, &str); 12] = [
-    ("400", "The body is not JSON, or did not arrive completely"),
+    ("400", "The body is not JSON, is only a part, or did not arrive completely"),
     ("401", "The token is missing or invalid"),
     ("403", "The token's scope does not contain `operator`"),
     ("404", "The object does not exist, or belongs to another user"),
     ("409", "The object's state does not allow this, or another request is changing it"),
-    ("412", "The task is at another version than `If-Match` names"),
+    ("412", "The task is at another version than `If-Match` names, or at one that `If-None-Match` names"),
     ("413", "The body is larger than 1 MB"),
-    ("415", "The `Content-Type` is not JSON"),
+    ("415", "The `Content-Type` is not JSON, or the `Content-Encoding` is not `identity`"),
     ("422", "Fields are invalid, each of which is listed; or the `Idempotency-Key` was used for a different request"),
     ("429", "The user has reached a limit. The request had no effect; see `Retry-After`"),
     ("500", "Internal error. The request may or may not have taken effect"),

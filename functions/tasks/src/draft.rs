@@ -44,11 +44,11 @@ pub(crate) enum When {
 }
 
 impl NewReminder {
-    /// The instant it fires at. `None` if it is relative and the task has no due time, or if the instant is before the calendar begins.
-    pub(crate) fn instant(&self, due_at: Option<DateTime<Utc>>, zone: &Zone) -> Option<DateTime<Utc>> {
+    /// The instant it fires at, or why a relative reminder has none.
+    pub(crate) fn instant(&self, due_at: Option<DateTime<Utc>>, zone: &Zone) -> Result<DateTime<Utc>, &'static str> {
         match &self.when {
-            When::At(at) => Some(*at),
-            When::Before(before) => before.resolve(due_at?, zone),
+            When::At(at) => Ok(*at),
+            When::Before(before) => before.resolve(due_at.ok_or(NEEDS_DUE_AT)?, zone).ok_or(OUTSIDE_CALENDAR),
         }
     }
 
@@ -118,6 +118,14 @@ pub(crate) fn patched_task(fields: &mut Fields, task: &Task) -> Option<Wanted> {
         // A stored recurrence that this version cannot parse stays as it is unless the patch names it.
         recurrence: rest.recurrence.or_current(task.recurrence.as_ref().and_then(|repeats| repeats.parse().ok())),
     };
+    // The relative reminders of the task follow the due time.
+    let relative = task.reminders.iter().filter_map(|reminder| BeforeDue::parse(reminder.before_due.as_deref()?).ok());
+    let zone = wanted.time_zone.clone().unwrap_or_else(Zone::utc);
+    if let Some(due_at) = wanted.due_at.filter(|due_at| task.due_at != Some(*due_at))
+        && relative.into_iter().any(|before| before.resolve(due_at, &zone).is_none())
+    {
+        fields.invalid(DUE_AT.name, "is too late for the relative reminders: its wall-clock year is out of range");
+    }
     wanted.check_due_at(fields, &[]);
     refuse_read_only(fields);
     Some(wanted)
@@ -162,16 +170,18 @@ impl Wanted {
         }
         let zone = self.time_zone.clone().unwrap_or_else(Zone::utc);
         for (index, reminder) in reminders.iter().enumerate() {
-            if reminder.instant(self.due_at, &zone).is_none() {
+            if let Err(wrong) = reminder.instant(self.due_at, &zone) {
                 let name = format!("{}/{index}/{}", REMINDERS.name, BEFORE_DUE.name);
-                fields.invalid(&name, NEEDS_DUE_AT);
+                fields.invalid(&name, wrong);
             }
         }
     }
 }
 
-/// Why a relative reminder is refused.
-pub(crate) const NEEDS_DUE_AT: &str = "needs a task with a `due_at`: it is a duration before the due time";
+/// Why a relative reminder has no instant.
+const NEEDS_DUE_AT: &str = "needs a task with a `due_at`: it is a duration before the due time";
+const OUTSIDE_CALENDAR: &str =
+    "cannot be computed: the wall-clock year of `due_at` in the task's time zone is out of range, which ends with 9999";
 
 /// Reads a reminder: an instant, or a duration before the due time, and its channels.
 pub(crate) fn reminder(fields: &mut Fields) -> Option<NewReminder> {

@@ -3,13 +3,15 @@
 
 use std::{fmt::Display, marker::PhantomData, ops::RangeInclusive, str::FromStr};
 
-use chrono::{DateTime, Datelike as _, Utc};
+use chrono::{DateTime, Datelike as _, Timelike as _, Utc};
 use serde_json::{Map, Value, json};
-use shared::recurrence::{BeforeDue, DURATION_LIMIT, Zone};
+use shared::recurrence::{BeforeDue, DURATION_LIMIT, NotADuration, Zone};
 use utoipa::{
     ToSchema,
     openapi::{RefOr, Schema},
 };
+
+use crate::text;
 
 /// A field of a request body.
 pub(crate) struct Field<K> {
@@ -25,7 +27,7 @@ impl<K: Kind> Field<K> {
     }
 
     /// Reads a value; the error says what is wrong with it.
-    pub(crate) fn parse(&self, value: &Value) -> Result<K::Value, String> {
+    pub(crate) fn parse(&self, value: Value) -> Result<K::Value, String> {
         self.kind.parse(value)
     }
 }
@@ -34,39 +36,52 @@ impl<K: Kind> Field<K> {
 pub(crate) trait Kind {
     type Value;
 
-    fn parse(&self, value: &Value) -> Result<Self::Value, String>;
+    fn parse(&self, value: Value) -> Result<Self::Value, String>;
 
     /// The JSON Schema of the values that `parse` accepts.
     fn schema(&self) -> Value;
 }
 
-/// Text of some number of characters. It never contains NUL, which PostgreSQL cannot store.
+/// Text of some number of characters, in NFC, without NUL and noncharacters.
 pub(crate) struct Text {
     characters: RangeInclusive<usize>,
-    trimmed: bool,
+    visible: bool,
 }
+
+/// No character of Unicode stands in NFC for more than this many.
+const COMPOSED_LIMIT: usize = 4;
 
 impl Text {
     pub(crate) const fn of(characters: RangeInclusive<usize>) -> Self {
-        Self { characters, trimmed: false }
+        Self { characters, visible: false }
     }
 
-    /// Text whose surrounding white space is removed before it is counted.
-    pub(crate) const fn trimmed(characters: RangeInclusive<usize>) -> Self {
-        Self { characters, trimmed: true }
+    /// Text of which a person must see something. White space around it is removed before it is counted.
+    pub(crate) const fn visible(characters: RangeInclusive<usize>) -> Self {
+        Self { characters, visible: true }
     }
 }
 
 impl Kind for Text {
     type Value = String;
 
-    fn parse(&self, value: &Value) -> Result<String, String> {
-        let text = string(value)?;
-        let text = if self.trimmed { text.trim() } else { text };
-        if text.contains('\0') {
-            return Err("must not contain NUL".to_owned());
+    fn parse(&self, value: Value) -> Result<String, String> {
+        let given = string(value)?;
+        if let Some(wrong) = text::forbidden(&given) {
+            return Err(wrong.to_owned());
         }
-        within(&self.characters, text.chars().count(), "characters").map(|()| text.to_owned())
+        let given = if self.visible { given.trim() } else { &given };
+        // Text that is too long in any case is not normalised.
+        let most = COMPOSED_LIMIT * self.characters.end();
+        if given.chars().nth(most).is_some() {
+            within(&self.characters, most + 1, "characters")?;
+        }
+        let text = text::nfc(given);
+        within(&self.characters, text.chars().count(), "characters")?;
+        if self.visible && text::is_blank(&text) {
+            return Err("must have a character that can be seen".to_owned());
+        }
+        Ok(text)
     }
 
     fn schema(&self) -> Value {
@@ -90,7 +105,7 @@ impl<T> Word<T> {
 impl<T: ToSchema + FromStr<Err: Display>> Kind for Word<T> {
     type Value = T;
 
-    fn parse(&self, value: &Value) -> Result<T, String> {
+    fn parse(&self, value: Value) -> Result<T, String> {
         string(value)?.parse().map_err(|error: T::Err| error.to_string())
     }
 
@@ -105,8 +120,8 @@ pub(crate) struct Instant;
 impl Kind for Instant {
     type Value = DateTime<Utc>;
 
-    fn parse(&self, value: &Value) -> Result<DateTime<Utc>, String> {
-        Ok(instant(string(value)?)?)
+    fn parse(&self, value: Value) -> Result<DateTime<Utc>, String> {
+        Ok(instant(&string(value)?)?)
     }
 
     fn schema(&self) -> Value {
@@ -114,13 +129,25 @@ impl Kind for Instant {
     }
 }
 
-/// Reads an instant, to the microsecond that PostgreSQL keeps.
+/// Reads an instant (RFC 3339, section 5.6), to the microsecond that PostgreSQL keeps.
 pub(crate) fn instant(text: &str) -> Result<DateTime<Utc>, &'static str> {
-    let at = DateTime::parse_from_rfc3339(text)
-        .map_err(|_| "must be a time with its offset (RFC 3339), such as 2027-05-04T09:00:00+02:00")?;
+    // chrono also takes a space for the `T`, and U+2212 for the minus.
+    let is_strict = text.is_ascii() && !text.contains(' ');
+    let at = is_strict.then(|| DateTime::parse_from_rfc3339(text).ok()).flatten();
+    let at = at.ok_or("must be a time with its offset (RFC 3339), such as 2027-05-04T09:00:00+02:00")?.to_utc();
+    // chrono writes second 60 as a nanosecond beyond the second.
+    if at.nanosecond() >= 1_000_000_000 && !may_be_leap_second(at) {
+        return Err("must not have second 60, except for a leap second at the end of June or December (UTC)");
+    }
+    // A leap second counts as the second after it, as in PostgreSQL.
     DateTime::from_timestamp_micros(at.timestamp_micros())
-        .filter(|at| (1970..=9999).contains(&at.year()))
+        .filter(|stored| at.year() >= 1970 && stored.year() <= 9999)
         .ok_or("must lie between the years 1970 and 9999")
+}
+
+/// RFC 3339, section 5.7.
+fn may_be_leap_second(at: DateTime<Utc>) -> bool {
+    matches!((at.month(), at.day(), at.hour(), at.minute()), (6, 30, 23, 59) | (12, 31, 23, 59))
 }
 
 /// A time zone of the IANA database.
@@ -129,8 +156,8 @@ pub(crate) struct ZoneName;
 impl Kind for ZoneName {
     type Value = Zone;
 
-    fn parse(&self, value: &Value) -> Result<Zone, String> {
-        Zone::parse(string(value)?).map_err(|error| error.to_string())
+    fn parse(&self, value: Value) -> Result<Zone, String> {
+        Zone::parse(&string(value)?).map_err(|error| error.to_string())
     }
 
     fn schema(&self) -> Value {
@@ -144,8 +171,12 @@ pub(crate) struct Duration;
 impl Kind for Duration {
     type Value = BeforeDue;
 
-    fn parse(&self, value: &Value) -> Result<BeforeDue, String> {
-        BeforeDue::parse(string(value)?).map_err(|error| error.to_string())
+    fn parse(&self, value: Value) -> Result<BeforeDue, String> {
+        let text = string(value)?;
+        // jiff, which parses it, also takes small letters and signs.
+        let is_strict = text.bytes().all(|byte| byte.is_ascii_digit() || b"PYMWDTHS.,".contains(&byte));
+        let duration = if is_strict { BeforeDue::parse(&text) } else { Err(NotADuration) };
+        duration.map_err(|error| error.to_string())
     }
 
     fn schema(&self) -> Value {
@@ -159,9 +190,15 @@ pub(crate) struct Whole(pub(crate) RangeInclusive<u32>);
 impl Kind for Whole {
     type Value = u32;
 
-    fn parse(&self, value: &Value) -> Result<u32, String> {
-        let number = value.as_u64().and_then(|number| u32::try_from(number).ok());
-        number
+    fn parse(&self, value: Value) -> Result<u32, String> {
+        // To JSON Schema 5.0 and 5e0 are integers.
+        let integer = value.as_u64().or_else(|| {
+            let number =
+                value.as_f64().filter(|number| number.fract() == 0.0 && (0.0..=f64::from(u32::MAX)).contains(number));
+            number.map(|number| number as u64)
+        });
+        integer
+            .and_then(|number| u32::try_from(number).ok())
             .filter(|number| self.0.contains(number))
             .ok_or_else(|| format!("must be a whole number from {} to {}", self.0.start(), self.0.end()))
     }
@@ -180,8 +217,8 @@ pub(crate) struct List<K> {
 impl<K: Kind> Kind for List<K> {
     type Value = Vec<K::Value>;
 
-    fn parse(&self, value: &Value) -> Result<Vec<K::Value>, String> {
-        let items = array(value, &self.items)?.iter().enumerate();
+    fn parse(&self, value: Value) -> Result<Vec<K::Value>, String> {
+        let items = array(value, &self.items)?.into_iter().enumerate();
         items.map(|(index, item)| self.item.parse(item).map_err(|wrong| format!("item {index} {wrong}"))).collect()
     }
 
@@ -202,7 +239,7 @@ impl<T> Object<T> {
 impl<T: ToSchema> Kind for Object<T> {
     type Value = Map<String, Value>;
 
-    fn parse(&self, value: &Value) -> Result<Map<String, Value>, String> {
+    fn parse(&self, value: Value) -> Result<Map<String, Value>, String> {
         Ok(object(value)?)
     }
 
@@ -226,8 +263,8 @@ impl<T> Objects<T> {
 impl<T: ToSchema> Kind for Objects<T> {
     type Value = Vec<Value>;
 
-    fn parse(&self, value: &Value) -> Result<Vec<Value>, String> {
-        array(value, &(0..=self.limit)).map(<[Value]>::to_vec)
+    fn parse(&self, value: Value) -> Result<Vec<Value>, String> {
+        array(value, &(0..=self.limit))
     }
 
     fn schema(&self) -> Value {
@@ -235,17 +272,17 @@ impl<T: ToSchema> Kind for Objects<T> {
     }
 }
 
-pub(crate) fn object(value: &Value) -> Result<Map<String, Value>, &'static str> {
-    value.as_object().cloned().ok_or("must be an object")
+pub(crate) fn object(value: Value) -> Result<Map<String, Value>, &'static str> {
+    if let Value::Object(object) = value { Ok(object) } else { Err("must be an object") }
 }
 
-fn string(value: &Value) -> Result<&str, &'static str> {
-    value.as_str().ok_or("must be a string")
+fn string(value: Value) -> Result<String, &'static str> {
+    if let Value::String(text) = value { Ok(text) } else { Err("must be a string") }
 }
 
-fn array<'a>(value: &'a Value, limits: &RangeInclusive<usize>) -> Result<&'a [Value], String> {
-    let items = value.as_array().ok_or("must be a list")?;
-    within(limits, items.len(), "items").map(|()| items.as_slice())
+fn array(value: Value, limits: &RangeInclusive<usize>) -> Result<Vec<Value>, String> {
+    let Value::Array(items) = value else { return Err("must be a list".to_owned()) };
+    within(limits, items.len(), "items").map(|()| items)
 }
 
 fn within(limits: &RangeInclusive<usize>, count: usize, of: &str) -> Result<(), String> {

@@ -3,9 +3,12 @@
 use std::fmt::Display;
 
 use serde_json::{Map, Value};
-use shared::problem::{InvalidField, Problem, Result};
+use shared::problem::{InvalidField, InvalidFields, Problem, Result};
 
-use crate::field::{Field, Kind, Object, Objects, object};
+use crate::{
+    body::pointer_token,
+    field::{Field, Kind, Object, Objects, object},
+};
 
 /// What a body says about a field.
 #[derive(Clone, Debug)]
@@ -38,12 +41,12 @@ pub(crate) struct Fields {
     pointer: String,
     /// The fields that have not been read yet.
     object: Map<String, Value>,
-    invalid: Vec<InvalidField>,
+    invalid: InvalidFields,
 }
 
 impl Fields {
     pub(crate) fn new(object: Map<String, Value>) -> Self {
-        Self { pointer: String::new(), object, invalid: Vec::new() }
+        Self { pointer: String::new(), object, invalid: InvalidFields::default() }
     }
 
     /// Reads a whole body. `read` returns `None` only if it has found an invalid field; a field that it does not read is unknown.
@@ -60,7 +63,7 @@ impl Fields {
         match self.object.remove(field.name) {
             None => Given::Absent,
             Some(Value::Null) => Given::Null,
-            Some(value) => match field.parse(&value) {
+            Some(value) => match field.parse(value) {
                 Ok(value) => Given::Value(value),
                 Err(wrong) => {
                     self.invalid(field.name, wrong);
@@ -119,7 +122,7 @@ impl Fields {
             Given::Value(items) => items,
         };
         let mut read_items = Vec::new();
-        for (index, item) in items.iter().enumerate() {
+        for (index, item) in items.into_iter().enumerate() {
             let name = format!("{}/{index}", field.name);
             match object(item) {
                 Ok(object) => read_items.extend(self.inside(&name, object, &mut read)),
@@ -135,18 +138,19 @@ impl Fields {
         object: Map<String, Value>,
         read: impl FnOnce(&mut Fields) -> Option<T>,
     ) -> Option<T> {
-        let mut fields = Fields { pointer: format!("{}/{name}", self.pointer), object, invalid: Vec::new() };
+        let mut fields =
+            Fields { pointer: format!("{}/{name}", self.pointer), object, invalid: InvalidFields::default() };
         let value = read(&mut fields);
         fields.refuse_unknown();
-        self.invalid.append(&mut fields.invalid);
+        self.invalid.append(fields.invalid);
         value
     }
 
     /// Applies the merge patch (RFC 7396) in a field to its current value. The result is then read as the field.
     pub(crate) fn merge<K>(&mut self, field: &Field<K>, current: Option<Value>) {
-        if let (Some(patch @ Value::Object(_)), Some(mut whole)) = (self.object.get(field.name).cloned(), current) {
-            merge_patch(&mut whole, patch);
-            self.object.insert(field.name.to_owned(), whole);
+        if let (Some(given @ Value::Object(_)), Some(mut whole)) = (self.object.get_mut(field.name), current) {
+            merge_patch(&mut whole, given.take());
+            *given = whole;
         }
     }
 
@@ -174,7 +178,7 @@ impl Fields {
 
     pub(crate) fn is_invalid<K>(&self, field: &Field<K>) -> bool {
         let pointer = format!("#{}/{}", self.pointer, field.name);
-        self.invalid.iter().any(|invalid| invalid.pointer.as_ref() == Some(&pointer))
+        self.invalid.named().iter().any(|invalid| invalid.pointer.as_ref() == Some(&pointer))
     }
 
     /// Whether no invalid field has been found so far.
@@ -189,9 +193,7 @@ impl Fields {
 
     fn refuse_unknown(&mut self) {
         for (name, _) in std::mem::take(&mut self.object) {
-            let name: String = name.chars().take(100).collect();
-            // RFC 6901, section 3.
-            self.invalid(&name.replace('~', "~0").replace('/', "~1"), "is not a field of this body");
+            self.invalid(&pointer_token(&name), "is not a field of this body");
         }
     }
 }

@@ -12,6 +12,7 @@
 
 mod answer;
 mod bodies;
+mod body;
 mod change;
 mod command;
 mod complete;
@@ -30,10 +31,13 @@ pub mod liveness;
 mod locked_task;
 mod me;
 mod params;
+mod preconditions;
 mod reminders;
 mod tags;
 mod task;
+mod text;
 mod timeline;
+mod unread;
 mod user_tx;
 
 pub use limits::LimitsConfig;

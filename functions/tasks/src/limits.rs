@@ -1,9 +1,13 @@
 //! Limits for one user, and for all users of this process together. A request over a limit is refused at once and has no effect: 429
 //! for a limit of the user, 503 for one of the process, each with `Retry-After`.
 //!
-//! - Per user: a request rate, and a number of concurrent requests with a queue for more. Without the latter, clients that wait for
-//!   each other at one task would hold every database connection while they wait.
+//! - Per user: a request rate, and a number of places in the process, of which fewer are turns at the database. Without turns, clients
+//!   that wait for each other at one task would hold every database connection while they wait. Without places, one user's slow and
+//!   waiting requests would be all that a process takes.
 //! - Per process: a number of requests in flight, because each takes memory, even while the database does not answer.
+//!
+//! A request takes a place, sends its body, waits for a turn and is handled. A body that arrives slowly holds no turn, and
+//! neither does an answer that is read slowly; both hold a place.
 //!
 //! Each process counts for itself, so n processes allow a user n times as much. A request without a valid token is not counted; the
 //! handler refuses it before it reads anything else.
@@ -34,12 +38,12 @@ use shared::{
     auth::User,
     problem::{Problem, Result},
 };
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 use uuid::Uuid;
 
-use crate::Api;
+use crate::{Api, body, unread};
 
-/// How long a request waits in its user's queue.
+/// How long a request waits for its user's turn.
 const QUEUE_TIMEOUT: Duration = Duration::from_secs(10);
 /// The largest burst of a user, in seconds of the rate.
 const BURST_SECONDS: u32 = 5;
@@ -56,8 +60,9 @@ pub struct LimitsConfig {
     /// Maximum concurrent requests per user. Keep it far below `DATABASE_CONNECTIONS`, which all users share
     #[arg(long, env, default_value = "3")]
     pub user_requests_at_a_time: NonZeroU32,
-    /// Maximum queued requests per user, beyond the concurrent ones
-    #[arg(long, env, default_value_t = 100)]
+    /// Maximum requests per user that wait or send their body, beyond the concurrent ones. Together they are at most a quarter of
+    /// `REQUESTS_IN_FLIGHT`
+    #[arg(long, env, default_value_t = 5)]
     pub user_requests_waiting: u32,
     /// Maximum requests in flight, of all users
     #[arg(long, env, default_value = "128")]
@@ -67,6 +72,15 @@ pub struct LimitsConfig {
 impl Default for LimitsConfig {
     fn default() -> Self {
         Self::parse_from(["limits"])
+    }
+}
+
+impl LimitsConfig {
+    /// The places of a user. They leave most places of the process to others, whatever is configured for the queue.
+    fn places(&self) -> u32 {
+        let at_a_time = self.user_requests_at_a_time.get();
+        let share = self.requests_in_flight.get() / 4;
+        at_a_time.saturating_add(self.user_requests_waiting).min(share.max(at_a_time))
     }
 }
 
@@ -106,22 +120,15 @@ impl Limits {
         self.0.rate.check_key(&user).map_err(|early| Problem::TooMany(early.wait_time_from(MonotonicClock.now())))
     }
 
-    /// Waits for one of the user's slots. Dropping it frees the slot.
-    async fn slot(&self, user: Uuid) -> Result<Slot> {
-        let LimitsConfig { user_requests_at_a_time: at_a_time, user_requests_waiting: waiting, .. } = self.0.config;
-        let (mut slot, slots) = {
-            let mut queues = self.queues();
-            let queue = queues.entry(user).or_insert_with(|| Queue::new(at_a_time));
-            if queue.present >= at_a_time.get() + waiting {
-                return Err(Problem::TooMany(Duration::from_secs(1)));
-            }
-            queue.present += 1;
-            (Slot { limits: self.clone(), user, permit: None }, Arc::clone(&queue.slots))
-        };
-        let permit = tokio::time::timeout(QUEUE_TIMEOUT, slots.acquire_owned()).await;
-        let permit = permit.map_err(|_| Problem::TooMany(Duration::from_secs(1)))?;
-        slot.permit = Some(permit.expect("the semaphore is never closed"));
-        Ok(slot)
+    /// Takes one of the user's places, or refuses. Dropping it frees the place.
+    fn place(&self, user: Uuid) -> Result<Place> {
+        let mut queues = self.queues();
+        let queue = queues.entry(user).or_insert_with(|| Queue::new(self.0.config.user_requests_at_a_time));
+        if queue.present >= self.0.config.places() {
+            return Err(Problem::TooMany(Duration::from_secs(1)));
+        }
+        queue.present += 1;
+        Ok(Place { limits: self.clone(), user, turns: Arc::clone(&queue.turns) })
     }
 
     fn queues(&self) -> MutexGuard<'_, HashMap<Uuid, Queue>> {
@@ -131,25 +138,34 @@ impl Limits {
 
 /// The requests of one user.
 struct Queue {
-    slots: Arc<Semaphore>,
-    /// The requests that have a slot or wait for one.
+    turns: Arc<Semaphore>,
+    /// The requests that have a place.
     present: u32,
 }
 
 impl Queue {
     fn new(at_a_time: NonZeroU32) -> Self {
-        Self { slots: Arc::new(Semaphore::new(at_a_time.get() as usize)), present: 0 }
+        Self { turns: Arc::new(Semaphore::new(at_a_time.get() as usize)), present: 0 }
     }
 }
 
-/// The place of a request in its user's queue; with a permit, one of the user's slots.
-struct Slot {
+/// The place of a request among those of its user.
+struct Place {
     limits: Limits,
     user: Uuid,
-    permit: Option<OwnedSemaphorePermit>,
+    turns: Arc<Semaphore>,
 }
 
-impl Drop for Slot {
+impl Place {
+    /// Waits for one of the user's turns.
+    async fn turn(&self) -> Result<SemaphorePermit<'_>> {
+        let turn = tokio::time::timeout(QUEUE_TIMEOUT, self.turns.acquire()).await;
+        let turn = turn.map_err(|_| Problem::TooMany(Duration::from_secs(1)))?;
+        Ok(turn.expect("the semaphore is never closed"))
+    }
+}
+
+impl Drop for Place {
     fn drop(&mut self) {
         let mut queues = self.limits.queues();
         if let Some(queue) = queues.get_mut(&self.user) {
@@ -159,26 +175,37 @@ impl Drop for Slot {
                 queues.remove(&self.user);
             }
         }
-        self.permit.take();
     }
 }
 
 /// Middleware of every route that needs a token.
 pub(crate) async fn limit(State(api): State<Api>, request: Request, next: Next) -> Response {
     let limits = &api.limits;
-    let Ok(_in_flight) = Arc::clone(&limits.0.in_flight).try_acquire_owned() else {
+    let Ok(in_flight) = Arc::clone(&limits.0.in_flight).try_acquire_owned() else {
         return Problem::Overloaded.into_response();
     };
     let (mut parts, body) = request.into_parts();
     let user = User::from_request_parts(&mut parts, &api).await;
     let request = Request::from_parts(parts, body);
-    let Ok(user) = user else { return next.run(request).await };
-    let slot = match limits.count(user.id) {
-        Ok(()) => limits.slot(user.id).await,
-        Err(problem) => Err(problem),
-    };
-    match slot {
-        Ok(_slot) => next.run(request).await,
-        Err(problem) => problem.into_response(),
+    match user {
+        Ok(user) => limited(limits, user.id, in_flight, request, next).await.unwrap_or_else(Problem::into_response),
+        Err(_) => next.run(request).await,
     }
+}
+
+/// Handles a request of a user within the user's limits.
+async fn limited(
+    limits: &Limits,
+    user: Uuid,
+    in_flight: OwnedSemaphorePermit,
+    request: Request,
+    next: Next,
+) -> Result<Response> {
+    limits.count(user)?;
+    let place = limits.place(user)?;
+    let request = body::receive(request).await?;
+    let turn = place.turn().await?;
+    let response = next.run(request).await;
+    drop(turn);
+    Ok(unread::keep((in_flight, place), response).await)
 }

@@ -3,12 +3,16 @@
 use axum::{
     Json,
     extract::{Query, State},
-    http::StatusCode,
+    http::{HeaderMap, StatusCode},
 };
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use shared::{App, auth::User, problem::Result};
+use shared::{
+    App,
+    auth::User,
+    problem::{ProblemBody, Result},
+};
 use sqlx::{Postgres, QueryBuilder};
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -18,23 +22,39 @@ use crate::{
     command::Id,
     docs::ReadProblems,
     field::instant,
-    params::{ListParams, Params},
+    params::{Conditions, ListParams, Params},
+    preconditions::Preconditions,
     task::{self, Priority, Task},
+    text,
     user_tx::UserTx,
 };
 
+/// Maximum size of a page in JSON. A task may take 60 KB, so a page of the most tasks would be several times as large.
+const PAGE_BYTES: usize = 1024 * 1024;
+
 /// Get a task
+///
+/// A task with an overdue or sent reminder is always sent whole, because the `ETag` does not tell what happens to reminders.
 #[utoipa::path(
-    get, path = "/v1/tasks/{id}", operation_id = "get_task", tag = "tasks", params(("id" = Uuid, Path)),
+    get, path = "/v1/tasks/{id}", operation_id = "get_task", tag = "tasks", params(("id" = Uuid, Path), Conditions),
     responses(
         (status = 200, description = "The task", body = Task, headers(("etag" = String, description = "`\"<version>\"`"))),
+        (status = 304, description = "The task is at a version that `If-None-Match` names",
+         headers(("etag" = String, description = "`\"<version>\"`"))),
+        (status = 412, description = "The task is at another version than `If-Match` names", body = ProblemBody,
+         content_type = "application/problem+json"),
         ReadProblems,
     ),
     security(("bearer" = [])),
 )]
-pub(crate) async fn get_task(State(app): State<App>, user: User, Id(id): Id) -> Result<Answer> {
+pub(crate) async fn get_task(State(app): State<App>, user: User, Id(id): Id, headers: HeaderMap) -> Result<Answer> {
     let mut tx = UserTx::begin(&app.db, user.id).await?;
     let task = task::load(&mut tx, user.id, id).await?;
+    let preconditions = Preconditions::of(&headers);
+    preconditions.check_if_match(task.version)?;
+    if task.follows_from_its_version() && !preconditions.none_match(task.version) {
+        return Ok(Answer::not_modified(task.version));
+    }
     Ok(Answer::task(StatusCode::OK, &task))
 }
 
@@ -48,7 +68,8 @@ pub(crate) struct TaskPage {
 
 /// List tasks
 ///
-/// Page by page: a task that is there the whole time is on exactly one page, whatever is created meanwhile.
+/// Page by page: a task that is there the whole time is on exactly one page, whatever is created meanwhile. A page of very long
+/// tasks has fewer than its `limit`.
 #[utoipa::path(
     get, path = "/v1/tasks", operation_id = "list_tasks", tag = "tasks", params(ListParams),
     responses((status = 200, description = "A page", body = TaskPage), ReadProblems),
@@ -64,10 +85,28 @@ pub(crate) async fn list_tasks(
     let mut rows: Vec<(Uuid, Option<i64>)> = wanted.query(user.id).build_query_as().fetch_all(&mut *tx).await?;
     let more = rows.len() > wanted.limit;
     rows.truncate(wanted.limit);
-    let next = rows.last().filter(|_| more).map(|(id, key)| Cursor { sort: wanted.sort, key: *key, id: *id });
-    let ids: Vec<Uuid> = rows.into_iter().map(|(id, _)| id).collect();
-    let items = task::load_all(&mut tx, user.id, &ids).await?;
+    let ids: Vec<Uuid> = rows.iter().map(|(id, _)| *id).collect();
+    let mut items = task::load_all(&mut tx, user.id, &ids).await?;
+    let fitting = fitting(&items);
+    let last = if fitting < items.len() {
+        items.truncate(fitting);
+        items.last().map(|task| task.id)
+    } else {
+        ids.last().copied().filter(|_| more)
+    };
+    let last = last.and_then(|last| rows.iter().find(|(id, _)| *id == last));
+    let next = last.map(|(id, key)| Cursor { sort: wanted.sort, key: *key, id: *id });
     Ok(Json(TaskPage { items, next_cursor: next.map(Cursor::encode) }))
+}
+
+/// How many of the tasks a page takes: those before its size in JSON passes the limit, and at least one.
+fn fitting(tasks: &[Task]) -> usize {
+    let sizes = tasks.iter().map(|task| serde_json::to_vec(task).map_or(0, |json| json.len()));
+    let ends = sizes.scan(0, |end, size| {
+        *end += size;
+        Some(*end)
+    });
+    ends.take_while(|end| *end <= PAGE_BYTES).count().max(1)
 }
 
 /// A list as it is asked for.
@@ -104,12 +143,12 @@ impl Wanted {
         let wanted = Self {
             completed: completed.flatten(),
             priority: params.take("priority", str::parse),
-            tag: params.take("tag", |text| Ok::<_, &str>(text.to_owned())),
+            tag: params.take("tag", |text| Ok::<_, &str>(text::nfc(text))),
             due_before: params.take("due_before", instant),
             due_after: params.take("due_after", instant),
-            words: params.take("q", |text| match text.trim() {
-                "" => Err("must have a word"),
-                words => Ok(words.to_owned()),
+            words: params.take("q", |text| match text::nfc(text.trim()) {
+                words if text::is_blank(&words) => Err("must have a word"),
+                words => Ok(words),
             }),
             sort,
             cursor,

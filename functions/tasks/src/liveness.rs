@@ -151,7 +151,7 @@ impl Reminder {
         channels.eq(self.channels.iter().map(String::as_str))
             && match wanted.before_due() {
                 Some(before) => self.before_due.as_deref() == Some(before),
-                None => self.before_due.is_none() && Some(self.remind_at) == wanted.instant(None, &Zone::utc()),
+                None => self.before_due.is_none() && Ok(self.remind_at) == wanted.instant(None, &Zone::utc()),
             }
     }
 }
@@ -206,7 +206,7 @@ impl Row {
         let rows = reminders.iter().filter_map(|reminder| {
             Some(Self {
                 id: Uuid::now_v7(),
-                remind_at: reminder.instant(due.at, due.zone)?,
+                remind_at: reminder.instant(due.at, due.zone).ok()?,
                 before_due: reminder.before_due().map(str::to_owned),
                 channels: reminder.channels.iter().map(|channel| channel.as_str()).collect(),
             })

@@ -41,7 +41,7 @@ impl Target {
 impl Command {
     /// Runs a command on a task, in one transaction as its user.
     ///
-    /// Answers a repeated `Idempotency-Key`, locks the task and checks `If-Match`. Then `handle` gets the locked task.
+    /// Answers a repeated `Idempotency-Key`, locks the task and checks the preconditions. Then `handle` gets the locked task.
     pub(crate) async fn on_task<'a, Handled>(
         &'a self,
         app: &'a App,
@@ -58,7 +58,7 @@ impl Command {
         }
         let id = target.task_id(&mut tx, user.id).await?;
         let task = task::lock(&mut tx, user.id, id).await?;
-        self.check_if_match(task.version)?;
+        self.preconditions.check(task.version)?;
         handle(LockedTask { command: self, app, tx, task }).await
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt::Display;
 
 use chrono::{DateTime, Utc};
-use shared::problem::{InvalidField, Problem, Result};
+use shared::problem::{InvalidField, InvalidFields, Problem, Result};
 use utoipa::{
     IntoParams,
     openapi::{
@@ -25,15 +25,15 @@ const PAGE_LIMIT: usize = 100;
 /// A query that is being read. Collects every invalid parameter.
 pub(crate) struct Params {
     given: Vec<(String, String)>,
-    invalid: Vec<InvalidField>,
+    invalid: InvalidFields,
 }
 
 impl Params {
     pub(crate) fn new(given: Vec<(String, String)>) -> Result<Self> {
         let nul = given.iter().find(|(name, value)| name.contains('\0') || value.contains('\0'));
         match nul {
-            Some((name, _)) => Err(InvalidField::in_query(name.replace('\0', ""), "must not contain NUL").into()),
-            None => Ok(Self { given, invalid: Vec::new() }),
+            Some((name, _)) => Err(InvalidField::in_query(&name.replace('\0', ""), "must not contain NUL").into()),
+            None => Ok(Self { given, invalid: InvalidFields::default() }),
         }
     }
 
@@ -58,7 +58,9 @@ impl Params {
     /// Reads `limit`, the size of a page.
     pub(crate) fn limit(&mut self) -> usize {
         let limit = self.take("limit", |text| {
-            let limit = text.parse().ok().filter(|limit| (1..=PAGE_LIMIT).contains(limit));
+            // Rust also parses a sign.
+            let digits = Some(text).filter(|text| !text.starts_with('+'));
+            let limit = digits.and_then(|digits| digits.parse().ok()).filter(|limit| (1..=PAGE_LIMIT).contains(limit));
             limit.ok_or(format!("must be a whole number from 1 to {PAGE_LIMIT}"))
         });
         limit.unwrap_or(PAGE)
@@ -66,11 +68,9 @@ impl Params {
 
     /// Ends the reading. A parameter that was not read is unknown.
     pub(crate) fn finish(mut self) -> Result<()> {
-        let unknown = self
-            .given
-            .into_iter()
-            .map(|(name, _)| InvalidField::in_query(name, "is not a parameter of this operation"));
-        self.invalid.extend(unknown);
+        for (name, _) in self.given {
+            self.invalid.push(InvalidField::in_query(&name, "is not a parameter of this operation"));
+        }
         if self.invalid.is_empty() { Ok(()) } else { Err(Problem::Invalid(self.invalid)) }
     }
 }
@@ -84,7 +84,7 @@ pub(crate) struct ListParams {
     #[param(default = "all")]
     status: Option<String>,
     priority: Option<Priority>,
-    /// Only tasks with this tag.
+    /// Only tasks with this tag, in the same case.
     tag: Option<String>,
     /// Only tasks due before this instant.
     due_before: Option<DateTime<Utc>>,
@@ -129,13 +129,15 @@ impl IntoParams for IdempotencyKey {
     }
 }
 
-/// The header `If-Match`.
-pub(crate) struct IfMatch;
+/// The headers `If-Match` and `If-None-Match`.
+pub(crate) struct Conditions;
 
-impl IntoParams for IfMatch {
+impl IntoParams for Conditions {
     fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
-        let text = ObjectBuilder::new().schema_type(Type::String).build();
-        header("If-Match", "Only if the task is at this version: its `ETag`, or `*`.", text)
+        let text = || ObjectBuilder::new().schema_type(Type::String).build();
+        let only_if = header("If-Match", "Only if the task is at this version: its `ETag`, or `*`.", text());
+        let only_unless = "Only if the task is at none of these versions: `ETag`s, or `*` for any.";
+        [only_if, header("If-None-Match", only_unless, text())].concat()
     }
 }
 

@@ -17,7 +17,7 @@ use crate::{
     bodies::{self, BEFORE_DUE, MINUTES, REMINDERS_LIMIT, UNTIL},
     command::{Command, Id},
     docs::{ReadProblems, WriteProblems},
-    draft::{self, NEEDS_DUE_AT, NewReminder},
+    draft::{self, NewReminder},
     input::Fields,
     liveness::{self, Due, Row},
     locked_task::{LockedTask, Target},
@@ -51,7 +51,7 @@ pub(crate) async fn list_reminders(State(app): State<App>, user: User, Id(id): I
 #[utoipa::path(
     post, path = "/v1/tasks/{id}/reminders", operation_id = "add_reminder", tag = "reminders",
     request_body = bodies::NewReminder,
-    params(("id" = Uuid, Path), params::IdempotencyKey, params::IfMatch),
+    params(("id" = Uuid, Path), params::IdempotencyKey, params::Conditions),
     responses((status = 201, description = "The changed task", body = Task), WriteProblems),
     security(("bearer" = [])),
 )]
@@ -68,10 +68,9 @@ async fn add(mut locked: LockedTask<'_>, reminder: NewReminder) -> Result<Answer
         return Err(InvalidField::in_body("", wrong).into());
     }
     let zone = task.zone();
+    let in_before_due = |wrong| InvalidField::in_body(format_args!("/{}", BEFORE_DUE.name), wrong);
+    reminder.instant(task.due_at, &zone).map_err(in_before_due)?;
     let rows = Row::all(&[reminder], Due { at: task.due_at, zone: &zone });
-    if rows.is_empty() {
-        return Err(InvalidField::in_body(format_args!("/{}", BEFORE_DUE.name), NEEDS_DUE_AT).into());
-    }
     liveness::add(&mut locked.tx, task, &rows).await?;
     locked.raise_version().await?;
     locked.updated(StatusCode::CREATED).await
@@ -82,7 +81,7 @@ async fn add(mut locked: LockedTask<'_>, reminder: NewReminder) -> Result<Answer
 /// It disappears from the task's list; its timeline remains. Cancelling it again changes nothing.
 #[utoipa::path(
     delete, path = "/v1/reminders/{id}", operation_id = "cancel_reminder", tag = "reminders",
-    params(("id" = Uuid, Path), params::IdempotencyKey, params::IfMatch),
+    params(("id" = Uuid, Path), params::IdempotencyKey, params::Conditions),
     responses((status = 200, description = "The changed task", body = Task), WriteProblems),
     security(("bearer" = [])),
 )]
@@ -113,7 +112,7 @@ async fn cancel(mut locked: LockedTask<'_>, id: Uuid) -> Result<Answer> {
 #[utoipa::path(
     post, path = "/v1/reminders/{id}/snooze", operation_id = "snooze_reminder", tag = "reminders",
     request_body = bodies::Snooze,
-    params(("id" = Uuid, Path), params::IdempotencyKey, params::IfMatch),
+    params(("id" = Uuid, Path), params::IdempotencyKey, params::Conditions),
     responses((status = 200, description = "The changed task", body = Task), WriteProblems),
     security(("bearer" = [])),
 )]
@@ -136,7 +135,7 @@ pub(crate) async fn snooze_reminder(
 /// Moves it to now, so that it fires at once. A sent reminder is sent again.
 #[utoipa::path(
     post, path = "/v1/reminders/{id}/send-now", operation_id = "send_reminder_now", tag = "reminders",
-    params(("id" = Uuid, Path), params::IdempotencyKey, params::IfMatch),
+    params(("id" = Uuid, Path), params::IdempotencyKey, params::Conditions),
     responses((status = 200, description = "The changed task", body = Task), WriteProblems),
     security(("bearer" = [])),
 )]

@@ -1,6 +1,10 @@
 //! `GET /v1/tags`, and how tags are stored.
 
-use axum::{Json, extract::State};
+use axum::{
+    Json,
+    extract::{Query, State},
+};
+use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use serde::Serialize;
 use shared::{
     App,
@@ -10,12 +14,18 @@ use shared::{
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::{docs::ReadProblems, user_tx::UserTx};
+use crate::{
+    docs::ReadProblems,
+    params::{PageParams, Params},
+    user_tx::UserTx,
+};
 
-/// The tags of a user's tasks.
+/// A page of the tags of a user's tasks.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Tags {
     items: Vec<Tag>,
+    /// The `cursor` of the next page; null at the end.
+    next_cursor: Option<String>,
 }
 
 /// One tag.
@@ -36,23 +46,42 @@ pub(crate) fn tag_ids(user_id: Uuid, names: &[String]) -> Vec<Uuid> {
 
 /// List the tags in use
 #[utoipa::path(
-    get, path = "/v1/tags", operation_id = "list_tags", tag = "tags",
-    responses((status = 200, description = "In alphabetical order", body = Tags), ReadProblems),
+    get, path = "/v1/tags", operation_id = "list_tags", tag = "tags", params(PageParams),
+    responses((status = 200, description = "A page, in the order of code points", body = Tags), ReadProblems),
     security(("bearer" = [])),
 )]
-pub(crate) async fn list_tags(State(app): State<App>, user: User) -> Result<Json<Tags>> {
+pub(crate) async fn list_tags(
+    State(app): State<App>,
+    user: User,
+    Query(given): Query<Vec<(String, String)>>,
+) -> Result<Json<Tags>> {
+    let mut params = Params::new(given)?;
+    let after = params.take("cursor", |text| {
+        let name = BASE64_URL_SAFE_NO_PAD.decode(text).ok().and_then(|name| String::from_utf8(name).ok());
+        name.filter(|name| !name.contains('\0')).ok_or("must be the `next_cursor` of a page of this list")
+    });
+    let limit = params.limit();
+    params.finish()?;
     let mut tx = UserTx::begin(&app.db, user.id).await?;
-    let items = sqlx::query_as!(
+    // The page is chosen before its tasks are counted.
+    let mut items = sqlx::query_as!(
         Tag,
-        r#"select name, count(*) filter (where not completed) as "open_tasks!"
-           from task_tags
-           join task_tag_associations on tag_id = task_tags.id
-           join tasks on tasks.id = task_id
-           where task_tags.user_id = $1
-           group by name order by name"#,
-        user.id
+        r#"select name, (select count(*) from task_tag_associations join tasks on tasks.id = task_id
+                         where tag_id = page.id and not completed) as "open_tasks!"
+           from (select id, name from task_tags
+                 where user_id = $1 and name collate "C" > $2
+                   and exists (select from task_tag_associations where tag_id = task_tags.id)
+                 order by name collate "C" limit $3) page
+           order by name collate "C""#,
+        user.id,
+        after.unwrap_or_default(),
+        i64::try_from(limit + 1).unwrap_or(i64::MAX)
     )
     .fetch_all(&mut *tx)
     .await?;
-    Ok(Json(Tags { items }))
+    let more = items.len() > limit;
+    items.truncate(limit);
+    let last = items.last().filter(|_| more);
+    let next_cursor = last.map(|tag| BASE64_URL_SAFE_NO_PAD.encode(&tag.name));
+    Ok(Json(Tags { items, next_cursor }))
 }

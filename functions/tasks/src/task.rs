@@ -27,7 +27,7 @@ pub(crate) struct Task {
     /// An IANA name. Recurrence and reminders of whole days follow its clock.
     #[schema(example = "Europe/Berlin")]
     pub(crate) time_zone: String,
-    /// In alphabetical order.
+    /// In the order of their code points.
     pub(crate) tags: Vec<String>,
     /// Without the reminders that the user cancelled, whose timelines remain.
     pub(crate) reminders: Vec<Reminder>,
@@ -151,6 +151,14 @@ impl Task {
         TaskRef { task_id: self.id, user_id: self.inner.user_id, title: self.title.clone(), version: self.version }
     }
 
+    /// Whether every command since this version would have shown this task: no function and no clock has changed a reminder.
+    pub(crate) fn follows_from_its_version(&self) -> bool {
+        let is_as_commanded = |reminder: &Reminder| {
+            !reminder.overdue && matches!(reminder.state, ReminderState::Scheduled | ReminderState::Cancelled)
+        };
+        self.reminders.iter().all(is_as_commanded)
+    }
+
     /// The task's zone. A name that this version's time zone database lacks counts as UTC.
     pub(crate) fn zone(&self) -> Zone {
         Zone::parse(&self.time_zone).unwrap_or_else(|_| Zone::utc())
@@ -206,7 +214,7 @@ pub(crate) async fn load_all(conn: &mut PgConnection, user_id: Uuid, ids: &[Uuid
                coalesce(version, 1) as "version!", created_at, updated_at,
                array(select name from task_tag_associations
                      join task_tags on task_tags.id = tag_id
-                     where task_id = task.id order by name) as "tags!",
+                     where task_id = task.id order by name collate "C") as "tags!",
                (select coalesce(jsonb_agg(jsonb_build_object(
                            'id', id, 'remind_at', remind_at, 'before_due', before_due, 'channels', channels,
                            'state', state, 'cancel_reason', cancel_reason, 'version', version,

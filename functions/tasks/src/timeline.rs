@@ -2,21 +2,33 @@
 //!
 //! Assembled from the reminder itself, the audit log of the functions, and its deliveries. It outlives the task.
 
-use axum::{Json, extract::State};
-use chrono::{DateTime, Utc};
+use axum::{
+    Json,
+    extract::{Query, State},
+};
+use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
+use chrono::{DateTime, Datelike as _, Utc};
 use serde::{Deserialize, Serialize};
 use shared::{App, auth::User, problem::Result, reminder::ReminderState};
 use sqlx::{PgConnection, types::Json as Jsonb};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::{command::Id, docs::ReadProblems, task::Reminder, user_tx::UserTx};
+use crate::{
+    command::Id,
+    docs::ReadProblems,
+    params::{PageParams, Params},
+    task::Reminder,
+    user_tx::UserTx,
+};
 
-/// What happened to a reminder, oldest first.
+/// A page of what happened to a reminder, oldest first.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Timeline {
     reminder: ReminderNow,
     entries: Vec<Entry>,
+    /// The `cursor` of the next page; null at the end.
+    next_cursor: Option<String>,
 }
 
 /// The current reminder.
@@ -68,16 +80,63 @@ struct Detail {
     provider: Option<String>,
 }
 
+/// The place of an entry in the timeline. Entries of one instant are in the order of their sources, those of a source in the order of
+/// their ids.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+struct Place {
+    at: DateTime<Utc>,
+    source: i32,
+    id: Uuid,
+}
+
+/// Sources of entries, in their order.
+const CREATED: i32 = 1;
+const AUDITED: i32 = 2;
+const DELIVERED: i32 = 3;
+const COMMANDED: i32 = 4;
+
+impl Place {
+    fn encode(self) -> String {
+        let text = format!("{} {} {}", self.at.timestamp_micros(), self.source, self.id.simple());
+        BASE64_URL_SAFE_NO_PAD.encode(text)
+    }
+
+    fn decode(text: &str) -> Option<Self> {
+        let text = String::from_utf8(BASE64_URL_SAFE_NO_PAD.decode(text).ok()?).ok()?;
+        let mut parts = text.split(' ');
+        let at = DateTime::from_timestamp_micros(parts.next()?.parse().ok()?)?;
+        let place = Self { at, source: parts.next()?.parse().ok()?, id: parts.next()?.parse().ok()? };
+        // PostgreSQL could not have returned a time outside these years.
+        ((0..=9999).contains(&at.year()) && parts.next().is_none()).then_some(place)
+    }
+
+    /// The id of an audited entry, which is a number.
+    fn number(self) -> i64 {
+        i64::try_from(self.id.as_u128()).unwrap_or(i64::MAX)
+    }
+}
+
 /// Explain a reminder
 ///
 /// What happened to it, when and why, or why not. Also after its task was deleted.
 #[utoipa::path(
     get, path = "/v1/reminders/{id}/timeline", operation_id = "reminder_timeline", tag = "reminders",
-    params(("id" = Uuid, Path)),
-    responses((status = 200, description = "Its timeline, oldest first", body = Timeline), ReadProblems),
+    params(("id" = Uuid, Path), PageParams),
+    responses((status = 200, description = "A page of its timeline, oldest first", body = Timeline), ReadProblems),
     security(("bearer" = [])),
 )]
-pub(crate) async fn reminder_timeline(State(app): State<App>, user: User, Id(id): Id) -> Result<Json<Timeline>> {
+pub(crate) async fn reminder_timeline(
+    State(app): State<App>,
+    user: User,
+    Id(id): Id,
+    Query(given): Query<Vec<(String, String)>>,
+) -> Result<Json<Timeline>> {
+    let mut params = Params::new(given)?;
+    let after = params
+        .take("cursor", |text| Place::decode(text).ok_or("must be the `next_cursor` of a page of this timeline"))
+        .unwrap_or_default();
+    let limit = params.limit();
+    params.finish()?;
     let mut tx = UserTx::begin(&app.db, user.id).await?;
     let row = sqlx::query!(
         r#"select task_id, created_at, updated_at, fired_at,
@@ -92,67 +151,93 @@ pub(crate) async fn reminder_timeline(State(app): State<App>, user: User, Id(id)
     .fetch_one(&mut *tx)
     .await?;
     let reminder = row.reminder.0;
-    let mut entries =
-        vec![Entry { at: row.created_at, what: "created".to_owned(), version: Some(1), ..Entry::default() }];
-    entries.extend(audited(&mut tx, user.id, id).await?);
-    entries.extend(deliveries(&mut tx, user.id, id).await?);
+    let created = Entry { at: row.created_at, what: "created".to_owned(), version: Some(1), ..Entry::default() };
+    let mut entries = vec![(Place { at: row.created_at, source: CREATED, id: Uuid::nil() }, created)];
     entries.extend(last_command(&reminder, row.updated_at));
-    entries.sort_by_key(|entry| entry.at);
+    entries.retain(|(place, _)| *place > after);
+    // Each source gives as many as the page could take, and one more.
+    let most = i64::try_from(limit + 1).unwrap_or(i64::MAX);
+    entries.extend(audited(&mut tx, user.id, id, after, most).await?);
+    entries.extend(deliveries(&mut tx, user.id, id, after, most).await?);
+    entries.sort_by_key(|(place, _)| *place);
+    let more = entries.len() > limit;
+    entries.truncate(limit);
+    let next_cursor = entries.last().filter(|_| more).map(|(place, _)| place.encode());
     let reminder = ReminderNow { task_id: row.task_id, reminder, fired_at: row.fired_at, created_at: row.created_at };
-    Ok(Json(Timeline { reminder, entries }))
+    Ok(Json(Timeline { reminder, entries: entries.into_iter().map(|(_, entry)| entry).collect(), next_cursor }))
 }
 
 /// The steps in the audit log. Whether it was sent is read from its deliveries, which know when the provider accepted it.
-async fn audited(conn: &mut PgConnection, user_id: Uuid, id: Uuid) -> Result<Vec<Entry>> {
+async fn audited(
+    conn: &mut PgConnection,
+    user_id: Uuid,
+    id: Uuid,
+    after: Place,
+    most: i64,
+) -> Result<impl Iterator<Item = (Place, Entry)>> {
     let rows = sqlx::query!(
-        r#"select created_at, substring(action from 10) as "what!", reminder_version, detail
+        r#"select id, created_at, substring(action from 10) as "what!", reminder_version, detail
            from audit_logs
            where reminder_id = $1 and user_id = $2 and action like 'reminder.%'
              and action not in ('reminder.due', 'reminder.sent')
-           order by id"#,
+             and (created_at, $3::int, id) > ($4, $5::int, $6)
+           order by created_at, id limit $7"#,
         id,
-        user_id
+        user_id,
+        AUDITED,
+        after.at,
+        after.source,
+        after.number(),
+        most
     )
     .fetch_all(conn)
     .await?;
-    let entries = rows.into_iter().map(|row| Entry {
-        at: row.created_at,
-        what: row.what,
-        version: row.reminder_version,
+    Ok(rows.into_iter().map(|row| {
+        let place = Place { at: row.created_at, source: AUDITED, id: Uuid::from_u128(row.id.unsigned_abs().into()) };
         // An entry with a detail of another form must not hide the other entries.
-        detail: serde_json::from_value(row.detail).unwrap_or_default(),
-    });
-    Ok(entries.collect())
+        let detail = serde_json::from_value(row.detail).unwrap_or_default();
+        (place, Entry { at: row.created_at, what: row.what, version: row.reminder_version, detail })
+    }))
 }
 
 /// The deliveries that a provider accepted.
-async fn deliveries(conn: &mut PgConnection, user_id: Uuid, id: Uuid) -> Result<Vec<Entry>> {
+async fn deliveries(
+    conn: &mut PgConnection,
+    user_id: Uuid,
+    id: Uuid,
+    after: Place,
+    most: i64,
+) -> Result<impl Iterator<Item = (Place, Entry)>> {
     let rows = sqlx::query!(
         r#"select id, reminder_version, channel, provider, sent_at as "sent_at!"
            from notification_deliveries
            where reminder_id = $1 and user_id = $2 and state = 'sent' and sent_at is not null
-           order by sent_at"#,
+             and (sent_at, $3::int, id) > ($4, $5::int, $6)
+           order by sent_at, id limit $7"#,
         id,
-        user_id
+        user_id,
+        DELIVERED,
+        after.at,
+        after.source,
+        after.id,
+        most
     )
     .fetch_all(conn)
     .await?;
-    let entries = rows.into_iter().map(|row| Entry {
-        at: row.sent_at,
-        what: "sent".to_owned(),
-        version: Some(row.reminder_version),
-        detail: Detail {
+    Ok(rows.into_iter().map(|row| {
+        let detail = Detail {
             channel: Some(row.channel),
             delivery_id: Some(row.id),
             provider: row.provider,
             ..Detail::default()
-        },
-    });
-    Ok(entries.collect())
+        };
+        let entry = Entry { at: row.sent_at, what: "sent".to_owned(), version: Some(row.reminder_version), detail };
+        (Place { at: row.sent_at, source: DELIVERED, id: row.id }, entry)
+    }))
 }
 
 /// The step of the last command. Earlier moves show as the jobs that were armed for them.
-fn last_command(reminder: &Reminder, at: DateTime<Utc>) -> Option<Entry> {
+fn last_command(reminder: &Reminder, at: DateTime<Utc>) -> Option<(Place, Entry)> {
     let (what, detail) = match reminder.state {
         ReminderState::Cancelled => {
             let reason = reminder.cancel_reason.map(|reason| reason.to_string());
@@ -163,5 +248,6 @@ fn last_command(reminder: &Reminder, at: DateTime<Utc>) -> Option<Entry> {
         }
         _ => return None,
     };
-    Some(Entry { at, what: what.to_owned(), version: Some(reminder.version), detail })
+    let entry = Entry { at, what: what.to_owned(), version: Some(reminder.version), detail };
+    Some((Place { at, source: COMMANDED, id: Uuid::nil() }, entry))
 }

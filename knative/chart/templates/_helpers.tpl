@@ -96,6 +96,11 @@ valueFrom: { secretKeyRef: { name: {{ .name }}, key: {{ .key }} } }
   {{- $_ := set $env "REMINDER_DUE_DAPR_ENDPOINT" "http://reminder-due-daprd:50001" -}}
 {{- end -}}
 {{- if eq $name "tasks" -}}
+  {{- /* The places of one user are a quarter of the pod's. */ -}}
+  {{- $places := max 1 (div $function.concurrency 4) -}}
+  {{- $turns := min 3 $places -}}
+  {{- $_ := set $env "USER_REQUESTS_AT_A_TIME" $turns -}}
+  {{- $_ := set $env "USER_REQUESTS_WAITING" (sub $places $turns) -}}
   {{- with $values.auth.jwksUrl }}{{ $_ := set $env "JWKS_URL" . }}{{ end -}}
   {{- with $values.auth.issuer }}{{ $_ := set $env "JWT_ISSUER" . }}{{ end -}}
   {{- with $values.auth.audience }}{{ $_ := set $env "JWT_AUDIENCE" . }}{{ end -}}

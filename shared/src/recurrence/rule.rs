@@ -11,7 +11,7 @@ use jiff::civil::{DateTime as Wall, Weekday};
 use super::{Frequency, days::DayFilter};
 
 /// Maximum length of RRULE text, in ASCII characters.
-pub const TEXT_LIMIT: usize = 500;
+pub const TEXT_LIMIT: usize = 1000;
 
 /// A parsed recurrence rule.
 #[derive(Clone, Debug, PartialEq, Eq)]

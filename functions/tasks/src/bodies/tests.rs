@@ -3,11 +3,13 @@
 
 use std::collections::BTreeSet;
 
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use shared::problem::{Problem, Result};
 use uuid::Uuid;
 
 use super::*;
 use crate::{
+    command::{self, IDEMPOTENCY_KEY},
     draft,
     input::Fields,
     params::Params,
@@ -127,10 +129,10 @@ impl Place<'_> {
         let pointer = format!("#{}/{name}", self.pointer);
         let wrong = match (self.body.parse)(&body) {
             Ok(()) => None,
-            Err(Problem::Invalid(invalid)) => invalid
-                .into_iter()
-                .find(|invalid| invalid.pointer.as_ref() == Some(&pointer))
-                .map(|invalid| invalid.detail),
+            Err(Problem::Invalid(invalid)) => {
+                let invalid = invalid.named().iter().find(|invalid| invalid.pointer.as_ref() == Some(&pointer));
+                invalid.map(|invalid| invalid.detail.clone())
+            }
             Err(other) => panic!("{other}"),
         };
         assert_eq!(wrong.is_none(), valid, "{} {pointer}: {wrong:?} in {body}", self.body.name);
@@ -290,7 +292,7 @@ fn parsers_enforce_what_the_document_says_about_every_field() {
 }
 
 #[test]
-fn pages_have_the_sizes_that_the_document_says() {
+fn parameters_have_the_limits_that_the_document_says() {
     let document = serde_json::to_value(crate::document()).unwrap();
     let params =
         |given: &[u64]| Params::new(given.iter().map(|n| ("limit".to_owned(), n.to_string())).collect()).unwrap();
@@ -299,7 +301,11 @@ fn pages_have_the_sizes_that_the_document_says() {
         params.limit();
         params.finish().is_ok()
     };
-    let mut pages = 0;
+    let is_valid_key = |length: usize| {
+        let key = HeaderValue::from_str(&"k".repeat(length)).unwrap();
+        command::key(&HeaderMap::from_iter([(HeaderName::from_static("idempotency-key"), key)])).is_ok()
+    };
+    let (mut pages, mut keys) = (0, 0);
     let methods = document["paths"].as_object().unwrap().values();
     let operations = methods.flat_map(|methods| methods.as_object().unwrap().values());
     for parameter in operations.filter_map(|operation| operation["parameters"].as_array()).flatten() {
@@ -309,7 +315,16 @@ fn pages_have_the_sizes_that_the_document_says() {
             assert_eq!(params(&[]).limit() as u64, limit("default"));
             let (least, most) = (limit("minimum"), limit("maximum"));
             assert_eq!([least - 1, least, most, most + 1].map(is_valid), [false, true, true, false]);
+        } else if parameter["name"] == IDEMPOTENCY_KEY {
+            keys += 1;
+            let limit = |name: &str| usize::try_from(parameter["schema"][name].as_u64().expect("a limit")).unwrap();
+            let (least, most) = (limit("minLength"), limit("maxLength"));
+            assert_eq!([least - 1, least, most, most + 1].map(is_valid_key), [false, true, true, false]);
+        } else {
+            let limits = ["minLength", "maxLength", "minimum", "maximum", "pattern", "minItems", "maxItems"];
+            let limit = limits.iter().find(|limit| parameter["schema"].get(**limit).is_some());
+            assert_eq!(limit, None, "{}: check here that the parser has this limit", parameter["name"]);
         }
     }
-    assert_eq!(pages, 3);
+    assert_eq!((pages, keys), (5, 12));
 }

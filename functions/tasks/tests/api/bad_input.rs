@@ -132,7 +132,7 @@ async fn put_and_patch_refuse_the_same_bodies_and_have_no_effect(db: PgPool) {
 async fn a_body_that_is_not_json_is_refused(db: PgPool) {
     let ada = Client::new(&db);
     let deep = format!("{{\"title\": {}{}}}", "[".repeat(100_000), "]".repeat(100_000));
-    for body in ["{", "", "{\"title\": \"a\",}", "{\"title\": \"\\ud800\"}", "\u{feff}{}", &*deep] {
+    for body in ["{", "", "{\"title\": \"a\",}", "\u{feff}{}", &*deep] {
         ada.send(Method::POST, "/v1/tasks", body.to_owned()).await.expect(400);
     }
     ada.send(Method::POST, "/v1/tasks", vec![b'{', b'"', 0xff, b'"', b'}']).await.expect(400);

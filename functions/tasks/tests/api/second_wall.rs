@@ -74,7 +74,8 @@ impl Statement {
             let value = match kind.as_str() {
                 "Uuid" => format!("'{id}'::uuid"),
                 "UuidArray" => format!("array['{id}']::uuid[]"),
-                "Text" | "Varchar" => "'k'::text".to_owned(),
+                // Also a key, and the end of a page before the tag.
+                "Text" | "Varchar" => "'a'::text".to_owned(),
                 "TextArray" => "array['canary']::text[]".to_owned(),
                 "Int2Array" => format!("array[{number}]::smallint[]"),
                 "Int2" => number.to_string() + "::smallint",
@@ -83,7 +84,7 @@ impl Statement {
                 "Int8" => number.to_string() + "::bigint",
                 "Bool" => "false".to_owned(),
                 "Bytea" => "'\\x00'::bytea".to_owned(),
-                "Timestamptz" => "'2031-01-01T00:00:00Z'::timestamptz".to_owned(),
+                "Timestamptz" => "'2021-01-01T00:00:00Z'::timestamptz".to_owned(),
                 "Jsonb" => format!(
                     "'[{{\"id\": \"{id}\", \"remind_at\": \"2031-01-01T00:00:00Z\", \"state\": \"cancelled\", \
                      \"cancel_reason\": \"user\", \"channels\": [\"email\"]}}]'::jsonb"
@@ -132,7 +133,7 @@ async fn run(db: &PgPool, user: Option<Uuid>, text: &str) -> Option<Outcome> {
 async fn no_statement_leaks_without_its_user_filter(db: PgPool) {
     let (ada, bob) = (Client::new(&db), Client::new(&db));
     let task = walls::canary(&ada).await;
-    ada.with("idempotency-key", "k").patch("/v1/me", json!({"time_zone": "Asia/Tokyo"})).await.expect(200);
+    ada.with("idempotency-key", "a").patch("/v1/me", json!({"time_zone": "Asia/Tokyo"})).await.expect(200);
     let reminder = id(&task["reminders"][0]);
     for statement in [
         "insert into audit_logs (user_id, task_id, reminder_id, reminder_version, action) values ($1, $2, $3, 1, 'reminder.armed')",

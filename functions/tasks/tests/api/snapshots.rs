@@ -8,8 +8,16 @@ use insta::internals::Content;
 use super::{operations::Operation, *};
 
 /// The headers that are part of the contract.
-const HEADERS: [&str; 7] =
-    ["allow", "content-type", "etag", "idempotency-replayed", "location", "retry-after", "www-authenticate"];
+const HEADERS: [&str; 8] = [
+    "accept-encoding",
+    "allow",
+    "content-type",
+    "etag",
+    "idempotency-replayed",
+    "location",
+    "retry-after",
+    "www-authenticate",
+];
 
 const AT: &str = "2031-01-31T09:00:00Z";
 
@@ -112,8 +120,11 @@ async fn every_problem_is_as_in_its_snapshot(db: PgPool) {
     note("not found", &ada.get(&format!("/v1/tasks/{}", Uuid::nil())).await);
     note("method not allowed", &ada.delete("/v1/me").await);
     note("changed since", &ada.with("if-match", "\"7\"").patch(&path, json!({})).await);
+    note("exists", &ada.with("if-none-match", "*").put(&path, json!({"title": "a"})).await);
     note("too large", &ada.send(Method::POST, "/v1/tasks", "x".repeat((1 << 20) + 1)).await);
     note("not JSON", &ada.with("content-type", "text/plain").post("/v1/tasks", json!({"title": "a"})).await);
+    note("encoded", &ada.with("content-encoding", "gzip").post("/v1/tasks", json!({"title": "a"})).await);
+    note("field given twice", &ada.send(Method::POST, "/v1/tasks", r#"{"title":"a","title":"b"}"#).await);
     note("one invalid field", &ada.post("/v1/tasks", json!({})).await);
     let invalid = json!({
         "title": "", "description": "x".repeat(10_001), "priority": "highest", "due_at": "tomorrow", "time_zone": "Mars/Olympus",

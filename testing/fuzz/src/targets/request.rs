@@ -13,6 +13,7 @@ use axum::{
 };
 use chrono::{DateTime, Datelike as _};
 use serde_json::Value;
+use unicode_normalization::UnicodeNormalization as _;
 
 use crate::{
     Target,
@@ -23,6 +24,8 @@ pub(crate) const TARGET: Target = Target { name: "request", seeds, words: WORDS,
 
 const WORDS: &[&str] = &[
     "if-match: ",
+    "if-none-match: ",
+    "content-encoding: ",
     "idempotency-key: ",
     "content-type: ",
     "content-length: ",
@@ -98,7 +101,8 @@ const FIELDS: [&str; 9] =
     ["title", "description", "priority", "due_at", "time_zone", "tags", "reminders", "remind_at", "recurrence"];
 
 /// The operations that read `limit`.
-const LISTS: [&str; 3] = ["/v1/tasks", "/v1/tasks/{id}/history", "/v1/dead-letters"];
+const LISTS: [&str; 5] =
+    ["/v1/tasks", "/v1/tags", "/v1/tasks/{id}/history", "/v1/reminders/{id}/timeline", "/v1/dead-letters"];
 
 thread_local! {
     static OPERATIONS: OnceCell<Vec<(Method, String)>> = const { OnceCell::new() };
@@ -231,9 +235,10 @@ fn send(input: &[u8]) -> Option<(Sent<'_>, offline::Answer)> {
 fn is_a_task(task: &Value) {
     let task = task.as_object().expect("an object");
     assert!(task.keys().all(|name| FIELDS.contains(&name.as_str())), "{task:?}");
-    let title = task["title"].as_str().expect("a title").trim();
+    let title: String = task["title"].as_str().expect("a title").trim().nfc().collect();
     assert!((1..=500).contains(&title.chars().count()) && !title.contains('\0'), "{title:?}");
     let description = task.get("description").and_then(Value::as_str).unwrap_or_default();
+    let description: String = description.nfc().collect();
     assert!(description.chars().count() <= 10_000 && !description.contains('\0'));
     let count = |name: &str| task.get(name).and_then(Value::as_array).map_or(0, Vec::len);
     let has = |name: &str| task.get(name).is_some_and(|value| !value.is_null());

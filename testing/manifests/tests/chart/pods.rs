@@ -171,6 +171,29 @@ fn whoever_waits_waits_longer_than_whom_it_waits_for() {
     }
 }
 
+/// A pod takes `concurrency` requests, on Knative by its own limit. One user has at most a quarter of them.
+#[test]
+fn one_user_has_at_most_a_quarter_of_the_places_of_a_pod() {
+    for (concurrency, turns, waiting, knative) in
+        [(4, 1, 0, true), (20, 3, 2, true), (20, 3, 2, false), (64, 3, 13, false)]
+    {
+        let settings = format!("functions.tasks.concurrency={concurrency},knative.enabled={knative}");
+        let documents = render(&["--set", &settings]);
+        let is_tasks = |document: &&Value| name(document) == "tasks" && pod(document).is_some();
+        let pod = documents.iter().find(is_tasks).and_then(pod).unwrap();
+        let function = containers(pod).find(|container| container["name"] == "function").unwrap();
+        let number = |name: &str| -> u64 {
+            let variable =
+                function["env"].as_array().unwrap().iter().find(|variable| variable["name"] == name).unwrap();
+            variable["value"].as_str().unwrap().parse().unwrap()
+        };
+        let given = (number("USER_REQUESTS_AT_A_TIME"), number("USER_REQUESTS_WAITING"));
+        assert_eq!(given, (turns, waiting), "{settings}");
+        assert!(given.0 + given.1 <= concurrency / 4);
+        assert_eq!(pod["spec"]["containerConcurrency"].as_u64(), knative.then_some(concurrency));
+    }
+}
+
 /// A function refuses to start with fewer.
 #[test]
 fn a_pod_that_takes_one_call_at_a_time_has_three_connections_to_the_database() {
