@@ -118,7 +118,7 @@ impl Db {
     /// No connection is free, or the database is away.
     pub async fn begin(&self) -> sqlx::Result<Tx> {
         let mut tx = Tx(self.acquire().await?);
-        let settings = self.state.pooled.load(Ordering::Relaxed).then(begin_with_settings);
+        let settings = self.is_pooled().then(begin_with_settings);
         tx.0.answered(async |conn| PgTransactionManager::begin(conn, settings).await).await?;
         Ok(tx)
     }
@@ -128,7 +128,16 @@ impl Db {
     /// # Errors
     /// As [`Db::begin`].
     pub async fn begin_single(&self) -> sqlx::Result<Tx> {
-        if self.state.pooled.load(Ordering::Relaxed) { self.begin().await } else { Ok(Tx(self.acquire().await?)) }
+        let mut tx = Tx(self.acquire().await?);
+        if self.is_pooled() {
+            tx.0.answered(async |conn| PgTransactionManager::begin(conn, Some(begin_with_settings())).await).await?;
+        }
+        Ok(tx)
+    }
+
+    /// Known once there is a connection.
+    fn is_pooled(&self) -> bool {
+        self.state.pooled.load(Ordering::Relaxed)
     }
 
     /// Acquires a connection. Through a pooler, what it runs outside of a transaction lacks the settings.

@@ -15,10 +15,14 @@ use chrono::{DateTime, Utc};
 use fastrand::Rng;
 use lab::{kafka::topics::Record, process::Process, topology::Topology};
 use serde_json::json;
+use shared::deadlines::Deadlines;
 use tokio::runtime::Handle;
 use uuid::Uuid;
 
 use crate::{Arguments, doubles::Doubles, messages, routes::Routes};
+
+/// The name of the silent peer for `--often`.
+const SILENCE: &str = "silence";
 
 /// An injected fault and its period.
 #[derive(Clone, Debug)]
@@ -145,7 +149,10 @@ impl Faults {
     }
 
     fn strike(&self, mut rng: Rng) {
-        match rng.u32(..85) {
+        if self.often.as_deref() == Some(SILENCE) && rng.bool() {
+            return self.silence(rng);
+        }
+        match rng.u32(..88) {
             0..20 => self.kill(rng),
             20..32 => self.pause(rng),
             32..46 => self.link(rng),
@@ -158,6 +165,7 @@ impl Faults {
             76..79 if self.topology.options.small_disks.is_some() => self.fill_disk(rng),
             79..82 if self.may_wipe => self.wipe_scheduler(),
             82..85 => self.long_reader(rng),
+            85..88 => self.silence(rng),
             _ => self.kill(rng),
         }
     }
@@ -256,6 +264,20 @@ impl Faults {
                 eprintln!("the link to {name}: {error:#}");
             }
             self.note(what, name, started);
+        });
+    }
+
+    /// Silences the connections of our processes to a component. They stay open and carry nothing, as when its host vanishes.
+    fn silence(&self, mut rng: Rng) {
+        let Some(links) = &self.topology.links else { return self.kill(rng) };
+        let names = links.silenceable();
+        let name = &names[rng.usize(..names.len())];
+        let started = Utc::now();
+        self.hold(&format!("link {name}"), || {
+            links.silence(name);
+            // By then every wait has ended.
+            thread::sleep(Deadlines::default().call);
+            self.note("silent peer", name, started);
         });
     }
 

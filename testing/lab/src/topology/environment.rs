@@ -113,6 +113,6 @@ impl Topology {
 
     /// The port for clients of `port`: that of its link, if there are links.
     fn through(&self, name: &str, port: u16) -> anyhow::Result<u16> {
-        self.links.as_ref().map_or(Ok(port), |links| links.to(name, port))
+        self.links.as_ref().map_or(Ok(port), |links| links.to_silenceable(name, port))
     }
 }

@@ -7,6 +7,7 @@ use std::{
 
 use lab::root;
 use serde_json::{Value, json};
+use shared::deadlines::Deadlines;
 
 use super::{
     ENVIRONMENTS, PLAIN, api, name, of_kind,
@@ -137,6 +138,14 @@ fn whoever_waits_waits_longer_than_whom_it_waits_for() {
     let inbound = resiliency.lines().find_map(|line| line.trim().strip_prefix("inbound: ")).unwrap();
     let inbound = seconds(inbound.split_whitespace().next().unwrap());
     assert!(door::PATIENCE.as_secs() * 2 < inbound);
+    let ours = Deadlines::default();
+    assert!(
+        ours.answer <= ours.request
+            && ours.answer <= ours.pass
+            && ours.answer < ours.handler
+            && ours.handler < ours.call
+    );
+    assert!(ours.call < door::ATTEMPT && door::ATTEMPT.as_secs() < inbound);
     let documents = render(&[]);
     let mut capacity = BTreeMap::new();
     for service in of_kind(&documents, "Service").filter(|service| api(service).contains("knative")) {
