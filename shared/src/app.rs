@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use sqlx::PgPool;
+use tokio_util::sync::CancellationToken;
 
 use crate::{Config, outbox::Outbox, sidecar::Sidecar};
 
@@ -17,6 +18,8 @@ pub struct App {
     pub outbox: Outbox,
     /// The configuration from the environment.
     pub config: Arc<Config>,
+    /// Cancelled at SIGTERM: from then on a handler begins nothing that it can leave to another process.
+    pub stop: CancellationToken,
 }
 
 impl App {
@@ -27,6 +30,6 @@ impl App {
     pub fn new(config: Config, db: PgPool) -> anyhow::Result<Self> {
         let sidecar = Sidecar::new(&config)?;
         let outbox = Outbox::new(db.clone(), sidecar.clone());
-        Ok(Self { db, sidecar, outbox, config: Arc::new(config) })
+        Ok(Self { db, sidecar, outbox, config: Arc::new(config), stop: CancellationToken::new() })
     }
 }

@@ -1,0 +1,29 @@
+//! A database connection that is held only while it is used.
+
+use sqlx::{PgConnection, PgPool, Postgres, pool::PoolConnection};
+
+/// A connection for statements that follow each other. It is given back before anything else is waited for: acquiring another costs
+/// round trips, but a provider may take seconds.
+pub(super) struct Connection<'a> {
+    pool: &'a PgPool,
+    held: Option<PoolConnection<Postgres>>,
+}
+
+impl<'a> Connection<'a> {
+    pub(super) fn of(pool: &'a PgPool) -> Self {
+        Self { pool, held: None }
+    }
+
+    /// The connection, acquired if it is not held.
+    pub(super) async fn get(&mut self) -> sqlx::Result<&mut PgConnection> {
+        let conn = match self.held.take() {
+            Some(conn) => conn,
+            None => self.pool.acquire().await?,
+        };
+        Ok(self.held.insert(conn))
+    }
+
+    pub(super) fn give_back(&mut self) {
+        self.held = None;
+    }
+}
