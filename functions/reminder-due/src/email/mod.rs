@@ -196,11 +196,12 @@ fn storable(id: &str) -> String {
 /// Waits until the caller has recorded that the message is about to leave.
 async fn record(before_body: impl Future<Output = anyhow::Result<()>>, deadline: Instant) -> Result<(), SendError> {
     match timeout_at(deadline, before_body).await {
-        Ok(Ok(())) => Ok(()),
+        // `timeout_at` looks at the deadline last. A process that stood still may have lost its lease meanwhile.
+        Ok(Ok(())) if Instant::now() < deadline => Ok(()),
         Ok(Err(error)) => {
             tracing::warn!(error = format!("{error:#}"), "mail not sent: the attempt could not be recorded");
             Err(SendError::transient("the attempt could not be recorded"))
         }
-        Err(_) => Err(SendError::transient("the attempt could not be recorded in time")),
+        Ok(Ok(())) | Err(_) => Err(SendError::transient("the attempt could not be recorded in time")),
     }
 }

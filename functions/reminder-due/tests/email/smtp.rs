@@ -77,6 +77,19 @@ async fn the_attempt_is_recorded_between_the_354_and_the_first_byte_of_the_body(
 }
 
 #[tokio::test]
+async fn a_process_that_stood_still_until_its_lease_may_be_lost_sends_no_byte_of_the_body() {
+    let server = SmtpServer::start(WILLING).await;
+    let stands_still = async {
+        std::thread::sleep(Duration::from_millis(600));
+        Ok(())
+    };
+    let error = failure(provider(&at(&server.url)).send(&email(), stands_still).await);
+    assert_eq!(error, transient("the attempt could not be recorded in time"));
+    server.story.reaches("<end>").await;
+    assert!(!server.story.events().contains(&"<body byte>".to_owned()), "{:?}", server.story.events());
+}
+
+#[tokio::test]
 async fn a_message_that_could_not_be_recorded_sends_no_byte_of_its_body() {
     let server = SmtpServer::start(WILLING).await;
     let error = failure(provider(&at(&server.url)).send(&email(), not_recorded()).await);
