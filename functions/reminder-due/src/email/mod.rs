@@ -23,6 +23,7 @@ use std::time::Duration;
 use lettre::Address;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
+use shared::address;
 use thiserror::Error;
 use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
@@ -175,9 +176,10 @@ impl Provider {
         email: &Email,
         before_body: impl Future<Output = anyhow::Result<()>> + Send,
     ) -> Result<String, SendError> {
-        // Accept exactly one address, never `Name <address>` or a list: a user must not be able to set anything else.
-        let to: Address =
-            email.to.parse().map_err(|_| SendError::permanent("the address of the recipient is not one"))?;
+        // Exactly one address, never `Name <address>` or a list: a user must not be able to set anything else.
+        let to: Address = address::Address::parse(&email.to)
+            .and_then(|to| to.as_str().parse().ok())
+            .ok_or_else(|| SendError::permanent("the address of the recipient is not one"))?;
         let id = match self {
             Self::Resend(resend) => resend.send(email, &to).await,
             Self::Mailgun(mailgun) => mailgun.send(email, &to, before_body).await,
