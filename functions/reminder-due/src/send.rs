@@ -2,8 +2,8 @@
 //!
 //! [`crate::attempt`] says which steps an attempt takes; this module performs them on PostgreSQL, the provider and the scheduler.
 //! Beginning an attempt takes a lease of the delivery: a row, so that no connection is held while the provider takes its time, and
-//! a transaction pooler may stand in between. Who finds the lease of another process arms the delivery's job for its end and is
-//! done, so that a lease blocks no partition. The lease ends by itself if its process dies; then the row decides (see
+//! a transaction pooler may stand in between. A process that finds the lease of another arms the delivery's job for its end and
+//! acknowledges, so that a lease blocks no partition. The lease ends by itself if its process dies; then the row decides (see
 //! [`crate::delivery`]).
 //!
 //! A process that knows that a message was accepted keeps trying to record it: first within the request, then in the background.
@@ -168,8 +168,8 @@ impl Sender {
     /// calls.
     ///
     /// # Errors
-    /// As [`Sender::send`]. Also if the time of `job` itself has not come by the database's clock: the scheduler then calls again, in
-    /// its own time. To arm it anew would have a scheduler whose clock is ahead call at once, again and again.
+    /// As [`Sender::send`]. Also if the time of `job` itself has not come by the database's clock: the scheduler then calls again, after
+    /// its usual pause. A scheduler whose clock is ahead would call a job that is armed anew at once, again and again.
     pub async fn attempt(&self, id: Uuid, job: &str) -> Result<(), HandlerError> {
         let _slot = self.slot().await?;
         self.attempt_on(&mut Connection::of(&self.app.db), id, Some(job)).await
@@ -294,7 +294,7 @@ impl Sender {
         Ok(provider.send(&email, before_body).await)
     }
 
-    /// Has it recorded that a message was accepted, and waits for that for [`EmailConfig::record_limit`].
+    /// Starts to record that a message was accepted, and waits up to [`EmailConfig::record_limit`] until it is recorded.
     async fn record_accepted(&self, row: Row, message_id: &str) -> Result<(), HandlerError> {
         crash("delivery-accepted");
         let id = row.id;

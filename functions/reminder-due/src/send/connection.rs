@@ -1,4 +1,4 @@
-//! A database connection that is held only while it is used.
+//! A database connection that is held only while statements run.
 
 use sqlx::{PgConnection, PgPool, Postgres, pool::PoolConnection};
 

@@ -203,7 +203,8 @@ async fn an_attempt_whose_connection_dies_before_the_body_sends_nothing(db: PgPo
     assert_eq!((delivery(&db).await.0.as_str(), server.bodies().len(), sent_events(&db).await), ("sent", 1, 1));
 }
 
-/// A way to `server` that opens when the sender is told to: its URL, whether somebody waits there, and how to open it.
+/// A proxy of `server` that forwards its first connection once it is opened. Returns its URL, a signal that a client has connected, and the
+/// sender that opens it.
 async fn gate(server: &SmtpServer) -> (String, oneshot::Receiver<()>, oneshot::Sender<()>) {
     let gate = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("smtp://{}", gate.local_addr().unwrap());
@@ -238,7 +239,7 @@ async fn a_process_whose_lease_was_taken_over_sends_nothing_and_writes_nothing(d
         assert_eq!(delivery(&db).await, ("sending".to_owned(), 2, false, None));
         let steps = ["reminder.fired", "reminder.sending", "reminder.due"].map(|action| step(action, None));
         assert_eq!(audit_steps(&db).await, steps);
-        // It does not rely on the other process either.
+        // The job finishes the delivery if the other process dies.
         assert_eq!(dapr.names(), [format!("delivery-{}-2", delivery_id(&db).await)]);
     }
 }
@@ -248,7 +249,7 @@ async fn delivery_id(db: &PgPool) -> Uuid {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn who_finds_the_lease_of_another_process_arms_its_end_and_blocks_nobody(db: PgPool) {
+async fn a_process_that_finds_the_lease_of_another_arms_its_end_and_blocks_nobody(db: PgPool) {
     let (server, dapr) = (SmtpServer::start(WILLING).await, Dapr::start().await);
     let routes = with_smtp_and_jobs(&db, &server.url, &dapr);
     // Older code has no lease, and says in `next_attempt_at` how long its attempt may take.
@@ -262,7 +263,7 @@ async fn who_finds_the_lease_of_another_process_arms_its_end_and_blocks_nobody(d
         assert_eq!(deliver(&routes, &event).await, StatusCode::OK);
         let job = format!("delivery-{}-1", delivery_id(&db).await);
         assert_eq!((dapr.names(), dapr.jobs()[&job].due), (vec![job.clone()], Some(until)));
-        // A scheduler whose clock is ahead calls early. It calls again in its own time; armed anew it would call at once.
+        // A scheduler whose clock is ahead calls early. Armed anew, the job would be called at once, again and again.
         assert_eq!(post(&routes, &format!("/job/{job}"), "{}").await, StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!(dapr.scheduled(), 1 + usize::from(ends == "next_attempt_at"));
         assert_eq!(delivery(&db).await, ("sending".to_owned(), 1, false, None));

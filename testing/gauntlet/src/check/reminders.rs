@@ -1,6 +1,6 @@
 //! Reminders and accepted messages. Each live reminder has exactly one message, at its time, and none after it was moved, cancelled,
-//! completed or deleted. A second message is allowed only if the provider cannot detect duplicates, and the connection or a process
-//! died after the message was sent.
+//! completed or deleted. A second message is allowed only if the provider cannot detect duplicates, and after the message was sent the SMTP
+//! connection or a process died, or the database was away for most of a minute.
 
 use std::collections::BTreeMap;
 
