@@ -47,8 +47,8 @@ pub(crate) struct Poison {
 #[derive(Debug)]
 pub(crate) struct Faults {
     pub(crate) topology: Topology,
-    /// The second process of `tasks`.
-    pub(crate) second: Process,
+    /// The second process of each function.
+    seconds: Vec<Process>,
     pub(crate) doubles: Doubles,
     routes: Routes,
     longest_pause: Duration,
@@ -72,14 +72,14 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 impl Faults {
     pub(crate) fn new(
         topology: Topology,
-        second: Process,
+        seconds: Vec<Process>,
         doubles: Doubles,
         routes: Routes,
         arguments: &Arguments,
     ) -> Arc<Self> {
         Arc::new(Self {
             topology,
-            second,
+            seconds,
             doubles,
             routes,
             longest_pause: Duration::from_secs(arguments.longest_pause),
@@ -104,7 +104,7 @@ impl Faults {
 
     pub(crate) fn processes(&self) -> Vec<&Process> {
         let mut all = self.topology.processes();
-        all.push(&self.second);
+        all.extend(&self.seconds);
         all
     }
 
