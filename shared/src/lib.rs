@@ -11,11 +11,12 @@
 //! - [`delivery`]: the states of a delivery, and the job that retries it
 //! - [`sidecar`]: the Dapr API, through the generated client of the `dapr` crate
 //! - [`audit`]: the history of a task and of a reminder
-//! - [`auth`], [`problem`]: authentication and problem details (HTTP)
+//! - [`auth`], [`address`], [`problem`]: authentication, e-mail addresses and problem details (HTTP)
 //! - [`db`]: which database errors are outages
 //! - [`faults`]: injected faults for tests
 //! - [`serve`], [`config`], [`telemetry`]: one process, under axum or AWS Lambda
 
+pub mod address;
 pub mod audit;
 pub mod auth;
 pub mod cloud_event;

@@ -27,8 +27,8 @@ pub enum Problem {
     /// 401: an invalid token.
     #[error("{0}")]
     BadToken(&'static str),
-    /// 403: the token is valid but lacks the scope.
-    #[error("this operation requires a token with the scope `operator`")]
+    /// 403: the token is valid but is not an operator's.
+    #[error("this operation requires an operator's token: its scope must name the configured operator scope")]
     Forbidden,
     /// 404: missing, or another user's.
     #[error("not found: check the path, and that the object is yours and still exists")]
@@ -186,10 +186,9 @@ impl IntoResponse for Problem {
             Self::BadToken(_) => {
                 Some((header::WWW_AUTHENTICATE, HeaderValue::from_static(r#"Bearer error="invalid_token""#)))
             }
-            Self::Forbidden => Some((
-                header::WWW_AUTHENTICATE,
-                HeaderValue::from_static(r#"Bearer error="insufficient_scope", scope="operator""#),
-            )),
+            Self::Forbidden => {
+                Some((header::WWW_AUTHENTICATE, HeaderValue::from_static(r#"Bearer error="insufficient_scope""#)))
+            }
             // In whole seconds, rounded up: a client that comes earlier is refused again.
             Self::TooMany(wait) => Some((header::RETRY_AFTER, HeaderValue::from(wait.as_secs() + 1))),
             Self::Overloaded => Some((header::RETRY_AFTER, HeaderValue::from_static("1"))),
