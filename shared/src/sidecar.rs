@@ -121,18 +121,20 @@ impl Interceptor for ApiToken {
 
 impl Sidecar {
     pub(crate) fn new(config: &Config) -> anyhow::Result<Self> {
-        let token = ApiToken(config.dapr_api_token.as_ref().map(|token| token.expose_secret().parse()).transpose()?);
-        let client = |address: &str| -> anyhow::Result<Client> {
+        let token = config.dapr_api_token.as_ref();
+        let client = |address: &str, token: Option<&SecretString>| -> anyhow::Result<Client> {
+            let token = ApiToken(token.map(|token| token.expose_secret().parse()).transpose()?);
             let channel = Endpoint::from_shared(address.to_owned())?
                 .connect_timeout(JOB_DEADLINE)
                 .keep_alive_while_idle(false)
                 .connect_lazy();
-            Ok(DaprClient::with_interceptor(channel, token.clone()))
+            Ok(DaprClient::with_interceptor(channel, token))
         };
-        let own = client(&config.dapr_grpc_endpoint)?;
+        let own = client(&config.dapr_grpc_endpoint, token)?;
+        let of_reminder_due = config.reminder_due_dapr_api_token.as_ref().or(token);
         Ok(Self {
-            reminder_jobs: Jobs(client(config.alarm_endpoint())?),
-            delivery_jobs: Jobs(client(config.reminder_due_endpoint())?),
+            reminder_jobs: Jobs(client(config.alarm_endpoint(), token)?),
+            delivery_jobs: Jobs(client(config.reminder_due_endpoint(), of_reminder_due)?),
             own_jobs: Jobs(own.clone()),
             own,
             pubsub: config.pubsub_name.clone(),
