@@ -89,8 +89,8 @@ pub struct User {
     pub id: Uuid,
     /// Where reminders go.
     pub email: Address,
-    /// When the provider last confirmed the address: the token's `iat`.
-    pub email_issued_at: Option<DateTime<Utc>>,
+    /// When the token was issued: its `iat`. The address of a later token replaces that of an earlier one.
+    pub issued_at: Option<DateTime<Utc>>,
     /// Whether the token names the operator's scope.
     pub operator: bool,
 }
@@ -220,7 +220,7 @@ where
 /// Never with the crypto provider this workspace builds with.
 pub fn sign(secret: &SecretString, user: &User, expires_at: DateTime<Utc>) -> anyhow::Result<String> {
     let mut claims = serde_json::json!({"sub": user.id, "email": user.email.as_str(), "exp": expires_at.timestamp()});
-    if let Some(at) = user.email_issued_at {
+    if let Some(at) = user.issued_at {
         claims["iat"] = at.timestamp().into();
     }
     if user.operator {

@@ -141,7 +141,7 @@ async fn insert(
         event.kind,
         event.data,
         event.traceparent,
-        user.email_issued_at,
+        user.issued_at,
     )
     .fetch_one(conn)
     .await

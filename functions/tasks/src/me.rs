@@ -73,7 +73,7 @@ pub(crate) async fn change_me(State(app): State<App>, user: User, command: Comma
          returning email, time_zone",
         user.id,
         user.email.as_str(),
-        user.email_issued_at,
+        user.issued_at,
         given.as_ref().map(Zone::as_str),
         is_absent
     )

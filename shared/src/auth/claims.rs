@@ -78,7 +78,7 @@ impl Claims {
             return Err(Problem::BadToken("this is an ID token: send an access token for this API"));
         }
         let id = subject(&self.sub, self.iss.as_deref())?;
-        let email_issued_at = self.iat.map(|seconds| issued_at(seconds, now)).transpose()?;
+        let issued_at = self.iat.map(|seconds| issued_at(seconds, now)).transpose()?;
         let email = self.email.ok_or(Problem::BadToken("the token has no email"))?;
         let email = email.parse().map_err(|_| Problem::BadToken("the token's email is not an address"))?;
         match self.email_verified.map(|flag| flag.is_true()) {
@@ -98,7 +98,7 @@ impl Claims {
             ))?;
             operator |= is_named;
         }
-        Ok(User { id, email, email_issued_at, operator })
+        Ok(User { id, email, issued_at, operator })
     }
 
     /// Whether the provider says, or the claims show, that this is an ID token: it tells a client who signed in, and is not meant for an

@@ -50,7 +50,7 @@ impl OfflineProduct {
             product(&App::new(Config::try_parse_from(config).expect("arguments"), db).expect("an address"))
         });
         let email = "ada@example.org".parse().expect("an address");
-        let user = User { id: Uuid::from_u128(7), email, email_issued_at: None, operator: true };
+        let user = User { id: Uuid::from_u128(7), email, issued_at: None, operator: true };
         let token = sign(&SecretString::from(SECRET), &user, Utc::now() + TimeDelta::days(1)).expect("a token");
         Self { runtime, routes, token }
     }

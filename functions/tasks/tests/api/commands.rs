@@ -108,8 +108,8 @@ async fn an_older_token_does_not_bring_a_former_address_back(db: PgPool) {
             ("other@example.org", Some(10), "new@example.org"),
             ("newest@example.org", Some(0), "newest@example.org"),
         ] {
-            let email_issued_at = minutes_ago.map(|minutes| now - TimeDelta::minutes(minutes));
-            let client = Client::of(&db, User { email: email.parse().unwrap(), email_issued_at, ..ada.clone() });
+            let issued_at = minutes_ago.map(|minutes| now - TimeDelta::minutes(minutes));
+            let client = Client::of(&db, User { email: email.parse().unwrap(), issued_at, ..ada.clone() });
             if by_create {
                 client.task(json!({"title": "a"})).await;
             } else {

@@ -71,7 +71,7 @@ fn router_with(app: App, limits: &[&str]) -> Router {
 }
 
 fn user(email: &str, operator: bool) -> User {
-    User { id: Uuid::new_v4(), email: email.parse().unwrap(), email_issued_at: None, operator }
+    User { id: Uuid::new_v4(), email: email.parse().unwrap(), issued_at: None, operator }
 }
 
 fn token(user: &User, lifetime: TimeDelta) -> String {

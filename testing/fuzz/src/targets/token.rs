@@ -145,7 +145,7 @@ fn run(input: &[u8]) {
     let verified = &claims["email_verified"];
     assert!(verified.is_null() || *verified == true || *verified == "true", "the address is not verified: {claims}");
     let issued = claims["iat"].as_f64();
-    assert_eq!(issued.is_some(), user.email_issued_at.is_some());
+    assert_eq!(issued.is_some(), user.issued_at.is_some());
     assert!(issued.is_none_or(|at| (0.0..now + 32.0).contains(&at)), "it comes from the future: {claims}");
     let is_operator = ["scope", "scp", "roles"].iter().any(|claim| {
         let words = |value: &Value| value.as_str().is_some_and(|text| text.split(' ').any(|word| word == "operator"));
