@@ -1,40 +1,37 @@
-//! E-mail addresses of users.
+//! E-mail addresses: one parser for the edge that accepts an address and for the function that sends to it.
+//!
+//! The rules are the intersection of the senders. lettre reads an address twice, in its own type and again from the header `To`, and
+//! the second parser loses the quotes of `"a b"@example.com` and knows no `a@[127.0.0.1]` (lettre 0.11, `message/mailbox/parsers`).
+//! Resend and Mailgun document neither.
 
-use std::str::FromStr;
+use std::fmt;
 
-use lettre::message::Mailbox;
+use email_address::{EmailAddress, Options};
 
-/// The longest address: RFC 5321 limits a path to 256 octets, angle brackets included.
-const LIMIT: usize = 254;
-
-/// An e-mail address that a message can be sent to.
+/// An address of one mailbox, without a name, that every sender takes.
 ///
-/// The mail library decides, because it builds the message later. An address that passes here and fails there would make every reminder of
-/// its user fail.
+/// Its local part is unquoted and its domain is a name, never an IP address. A domain beyond ASCII is kept in its ASCII form, because
+/// few servers take another. A local part beyond ASCII needs a server with SMTPUTF8.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Address(String);
 
-/// A text is not an e-mail address, or a message cannot be sent to it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not an address that mail can be sent to")]
-pub struct InvalidAddress;
-
-impl FromStr for Address {
-    type Err = InvalidAddress;
-
-    fn from_str(text: &str) -> Result<Self, InvalidAddress> {
-        let parsed: lettre::Address = text.parse().map_err(|_| InvalidAddress)?;
-        // lettre parses quoted local parts here, but not when it reads the header `To` to find the recipient.
-        let recipient = text.parse::<Mailbox>().is_ok_and(|mailbox| mailbox.email == parsed);
-        // An IP address, in brackets or as any notation that a resolver knows. No top-level domain begins with a digit.
-        let top = parsed.domain().rsplit('.').next().unwrap_or_default();
-        let is_host = !top.starts_with(|first: char| first == '[' || first.is_ascii_digit());
-        let is_address = text.len() <= LIMIT && !text.contains(char::is_control) && recipient && is_host;
-        is_address.then(|| Self(text.to_owned())).ok_or(InvalidAddress)
-    }
-}
-
 impl Address {
+    /// Parses an address of at most 254 bytes (RFC 5321, section 4.5.3.1.3).
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let (local, domain) = text.rsplit_once('@')?;
+        let domain = if domain.is_ascii() { domain.to_owned() } else { idna::domain_to_ascii(domain).ok()? };
+        let is_name = domain.rsplit('.').next().is_some_and(|last| !last.chars().all(|c| c.is_ascii_digit()));
+        let address = format!("{local}@{domain}");
+        let options = Options::default().without_domain_literal().without_display_text();
+        let fits = is_name
+            && !local.starts_with('"')
+            && !local.contains(char::is_control)
+            && address.len() <= 254
+            && EmailAddress::parse_with_options(&address, options).is_ok();
+        fits.then_some(Self(address))
+    }
+
     /// The address as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -42,66 +39,54 @@ impl Address {
     }
 }
 
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use lettre::Message;
-
     use super::*;
 
-    /// Whether lettre builds a message to an address, and finds its recipient.
-    fn can_be_sent(address: &Address) -> bool {
-        let to: lettre::Address = address.as_str().parse().unwrap();
-        let from: Mailbox = "reminders@example.com".parse().unwrap();
-        let message = Message::builder().from(from).to(Mailbox::new(None, to.clone())).subject("s").body(String::new());
-        message.is_ok_and(|message| message.envelope().to() == [to])
-    }
-
     #[test]
-    fn an_address_that_passes_can_be_sent_to() {
-        for text in
-            ["ada@example.org", "a.b+c_d-e@x.example.org", "ada@localhost", "o'hara@example.ie", "ä@bücher.example"]
-        {
-            let address: Address = text.parse().unwrap_or_else(|_| panic!("{text}"));
-            assert_eq!(address.as_str(), text);
-            assert!(can_be_sent(&address), "{text}");
+    fn an_address_that_some_sender_cannot_use_is_none() {
+        for text in ["ada@example.com", "a.b+c@x.example", "o'hara@example.co.uk", "a@localhost", "jörg@example.com"] {
+            assert_eq!(Address::parse(text).map(|address| address.to_string()).as_deref(), Some(text));
         }
-    }
-
-    #[test]
-    fn an_address_that_cannot_be_sent_to_is_refused() {
-        let long = format!("{}@{}.example", "a".repeat(64), "b.".repeat(100));
+        let long = format!("a@{}.example", "b".repeat(64));
+        let longer = format!("{}@example.com", "a".repeat(65));
         for text in [
             "",
+            "@",
             "ada",
-            "@example.org",
             "ada@",
-            "a\r\nBcc: c@d",
-            "a@b\r\nBcc: c@d",
-            "a\0@b",
-            "Ada <ada@example.org>",
-            "ada@example.org, eve@example.org",
-            " ada@example.org",
+            "@example.com",
+            "a b@example.com",
             "\"a b\"@example.test",
             "\"a\"@example.test",
             "a@[127.0.0.1]",
-            "a@[IPv6:::1]",
-            "a@[::1]",
             "a@127.0.0.1",
-            "a@127.1",
-            "a@2130706433",
-            "a@0x7f000001",
+            "a@[IPv6:::1]",
+            "Ada <ada@example.com>",
+            "<ada@example.com>",
+            "a@b@example.com",
+            "a@example.com,b@example.com",
+            "a@example..com",
+            "a@-example.com",
+            ".a@example.com",
+            "a..b@example.com",
+            "a@example.com\r\nBcc: b@example.com",
+            "a\0@example.com",
             &long,
+            &longer,
         ] {
-            assert_eq!(text.parse::<Address>(), Err(InvalidAddress), "{text:?}");
+            assert_eq!(Address::parse(text), None, "{text}");
         }
     }
 
-    proptest::proptest! {
-        #[test]
-        fn whatever_passes_can_be_sent_to(text in "([a-z\"\\\\ .<>(),:;@\\[\\]äß=?-]|\\PC){1,12}@([a-z0-9.\\[\\]:ü-]{1,12}|\\PC{1,6})") {
-            if let Ok(address) = text.parse::<Address>() {
-                proptest::prop_assert!(can_be_sent(&address), "{text:?}");
-            }
-        }
+    #[test]
+    fn a_domain_beyond_ascii_is_kept_in_its_ascii_form() {
+        assert_eq!(Address::parse("ada@Bücher.example").unwrap().as_str(), "ada@xn--bcher-kva.example");
     }
 }

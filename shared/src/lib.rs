@@ -11,7 +11,8 @@
 //! - [`delivery`]: the states of a delivery, and the job that retries it
 //! - [`sidecar`]: the Dapr API, through the generated client of the `dapr` crate
 //! - [`audit`]: the history of a task and of a reminder
-//! - [`auth`], [`address`], [`problem`]: authentication, e-mail addresses and problem details (HTTP)
+//! - [`address`]: which e-mail addresses are accepted, at the edge and when sending
+//! - [`auth`], [`problem`]: authentication and problem details (HTTP)
 //! - [`db`]: which database errors are outages
 //! - [`faults`]: injected faults for tests
 //! - [`serve`], [`config`], [`telemetry`]: one process, under axum or AWS Lambda

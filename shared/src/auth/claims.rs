@@ -8,7 +8,7 @@ use serde::{Deserialize, de::IgnoredAny};
 use uuid::{Uuid, uuid};
 
 use super::{LEEWAY, User};
-use crate::problem::Problem;
+use crate::{address::Address, problem::Problem};
 
 /// The longest subject: OpenID Connect Core, section 2.
 const SUBJECT_LIMIT: usize = 255;
@@ -80,7 +80,7 @@ impl Claims {
         let id = subject(&self.sub, self.iss.as_deref())?;
         let issued_at = self.iat.map(|seconds| issued_at(seconds, now)).transpose()?;
         let email = self.email.ok_or(Problem::BadToken("the token has no email"))?;
-        let email = email.parse().map_err(|_| Problem::BadToken("the token's email is not an address"))?;
+        let email = Address::parse(&email).ok_or(Problem::BadToken("the token's email is not an address"))?;
         match self.email_verified.map(|flag| flag.is_true()) {
             Some(true) => {}
             Some(false) => {

@@ -34,7 +34,7 @@ fn claims() -> Value {
 
 /// The user of [`claims`].
 fn ada() -> User {
-    let email = "ada@example.org".parse().unwrap();
+    let email = Address::parse("ada@example.org").unwrap();
     User { id: Uuid::from_u128(7), email, issued_at: None, operator: false }
 }
 
@@ -92,7 +92,7 @@ async fn a_good_token_says_who_asks() {
 #[tokio::test]
 async fn a_signed_token_comes_back_as_its_user() {
     let issued_at = DateTime::from_timestamp(1_700_000_000, 0);
-    let email = "op@example.org".parse().unwrap();
+    let email = Address::parse("op@example.org").unwrap();
     let user = User { id: Uuid::from_u128(9), email, issued_at, operator: true };
     let token = sign(&SECRET.into(), &user, chrono::Utc::now() + chrono::TimeDelta::hours(1)).unwrap();
     assert_eq!(hs256().check(&token).await.unwrap(), user);
@@ -595,6 +595,22 @@ async fn only_a_canonical_uuid_is_an_id_as_it_is() {
 }
 
 proptest::proptest! {
+    /// A message can be built for whatever address gets in, and finds its recipient.
+    #[test]
+    fn an_address_that_gets_in_can_be_sent_to(
+        text in "([a-z\"\\\\ .<>(),:;@\\[\\]äß=?-]|\\PC){1,12}@([a-z0-9.\\[\\]:ü-]{1,12}|\\PC{1,6})"
+    ) {
+        if let Some(address) = Address::parse(&text) {
+            let to: lettre::Address = address.as_str().parse().unwrap();
+            let message = lettre::Message::builder()
+                .from("reminders@example.com".parse().unwrap())
+                .to(lettre::message::Mailbox::new(None, to.clone()))
+                .body(String::new());
+            let message = message.unwrap();
+            proptest::prop_assert_eq!(message.envelope().to(), [to]);
+        }
+    }
+
     /// Two subjects never have one id, and the same subject of two issuers is two users, unless it is a UUID.
     #[test]
     fn a_subject_has_one_id(left in "\\PC{1,60}", right in "\\PC{1,60}", uuid in proptest::prelude::any::<u128>()) {

@@ -84,7 +84,7 @@ async fn concurrent_creates_of_a_new_user_all_succeed(db: PgPool) {
 async fn reminders_go_to_the_address_in_the_latest_token(db: PgPool) {
     let ada = Client::new(&db);
     ada.task(json!({"title": "one"})).await;
-    let moved = Client::of(&db, User { email: "ada@new.example".parse().unwrap(), ..ada.user.clone() });
+    let moved = Client::of(&db, User { email: Address::parse("ada@new.example").unwrap(), ..ada.user.clone() });
     moved.task(json!({"title": "two"})).await;
     let emails: Vec<String> = sqlx::query_scalar("select email from users").fetch_all(&db).await.unwrap();
     assert_eq!(emails, ["ada@new.example"]);
@@ -109,7 +109,7 @@ async fn an_older_token_does_not_bring_a_former_address_back(db: PgPool) {
             ("newest@example.org", Some(0), "newest@example.org"),
         ] {
             let issued_at = minutes_ago.map(|minutes| now - TimeDelta::minutes(minutes));
-            let client = Client::of(&db, User { email: email.parse().unwrap(), issued_at, ..ada.clone() });
+            let client = Client::of(&db, User { email: Address::parse(email).unwrap(), issued_at, ..ada.clone() });
             if by_create {
                 client.task(json!({"title": "a"})).await;
             } else {

@@ -28,6 +28,7 @@ use clap::Parser as _;
 use serde_json::{Value, json};
 use shared::{
     App,
+    address::Address,
     auth::{self, Auth, AuthConfig, User},
     testing::app,
 };
@@ -71,7 +72,7 @@ fn router_with(app: App, limits: &[&str]) -> Router {
 }
 
 fn user(email: &str, operator: bool) -> User {
-    User { id: Uuid::new_v4(), email: email.parse().unwrap(), issued_at: None, operator }
+    User { id: Uuid::new_v4(), email: Address::parse(email).unwrap(), issued_at: None, operator }
 }
 
 fn token(user: &User, lifetime: TimeDelta) -> String {
