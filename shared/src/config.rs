@@ -31,9 +31,12 @@ pub struct Config {
     /// gRPC address of `reminder-due`'s daprd, which owns the retry jobs of deliveries. Default: this function's own daprd.
     #[arg(long, env)]
     pub reminder_due_dapr_endpoint: Option<String>,
-    /// Token sent to daprd with every call.
+    /// Token of this function's daprd and of `alarm`'s, sent with every call.
     #[arg(long, env, hide_env_values = true)]
     pub dapr_api_token: Option<SecretString>,
+    /// Token of `reminder-due`'s daprd, which also reads secrets. Only `upkeep` calls it from elsewhere. Default: `DAPR_API_TOKEN`.
+    #[arg(long, env, hide_env_values = true)]
+    pub reminder_due_dapr_api_token: Option<SecretString>,
     /// Token that daprd must send with every event and job; other calls are refused.
     #[arg(long, env, hide_env_values = true)]
     pub app_api_token: SecretString,

@@ -121,8 +121,9 @@ impl Interceptor for ApiToken {
 
 impl Sidecar {
     pub(crate) fn new(config: &Config, deadlines: Deadlines) -> anyhow::Result<Self> {
-        let token = ApiToken(config.dapr_api_token.as_ref().map(|token| token.expose_secret().parse()).transpose()?);
-        let client = |address: &str| -> anyhow::Result<Client> {
+        let token = config.dapr_api_token.as_ref();
+        let client = |address: &str, token: Option<&SecretString>| -> anyhow::Result<Client> {
+            let token = ApiToken(token.map(|token| token.expose_secret().parse()).transpose()?);
             let channel = Endpoint::from_shared(address.to_owned())?
                 .connect_timeout(JOB_DEADLINE)
                 // Without these, a connection to a daprd whose node died is used until the kernel gives it up, after about 15 minutes.
@@ -132,12 +133,13 @@ impl Sidecar {
                 .keep_alive_timeout(deadlines.keep_alive_answer)
                 .tcp_keepalive(Some(deadlines.keep_alive))
                 .connect_lazy();
-            Ok(DaprClient::with_interceptor(channel, token.clone()))
+            Ok(DaprClient::with_interceptor(channel, token))
         };
-        let own = client(&config.dapr_grpc_endpoint)?;
+        let own = client(&config.dapr_grpc_endpoint, token)?;
+        let of_reminder_due = config.reminder_due_dapr_api_token.as_ref().or(token);
         Ok(Self {
-            reminder_jobs: Jobs(client(config.alarm_endpoint())?),
-            delivery_jobs: Jobs(client(config.reminder_due_endpoint())?),
+            reminder_jobs: Jobs(client(config.alarm_endpoint(), token)?),
+            delivery_jobs: Jobs(client(config.reminder_due_endpoint(), of_reminder_due)?),
             own_jobs: Jobs(own.clone()),
             own,
             pubsub: config.pubsub_name.clone(),

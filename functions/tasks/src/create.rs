@@ -64,7 +64,7 @@ pub(crate) async fn create_task(State(app): State<App>, user: User, command: Com
 }
 
 /// Inserts everything that makes a task, with its event, in one statement: one round trip, one transaction. Every `user_id` is the
-/// token's.
+/// token's. The token's address replaces the stored one only if the token was issued later than the stored address's.
 async fn insert(
     conn: &mut PgConnection,
     user: &User,
@@ -91,9 +91,11 @@ async fn insert(
     let inserted = sqlx::query!(
         r#"
         with owner as (
-            insert into users (id, email) values ($2, $3) on conflict (id) do nothing
+            insert into users (id, email, email_issued_at) values ($2, $3, $23) on conflict (id) do nothing
         ), address as (
-            update users set email = $3 where id = $2 and email <> $3
+            update users set email = $3, email_issued_at = $23
+            where id = $2 and (email <> $3 or $23::timestamptz is not null)
+              and (email_issued_at is null or email_issued_at < $23)
         ), task as (
             insert into tasks (id, user_id, title, description, priority, due_at, remind_at, time_zone, version,
                                recurrence_type, recurrence_interval, recurrence_rule, recurrence_anchor,
@@ -122,7 +124,7 @@ async fn insert(
         "#,
         id,
         user.id,
-        user.email,
+        user.email.as_str(),
         wanted.title,
         wanted.description,
         wanted.priority.as_str(),
@@ -142,6 +144,7 @@ async fn insert(
         event.kind,
         event.data,
         event.traceparent,
+        user.issued_at,
     )
     .fetch_one(conn)
     .await

@@ -192,6 +192,19 @@ impl Function {
         FUNCTIONS.into_iter().find(|function| function.name == name)
     }
 
+    /// The Dapr APIs that its daprd offers to it and to the functions that schedule its jobs.
+    #[must_use]
+    pub fn apis(self) -> Vec<&'static str> {
+        let more: &[&str] = match self.trigger {
+            Trigger::Http => &["invoke"],
+            Trigger::Job => &["jobs"],
+            // The key of the mail provider, when to call it again, and retries. It invokes `alarm` for one release.
+            Trigger::Event(EventType::ReminderDue) => &["jobs", "state", "secrets", "invoke"],
+            Trigger::Event(_) | Trigger::DeadLetters => &[],
+        };
+        [&["publish"], more].concat()
+    }
+
     /// The topics to which its daprd subscribes.
     #[must_use]
     pub fn subscriptions(self) -> Vec<String> {
@@ -242,6 +255,15 @@ mod tests {
     fn no_two_functions_have_one_name() {
         let names: BTreeSet<&str> = FUNCTIONS.iter().map(|function| function.name).collect();
         assert_eq!(names.len(), FUNCTIONS.len());
+    }
+
+    #[test]
+    fn secrets_are_offered_by_one_daprd_alone_and_not_to_a_public_function() {
+        for api in ["secrets", "state"] {
+            let offering = FUNCTIONS.into_iter().filter(|function| function.apis().contains(&api));
+            let offering: Vec<_> = offering.map(|function| (function.name, function.public)).collect();
+            assert_eq!(offering, [("reminder-due", false)], "{api}");
+        }
     }
 
     #[test]

@@ -113,7 +113,8 @@ fn secrets_are_referred_to() {
         assert_eq!(of_kind(&documents, "Secret").count(), 0);
         for container in documents.iter().filter_map(pod).flat_map(containers) {
             for variable in container["env"].as_array().into_iter().flatten() {
-                let secret = ["DATABASE_URL", "JWT_SECRET", "APP_API_TOKEN", "DAPR_API_TOKEN"];
+                let secret =
+                    ["DATABASE_URL", "JWT_SECRET", "APP_API_TOKEN", "DAPR_API_TOKEN", "REMINDER_DUE_DAPR_API_TOKEN"];
                 let referred = variable["valueFrom"]["secretKeyRef"]["name"].is_string();
                 assert_eq!(secret.contains(&variable["name"].as_str().unwrap()), referred, "{variable}");
             }
@@ -129,6 +130,37 @@ fn only_tasks_can_check_tokens() {
         let variables = containers(pod).flat_map(|container| container["env"].as_array().into_iter().flatten());
         let has = variables.into_iter().any(|variable| variable["name"] == "JWT_SECRET");
         assert_eq!(has, name(document) == "tasks");
+    }
+}
+
+/// The daprd of reminder-due reads secrets, so it has an API token of its own, which no function that clients reach is given.
+#[test]
+fn the_token_of_the_daprd_that_reads_secrets_is_given_to_reminder_due_and_upkeep_alone() {
+    const OWN: &str = "punctual-reminder-due-dapr-api-token";
+    for arguments in [&[], PLAIN] {
+        let documents = render(arguments);
+        let mut given = BTreeMap::<String, BTreeSet<String>>::new();
+        for document in &documents {
+            let Some(pod) = pod(document) else { continue };
+            for variable in containers(pod).flat_map(|container| container["env"].as_array().into_iter().flatten()) {
+                if variable["valueFrom"]["secretKeyRef"]["name"] == OWN {
+                    let variable = variable["name"].as_str().unwrap().to_owned();
+                    given.entry(name(document)).or_default().insert(variable);
+                }
+            }
+            let annotations = &pod["metadata"]["annotations"];
+            if let Some(app_id) = annotations["dapr.io/app-id"].as_str() {
+                assert_eq!(annotations["dapr.io/api-token-secret"] == OWN, app_id == "reminder-due", "{app_id}");
+                assert_eq!(annotations["dapr.io/config"], app_id);
+            }
+        }
+        let with = |name: &str, variable: &str| (name.to_owned(), BTreeSet::from([variable.to_owned()]));
+        let expected = BTreeMap::from([
+            with("reminder-due", "DAPR_API_TOKEN"),
+            with("repair", "REMINDER_DUE_DAPR_API_TOKEN"),
+            with("upkeep", "REMINDER_DUE_DAPR_API_TOKEN"),
+        ]);
+        assert_eq!(given, expected);
     }
 }
 
