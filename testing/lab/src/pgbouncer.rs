@@ -46,11 +46,11 @@ impl PgBouncer {
 /// The executable of version 1.21 or newer, which keeps prepared statements in transaction mode. Unpacks the one of Debian trixie if there is
 /// none.
 pub fn binary() -> anyhow::Result<PathBuf> {
-    if let Some(installed) = tools::on_path("pgbouncer").filter(|path| keeps_prepared_statements(path)) {
+    if let Some(installed) = tools::on_path("pgbouncer").filter(keeps_prepared_statements) {
         return Ok(installed);
     }
     let (dir, script) = (dev().join("pgbouncer"), root().join("testing/lab/pgbouncer.sh"));
-    tools::pinned(&dir, &tools::pin_of(&[script.clone()])?, || {
+    tools::pinned(&dir, &tools::pin_of(std::slice::from_ref(&script))?, || {
         tools::require("apt-get", "PgBouncer 1.21 or newer")?;
         progress::run("unpacking PgBouncer", Command::new(script).arg(&dir))
     })?;
