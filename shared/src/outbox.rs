@@ -48,10 +48,9 @@ const LOST: Duration = Duration::from_secs(3);
 /// When the database refuses.
 pub async fn emit<T: Payload>(conn: &mut PgConnection, payload: &T, trace: &Trace) -> sqlx::Result<Uuid> {
     let row = Row::new(payload, trace);
-    sqlx::query!(
-        "insert into task_events (id, type, task_id, user_id, sequence, data, traceparent)
-         values ($1, $2, $3, $4, $5, $6, $7)",
-        row.id,
+    sqlx::query_scalar!(
+        "insert into task_events (type, task_id, user_id, sequence, data, traceparent)
+         values ($1, $2, $3, $4, $5, $6) returning id",
         row.kind,
         row.task_id,
         row.user_id,
@@ -59,16 +58,13 @@ pub async fn emit<T: Payload>(conn: &mut PgConnection, payload: &T, trace: &Trac
         row.data,
         row.traceparent,
     )
-    .execute(conn)
-    .await?;
-    Ok(row.id)
+    .fetch_one(conn)
+    .await
 }
 
-/// The columns of an event, for a command that writes its event in the same statement as its change.
+/// The columns of an event, for a command that writes its event in the same statement as its change. The database makes the id.
 #[derive(Debug)]
 pub struct Row {
-    /// The event's id, a UUIDv7.
-    pub id: Uuid,
     /// Its CloudEvents type.
     pub kind: &'static str,
     /// The task.
@@ -92,7 +88,6 @@ impl Row {
     pub fn new<T: Payload>(payload: &T, trace: &Trace) -> Self {
         let task = payload.task();
         Self {
-            id: Uuid::now_v7(),
             kind: T::TYPE.as_str(),
             task_id: task.task_id,
             user_id: task.user_id,

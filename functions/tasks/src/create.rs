@@ -112,8 +112,8 @@ async fn insert(
             select id, $1, $2, remind_at, before_due, channels
             from jsonb_to_recordset($18) as reminder (id uuid, remind_at timestamptz, before_due text, channels text[])
         ), event as (
-            insert into task_events (id, type, task_id, user_id, sequence, data, traceparent)
-            values ($19, $20, $1, $2, 1, $21, $22)
+            insert into task_events (type, task_id, user_id, sequence, data, traceparent)
+            values ($19, $1, $2, 1, $20, $21)
         )
         select time_zone as "time_zone!", created_at, updated_at, clock_timestamp() as "now!" from task
         "#,
@@ -135,7 +135,6 @@ async fn insert(
         &tag_ids(user.id, &wanted.tags),
         &wanted.tags,
         Json(&rows) as _,
-        event.id,
         event.kind,
         event.data,
         event.traceparent,
