@@ -16,7 +16,7 @@ pub const CALLS: u32 = 10;
 const CALLBACKS: u32 = 100;
 
 /// A topic.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Topic {
     /// Its name on the broker.
     pub name: &'static str,
@@ -75,7 +75,9 @@ macro_rules! event_types {
                 match self { $(Self::$variant => $about.trim_ascii(),)+ }
             }
 
-            const fn on(self) -> Topic {
+            /// The topic on which it is published.
+            #[must_use]
+            pub const fn on(self) -> Topic {
                 match self { $(Self::$variant => $topic,)+ }
             }
 
@@ -112,7 +114,7 @@ impl EventType {
         Self::ALL.into_iter().find(|kind| kind.as_str() == text)
     }
 
-    /// The topic on which it is published.
+    /// The name of its topic.
     #[must_use]
     pub const fn topic(self) -> &'static str {
         self.on().name
