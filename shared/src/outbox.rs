@@ -163,6 +163,8 @@ pub struct Outbox {
     pub(crate) woken: Arc<Notify>,
     /// Locked by the pass that runs.
     calls: Arc<Mutex<Calls>>,
+    /// [`STEP`]; a test shortens it.
+    step: Duration,
 }
 
 /// The result of a pass.
@@ -181,7 +183,7 @@ struct Pass {
 
 impl Outbox {
     pub(crate) fn new(db: PgPool, sidecar: Sidecar) -> Self {
-        Self { db, sidecar, woken: Arc::default(), calls: Arc::default() }
+        Self { db, sidecar, woken: Arc::default(), calls: Arc::default(), step: STEP }
     }
 
     /// Wakes the relay. Several calls while it works count as one.
@@ -287,12 +289,12 @@ impl Outbox {
         let began = Instant::now();
         let mut cursors = Cursors::default();
         loop {
-            let heads = in_time(heads::read(conn, &mut cursors, calls)).await?;
+            let heads = self.in_time(heads::read(conn, &mut cursors, calls)).await?;
             for group in calls.next(heads) {
                 if calls.have_failed_enough() {
                     return Ok(());
                 }
-                in_time(self.call(conn, calls, pass, group)).await?;
+                self.in_time(self.call(conn, calls, pass, group)).await?;
             }
             if calls.take_unread() {
                 cursors = Cursors::default();
@@ -339,6 +341,11 @@ impl Outbox {
         calls.published(heads);
         Ok(())
     }
+
+    async fn in_time<T, E: Into<anyhow::Error>>(&self, step: impl Future<Output = Result<T, E>>) -> anyhow::Result<T> {
+        let answer = tokio::time::timeout(self.step, step).await;
+        answer.with_context(|| format!("no answer in {:?}", self.step))?.map_err(Into::into)
+    }
 }
 
 /// Locks the shards of some events, and reads those that are still unpublished. Also returns whether another relay holds one of the shards.
@@ -374,10 +381,6 @@ async fn lock(conn: &mut PgConnection, group: &[Head]) -> sqlx::Result<(Vec<Unpu
         })
     });
     Ok((events.collect(), ours.len() < shards.len()))
-}
-
-async fn in_time<T, E: Into<anyhow::Error>>(step: impl Future<Output = Result<T, E>>) -> anyhow::Result<T> {
-    tokio::time::timeout(STEP, step).await.with_context(|| format!("no answer in {STEP:?}"))?.map_err(Into::into)
 }
 
 #[cfg(test)]

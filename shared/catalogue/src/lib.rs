@@ -44,6 +44,14 @@ impl Topic {
         EventType::ALL.into_iter().filter(move |kind| kind.on() == self)
     }
 
+    /// The partition of the events with this key, as Dapr's Kafka component chooses it (sarama's `NewHashPartitioner`: FNV-1a). It is another
+    /// one if the topic has another number of partitions.
+    #[must_use]
+    pub fn partition_of(self, key: &str) -> u16 {
+        let hash = key.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+        (hash.cast_signed() % i32::from(self.partitions)).unsigned_abs() as u16
+    }
+
     /// The topic for events of this topic that the daprd of `consumer` could not deliver.
     #[must_use]
     pub fn dead_letter_topic(self, consumer: &str) -> String {

@@ -51,19 +51,17 @@ impl Head {
     }
 }
 
-/// The partition of a task's events, as Dapr's Kafka component chooses it (sarama's `NewHashPartitioner`: FNV-1a of the key). A guess,
-/// because a topic may have another number of partitions; a wrong one makes isolating a failure slower and nothing else.
-pub(super) fn partition(topic: Topic, task: Uuid) -> i32 {
-    let key = task.to_string();
-    let hash = key.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
-    (hash.cast_signed() % i32::from(topic.partitions)).abs()
+/// The partition of a task's events. A guess, because a topic may have another number of partitions. A wrong guess makes isolating a failure
+/// slower and nothing else.
+pub(super) fn partition(topic: Topic, task: Uuid) -> u16 {
+    topic.partition_of(&task.to_string())
 }
 
 /// A cause of failure that events share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Shared {
     Topic(Topic),
-    Partition(Topic, i32),
+    Partition(Topic, u16),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -270,7 +268,7 @@ impl Calls {
     /// What a held event has failed of, if that is not itself: its topic if several partitions fail, or its partition if several tasks fail.
     fn cause(&self, head: Head, healthy: &HashSet<Shared>) -> Option<Shared> {
         let of_topic = self.held.keys().filter(|(topic, _)| *topic == head.topic);
-        let partitions: Vec<i32> = of_topic.map(|(topic, task)| partition(*topic, *task)).collect();
+        let partitions: Vec<u16> = of_topic.map(|(topic, task)| partition(*topic, *task)).collect();
         let own = partition(head.topic, head.task);
         let (topic, partition) = (Shared::Topic(head.topic), head.partition());
         if partitions.iter().any(|other| *other != own) && !healthy.contains(&topic) {

@@ -1,6 +1,6 @@
 //! The relay beside a broker that refuses a topic, a partition or a task: each delays only itself.
 
-use sqlx::PgPool;
+use sqlx::{PgPool, postgres::PgPoolOptions};
 
 use super::{super::calls::partition, *};
 use crate::testing::{Dapr, app_with};
@@ -44,7 +44,7 @@ impl Relay {
 const NOTHING: [Uuid; 0] = [];
 
 /// A task whose events are in a partition of `task-events`.
-fn task_in(number: i32) -> Uuid {
+fn task_in(number: u16) -> Uuid {
     std::iter::repeat_with(Uuid::now_v7).find(|task| partition(EventType::TaskCreated.on(), *task) == number).unwrap()
 }
 
@@ -153,6 +153,28 @@ async fn tasks_that_are_refused_for_long_never_delay_a_new_event(db: PgPool) {
         relay.pass().await;
         assert_eq!(relay.unpublished().await, stays, "of partition {number}");
     }
+}
+
+/// The database stops answering while the relay marks. Returned to the pool, its connection would hold a place there for as long.
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn a_pass_without_an_answer_ends_and_closes_its_connection(db: PgPool) {
+    let own = PgPoolOptions::new().max_connections(1).connect_lazy_with(db.connect_options().as_ref().clone());
+    let dapr = Dapr::start().await;
+    let mut outbox = app_with(&own, &dapr, &dapr, &dapr).outbox;
+    outbox.step = Duration::from_millis(300);
+    let relay = Relay { db, dapr, outbox, now: Instant::now() };
+    let id = relay.write(EventType::TaskCreated, Uuid::now_v7()).await;
+    let mut other = relay.db.begin().await.unwrap();
+    sqlx::query("select from task_events for update").execute(&mut *other).await.unwrap();
+    let error = relay.outbox.pass(relay.now).await.unwrap_err();
+    assert_eq!(format!("{error:#}"), "no answer in 300ms: deadline has elapsed");
+    let other_work = sqlx::query("select").execute(&own);
+    tokio::time::timeout(Duration::from_secs(5), other_work).await.expect("the pool has a connection").unwrap();
+    assert_eq!(relay.unpublished().await, [id]);
+    other.rollback().await.unwrap();
+    // The lock of the shard ended with the connection, which PostgreSQL may notice only at its next answer.
+    relay.outbox.flush(Duration::from_secs(5)).await.unwrap();
+    assert_eq!(relay.unpublished().await, NOTHING);
 }
 
 /// After an outage every event is out at the first success and the pass after it.
