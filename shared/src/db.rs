@@ -4,7 +4,7 @@
 //! something between us and the peer acknowledges the statement. PostgreSQL's timeouts then end the statement there, and nothing here. So:
 //!
 //! - A statement through [`Db`], `begin` and `commit` fail after [`Deadlines::answer`]. The statements of a transaction end with the deadline of
-//!   the request, the event's handler or the pass of the relay that runs them.
+//!   the request, the event's handler or the step of the relay that runs them.
 //! - A connection is closed if its last answer was not awaited to the end, or if it does not answer when it is returned.
 //!
 //! sqlx's own [`PoolConnection`] waits for that answer without limit, and holds its place in the pool meanwhile: ten silent connections end a pool

@@ -11,8 +11,8 @@ pub struct Deadlines {
     pub answer: Duration,
     /// A request of the HTTP API: as long as one statement.
     pub request: Duration,
-    /// A pass of the relay.
-    pub pass: Duration,
+    /// A step of the relay: reading what to publish, or a call. A call waits for daprd for 3 s of it.
+    pub relay: Duration,
     /// The handler of an event.
     pub handler: Duration,
     /// A call of daprd, for an event or a job. Shorter than the door's attempt and daprd's own timeout.
@@ -31,7 +31,7 @@ impl Default for Deadlines {
             ping: Duration::from_secs(2),
             answer: Duration::from_secs(35),
             request: Duration::from_secs(35),
-            pass: Duration::from_secs(35),
+            relay: Duration::from_secs(10),
             handler: Duration::from_secs(60),
             call: Duration::from_secs(80),
             keep_alive: Duration::from_secs(10),

@@ -64,27 +64,6 @@ pub struct Publication {
     pub event: Vec<u8>,
 }
 
-/// The result of a publication.
-#[derive(Debug)]
-pub struct Published {
-    /// The events that the broker acknowledged.
-    pub ids: Vec<Uuid>,
-    /// Why the broker refused the first of the other events.
-    pub refused: Option<String>,
-}
-
-impl Published {
-    /// Builds the result from the events that were sent and the entries that failed.
-    pub(crate) fn of(mut ids: Vec<Uuid>, failed: impl IntoIterator<Item = (String, String)>) -> Self {
-        let mut refused = None;
-        for (entry_id, reason) in failed {
-            ids.retain(|id| id.to_string() != entry_id);
-            refused.get_or_insert(reason);
-        }
-        Self { ids, refused }
-    }
-}
-
 /// Clients of this function's daprd, and of the daprds whose app-ids own jobs.
 #[derive(Clone)]
 pub struct Sidecar {
@@ -149,12 +128,11 @@ impl Sidecar {
         })
     }
 
-    /// Publishes CloudEvents and returns the ones that the broker acknowledged.
+    /// Publishes CloudEvents. The broker has acknowledged every one.
     ///
     /// # Errors
-    /// The outcome of every event is unknown.
-    pub async fn publish(&self, topic: &str, events: Vec<Publication>) -> Result<Published, SidecarError> {
-        let ids = events.iter().map(|event| event.id).collect();
+    /// The outcome of every event is unknown: daprd 1.18 answers a partial failure with an error and no entries (dapr `pkg/api/grpc/grpc.go`).
+    pub async fn publish(&self, topic: &str, events: Vec<Publication>) -> Result<(), SidecarError> {
         let request = BulkPublishRequest {
             pubsub_name: self.pubsub.clone(),
             topic: topic.to_owned(),
@@ -172,7 +150,10 @@ impl Sidecar {
         };
         let mut client = self.own.clone();
         let answer = within(PUBLISH_DEADLINE, "publish", client.bulk_publish_event(request)).await?;
-        Ok(Published::of(ids, answer.failed_entries.into_iter().map(|failed| (failed.entry_id, failed.error))))
+        match answer.failed_entries.into_iter().next() {
+            None => Ok(()),
+            Some(failed) => Err(SidecarError { call: "publish", status: Status::aborted(failed.error) }),
+        }
     }
 
     /// Reads a secret from the secret store. A missing secret is an error.

@@ -16,7 +16,7 @@ pub const CALLS: u32 = 10;
 const CALLBACKS: u32 = 100;
 
 /// A topic.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Topic {
     /// Its name on the broker.
     pub name: &'static str,
@@ -42,6 +42,14 @@ impl Topic {
     /// The types of its events.
     pub fn event_types(self) -> impl Iterator<Item = EventType> {
         EventType::ALL.into_iter().filter(move |kind| kind.on() == self)
+    }
+
+    /// The partition of the events with this key, as Dapr's Kafka component chooses it (sarama's `NewHashPartitioner`: FNV-1a). It is another
+    /// one if the topic has another number of partitions.
+    #[must_use]
+    pub fn partition_of(self, key: &str) -> u16 {
+        let hash = key.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+        (hash.cast_signed() % i32::from(self.partitions)).unsigned_abs() as u16
     }
 
     /// The topic for events of this topic that the daprd of `consumer` could not deliver.
@@ -75,7 +83,9 @@ macro_rules! event_types {
                 match self { $(Self::$variant => $about.trim_ascii(),)+ }
             }
 
-            const fn on(self) -> Topic {
+            /// The topic on which it is published.
+            #[must_use]
+            pub const fn on(self) -> Topic {
                 match self { $(Self::$variant => $topic,)+ }
             }
 
@@ -112,7 +122,7 @@ impl EventType {
         Self::ALL.into_iter().find(|kind| kind.as_str() == text)
     }
 
-    /// The topic on which it is published.
+    /// The name of its topic.
     #[must_use]
     pub const fn topic(self) -> &'static str {
         self.on().name

@@ -32,7 +32,7 @@ const SHORT: Deadlines = Deadlines {
     ping: Duration::from_millis(150),
     answer: Duration::from_millis(700),
     request: Duration::from_millis(700),
-    pass: Duration::from_millis(700),
+    relay: Duration::from_millis(700),
     handler: Duration::from_millis(700),
     call: Duration::from_millis(1500),
     keep_alive: Duration::from_millis(100),

@@ -15,7 +15,10 @@ use chrono::{DateTime, Utc};
 use fastrand::Rng;
 use lab::{kafka::topics::Record, process::Process, topology::Topology};
 use serde_json::json;
-use shared::deadlines::Deadlines;
+use shared::{
+    catalogue::{TOPICS, Topic},
+    deadlines::Deadlines,
+};
 use tokio::runtime::Handle;
 use uuid::Uuid;
 
@@ -64,6 +67,11 @@ pub(crate) struct Faults {
     over: AtomicBool,
     runtime: Handle,
 }
+
+/// The target of the fault that leaves a partition without a leader.
+pub(crate) const PARTITION: &str = "partition";
+/// That partition.
+pub(crate) const LEADERLESS: (Topic, u16) = (TOPICS[0], 0);
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -152,7 +160,10 @@ impl Faults {
         if self.often.as_deref() == Some(SILENCE) && rng.bool() {
             return self.silence(rng);
         }
-        match rng.u32(..88) {
+        if self.often.as_deref() == Some(PARTITION) && rng.bool() {
+            return self.partition(rng, Duration::from_secs(130));
+        }
+        match rng.u32(..92) {
             0..20 => self.kill(rng),
             20..32 => self.pause(rng),
             32..46 => self.link(rng),
@@ -166,6 +177,11 @@ impl Faults {
             79..82 if self.may_wipe => self.wipe_scheduler(),
             82..85 => self.long_reader(rng),
             85..88 => self.silence(rng),
+            88..90 if self.may_wipe => self.topic(rng),
+            90..92 => {
+                let length = Duration::from_secs(rng.u64(10..40));
+                self.partition(rng, length);
+            }
             _ => self.kill(rng),
         }
     }
@@ -311,6 +327,40 @@ impl Faults {
                 eprintln!("the disk of {disk}: {error:#}");
             }
             self.note("disk full", target, started);
+        });
+    }
+
+    /// Deletes a topic, and creates it again after a while. Only repair publishes the lost events again.
+    fn topic(&self, mut rng: Rng) {
+        let Some(kafka) = &self.topology.kafka else { return self.kill(rng) };
+        let topic = TOPICS[rng.usize(..TOPICS.len())];
+        self.hold("kafka", || {
+            let started = Utc::now();
+            let deleted = kafka.delete_topic(topic.name);
+            thread::sleep(Duration::from_millis(rng.u64(1_000..20_000)));
+            let created = kafka.create_topic(topic.name, i32::from(topic.partitions));
+            if let Err(error) = deleted.and(created) {
+                eprintln!("the topic {}: {error:#}", topic.name);
+            }
+            self.note(&format!("topic gone: {}", topic.name), "kafka", started);
+        });
+    }
+
+    /// Leaves a partition of `reminders` without a leader: always the same, because it keeps its own log directory.
+    fn partition(&self, rng: Rng, length: Duration) {
+        let Some(kafka) = &self.topology.kafka else { return self.kill(rng) };
+        self.hold("kafka", || {
+            let before = Utc::now();
+            let lost = kafka.lose_leader(LEADERLESS.0.name, LEADERLESS.1);
+            self.note("a partition moves", "kafka", before);
+            let started = Utc::now();
+            thread::sleep(length);
+            self.note("no leader", PARTITION, started);
+            let after = Utc::now();
+            if let Err(error) = lost.and(kafka.return_leader()) {
+                eprintln!("the partition without a leader: {error:#}");
+            }
+            self.note("a partition returns", "kafka", after);
         });
     }
 

@@ -93,11 +93,10 @@ pub(super) async fn sent(conn: &mut PgConnection, row: &Row, message_id: &str) -
              where id = $1 and state <> 'sent'
              returning id
          )
-         insert into task_events (id, type, task_id, user_id, sequence, data, traceparent)
-         select $3, $4, $5, $6, $7, $8, $9 from sent",
+         insert into task_events (type, task_id, user_id, sequence, data, traceparent)
+         select $3, $4, $5, $6, $7, $8 from sent",
         row.id,
         message_id,
-        event.id,
         event.kind,
         event.task_id,
         event.user_id,

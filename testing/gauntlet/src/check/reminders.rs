@@ -11,7 +11,7 @@ use super::{Evidence, Verdict, calm};
 use crate::{
     doubles::Accept,
     facts::Delivery,
-    faults::Fault,
+    faults::{Fault, LEADERLESS, PARTITION},
     history::{Command, Kind, Outcome, Shown},
 };
 
@@ -195,10 +195,12 @@ fn died_twice(evidence: &Evidence, id: Uuid, version: i32) -> bool {
     })
 }
 
-/// The time between `from` and `to` without a fault in a component that every reminder needs.
-fn beyond_faults(evidence: &Evidence, from: DateTime<Utc>, to: DateTime<Utc>) -> TimeDelta {
+/// The time between `from` and `to` without a fault in a component that every reminder of the task needs.
+fn beyond_faults(evidence: &Evidence, task: Uuid, from: DateTime<Utc>, to: DateTime<Utc>) -> TimeDelta {
+    let (topic, leaderless) = LEADERLESS;
     let needed = |fault: &&Fault| {
-        ["kafka", "postgres", "scheduler", "smtp", "provider"].contains(&fault.target.as_str())
+        (fault.target == PARTITION && topic.partition_of(&task.to_string()) == leaderless)
+            || ["kafka", "postgres", "scheduler", "smtp", "provider"].contains(&fault.target.as_str())
             || ["alarm", "reminder-due"].iter().any(|function| fault.target.contains(function))
     };
     let mut faults: Vec<_> = evidence.faults.iter().filter(needed).map(|fault| (fault.started, fault.ended)).collect();
@@ -222,9 +224,9 @@ fn kept(
     for ((id, version), promise) in promises {
         let (task, marker) = (Some(promise.task), Some(promise.marker.as_str()));
         let due = promise.due.max(promise.known);
-        let stood = promise.maybe_over.is_none_or(|over| beyond_faults(evidence, due, over) > BOUND);
+        let stood = promise.maybe_over.is_none_or(|over| beyond_faults(evidence, promise.task, due, over) > BOUND);
         let first = accepts.get(&(*id, *version)).and_then(|all| all.first());
-        let waited = beyond_faults(evidence, due, first.map_or(evidence.checked_at, |accept| accept.at));
+        let waited = beyond_faults(evidence, promise.task, due, first.map_or(evidence.checked_at, |accept| accept.at));
         if let Some(accept) = first {
             let ms = (accept.at - due).num_milliseconds();
             late.push(ms);
@@ -344,7 +346,7 @@ fn fired_once(evidence: &Evidence, verdict: &mut Verdict) {
 fn overdue(evidence: &Evidence, verdict: &mut Verdict) {
     for reminder in &evidence.facts.reminders {
         let unfired = reminder.fired_version.is_none_or(|fired| fired < reminder.version);
-        let late = beyond_faults(evidence, reminder.remind_at, evidence.checked_at);
+        let late = beyond_faults(evidence, reminder.task_id, reminder.remind_at, evidence.checked_at);
         if reminder.state == "scheduled" && unfired && late > BOUND {
             verdict.count("lost", 1);
             let what = format!("reminder {} due {} has not fired", reminder.id, reminder.remind_at);
