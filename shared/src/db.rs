@@ -39,8 +39,6 @@ use tokio::time::timeout;
 
 use crate::deadlines::Deadlines;
 
-/// Limit for acquiring a connection. Longer than [`Deadlines::ping`], so that a request survives one silent connection of the pool.
-const ACQUIRE: Duration = Duration::from_secs(5);
 /// Limit for a connection outside of the pool.
 const FRESH: Duration = Duration::from_millis(500);
 /// The settings of every statement. Nothing may hang on the server.
@@ -87,9 +85,9 @@ impl Db {
         let connected = Arc::clone(&state);
         let pool = PgPoolOptions::new()
             .max_connections(connections)
-            .acquire_timeout(ACQUIRE)
+            .acquire_timeout(deadlines.acquire)
             // Each connection is tested: one that was lost while Lambda had the process frozen looks as if it was used a moment ago.
-            // sqlx's own test waits for a silent one until `ACQUIRE` has passed.
+            // sqlx's own test waits for a silent one until the limit for acquiring has passed.
             .test_before_acquire(false)
             .before_acquire(move |conn, _| {
                 Box::pin(async move { within(deadlines.ping, conn.ping()).await.map(|()| true) })

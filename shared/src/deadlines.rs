@@ -7,6 +7,8 @@ use std::time::Duration;
 pub struct Deadlines {
     /// An idle or returned connection must answer a ping within this.
     pub ping: Duration,
+    /// Acquiring a connection. Longer than a ping, so that a request survives a silent connection of the pool.
+    pub acquire: Duration,
     /// A statement. Longer than the database's `statement_timeout`, which stops the statement as well.
     pub answer: Duration,
     /// A request of the HTTP API: as long as one statement.
@@ -29,6 +31,7 @@ impl Default for Deadlines {
     fn default() -> Self {
         Self {
             ping: Duration::from_secs(2),
+            acquire: Duration::from_secs(5),
             answer: Duration::from_secs(35),
             request: Duration::from_secs(35),
             relay: Duration::from_secs(10),

@@ -9,6 +9,7 @@ use axum::body::to_bytes;
 use chrono::{TimeDelta, Utc};
 use lab::{pgbouncer::PgBouncer, process::Run};
 use shared::{
+    address::Address,
     auth::User,
     catalogue::EventType,
     db::Db,
