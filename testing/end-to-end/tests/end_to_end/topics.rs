@@ -79,8 +79,7 @@ impl RunningProduct {
             let kind = EventType::parse(&kind).expect("a type");
             let event = envelope(id, kind, task_id, sequence, data).to_string().into_bytes();
             let event = Publication { id, key: task_id.to_string(), event };
-            let published = sidecar.publish(kind.topic(), vec![event]).await.expect("Dapr publishes it");
-            assert_eq!(published.ids, [id], "{published:?}");
+            sidecar.publish(kind.topic(), vec![event]).await.expect("Dapr publishes it");
             again.push((id, kind));
         }
         again

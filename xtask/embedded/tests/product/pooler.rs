@@ -65,7 +65,12 @@ async fn the_product_works_through_a_transaction_pooler(db: PgPool) {
     let dapr = Dapr::start().await;
     let app = app_with(at_port(&db, pooler.port, Deadlines::default()), &dapr, &dapr, &dapr);
     let product = product(&app);
-    let ada = User { id: Uuid::new_v4(), email: Address::parse("ada@example.org").unwrap(), issued_at: None, operator: false };
+    let ada = User {
+        id: Uuid::new_v4(),
+        email: Address::parse("ada@example.org").unwrap(),
+        issued_at: None,
+        operator: false,
+    };
     let token = auth::sign(&SECRET.into(), &ada, Utc::now() + TimeDelta::hours(1)).unwrap();
     let ada = Client { product: product.clone(), token };
 
