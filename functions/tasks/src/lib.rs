@@ -31,6 +31,7 @@ mod locked_task;
 mod me;
 mod params;
 mod reminders;
+mod series;
 mod tags;
 mod task;
 mod timeline;
