@@ -206,7 +206,7 @@ impl<'a> Change<'a> {
             sqlx::query!(
                 "update task_reminders
                  set series_remind_at = case when series_due_at = $3 then series_remind_at end, series_due_at = null
-                 where task_id = $1 and user_id = $2 and series_due_at is not null",
+                 where task_id = $1 and user_id = $2 and series_due_at is not null and cancel_reason is distinct from 'user'",
                 id,
                 user_id,
                 old_series.due_at

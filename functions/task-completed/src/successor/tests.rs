@@ -215,8 +215,7 @@ impl SeriesWorld {
             && self.made.insert(successor.number)
         {
             self.check(row, &successor);
-            let set = carried_over(row).map(|row| (row.set, row.before)).collect();
-            self.make(successor, set);
+            self.make(task, successor);
         }
     }
 
@@ -225,16 +224,18 @@ impl SeriesWorld {
         Occurrence { series: self.series.clone(), number, due_at, completed_at }
     }
 
-    fn make(&mut self, successor: Successor, set: Vec<((DateTime<Utc>, DateTime<Utc>), Option<u32>)>) {
-        let reminders = successor.reminders.into_iter().zip(set).map(|(reminder, (set, before))| Row {
+    fn make(&mut self, done: usize, successor: Successor) {
+        let carried_over = successor.reminders.into_iter().zip(carried_over(&self.tasks[done]));
+        let reminders = carried_over.map(|(reminder, old)| Row {
             remind_at: reminder.remind_at,
             series_remind_at: reminder.set.map(|(at, _)| at),
             series_due_at: reminder.set.map(|(_, due)| due),
             cancel_reason: reminder.has_passed.then_some(CancelReason::Completed),
-            before,
-            set,
+            before: old.before,
+            set: old.set,
         });
-        self.tasks.push(Task::new(successor.number, successor.due_at, reminders.collect()));
+        let task = Task::new(successor.number, successor.due_at, reminders.collect());
+        self.tasks.push(task);
     }
 
     fn check(&self, done: &Task, successor: &Successor) {

@@ -64,6 +64,8 @@ const WORDS: &[&str] = &[
     "before_due",
     "channels",
     "recurrence",
+    "scope",
+    "following",
     "type",
     "interval",
     "rule",
