@@ -33,6 +33,7 @@ mod me;
 mod params;
 mod preconditions;
 mod reminders;
+mod series;
 mod tags;
 mod task;
 mod text;

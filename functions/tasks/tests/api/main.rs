@@ -14,6 +14,7 @@ mod recurrence;
 mod reminders;
 mod second_wall;
 mod secrets;
+mod series;
 mod slow;
 mod snapshots;
 mod stories;
