@@ -105,8 +105,8 @@ impl RunningProduct {
         let wanted = i64::try_from(ids.len()).unwrap_or_default();
         wait::until_equal("the messages are rejected", SOON, wanted, async || {
             sqlx::query_scalar(
-                "select count(*) from unnest($1) id
-                 where exists (select from dead_letters where strpos(payload, id::text) > 0)",
+                "select count(*) from unnest($1) as message (event_id)
+                 where exists (select from dead_letters where strpos(payload, message.event_id::text) > 0)",
             )
             .bind(ids)
             .fetch_one(&self.db)
