@@ -42,7 +42,7 @@ pub enum Applied {
 
 /// Brings the schema up to date.
 ///
-/// A migration waits at most [`LOCK_TIMEOUT`] for a lock, because a backup may hold one for hours and everybody else would wait behind the
+/// A migration waits at most 2 s for a lock, because a backup may hold one for hours and everybody else would wait behind the
 /// migration. It is rolled back then, and tried again for minutes.
 ///
 /// # Errors
