@@ -9,7 +9,7 @@
 //! 1. Already claimed: 200. Nothing else is done again.
 //! 2. The function's effects outside the database, which must be idempotent (arm a job, delete one). A failure is a 5xx, so
 //!    they come again. Done after the claim they would be lost with the process.
-//! 3. One transaction: [`claim`] the event, write rows, emit events. The claim is an `insert … on conflict do nothing`, so
+//! 3. One transaction: [`claim()`] the event, write rows, emit events. The claim is an `insert … on conflict do nothing`, so
 //!    a concurrent duplicate waits for the first to commit and then sees that nothing is left to do.
 //!
 //! The answer is 200 when the event is handled or rejected and 5xx otherwise; daprd delivers again, every 2 s, without end. It

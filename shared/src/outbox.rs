@@ -5,9 +5,9 @@
 //! that wrote wakes it in memory; it also looks once at start. It never polls. A row is marked after the broker's acknowledgement. At worst
 //! the same event (same id) is published twice, which the inbox absorbs.
 //!
-//! **A pass** reads the heads: the next events of every user, at most a few of each, so that a user with a backlog delays nobody ([`heads`]).
+//! **A pass** reads the heads: the next events of every user, at most a few of each, so that a user with a backlog delays nobody (`outbox/heads.rs`).
 //! Then it makes one call per topic, due reminders first, and reads again. A failed call never ends the pass, and delays only the events
-//! that the broker refuses ([`calls`]).
+//! that the broker refuses (`outbox/calls.rs`).
 //!
 //! **A call** is a transaction: lock the shards of its events, read the events that are still unpublished, publish, mark, commit. The lock is an
 //! advisory lock of the transaction. So at most one relay publishes a shard at a time, it needs no session (a transaction pooler may
