@@ -104,9 +104,9 @@ pub(crate) async fn create(tx: &mut Claimed, task: &TaskRef) -> Result<Option<Uu
     sqlx::query!(
         "insert into tasks (id, user_id, title, description, priority, due_at, time_zone, series_id, occurrence, version,
                             recurrence_type, recurrence_interval, recurrence_rule, recurrence_anchor, recurrence_start,
-                            next_occurrence_at, remind_at)
+                            next_occurrence_at, remind_at, search_text)
          select $2, user_id, title, description, priority, $3, time_zone, series_id, occurrence + 1, 1,
-                recurrence_type, recurrence_interval, recurrence_rule, recurrence_anchor, recurrence_start, $4, $5
+                recurrence_type, recurrence_interval, recurrence_rule, recurrence_anchor, recurrence_start, $4, $5, search_text
          from tasks where id = $1",
         task.task_id,
         id,

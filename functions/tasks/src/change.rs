@@ -7,6 +7,7 @@ use shared::{
     auth::User,
     problem::{OnConstraint as _, Result},
     recurrence::Zone,
+    search_text,
 };
 use uuid::Uuid;
 
@@ -133,6 +134,9 @@ impl Change<'_> {
              set title = $3, description = $4, priority = $5, due_at = $6, time_zone = $7,
                  recurrence_type = $8, recurrence_interval = $9, recurrence_rule = $10, recurrence_anchor = $11,
                  recurrence_start = $12, next_occurrence_at = $13, series_id = $14, occurrence = $15,
+                 search_text = case when (title, description) is not distinct from ($3, $4) then search_text
+                                    -- A new text whose search text is the same: the line break tells the trigger that it was set.
+                                    else $16 || case when search_text = $16 then e'\n' else '' end end,
                  remind_at = earliest_live_reminder(id), version = coalesce(version, 1) + 1, updated_at = now()
              where id = $1 and user_id = $2",
             task.id,
@@ -150,6 +154,7 @@ impl Change<'_> {
             series.as_ref().and_then(|series| series.next),
             series.as_ref().map(|series| series.id),
             series.as_ref().map(|series| series.occurrence),
+            search_text::of_task(&wanted.title, wanted.description.as_deref()),
         )
         .execute(&mut **tx)
         .await?;

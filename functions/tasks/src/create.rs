@@ -9,6 +9,7 @@ use shared::{
     problem::{OnConstraint as _, Problem, Result},
     recurrence::Zone,
     schema::{TaskCreated, TaskRef},
+    search_text,
 };
 use sqlx::{PgConnection, types::Json};
 use uuid::Uuid;
@@ -97,11 +98,11 @@ async fn insert(
         ), task as (
             insert into tasks (id, user_id, title, description, priority, due_at, remind_at, time_zone, version,
                                recurrence_type, recurrence_interval, recurrence_rule, recurrence_anchor,
-                               recurrence_start, next_occurrence_at, series_id, occurrence)
+                               recurrence_start, next_occurrence_at, series_id, occurrence, search_text)
             values ($1, $2, $4, $5, $6, $7, $8,
                     coalesce($9, (select time_zone from users where id = $2), 'UTC'), 1,
                     $10, $11, $12, $13, case when $10::text is not null then $7::timestamptz end, $14, $15,
-                    case when $10::text is not null then 1 end)
+                    case when $10::text is not null then 1 end, $23)
             returning time_zone, created_at, updated_at
         ), occurrence as (
             insert into task_occurrences (series_id, occurrence, task_id) select $15, 1, $1 where $15::uuid is not null
@@ -142,6 +143,7 @@ async fn insert(
         event.kind,
         event.data,
         event.traceparent,
+        search_text::of_task(&wanted.title, wanted.description.as_deref()),
     )
     .fetch_one(conn)
     .await

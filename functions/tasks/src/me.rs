@@ -36,7 +36,7 @@ pub(crate) struct Me {
     security(("bearer" = [])),
 )]
 pub(crate) async fn get_me(State(app): State<App>, user: User) -> Result<Json<Me>> {
-    let mut tx = UserTx::begin(&app.db, user.id).await?;
+    let mut tx = UserTx::read(&app.db, user.id).await?;
     let zone = users_zone(&mut tx, user.id).await?;
     Ok(Json(Me { id: user.id, email: user.email, time_zone: zone.to_string() }))
 }

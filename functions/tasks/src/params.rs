@@ -90,7 +90,9 @@ pub(crate) struct ListParams {
     due_before: Option<DateTime<Utc>>,
     /// Only tasks due after this instant.
     due_after: Option<DateTime<Utc>>,
-    /// Words that must all occur in title or description.
+    /// Words, at most 20 and 500 characters. Each must occur in title or description, as a word or as a part of one, in upper or lower
+    /// case. Tags are not searched: use `tag`.
+    #[param(max_length = 500)]
     q: Option<String>,
     /// `created_at`, `due_at` or `priority`; descending with a `-` before it. Tasks without a due time come last.
     #[param(default = "created_at")]

@@ -13,6 +13,7 @@
 pub mod arming;
 pub mod repair;
 pub mod retention;
+pub mod search_text;
 
 use axum::{Router, extract::State, http::StatusCode, routing::post};
 use shared::{App, from_daprd::FromDaprd};

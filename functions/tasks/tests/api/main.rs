@@ -12,6 +12,7 @@ mod openapi;
 mod operations;
 mod recurrence;
 mod reminders;
+mod search;
 mod second_wall;
 mod secrets;
 mod slow;
