@@ -72,6 +72,7 @@ secret punctual-database url 'postgres://punctual:punctual@postgres:5432/punctua
 secret punctual-state-database url 'postgres://punctual:punctual@postgres:5432/dapr_state?sslmode=disable'
 secret punctual-jwt secret "$(openssl rand -hex 32)"
 secret punctual-dapr-api-token token "$(openssl rand -hex 32)"
+secret punctual-reminder-due-dapr-api-token token "$(openssl rand -hex 32)"
 secret punctual-app-api-token token "$(openssl rand -hex 32)"
 
 say "Punctual $tag"

@@ -4,12 +4,16 @@
 //! Running the migrations twice changes nothing. They run before a rollout, so the schema is always at least as new as the code. After a
 //! rollback it is newer, see [`apply`].
 
+mod connect;
+
 use std::time::{Duration, Instant};
 
 use sqlx::{
     Connection as _, PgConnection, PgPool,
     migrate::{MigrateError, Migrator},
 };
+
+pub use connect::connect;
 
 /// All migrations, embedded in the program.
 pub static MIGRATOR: Migrator = sqlx::migrate!("./../migrations");

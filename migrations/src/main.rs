@@ -4,13 +4,13 @@
 
 use anyhow::Context as _;
 use migrations::Applied;
-use sqlx::PgPool;
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let url =
         std::env::var("DATABASE_URL").context("DATABASE_URL is not set: postgres://user:password@host/database")?;
-    let db = PgPool::connect(&url).await.context("the database cannot be reached")?;
+    let options = url.parse().context("DATABASE_URL is not of the form postgres://user:password@host/database")?;
+    let db = migrations::connect(options).await?;
     match migrations::apply(&db).await? {
         Applied::Migrated(version) => println!("the schema is at migration {version}"),
         Applied::NewerButCompatible { database, code } => {

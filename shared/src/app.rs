@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tokio_util::sync::CancellationToken;
+
 use crate::{Config, db::Db, deadlines::Deadlines, outbox::Outbox, sidecar::Sidecar};
 
 /// The state of a function. Cheap to clone; connects on first use.
@@ -15,6 +17,8 @@ pub struct App {
     pub outbox: Outbox,
     /// The configuration from the environment.
     pub config: Arc<Config>,
+    /// Cancelled at SIGTERM: from then on a handler begins nothing that it can leave to another process.
+    pub stop: CancellationToken,
 }
 
 impl App {
@@ -26,7 +30,7 @@ impl App {
         let db = db.into();
         let sidecar = Sidecar::new(&config, db.deadlines)?;
         let outbox = Outbox::new(db.clone(), sidecar.clone());
-        Ok(Self { db, sidecar, outbox, config: Arc::new(config) })
+        Ok(Self { db, sidecar, outbox, config: Arc::new(config), stop: CancellationToken::new() })
     }
 
     /// The deadlines of this process.

@@ -1,9 +1,12 @@
-//! Who asks: a bearer JWT, as an extractor. A handler without a [`User`] in its signature is public at a glance.
+//! Authentication: a bearer JWT, as an extractor. A handler without a [`User`] in its signature is public at a glance.
 //!
-//! Either one HS256 secret, or the public keys of an identity provider (JWKS), never both, so that no token can choose which
-//! kind of key it is checked with: a public key is never used as an HMAC secret, and `alg: none` is not an algorithm here.
-//! Keys are fetched when first needed and kept; a key id nobody knows makes them be fetched again, once a minute at most.
+//! Tokens are checked with either one HS256 secret or the public keys of an identity provider (JWKS), never both. So no token can choose
+//! the kind of key it is checked with: a public key is never used as an HMAC secret, and `alg: none` is not an algorithm here.
+//!
+//! A provider signs tokens for many applications with the same keys. So a JWKS comes with the issuer and the audience that a token must
+//! name. Which tokens of the well-known providers fit is a table in `docs/security.md`.
 
+mod claims;
 mod keys;
 
 use std::sync::Arc;
@@ -13,14 +16,17 @@ use axum::{
     extract::{FromRef, FromRequestParts},
     http::{header, request::Parts},
 };
-use clap::Parser;
+use chrono::{DateTime, Utc};
+use clap::{ArgAction, Parser, builder::NonEmptyStringValueParser};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, errors::ErrorKind};
 use secrecy::{ExposeSecret as _, SecretString};
-use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use self::keys::KeySet;
-use crate::{config, problem::Problem};
+use self::{
+    claims::{Claims, Rules},
+    keys::KeySet,
+};
+use crate::{address::Address, config, problem::Problem};
 
 /// The longest token looked at.
 const TOKEN_LIMIT: usize = 8 * 1024;
@@ -28,6 +34,8 @@ const TOKEN_LIMIT: usize = 8 * 1024;
 const LEEWAY: u64 = 30;
 /// The shortest HS256 secret: RFC 7518, section 3.2 wants as many bits as the hash has.
 const SECRET_BYTES: usize = 32;
+/// Kinds of tokens (`typ` in the header): access tokens of RFC 9068, and any JWT. A logout token or a DPoP proof is neither.
+const KINDS: [&str; 2] = ["JWT", "at+jwt"];
 
 /// How tokens are checked: exactly one of `JWT_SECRET` and `JWKS_URL`.
 #[derive(Parser, Clone, Debug)]
@@ -36,15 +44,26 @@ pub struct AuthConfig {
     /// Secret of HS256 tokens, at least 32 bytes. Exactly one of `JWT_SECRET` and `JWKS_URL` is required.
     #[arg(long, env, hide_env_values = true, conflicts_with = "jwks_url", required_unless_present = "jwks_url")]
     pub jwt_secret: Option<SecretString>,
-    /// URL of the identity provider's public keys (JWKS).
+    /// URL of the identity provider's public keys (JWKS). Requires `JWT_ISSUER` and `JWT_AUDIENCE`.
     #[arg(long, env)]
     pub jwks_url: Option<String>,
-    /// `iss` that a token must have. Default: any.
-    #[arg(long, env)]
+    /// `iss` that a token must have. Default with `JWT_SECRET`: any.
+    #[arg(long, env, value_parser = NonEmptyStringValueParser::new())]
     pub jwt_issuer: Option<String>,
-    /// `aud` that a token must have. Default: any.
-    #[arg(long, env)]
+    /// `aud` that a token must have, alone or in a list. Default with `JWT_SECRET`: any.
+    #[arg(long, env, value_parser = NonEmptyStringValueParser::new())]
     pub jwt_audience: Option<String>,
+    /// Word in a token's `scope`, `scp` or `roles` that makes its user an operator, who reads the dead letters of all users. Default:
+    /// `operator` with `JWT_SECRET`; with `JWKS_URL` nobody is an operator.
+    #[arg(long, env, value_parser = NonEmptyStringValueParser::new())]
+    pub jwt_operator_scope: Option<String>,
+    /// Whether a token without `email_verified` is refused; `email_verified: false` always is. Default: `true` with `JWKS_URL`, `false` with
+    /// `JWT_SECRET`.
+    #[arg(long, env)]
+    pub jwt_email_verified_required: Option<bool>,
+    /// Whether ID tokens are accepted, for providers whose access tokens are no JWTs or lack the address.
+    #[arg(long, env, action = ArgAction::Set, default_value_t = false)]
+    pub jwt_id_tokens: bool,
 }
 
 /// Checks tokens. Cheap to clone.
@@ -55,6 +74,7 @@ struct Inner {
     key: Key,
     issuer: Option<String>,
     audience: Option<String>,
+    rules: Rules,
 }
 
 enum Key {
@@ -62,28 +82,21 @@ enum Key {
     Published(KeySet),
 }
 
-/// Whoever sent the request, as a token proves it.
+/// The user who sent a request, as the token proves.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct User {
-    /// The `sub` of the token.
+    /// The token's `sub`, or an id derived from it.
     pub id: Uuid,
     /// Where reminders go.
-    pub email: String,
-    /// Whether `scope` contains `operator`.
+    pub email: Address,
+    /// When the token was issued: its `iat`. The address of a later token replaces that of an earlier one.
+    pub issued_at: Option<DateTime<Utc>>,
+    /// Whether the token names the operator's scope.
     pub operator: bool,
 }
 
-#[derive(Serialize, Deserialize)]
-struct Claims {
-    sub: String,
-    email: Option<String>,
-    exp: u64,
-    #[serde(default)]
-    scope: Option<String>,
-}
-
 impl Auth {
-    /// As the environment says; ends the process with one line where that is wrong.
+    /// As the environment says; ends the process with one line if that is wrong.
     #[must_use]
     pub fn from_env() -> Self {
         Self::new(config::from_env()).unwrap_or_else(|error| {
@@ -95,18 +108,29 @@ impl Auth {
     /// As `config` says.
     ///
     /// # Errors
-    /// When the secret is too short, or the URL is not one.
+    /// When the secret is too short, the URL is not one, or a JWKS comes without issuer or audience.
     pub fn new(config: AuthConfig) -> anyhow::Result<Self> {
-        let key = match (&config.jwt_secret, &config.jwks_url) {
+        let (key, default_scope) = match (&config.jwt_secret, &config.jwks_url) {
             (Some(secret), None) => {
                 let secret = secret.expose_secret().as_bytes();
                 anyhow::ensure!(secret.len() >= SECRET_BYTES, "JWT_SECRET must have {SECRET_BYTES} bytes or more");
-                Key::Secret(DecodingKey::from_secret(secret))
+                (Key::Secret(DecodingKey::from_secret(secret)), Some("operator"))
             }
-            (None, Some(url)) => Key::Published(KeySet::new(url).context("JWKS_URL")?),
+            (None, Some(url)) => {
+                anyhow::ensure!(
+                    config.jwt_issuer.is_some() && config.jwt_audience.is_some(),
+                    "JWKS_URL requires JWT_ISSUER and JWT_AUDIENCE, because its keys also sign tokens for other applications"
+                );
+                (Key::Published(KeySet::new(url).context("JWKS_URL")?), None)
+            }
             _ => anyhow::bail!("exactly one of JWT_SECRET and JWKS_URL must be set"),
         };
-        Ok(Self(Arc::new(Inner { key, issuer: config.jwt_issuer, audience: config.jwt_audience })))
+        let rules = Rules {
+            operator_scope: config.jwt_operator_scope.or_else(|| default_scope.map(str::to_owned)),
+            email_verified_required: config.jwt_email_verified_required.unwrap_or(matches!(key, Key::Published(_))),
+            id_tokens: config.jwt_id_tokens,
+        };
+        Ok(Self(Arc::new(Inner { key, issuer: config.jwt_issuer, audience: config.jwt_audience, rules })))
     }
 
     async fn check(&self, token: &str) -> Result<User, Problem> {
@@ -117,7 +141,10 @@ impl Auth {
         if header.crit.is_some() {
             return Err(Problem::BadToken("the token has critical extensions that are not known here"));
         }
-        let claims: Claims = match &self.0.key {
+        if !header.typ.as_deref().is_none_or(is_access_token) {
+            return Err(Problem::BadToken("this is not an access token: its typ is neither JWT nor at+jwt"));
+        }
+        let claims = match &self.0.key {
             Key::Secret(key) => self.decode(token, key, vec![Algorithm::HS256])?,
             Key::Published(keys) => {
                 let found = keys.find(header.kid.as_deref()).await?;
@@ -125,7 +152,7 @@ impl Auth {
                 self.decode(token, &key, algorithms)?
             }
         };
-        claims.user()
+        claims.user(&self.0.rules, Utc::now())
     }
 
     fn decode(&self, token: &str, key: &DecodingKey, algorithms: Vec<Algorithm>) -> Result<Claims, Problem> {
@@ -155,24 +182,19 @@ impl Auth {
                 ErrorKind::MissingRequiredClaim(_) => {
                     "the token lacks a claim: exp and sub, and iss and aud where configured"
                 }
+                ErrorKind::Json(_) => "a claim of the token is missing, twice there, or of the wrong type",
                 _ => "the token is not valid",
             })
         })
     }
 }
 
-impl Claims {
-    fn user(self) -> Result<User, Problem> {
-        let id = self.sub.parse().map_err(|_| Problem::BadToken("the token's sub is not a UUID"))?;
-        let email = self.email.ok_or(Problem::BadToken("the token has no email"))?;
-        // What the mail server makes of it is its business; here it must be fit for a header and a column.
-        let fit = (3..=254).contains(&email.len()) && email.contains('@') && !email.contains(char::is_control);
-        if !fit {
-            return Err(Problem::BadToken("the token's email is not an address"));
-        }
-        let operator = self.scope.is_some_and(|scope| scope.split(' ').any(|word| word == "operator"));
-        Ok(User { id, email, operator })
-    }
+/// Whether `typ` in the header is one of [`KINDS`], with or without the prefix that RFC 7515 allows to omit.
+fn is_access_token(kind: &str) -> bool {
+    const PREFIX: &str = "application/";
+    let prefix = kind.get(..PREFIX.len()).filter(|prefix| prefix.eq_ignore_ascii_case(PREFIX));
+    let kind = &kind[prefix.map_or(0, str::len)..];
+    KINDS.iter().any(|known| kind.eq_ignore_ascii_case(known))
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for User
@@ -196,13 +218,14 @@ where
 ///
 /// # Errors
 /// Never with the crypto provider this workspace builds with.
-pub fn sign(secret: &SecretString, user: &User, expires_at: chrono::DateTime<chrono::Utc>) -> anyhow::Result<String> {
-    let claims = Claims {
-        sub: user.id.to_string(),
-        email: Some(user.email.clone()),
-        exp: u64::try_from(expires_at.timestamp())?,
-        scope: user.operator.then(|| "operator".to_owned()),
-    };
+pub fn sign(secret: &SecretString, user: &User, expires_at: DateTime<Utc>) -> anyhow::Result<String> {
+    let mut claims = serde_json::json!({"sub": user.id, "email": user.email.as_str(), "exp": expires_at.timestamp()});
+    if let Some(at) = user.issued_at {
+        claims["iat"] = at.timestamp().into();
+    }
+    if user.operator {
+        claims["scope"] = "operator".into();
+    }
     let key = EncodingKey::from_secret(secret.expose_secret().as_bytes());
     Ok(jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &key)?)
 }

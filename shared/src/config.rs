@@ -13,7 +13,7 @@ use crate::{db::Db, deadlines::Deadlines};
 #[derive(Parser, Clone, Debug)]
 #[command(about, long_about = None)]
 pub struct Config {
-    /// PostgreSQL: `postgres://user:password@host[:port]/database[?sslmode=verify-full]`.
+    /// PostgreSQL: `postgres://user:password@host[:port]/database[?sslmode=verify-full]`, directly or through a transaction pooler.
     #[arg(long, env, hide_env_values = true)]
     pub database_url: SecretString,
     /// TCP port of the HTTP server, on all interfaces.
@@ -31,9 +31,12 @@ pub struct Config {
     /// gRPC address of `reminder-due`'s daprd, which owns the retry jobs of deliveries. Default: this function's own daprd.
     #[arg(long, env)]
     pub reminder_due_dapr_endpoint: Option<String>,
-    /// Token sent to daprd with every call.
+    /// Token of this function's daprd and of `alarm`'s, sent with every call.
     #[arg(long, env, hide_env_values = true)]
     pub dapr_api_token: Option<SecretString>,
+    /// Token of `reminder-due`'s daprd, which also reads secrets. Only `upkeep` calls it from elsewhere. Default: `DAPR_API_TOKEN`.
+    #[arg(long, env, hide_env_values = true)]
+    pub reminder_due_dapr_api_token: Option<SecretString>,
     /// Token that daprd must send with every event and job; other calls are refused.
     #[arg(long, env, hide_env_values = true)]
     pub app_api_token: SecretString,

@@ -4,7 +4,7 @@
 //! something between us and the peer acknowledges the statement. PostgreSQL's timeouts then end the statement there, and nothing here. So:
 //!
 //! - A statement through [`Db`], `begin` and `commit` fail after [`Deadlines::answer`]. The statements of a transaction end with the deadline of
-//!   the request, the event's handler or the pass of the relay that runs them.
+//!   the request, the event's handler or the step of the relay that runs them.
 //! - A connection is closed if its last answer was not awaited to the end, or if it does not answer when it is returned.
 //!
 //! sqlx's own [`PoolConnection`] waits for that answer without limit, and holds its place in the pool meanwhile: ten silent connections end a pool
@@ -39,8 +39,6 @@ use tokio::time::timeout;
 
 use crate::deadlines::Deadlines;
 
-/// Limit for acquiring a connection. Longer than [`Deadlines::ping`], so that a request survives one silent connection of the pool.
-const ACQUIRE: Duration = Duration::from_secs(5);
 /// Limit for a connection outside of the pool.
 const FRESH: Duration = Duration::from_millis(500);
 /// The settings of every statement. Nothing may hang on the server.
@@ -87,9 +85,9 @@ impl Db {
         let connected = Arc::clone(&state);
         let pool = PgPoolOptions::new()
             .max_connections(connections)
-            .acquire_timeout(ACQUIRE)
+            .acquire_timeout(deadlines.acquire)
             // Each connection is tested: one that was lost while Lambda had the process frozen looks as if it was used a moment ago.
-            // sqlx's own test waits for a silent one until `ACQUIRE` has passed.
+            // sqlx's own test waits for a silent one until the limit for acquiring has passed.
             .test_before_acquire(false)
             .before_acquire(move |conn, _| {
                 Box::pin(async move { within(deadlines.ping, conn.ping()).await.map(|()| true) })
@@ -118,7 +116,7 @@ impl Db {
     /// No connection is free, or the database is away.
     pub async fn begin(&self) -> sqlx::Result<Tx> {
         let mut tx = Tx(self.acquire().await?);
-        let settings = self.state.pooled.load(Ordering::Relaxed).then(begin_with_settings);
+        let settings = self.is_pooled().then(begin_with_settings);
         tx.0.answered(async |conn| PgTransactionManager::begin(conn, settings).await).await?;
         Ok(tx)
     }
@@ -128,7 +126,16 @@ impl Db {
     /// # Errors
     /// As [`Db::begin`].
     pub async fn begin_single(&self) -> sqlx::Result<Tx> {
-        if self.state.pooled.load(Ordering::Relaxed) { self.begin().await } else { Ok(Tx(self.acquire().await?)) }
+        let mut tx = Tx(self.acquire().await?);
+        if self.is_pooled() {
+            tx.0.answered(async |conn| PgTransactionManager::begin(conn, Some(begin_with_settings())).await).await?;
+        }
+        Ok(tx)
+    }
+
+    /// Known once there is a connection.
+    fn is_pooled(&self) -> bool {
+        self.state.pooled.load(Ordering::Relaxed)
     }
 
     /// Acquires a connection. Through a pooler, what it runs outside of a transaction lacks the settings.

@@ -7,12 +7,14 @@ use std::time::Duration;
 pub struct Deadlines {
     /// An idle or returned connection must answer a ping within this.
     pub ping: Duration,
+    /// Acquiring a connection. Longer than a ping, so that a request survives a silent connection of the pool.
+    pub acquire: Duration,
     /// A statement. Longer than the database's `statement_timeout`, which stops the statement as well.
     pub answer: Duration,
     /// A request of the HTTP API: as long as one statement.
     pub request: Duration,
-    /// A pass of the relay.
-    pub pass: Duration,
+    /// A step of the relay: reading what to publish, or a call. A call waits for daprd for 3 s of it.
+    pub relay: Duration,
     /// The handler of an event.
     pub handler: Duration,
     /// A call of daprd, for an event or a job. Shorter than the door's attempt and daprd's own timeout.
@@ -29,9 +31,10 @@ impl Default for Deadlines {
     fn default() -> Self {
         Self {
             ping: Duration::from_secs(2),
+            acquire: Duration::from_secs(5),
             answer: Duration::from_secs(35),
             request: Duration::from_secs(35),
-            pass: Duration::from_secs(35),
+            relay: Duration::from_secs(10),
             handler: Duration::from_secs(60),
             call: Duration::from_secs(80),
             keep_alive: Duration::from_secs(10),

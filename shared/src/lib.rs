@@ -11,12 +11,14 @@
 //! - [`delivery`]: the states of a delivery, and the job that retries it
 //! - [`sidecar`]: the Dapr API, through the generated client of the `dapr` crate
 //! - [`audit`]: the history of a task and of a reminder
+//! - [`address`]: which e-mail addresses are accepted, at the edge and when sending
 //! - [`auth`], [`problem`]: authentication and problem details (HTTP)
 //! - [`search_text`]: the text of a task that searches look at
 //! - [`db`], [`deadlines`]: the pool, the deadline of every wait, and which database errors are outages
 //! - [`faults`]: injected faults for tests
 //! - [`serve`], [`config`], [`telemetry`]: one process, under axum or AWS Lambda
 
+pub mod address;
 pub mod audit;
 pub mod auth;
 pub mod cloud_event;

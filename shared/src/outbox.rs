@@ -1,25 +1,35 @@
-//! The outbox: an event is a row of `task_events`, written in the transaction of the change it tells of, and published
-//! after the commit by a relay that runs in every process.
+//! The outbox: an event is a row of `task_events`, written in the transaction of its change, and published after the commit by a relay that
+//! runs in every process.
 //!
-//! The relay looks for rows that are not published, never for rows after the last one it saw: `seq > last` loses a row
-//! that commits late. It is woken in memory by the process that wrote, once at start, and not otherwise: no polling. It runs
-//! twice without harm: a row is marked after the broker's acknowledgement, so the worst is the same event (same id) again,
-//! which the inbox absorbs.
+//! The relay looks for unpublished rows, never for rows after the last one it saw: `seq > last` loses a row that commits late. The process
+//! that wrote wakes it in memory; it also looks once at start. It never polls. A row is marked after the broker's acknowledgement. At worst
+//! the same event (same id) is published twice, which the inbox absorbs.
 //!
-//! Each shard of tasks has a lock that one relay holds while it publishes; a relay takes those that are free and have something
-//! to publish. A call to daprd carries at most one event of a task, the next after its acknowledgement: Dapr's Kafka producer
-//! keeps up to five requests in flight, so two events of one key in flight could change places. Order on the topic is best
-//! effort; nothing correct rests on it.
+//! **A pass** reads the heads: the next events of every user, at most a few of each, so that a user with a backlog delays nobody ([`heads`]).
+//! Then it makes one call per topic, due reminders first, and reads again. A failed call never ends the pass, and delays only the events
+//! that the broker refuses ([`calls`]).
 //!
-//! A published event is not yet a handled one: `upkeep --repair` unpublishes what its function never claimed.
+//! **A call** is a transaction: lock the shards of its events, read the events that are still unpublished, publish, mark, commit. The lock is an
+//! advisory lock of the transaction. So at most one relay publishes a shard at a time, it needs no session (a transaction pooler may
+//! stand in between) and no second connection, it ends with its process, and a call that fails costs no marks of another. Between two
+//! calls another relay may take the shard; it then reads what we marked.
+//!
+//! A call carries at most one event of a task; the next event follows after the acknowledgement. Dapr's Kafka producer keeps up to five
+//! requests in flight, so two events of one key in flight could change places. Order on a topic is best effort; nothing correct rests on it.
+//!
+//! A published event is not yet handled: `upkeep --repair` unpublishes events that their function never claimed.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use catalogue::{EventType, TOPICS};
+use anyhow::Context as _;
+use catalogue::EventType;
 use chrono::{DateTime, Utc};
 use cloudevents::{EventBuilder as _, EventBuilderV10};
-use sqlx::PgConnection;
-use tokio::sync::Notify;
+use sqlx::{Connection as _, PgConnection};
+use tokio::sync::{Mutex, Notify};
 use uuid::Uuid;
 
 use crate::{
@@ -27,32 +37,36 @@ use crate::{
     db::Db,
     faults::crash,
     schema::Payload,
-    sidecar::{Publication, Published, Sidecar},
+    sidecar::{Publication, Sidecar},
 };
+
+mod calls;
+mod heads;
+
+use calls::{Calls, Head};
+use heads::Cursors;
 
 /// The class of the relay's advisory locks; the other half of the key is the shard.
 const RELAY_LOCK: i32 = 0x6f75_7462; // "outb"
-/// The oldest events that are looked at for one call; of each task the first goes out.
-const BATCH: i64 = 200;
-/// A pass that published this many is in the middle of a burst: the next waits for [`GATHER`], because fewer and larger calls
-/// are what lets everybody else get on.
+/// A pass that published this many events is part of a burst. The next one waits for [`GATHER`], because fewer and larger calls leave more
+/// CPU to the other work.
 const BURST: usize = 20;
 const GATHER: Duration = Duration::from_millis(50);
-
-/// PostgreSQL goes on with a commit whose connection is lost: after so long there is another look for what it made.
+/// A pass that takes longer ends after its current call.
+const PASS: Duration = Duration::from_secs(10);
+/// PostgreSQL continues a commit whose connection is lost. The relay looks for its events after this time.
 const LOST: Duration = Duration::from_secs(3);
 
-/// Writes an event into the outbox, in the transaction of the change it tells of. Call [`Outbox::wake_after`] with what became
-/// of its commit.
+/// Writes an event into the outbox, in the transaction of its change, and returns the event's id. Pass the result of the commit to
+/// [`Outbox::wake_after`].
 ///
 /// # Errors
 /// When the database refuses.
 pub async fn emit<T: Payload>(conn: &mut PgConnection, payload: &T, trace: &Trace) -> sqlx::Result<Uuid> {
     let row = Row::new(payload, trace);
-    sqlx::query!(
-        "insert into task_events (id, type, task_id, user_id, sequence, data, traceparent)
-         values ($1, $2, $3, $4, $5, $6, $7)",
-        row.id,
+    sqlx::query_scalar!(
+        "insert into task_events (type, task_id, user_id, sequence, data, traceparent)
+         values ($1, $2, $3, $4, $5, $6) returning id",
         row.kind,
         row.task_id,
         row.user_id,
@@ -60,16 +74,13 @@ pub async fn emit<T: Payload>(conn: &mut PgConnection, payload: &T, trace: &Trac
         row.data,
         row.traceparent,
     )
-    .execute(conn)
-    .await?;
-    Ok(row.id)
+    .fetch_one(conn)
+    .await
 }
 
-/// The columns of an event, for a command that writes its event in the same statement as its change.
+/// The columns of an event, for a command that writes its event in the same statement as its change. The database makes the id.
 #[derive(Debug)]
 pub struct Row {
-    /// The event's id, a UUIDv7.
-    pub id: Uuid,
     /// Its CloudEvents type.
     pub kind: &'static str,
     /// The task.
@@ -93,7 +104,6 @@ impl Row {
     pub fn new<T: Payload>(payload: &T, trace: &Trace) -> Self {
         let task = payload.task();
         Self {
-            id: Uuid::now_v7(),
             kind: T::TYPE.as_str(),
             task_id: task.task_id,
             user_id: task.user_id,
@@ -108,7 +118,7 @@ impl Row {
 #[derive(Debug)]
 pub(crate) struct Unpublished {
     pub(crate) id: Uuid,
-    pub(crate) kind: String,
+    pub(crate) kind: EventType,
     pub(crate) task_id: Uuid,
     pub(crate) sequence: i64,
     pub(crate) data: serde_json::Value,
@@ -116,177 +126,13 @@ pub(crate) struct Unpublished {
     pub(crate) occurred_at: DateTime<Utc>,
 }
 
-/// The relay of this process.
-#[derive(Clone)]
-pub struct Outbox {
-    db: Db,
-    sidecar: Sidecar,
-    pub(crate) woken: Arc<Notify>,
-}
-
-/// What a pass over the outbox did, and left behind.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Pass {
-    published: usize,
-    /// There was more than goes out in one call.
-    more: bool,
-    /// Rows of a shard that another relay is publishing; it may have looked before ours were committed.
-    left: bool,
-}
-
-impl Outbox {
-    pub(crate) fn new(db: Db, sidecar: Sidecar) -> Self {
-        Self { db, sidecar, woken: Arc::default() }
-    }
-
-    /// Has the relay look, soon. Calls that come while it works are one.
-    pub fn wake(&self) {
-        self.woken.notify_one();
-    }
-
-    /// Has the relay look after a commit, and again in a while after one without an answer: it may be made, now or yet.
-    ///
-    /// # Errors
-    /// What it was given.
-    pub fn wake_after<T, E>(&self, committed: Result<T, E>) -> Result<T, E> {
-        self.wake();
-        committed.inspect_err(|_| self.wake_late())
-    }
-
-    /// Has the relay look when a commit whose answer was lost is made, if it is.
-    pub fn wake_late(&self) {
-        let outbox = self.clone();
-        tokio::spawn(async move {
-            tokio::time::sleep(LOST).await;
-            outbox.wake();
-        });
-    }
-
-    /// Publishes what is committed, now and whenever woken; ends never. A failure is tried again for as long as the process
-    /// lives, and by the next process at its start.
-    pub async fn relay(self) {
-        let mut pause = Duration::ZERO;
-        loop {
-            let pass = tokio::time::timeout(self.db.deadlines.pass, self.pass()).await;
-            pause = match pass.map_err(anyhow::Error::from).flatten() {
-                Ok(Pass { more: true, .. }) => Duration::ZERO,
-                Ok(Pass { left: true, .. }) => (pause * 2).clamp(Duration::from_millis(25), Duration::from_millis(200)),
-                Ok(Pass { published, .. }) => {
-                    self.woken.notified().await;
-                    if published < BURST { Duration::ZERO } else { GATHER }
-                }
-                Err(error) => {
-                    tracing::warn!(error = format!("{error:#}"), "outbox: publishing failed, will try again");
-                    (pause * 2).clamp(Duration::from_millis(200), Duration::from_secs(1))
-                }
-            };
-            tokio::time::sleep(pause).await;
-        }
-    }
-
-    /// Publishes everything committed, for at most `limit`: for a process that is about to stop or to be frozen.
-    ///
-    /// # Errors
-    /// When something stayed unpublished; the row is still there, and the next process at its start publishes it.
-    pub async fn flush(&self, limit: Duration) -> anyhow::Result<()> {
-        tokio::time::timeout(limit, async {
-            let mut again = true;
-            loop {
-                match self.pass().await {
-                    Ok(Pass { more: true, .. }) => continue,
-                    Ok(Pass { left: false, .. }) => return Ok(()),
-                    Ok(_) => {}
-                    // A connection to daprd that was lost while this process was frozen fails one call; the next makes another.
-                    Err(_) if again => again = false,
-                    Err(error) => return Err(error),
-                }
-                tokio::time::sleep(Duration::from_millis(25)).await;
-            }
-        })
-        .await?
-    }
-
-    async fn pass(&self) -> anyhow::Result<Pass> {
-        let mut tx = self.db.begin().await?;
-        let shards = sqlx::query!(
-            r#"select shard as "shard!", pg_try_advisory_xact_lock($1, shard) as "ours!"
-               from (select distinct shard from task_events where published_at is null and type = any($2)) as waiting"#,
-            RELAY_LOCK,
-            &known() as _
-        )
-        .fetch_all(&mut *tx)
-        .await?;
-        let (ours, others): (Vec<_>, Vec<_>) = shards.into_iter().partition(|shard| shard.ours);
-        let ours: Vec<i16> = ours.into_iter().map(|shard| shard.shard).collect();
-        let mut pass = Pass { left: !others.is_empty(), ..Pass::default() };
-        let done = if ours.is_empty() { Ok(()) } else { self.publish(&mut tx, &ours, &mut pass).await };
-        // After each call, so that a process which dies repeats no more than one; also after a failure, so that what the broker
-        // acknowledged before it stays marked.
-        tx.commit().await?;
-        done.map(|()| pass)
-    }
-
-    /// Publishes the oldest that waits in shards whose locks this transaction has: a round.
-    async fn publish(&self, conn: &mut PgConnection, shards: &[i16], pass: &mut Pass) -> anyhow::Result<()> {
-        let heads = heads(conn, shards).await?;
-        pass.more = heads.more;
-        let mut round = Round::of(heads.events);
-        while let Some((topic, events)) = round.next_call() {
-            let batch = events.iter().map(Unpublished::publication).collect::<anyhow::Result<Vec<Publication>>>()?;
-            crash("outbox-before-publish");
-            let published = round.answered(self.sidecar.publish(topic, batch).await?);
-            crash("outbox-published");
-            sqlx::query!("update task_events set published_at = now() where id = any($1)", &published)
-                .execute(&mut *conn)
-                .await?;
-            crash("outbox-marked");
-            pass.published += published.len();
-        }
-        round.end()
-    }
-}
-
-/// What a round goes by.
-struct Heads {
-    /// Of each task the first.
-    events: Vec<Unpublished>,
-    /// Whether more waits behind them.
-    more: bool,
-}
-
-/// The next event of each task of these shards that is among the oldest which wait.
-async fn heads(conn: &mut PgConnection, shards: &[i16]) -> anyhow::Result<Heads> {
-    let rows = sqlx::query!(
-        r#"select distinct on (task_id) id as "id!", type as "kind!", task_id as "task_id!", sequence as "sequence!",
-                  data as "data!", traceparent, occurred_at as "occurred_at!", count(*) over () as "looked_at!"
-           from (
-               select * from task_events
-               where published_at is null and shard = any($1) and type = any($2) order by id limit $3
-           ) as oldest
-           order by task_id, id"#,
-        shards,
-        &known() as _,
-        BATCH
-    )
-    .fetch_all(conn)
-    .await?;
-    let looked_at = rows.first().map_or(0, |row| row.looked_at);
-    let more = looked_at == BATCH || usize::try_from(looked_at)? > rows.len();
-    let events = rows.into_iter().map(|row| Unpublished {
-        id: row.id,
-        kind: row.kind,
-        task_id: row.task_id,
-        sequence: row.sequence,
-        data: row.data,
-        traceparent: row.traceparent,
-        occurred_at: row.occurred_at,
-    });
-    Ok(Heads { events: events.collect(), more })
-}
-
 impl Unpublished {
     fn publication(&self) -> anyhow::Result<Publication> {
         Ok(Publication { id: self.id, key: self.task_id.to_string(), event: self.cloud_event()? })
+    }
+
+    const fn head(&self) -> Head {
+        Head { topic: self.kind.on(), task: self.task_id, event: self.id }
     }
 
     /// The event as a CloudEvent in JSON.
@@ -294,7 +140,7 @@ impl Unpublished {
         let mut builder = EventBuilderV10::new()
             .id(self.id.to_string())
             .source(SOURCE)
-            .ty(self.kind.clone())
+            .ty(self.kind.as_str())
             .subject(self.task_id.to_string())
             .time(self.occurred_at)
             .data("application/json", self.data.clone())
@@ -306,50 +152,233 @@ impl Unpublished {
         }
         Ok(serde_json::to_vec(&builder.build()?)?)
     }
-
-    fn topic(&self) -> Option<&'static str> {
-        EventType::parse(&self.kind).map(EventType::topic)
-    }
 }
 
-/// A round of the relay: at most one event of each task goes out, in one call to each topic.
-#[derive(Debug)]
-struct Round {
-    to_come: Vec<Unpublished>,
-    refused: Option<String>,
+/// The relay of this process.
+#[derive(Clone)]
+pub struct Outbox {
+    db: Db,
+    sidecar: Sidecar,
+    pub(crate) woken: Arc<Notify>,
+    /// Locked by the pass that runs.
+    calls: Arc<Mutex<Calls>>,
 }
 
-impl Round {
-    const fn of(heads: Vec<Unpublished>) -> Self {
-        Self { to_come: heads, refused: None }
+/// The result of a pass.
+#[derive(Debug, Default)]
+struct Pass {
+    published: usize,
+    /// It ended at its limit.
+    more: bool,
+    /// Another relay holds the shard of some events. It may have read its heads before these were committed.
+    busy: bool,
+    /// Why the first failed call failed.
+    failed: Option<anyhow::Error>,
+    /// When the next event that was refused is tried again.
+    retry_at: Option<Instant>,
+}
+
+impl Outbox {
+    pub(crate) fn new(db: Db, sidecar: Sidecar) -> Self {
+        Self { db, sidecar, woken: Arc::default(), calls: Arc::default() }
     }
 
-    /// What goes out next, and where.
-    fn next_call(&mut self) -> Option<(&'static str, Vec<Unpublished>)> {
-        let goes = |topic| move |event: &Unpublished| event.topic() == Some(topic);
-        let topic = TOPICS.map(|topic| topic.name).into_iter().find(|topic| self.to_come.iter().any(goes(topic)))?;
-        Some((topic, self.to_come.extract_if(.., |event| event.topic() == Some(topic)).collect()))
+    /// Wakes the relay. Several calls while it works count as one.
+    pub fn wake(&self) {
+        self.woken.notify_one();
     }
 
-    /// The events that count as published by what came back of a call. Of a call that failed none is known to be.
-    fn answered(&mut self, published: Published) -> Vec<Uuid> {
-        self.refused = self.refused.take().or(published.refused);
-        published.ids
+    /// Wakes the relay after a commit. If the commit got no answer, it may still succeed, so the relay is woken once more later.
+    ///
+    /// # Errors
+    /// The error it was given.
+    pub fn wake_after<T, E>(&self, committed: Result<T, E>) -> Result<T, E> {
+        self.wake();
+        committed.inspect_err(|_| self.wake_late())
     }
 
-    /// After the last call: the next round begins where the broker took everything.
-    fn end(self) -> anyhow::Result<()> {
-        match self.refused {
-            Some(reason) => anyhow::bail!("the broker refused a part: {reason}"),
-            None => Ok(()),
+    /// Wakes the relay when a commit whose answer was lost is done, if PostgreSQL did it.
+    pub fn wake_late(&self) {
+        let outbox = self.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(LOST).await;
+            outbox.wake();
+        });
+    }
+
+    /// Publishes committed events at start and after every wake-up. Never returns. Refused events are tried again for as long as the process
+    /// lives, and by the next process at its start.
+    pub async fn relay(self) {
+        let mut pause = Duration::ZERO;
+        loop {
+            pause = match self.pass(Instant::now()).await {
+                Ok(Pass { more: true, .. }) => Duration::ZERO,
+                Ok(Pass { busy: true, .. }) => (pause * 2).clamp(Duration::from_millis(25), Duration::from_millis(200)),
+                Ok(pass) => {
+                    self.woken_or(pass.retry_at).await;
+                    if pass.published < BURST { Duration::ZERO } else { GATHER }
+                }
+                Err(error) => {
+                    tracing::warn!(error = format!("{error:#}"), "outbox: the database failed, will try again");
+                    (pause * 2).clamp(Duration::from_millis(200), Duration::from_secs(1))
+                }
+            };
+            tokio::time::sleep(pause).await;
         }
     }
+
+    async fn woken_or(&self, retry_at: Option<Instant>) {
+        let woken = self.woken.notified();
+        match retry_at {
+            Some(at) => drop(tokio::time::timeout_at(at.into(), woken).await),
+            None => woken.await,
+        }
+    }
+
+    /// Publishes everything committed, for at most `limit`: for a process that is about to stop or to be frozen.
+    ///
+    /// # Errors
+    /// When something stayed unpublished; the row is still there, and the next process at its start publishes it.
+    pub async fn flush(&self, limit: Duration) -> anyhow::Result<()> {
+        tokio::time::timeout(limit, async {
+            let mut again = true;
+            loop {
+                self.calls.lock().await.make_due(Instant::now());
+                let pass = self
+                    .pass(Instant::now())
+                    .await
+                    .unwrap_or_else(|error| Pass { failed: Some(error), ..Pass::default() });
+                match pass {
+                    // A connection to daprd that was lost while this process was frozen fails one call; the next makes another.
+                    Pass { failed: Some(error), .. } if !std::mem::take(&mut again) => return Err(error),
+                    Pass { failed: None, busy: false, more: false, retry_at: None, .. } => return Ok(()),
+                    Pass { failed: None, busy: false, .. } => {}
+                    Pass { .. } => tokio::time::sleep(Duration::from_millis(25)).await,
+                }
+            }
+        })
+        .await?
+    }
+
+    /// Publishes what can be published at `now`.
+    async fn pass(&self, now: Instant) -> anyhow::Result<Pass> {
+        let mut calls = self.calls.lock().await;
+        let mut conn = self.db.acquire().await?;
+        let mut pass = Pass::default();
+        let began = Instant::now();
+        calls.begin(now);
+        let done = self.rounds(&mut conn, &mut calls, &mut pass).await;
+        calls.end(now + began.elapsed());
+        pass.retry_at = calls.next_due();
+        if let Some(error) = &pass.failed {
+            let (error, held) = (format!("{error:#}"), calls.held());
+            tracing::warn!(error, held, "outbox: publishing failed, will try again");
+        }
+        if done.is_err() {
+            // It may be in the middle of a statement that never ends. The pool would wait for that.
+            conn.close();
+        }
+        done.map(|()| pass)
+    }
+
+    /// Makes the calls of a pass, until nothing is left to publish or enough of them have failed.
+    async fn rounds(&self, conn: &mut PgConnection, calls: &mut Calls, pass: &mut Pass) -> anyhow::Result<()> {
+        let began = Instant::now();
+        let mut cursors = Cursors::default();
+        loop {
+            let heads = self.in_time(heads::read(conn, &mut cursors, calls)).await?;
+            for group in calls.next(heads) {
+                if calls.have_failed_enough() {
+                    return Ok(());
+                }
+                self.in_time(self.call(conn, calls, pass, group)).await?;
+            }
+            if calls.take_unread() {
+                cursors = Cursors::default();
+            } else if !calls.have_suspects() && cursors.is_finished(pass.published) {
+                return Ok(());
+            }
+            if began.elapsed() > PASS {
+                pass.more = true;
+                return Ok(());
+            }
+        }
+    }
+
+    /// Publishes those events of a topic that are still unpublished and in no shard of another relay.
+    async fn call(
+        &self,
+        conn: &mut PgConnection,
+        calls: &mut Calls,
+        pass: &mut Pass,
+        group: Vec<Head>,
+    ) -> anyhow::Result<()> {
+        let mut tx = conn.begin().await?;
+        let (events, busy) = lock(&mut tx, &group).await?;
+        pass.busy |= busy;
+        if !busy {
+            calls.forget_all_but(&events, &group);
+        }
+        let Some(topic) = events.first().map(|event| event.kind.topic()) else { return Ok(tx.rollback().await?) };
+        let batch = events.iter().map(Unpublished::publication).collect::<anyhow::Result<Vec<Publication>>>()?;
+        crash("outbox-before-publish");
+        let answer = self.sidecar.publish(topic, batch).await;
+        let heads = events.iter().map(Unpublished::head);
+        if let Err(error) = answer {
+            calls.failed(heads.collect());
+            pass.failed.get_or_insert(error.into());
+            return Ok(tx.rollback().await?);
+        }
+        crash("outbox-published");
+        let ids: Vec<Uuid> = events.iter().map(|event| event.id).collect();
+        sqlx::query!("update task_events set published_at = now() where id = any($1)", &ids).execute(&mut *tx).await?;
+        tx.commit().await?;
+        crash("outbox-marked");
+        pass.published += ids.len();
+        calls.published(heads);
+        Ok(())
+    }
+
+    async fn in_time<T, E: Into<anyhow::Error>>(&self, step: impl Future<Output = Result<T, E>>) -> anyhow::Result<T> {
+        let limit = self.db.deadlines.relay;
+        let answer = tokio::time::timeout(limit, step).await;
+        answer.with_context(|| format!("no answer in {limit:?}"))?.map_err(Into::into)
+    }
 }
 
-/// The types this process can publish. After a rollback, or while a newer version is rolled out, there may be rows of others: they
-/// wait for a process that knows them.
-fn known() -> [&'static str; EventType::ALL.len()] {
-    EventType::ALL.map(EventType::as_str)
+/// Locks the shards of some events, and reads those that are still unpublished. Also returns whether another relay holds one of the shards.
+async fn lock(conn: &mut PgConnection, group: &[Head]) -> sqlx::Result<(Vec<Unpublished>, bool)> {
+    let ids: Vec<Uuid> = group.iter().map(|head| head.event).collect();
+    let shards = sqlx::query!(
+        r#"select shard as "shard!", pg_try_advisory_xact_lock($1, shard) as "ours!"
+           from (select distinct shard from task_events where id = any($2) and published_at is null) as waiting"#,
+        RELAY_LOCK,
+        &ids,
+    )
+    .fetch_all(&mut *conn)
+    .await?;
+    let ours: Vec<i16> = shards.iter().filter(|shard| shard.ours).map(|shard| shard.shard).collect();
+    // Another statement, because its snapshot must be taken under the lock: it then has the marks of the relay before.
+    let rows = sqlx::query!(
+        r#"select id, type as kind, task_id, sequence, data, traceparent, occurred_at from task_events
+           where id = any($1) and shard = any($2) and published_at is null order by id"#,
+        &ids,
+        &ours,
+    )
+    .fetch_all(conn)
+    .await?;
+    let events = rows.into_iter().filter_map(|row| {
+        Some(Unpublished {
+            id: row.id,
+            kind: EventType::parse(&row.kind)?,
+            task_id: row.task_id,
+            sequence: row.sequence,
+            data: row.data,
+            traceparent: row.traceparent,
+            occurred_at: row.occurred_at,
+        })
+    });
+    Ok((events.collect(), ours.len() < shards.len()))
 }
 
 #[cfg(test)]

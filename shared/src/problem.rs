@@ -32,8 +32,8 @@ pub enum Problem {
     /// 401: an invalid token.
     #[error("{0}")]
     BadToken(&'static str),
-    /// 403: the token is valid but lacks the scope.
-    #[error("this operation requires a token with the scope `operator`")]
+    /// 403: the token is valid but is not an operator's.
+    #[error("this operation requires an operator's token: its scope must name the configured operator scope")]
     Forbidden,
     /// 404: missing, or another user's.
     #[error("not found: check the path, and that the object is yours and still exists")]
@@ -263,10 +263,9 @@ impl IntoResponse for Problem {
             Self::BadToken(_) => {
                 Some((header::WWW_AUTHENTICATE, HeaderValue::from_static(r#"Bearer error="invalid_token""#)))
             }
-            Self::Forbidden => Some((
-                header::WWW_AUTHENTICATE,
-                HeaderValue::from_static(r#"Bearer error="insufficient_scope", scope="operator""#),
-            )),
+            Self::Forbidden => {
+                Some((header::WWW_AUTHENTICATE, HeaderValue::from_static(r#"Bearer error="insufficient_scope""#)))
+            }
             // RFC 9110, section 12.5.3.
             Self::UnsupportedEncoding => Some((header::ACCEPT_ENCODING, HeaderValue::from_static("identity"))),
             // In whole seconds, rounded up: a client that comes earlier is refused again.

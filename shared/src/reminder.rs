@@ -204,7 +204,8 @@ async fn align_one(
 
 /// The jobs that a reminder must not have, given the job of its current version and the job on record.
 ///
-/// The job of the version before is among them: its handler may have armed it after the record was read.
+/// The job of the version before is among them: its handler may have armed it after the record was read. Jobs are deleted by name and not by
+/// prefix, because a handler that is late would delete the job of a newer version.
 #[must_use]
 pub fn unwanted(current: ReminderJobName, live: bool, recorded: Option<ReminderJobName>) -> Vec<ReminderJobName> {
     let before = (current.version > 1).then(|| ReminderJobName { version: current.version - 1, ..current });

@@ -74,14 +74,13 @@ async fn listen(routes: Router, app: &App) -> anyhow::Result<()> {
         .await
         .with_context(|| format!("cannot listen on port {port}: set PORT to a free port"))?;
     tracing::info!(port, "listening on port {port}");
-    let (stop, stopped) = tokio::sync::oneshot::channel();
     let server = connections::serve(listener, routes, async {
         terminated().await;
-        let _ = stop.send(());
+        app.stop.cancel();
     });
     tokio::select! {
         () = server => {}
-        () = async { let _ = stopped.await; tokio::time::sleep(DRAIN).await } => {
+        () = async { app.stop.cancelled().await; tokio::time::sleep(DRAIN).await } => {
             tracing::warn!("aborted the requests still in flight {DRAIN:?} after SIGTERM");
         }
     }

@@ -64,27 +64,6 @@ pub struct Publication {
     pub event: Vec<u8>,
 }
 
-/// The result of a publication.
-#[derive(Debug)]
-pub struct Published {
-    /// The events that the broker acknowledged.
-    pub ids: Vec<Uuid>,
-    /// Why the broker refused the first of the other events.
-    pub refused: Option<String>,
-}
-
-impl Published {
-    /// Builds the result from the events that were sent and the entries that failed.
-    pub(crate) fn of(mut ids: Vec<Uuid>, failed: impl IntoIterator<Item = (String, String)>) -> Self {
-        let mut refused = None;
-        for (entry_id, reason) in failed {
-            ids.retain(|id| id.to_string() != entry_id);
-            refused.get_or_insert(reason);
-        }
-        Self { ids, refused }
-    }
-}
-
 /// Clients of this function's daprd, and of the daprds whose app-ids own jobs.
 #[derive(Clone)]
 pub struct Sidecar {
@@ -121,8 +100,9 @@ impl Interceptor for ApiToken {
 
 impl Sidecar {
     pub(crate) fn new(config: &Config, deadlines: Deadlines) -> anyhow::Result<Self> {
-        let token = ApiToken(config.dapr_api_token.as_ref().map(|token| token.expose_secret().parse()).transpose()?);
-        let client = |address: &str| -> anyhow::Result<Client> {
+        let token = config.dapr_api_token.as_ref();
+        let client = |address: &str, token: Option<&SecretString>| -> anyhow::Result<Client> {
+            let token = ApiToken(token.map(|token| token.expose_secret().parse()).transpose()?);
             let channel = Endpoint::from_shared(address.to_owned())?
                 .connect_timeout(JOB_DEADLINE)
                 // Without these, a connection to a daprd whose node died is used until the kernel gives it up, after about 15 minutes.
@@ -132,12 +112,13 @@ impl Sidecar {
                 .keep_alive_timeout(deadlines.keep_alive_answer)
                 .tcp_keepalive(Some(deadlines.keep_alive))
                 .connect_lazy();
-            Ok(DaprClient::with_interceptor(channel, token.clone()))
+            Ok(DaprClient::with_interceptor(channel, token))
         };
-        let own = client(&config.dapr_grpc_endpoint)?;
+        let own = client(&config.dapr_grpc_endpoint, token)?;
+        let of_reminder_due = config.reminder_due_dapr_api_token.as_ref().or(token);
         Ok(Self {
-            reminder_jobs: Jobs(client(config.alarm_endpoint())?),
-            delivery_jobs: Jobs(client(config.reminder_due_endpoint())?),
+            reminder_jobs: Jobs(client(config.alarm_endpoint(), token)?),
+            delivery_jobs: Jobs(client(config.reminder_due_endpoint(), of_reminder_due)?),
             own_jobs: Jobs(own.clone()),
             own,
             pubsub: config.pubsub_name.clone(),
@@ -147,12 +128,11 @@ impl Sidecar {
         })
     }
 
-    /// Publishes CloudEvents and returns the ones that the broker acknowledged.
+    /// Publishes CloudEvents. The broker has acknowledged every one.
     ///
     /// # Errors
-    /// The outcome of every event is unknown.
-    pub async fn publish(&self, topic: &str, events: Vec<Publication>) -> Result<Published, SidecarError> {
-        let ids = events.iter().map(|event| event.id).collect();
+    /// The outcome of every event is unknown: daprd 1.18 answers a partial failure with an error and no entries (dapr `pkg/api/grpc/grpc.go`).
+    pub async fn publish(&self, topic: &str, events: Vec<Publication>) -> Result<(), SidecarError> {
         let request = BulkPublishRequest {
             pubsub_name: self.pubsub.clone(),
             topic: topic.to_owned(),
@@ -170,7 +150,10 @@ impl Sidecar {
         };
         let mut client = self.own.clone();
         let answer = within(PUBLISH_DEADLINE, "publish", client.bulk_publish_event(request)).await?;
-        Ok(Published::of(ids, answer.failed_entries.into_iter().map(|failed| (failed.entry_id, failed.error))))
+        match answer.failed_entries.into_iter().next() {
+            None => Ok(()),
+            Some(failed) => Err(SidecarError { call: "publish", status: Status::aborted(failed.error) }),
+        }
     }
 
     /// Reads a secret from the secret store. A missing secret is an error.

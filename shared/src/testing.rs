@@ -30,7 +30,7 @@ use crate::{
 
 mod dapr;
 
-pub use dapr::{Dapr, Job};
+pub use dapr::{Dapr, Job, Published};
 
 /// The token that daprd sends with every call.
 pub const TOKEN: &str = "token-of-the-application";
@@ -128,7 +128,7 @@ pub async fn handed_over(db: &PgPool, id: Uuid) -> Value {
     let row = sqlx::query("select * from task_events where id = $1").bind(id).fetch_one(db).await.unwrap();
     let row = outbox::Unpublished {
         id,
-        kind: row.get("type"),
+        kind: EventType::parse(row.get("type")).unwrap(),
         task_id: row.get("task_id"),
         sequence: row.get("sequence"),
         data: row.get("data"),
@@ -136,8 +136,7 @@ pub async fn handed_over(db: &PgPool, id: Uuid) -> Value {
         occurred_at: row.get("occurred_at"),
     };
     let mut event: Value = serde_json::from_slice(&row.cloud_event().unwrap()).unwrap();
-    let topic = EventType::parse(&row.kind).unwrap().topic();
-    for (name, value) in [("topic", topic), ("pubsubname", "pubsub"), ("tracestate", "")] {
+    for (name, value) in [("topic", row.kind.topic()), ("pubsubname", "pubsub"), ("tracestate", "")] {
         event[name] = json!(value);
     }
     event

@@ -10,7 +10,7 @@ use std::{
 use anyhow::bail;
 use lab::{
     cargo::{self, migrate, scratch},
-    chart, dapr, dev, kafka, mail, postgres,
+    chart, dapr, dev, kafka, mail, pgbouncer, postgres,
     progress::say,
     redis, root,
 };
@@ -22,6 +22,7 @@ pub(crate) fn install() -> anyhow::Result<()> {
     // Quick ones first, so that a missing prerequisite is reported before the long build of Dapr.
     postgres::binaries()?;
     redis::binary()?;
+    pgbouncer::binary()?;
     kafka::binaries()?;
     mail::python()?;
     schemathesis::python()?;

@@ -180,19 +180,20 @@ impl Firing {
             reminder.id = %of.id, reason,
             "alarm: reminder {} version {} does not fire: {reason}", of.id, of.version
         );
-        let mut tx = self.app.db.begin().await?;
-        sqlx::query!(
-            "update task_reminders reminder set state = 'cancelled', cancel_reason = $3, updated_at = now()
-             where id = $1 and version = $2 and $3 in ('completed', 'deleted')
-               and reminder_is_live(state, version, fired_version)
-               and not exists (select from tasks where tasks.id = reminder.task_id and not completed)",
-            of.id,
-            of.version,
-            reason
-        )
-        .execute(&mut *tx)
-        .await?;
-        audit::reminder(&mut tx, of, "reminder.skipped", json!({"reason": reason})).await?;
-        Ok(tx.commit().await?)
+        let mut conn = self.app.db.acquire().await?;
+        if matches!(reason, "completed" | "deleted") {
+            // Not in one transaction with the log: a callback that dies in between comes again and finds the same reason.
+            sqlx::query!(
+                "update task_reminders reminder set state = 'cancelled', cancel_reason = $3, updated_at = now()
+                 where id = $1 and version = $2 and reminder_is_live(state, version, fired_version)
+                   and not exists (select from tasks where tasks.id = reminder.task_id and not completed)",
+                of.id,
+                of.version,
+                reason
+            )
+            .execute(&mut *conn)
+            .await?;
+        }
+        Ok(audit::reminder(&mut conn, of, "reminder.skipped", json!({"reason": reason})).await?)
     }
 }

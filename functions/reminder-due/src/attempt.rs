@@ -5,16 +5,18 @@
 //! drives the same machine in virtual time.
 //!
 //! ```text
-//! start ─┬─► RecordSent ─────────────────────────────────────────► Done   accepted earlier, not recorded
+//! start ─┬─► RecordSent                                                   accepted earlier, not recorded
 //!        ├─► End ────────────────────────────────────────────────► Done   given up
-//!        ├─► ArmRetry ───────────────────────────────────────────► Done   not its time yet
+//!        ├─► Wait ───────────────────────────────────────────────► Done   not its time, or another process has the lease
 //!        └─► CheckThrottle ─┬─► Postpone ─► ArmRetry ────────────► Done   the provider asked us to wait
 //!                           └─► Begin ─► LookAgain ─┐
 //!               ┌───────────────────────────────────┘
 //!               ├─► End ─────────────────────────────────────────► Done   no longer wanted
-//!               └─► CallProvider ─┬─► RecordSent ────────────────► Done   accepted
+//!               └─► CallProvider ─┬─► RecordSent                          accepted
 //!                                 ├─► End ───────────────────────► Done   refused
 //!                                 └─► [ShareThrottle] ─► Postpone ─► ArmRetry ─► Done
+//!
+//! Begin, Postpone, End ─► ReadAgain ─► start                              lost: another process has taken the delivery over
 //! ```
 //!
 //! An attempt is safe because of this order, so the types enforce it. Outside this module a step can only be had from the step
@@ -23,6 +25,10 @@
 //! - The provider is called after the attempt is committed: a process that dies during the call leaves a row that says so.
 //! - The row is read again between the two: a command that was answered before the attempt began always stops the message.
 //! - The outcome is recorded after the provider answered, and the retry is armed after it is recorded.
+//!
+//! Two processes never call the provider at the same time, because `Begin` takes a lease by the database's clock and every write
+//! has a [`Fence`]. A process whose lease was taken over writes nothing, with one exception: it may record that its message was
+//! accepted. That stays true whatever another process does, and stops that process before its final dot.
 //!
 //! A driver that fails or dies drops the machine at any step. The row tells the next attempt how far this one came, and
 //! [`delivery::next`] decides what that means.
@@ -60,7 +66,7 @@ pub enum Step {
     LookAgain(LookAgain),
     /// Hand the message to the provider.
     CallProvider(CallProvider),
-    /// Commit that the provider accepted the message, and emit `reminder.sent`.
+    /// Commit that the provider accepted the message, and emit `reminder.sent`. The last step.
     RecordSent(RecordSent),
     /// Tell the other processes that the provider wants no messages.
     ShareThrottle(ShareThrottle),
@@ -70,10 +76,43 @@ pub enum Step {
     End(End),
     /// Arm the job that makes the next attempt.
     ArmRetry(ArmRetry),
+    /// Arm the job that looks at the delivery again, unless it exists.
+    Wait(Wait),
+    /// Read the delivery and start over: another process has taken it over.
+    ReadAgain(ReadAgain),
     /// Nothing: the delivery has ended, or its next attempt is armed.
     Done,
-    /// Fail, so that the caller comes again: by the database's clock the reminder is not due.
-    TooEarly,
+}
+
+/// The condition of a write: the row is still as the machine knows it. Otherwise the write changes nothing, and is lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fence {
+    /// So many attempts have begun, and no process has a valid lease.
+    Free {
+        /// The number of attempts.
+        attempts: i32,
+    },
+    /// The attempt of this number is in progress.
+    Held {
+        /// The number of attempts, this one included.
+        attempts: i32,
+    },
+}
+
+impl Fence {
+    /// How many attempts have begun.
+    #[must_use]
+    pub const fn attempts(self) -> i32 {
+        match self {
+            Self::Free { attempts } | Self::Held { attempts } => attempts,
+        }
+    }
+
+    /// Whether the attempt in progress is this machine's.
+    #[must_use]
+    pub const fn is_held(self) -> bool {
+        matches!(self, Self::Held { .. })
+    }
 }
 
 /// Returns the first step of an attempt.
@@ -83,13 +122,16 @@ pub fn start(found: &Snapshot, has_key: bool, accepted: Option<String>) -> Step 
     if let Some(message_id) = accepted {
         return Step::RecordSent(RecordSent { message_id });
     }
-    let attempt = Attempt { record: found.record, attempts: found.attempts, has_key };
+    let attempt = Attempt { record: found.record, fence: Fence::Free { attempts: found.attempts }, has_key };
     match delivery::next(&found.record, has_key, found.now) {
         Next::Nothing => Step::Done,
-        Next::Wait(until) => attempt.arm(until),
-        Next::GiveUp if has_key => end(DeliveryState::Unknown, "outcome unknown, and the provider forgot the key"),
-        Next::GiveUp => end(DeliveryState::Unknown, "outcome unknown, also of the one repeat"),
-        Next::Attempt { .. } if found.reminder.is_early(found.now) => Step::TooEarly,
+        Next::Wait(until) => attempt.wait(until),
+        Next::GiveUp if has_key => {
+            attempt.end(DeliveryState::Unknown, "outcome unknown, and the provider forgot the key")
+        }
+        Next::GiveUp => attempt.end(DeliveryState::Unknown, "outcome unknown, also of the one repeat"),
+        // A database whose clock was ahead has fired it.
+        Next::Attempt { .. } if found.reminder.is_early(found.now) => attempt.wait(found.reminder.remind_at),
         Next::Attempt { repeat } => Step::CheckThrottle(CheckThrottle { attempt, repeat }),
     }
 }
@@ -98,28 +140,32 @@ pub fn start(found: &Snapshot, has_key: bool, accepted: Option<String>) -> Step 
 #[derive(Clone, Copy, Debug)]
 struct Attempt {
     record: Record,
-    attempts: i32,
+    fence: Fence,
     has_key: bool,
 }
 
 impl Attempt {
     fn follow(self, after: After, reason: &str) -> Step {
         match after {
-            After::Failed => end(DeliveryState::Failed, reason),
-            After::Unknown => end(DeliveryState::Unknown, reason),
+            After::Failed => self.end(DeliveryState::Failed, reason),
+            After::Unknown => self.end(DeliveryState::Unknown, reason),
             After::Retry { at, repeat } => {
                 Step::Postpone(Postpone { attempt: self, at, repeat, reason: reason.to_owned() })
             }
         }
     }
 
-    fn arm(self, at: DateTime<Utc>) -> Step {
-        Step::ArmRetry(ArmRetry { attempts: self.attempts, at, seal: Seal })
+    fn end(self, state: DeliveryState, reason: impl Into<String>) -> Step {
+        Step::End(End { attempt: self, state, reason: reason.into() })
     }
-}
 
-fn end(state: DeliveryState, reason: impl Into<String>) -> Step {
-    Step::End(End { state, reason: reason.into(), seal: Seal })
+    fn wait(self, until: DateTime<Utc>) -> Step {
+        Step::Wait(Wait { attempts: self.fence.attempts(), until, seal: Seal })
+    }
+
+    fn lost(self) -> Step {
+        Step::ReadAgain(ReadAgain { has_key: self.has_key })
+    }
 }
 
 /// Private, so that a step with public fields can be made in this module only.
@@ -141,7 +187,7 @@ impl CheckThrottle {
             Some(at) => {
                 attempt.follow(delivery::again(&attempt.record, repeat, at), "the provider asked all of us to wait")
             }
-            None => Step::Begin(Begin { repeat, has_key: attempt.has_key }),
+            None => Step::Begin(Begin { attempt, repeat }),
         }
     }
 }
@@ -149,34 +195,49 @@ impl CheckThrottle {
 /// See [`Step::Begin`].
 #[derive(Debug)]
 pub struct Begin {
+    attempt: Attempt,
     /// Whether the attempt before may have been accepted, so that this one repeats it.
     pub repeat: bool,
-    has_key: bool,
 }
 
 impl Begin {
+    /// The condition of the write.
+    #[must_use]
+    pub fn fence(&self) -> Fence {
+        self.attempt.fence
+    }
+
     /// The attempt is committed.
     pub fn committed(self) -> Step {
-        Step::LookAgain(LookAgain { has_key: self.has_key })
+        let fence = Fence::Held { attempts: self.attempt.fence.attempts() + 1 };
+        Step::LookAgain(LookAgain { attempt: Attempt { fence, ..self.attempt } })
+    }
+
+    /// Another process has begun or ended an attempt since the delivery was read.
+    pub fn lost(self) -> Step {
+        self.attempt.lost()
     }
 }
 
 /// See [`Step::LookAgain`].
 #[derive(Debug)]
 pub struct LookAgain {
-    has_key: bool,
+    attempt: Attempt,
 }
 
 impl LookAgain {
     /// The delivery and its reminder, read after the attempt was committed.
     pub fn found(self, found: &Snapshot) -> Step {
-        let attempt = Attempt { record: found.record, attempts: found.attempts, has_key: self.has_key };
+        if found.attempts != self.attempt.fence.attempts() || found.record.state != DeliveryState::Sending {
+            return self.attempt.lost();
+        }
+        let attempt = Attempt { record: found.record, ..self.attempt };
         match (found.reminder.obstacle(), delivery::unwanted(&found.record)) {
             (None, _) => Step::CallProvider(CallProvider { attempt }),
             (Some(reason), state @ DeliveryState::Unknown) => {
-                end(state, format!("{reason}, and it may have been accepted before"))
+                attempt.end(state, format!("{reason}, and it may have been accepted before"))
             }
-            (Some(reason), state) => end(state, reason),
+            (Some(reason), state) => attempt.end(state, reason),
         }
     }
 }
@@ -188,6 +249,12 @@ pub struct CallProvider {
 }
 
 impl CallProvider {
+    /// The process is stopping, and calls no provider any more. Another process makes the next attempt at once.
+    pub fn stopped(self, now: DateTime<Utc>) -> Step {
+        self.attempt
+            .follow(After::Retry { at: now, repeat: false }, "the process stopped before the provider was called")
+    }
+
     /// The provider's answer, and when it came. A wait that the provider asks for counts from then.
     pub fn answered(self, answer: Result<String, SendError>, now: DateTime<Utc>) -> Step {
         let attempt = self.attempt;
@@ -216,11 +283,6 @@ impl RecordSent {
     #[must_use]
     pub fn message_id(&self) -> &str {
         &self.message_id
-    }
-
-    /// The acceptance is committed.
-    pub fn committed(self) -> Step {
-        Step::Done
     }
 }
 
@@ -254,27 +316,48 @@ pub struct Postpone {
 }
 
 impl Postpone {
+    /// The condition of the write.
+    #[must_use]
+    pub fn fence(&self) -> Fence {
+        self.attempt.fence
+    }
+
     /// The postponement is committed.
     pub fn committed(self) -> Step {
-        self.attempt.arm(self.at)
+        Step::ArmRetry(ArmRetry { attempts: self.attempt.fence.attempts(), at: self.at, seal: Seal })
+    }
+
+    /// Another process has taken the delivery over.
+    pub fn lost(self) -> Step {
+        self.attempt.lost()
     }
 }
 
 /// See [`Step::End`].
 #[derive(Debug)]
 pub struct End {
+    attempt: Attempt,
     /// How the delivery ended: skipped, failed or unknown.
     pub state: DeliveryState,
     /// Why.
     pub reason: String,
-    #[expect(dead_code, reason = "it only keeps others from making the step")]
-    seal: Seal,
 }
 
 impl End {
+    /// The condition of the write.
+    #[must_use]
+    pub fn fence(&self) -> Fence {
+        self.attempt.fence
+    }
+
     /// The end is committed.
     pub fn committed(self) -> Step {
         Step::Done
+    }
+
+    /// Another process has taken the delivery over.
+    pub fn lost(self) -> Step {
+        self.attempt.lost()
     }
 }
 
@@ -293,5 +376,36 @@ impl ArmRetry {
     /// The job is armed.
     pub fn armed(self) -> Step {
         Step::Done
+    }
+}
+
+/// See [`Step::Wait`]. The process with the lease may have armed the job of its next attempt already, so it is not replaced.
+#[derive(Debug)]
+pub struct Wait {
+    /// How many attempts have begun: part of the job's name.
+    pub attempts: i32,
+    /// When to look again.
+    pub until: DateTime<Utc>,
+    #[expect(dead_code, reason = "it only keeps others from making the step")]
+    seal: Seal,
+}
+
+impl Wait {
+    /// The job is armed.
+    pub fn armed(self) -> Step {
+        Step::Done
+    }
+}
+
+/// See [`Step::ReadAgain`].
+#[derive(Debug)]
+pub struct ReadAgain {
+    has_key: bool,
+}
+
+impl ReadAgain {
+    /// The delivery, read after the write was lost, and the message id that this process may have got for it.
+    pub fn found(self, found: &Snapshot, accepted: Option<String>) -> Step {
+        start(found, self.has_key, accepted)
     }
 }

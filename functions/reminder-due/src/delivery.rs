@@ -1,7 +1,8 @@
 //! Decides what to do next with a delivery. Pure functions, so that tests can try every order of deaths and answers.
 //!
-//! A delivery is one reminder, version and channel. Each attempt first sets the row to `sending`. A process that holds the
-//! delivery's lock and reads `sending` knows that the last attempt ended without a record. What follows depends on the provider:
+//! A delivery is one reminder, version and channel. Each attempt first sets the row to `sending`, with a lease. A process that reads
+//! `sending` waits for the end of the lease. After that the last attempt counts as ended without a record. What follows depends on
+//! the provider:
 //!
 //! - It recognises our idempotency key (Resend, within 24 hours): the outcome is unknown, but another attempt cannot send twice.
 //! - It does not (SMTP, Mailgun): `at_dot` tells whether the message had left. If not, attempt again. If so, the outcome is
@@ -37,6 +38,8 @@ pub struct Record {
     pub repeated: bool,
     /// When the next attempt is planned.
     pub next_attempt_at: DateTime<Utc>,
+    /// Until when the attempt in progress belongs to the process that began it. Only `sending` has a lease.
+    pub lease_until: DateTime<Utc>,
 }
 
 /// The next action for a delivery.
@@ -55,7 +58,7 @@ pub enum Next {
     Nothing,
 }
 
-/// Decides what to do with a delivery whose lock is held.
+/// Decides what to do with a delivery.
 #[must_use]
 pub fn next(record: &Record, has_key: bool, now: DateTime<Utc>) -> Next {
     match record.state {
@@ -64,6 +67,7 @@ pub fn next(record: &Record, has_key: bool, now: DateTime<Utc>) -> Next {
         DeliveryState::Retrying if has_key && record.repeated && is_forgotten(record, now) => Next::GiveUp,
         DeliveryState::Retrying if record.next_attempt_at > now => Next::Wait(record.next_attempt_at),
         DeliveryState::Retrying => Next::Attempt { repeat: false },
+        DeliveryState::Sending if record.lease_until > now => Next::Wait(record.lease_until),
         DeliveryState::Sending if has_key && is_forgotten(record, now) => Next::GiveUp,
         DeliveryState::Sending if !has_key && !record.at_dot => Next::Attempt { repeat: false },
         DeliveryState::Sending if !has_key && record.repeated => Next::GiveUp,

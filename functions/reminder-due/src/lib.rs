@@ -30,7 +30,6 @@ use shared::{
     inbox::{self, HandlerError},
     schema::ReminderDue,
 };
-
 use tracing::Instrument as _;
 
 use crate::{email::EmailConfig, send::Sender};
@@ -78,12 +77,13 @@ struct Retries {
 
 /// The key is `<uuid>-<n>`.
 async fn retry(_: FromDaprd, State(sender): State<Sender>, Path(key): Path<String>) -> StatusCode {
-    let Some(delivery) = DeliveryJob::delivery_in(&format!("{}{key}", DeliveryJob::PREFIX)) else {
+    let name = format!("{}{key}", DeliveryJob::PREFIX);
+    let Some(delivery) = DeliveryJob::delivery_in(&name) else {
         // Only our code schedules jobs, and repair finds an overdue delivery if this was one of ours.
         tracing::error!(job = key, "reminder-due: job delivery-{key} is unknown and is dropped");
         return StatusCode::OK;
     };
-    match to_its_end(async move { sender.attempt(delivery).await }).await {
+    match to_its_end(async move { sender.attempt(delivery, &name).await }).await {
         Ok(()) => StatusCode::OK,
         Err(failure) => {
             let error = format!("{:#}", anyhow::Error::new(failure));

@@ -1,20 +1,26 @@
 //! Sends a due reminder: creates one delivery per channel and attempts each until it has ended.
 //!
 //! [`crate::attempt`] says which steps an attempt takes; this module performs them on PostgreSQL, the provider and the scheduler.
-//! A session lock on the delivery keeps two processes from attempting it at the same time. The lock saves work only: after a
-//! process died, the row decides (see [`crate::delivery`]).
+//! Beginning an attempt takes a lease of the delivery: a row, so that no connection is held while the provider takes its time, and
+//! a transaction pooler may stand in between. A process that finds the lease of another arms the delivery's job for its end and
+//! acknowledges, so that a lease blocks no partition. The lease ends by itself if its process dies; then the row decides (see
+//! [`crate::delivery`]).
+//!
+//! A process that knows that a message was accepted keeps trying to record it: first within the request, then in the background.
+//! The lease covers the first of these, so only the death of that process, or a longer outage of the database, repeats a message.
 //!
 //! A provider that is away does not block the topic: the attempt is recorded, a Dapr job makes the next one, and the event is
 //! done. Repair finds deliveries whose job was lost.
 
+mod connection;
 mod record;
 mod row;
 mod throttle;
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, hash_map::Entry},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use serde_json::json;
@@ -22,22 +28,32 @@ use shared::{
     App,
     audit::{self, ReminderRef},
     cloud_event::Event,
-    db::Conn,
     delivery::DeliveryJob,
     faults::crash,
     inbox::HandlerError,
     reminder::CancelReason,
     schema::ReminderDue,
 };
-use sqlx::{Either, PgConnection, postgres::PgAdvisoryLock};
-use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
+use sqlx::PgConnection;
+use tokio::{
+    sync::{Notify, OnceCell, Semaphore, SemaphorePermit, watch},
+    time::timeout,
+};
 use uuid::Uuid;
 
-use self::{row::Row, throttle::Throttle};
+use self::{connection::Connection, row::Row, throttle::Throttle};
 use crate::{
     attempt::{self, Step},
     email::{EmailConfig, Provider, SendError},
 };
+
+/// Maximum messages in flight: as many as `concurrency` in knative/chart/values.yaml gives a pod. Each takes a few hundred kilobytes,
+/// most of them for its TLS connection, and no database connection while the provider takes its time.
+const MESSAGES: usize = 50;
+/// Limit for one try to record that a message was accepted. A connection that fell silent is then replaced.
+const TRY: Duration = Duration::from_secs(5);
+/// The first and the longest pause between two such tries.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
 
 /// Sends reminders; cheap to clone.
 #[derive(Clone)]
@@ -46,64 +62,81 @@ pub struct Sender {
     pub app: App,
     config: Arc<EmailConfig>,
     provider: Arc<OnceCell<Provider>>,
-    /// Message ids of deliveries that the provider accepted and the database has not recorded. While this process lives, an
-    /// outage of the database repeats no message.
-    accepted: Arc<Mutex<HashMap<Uuid, String>>>,
+    accepted: Arc<Mutex<HashMap<Uuid, Accepted>>>,
     throttle: Throttle,
-    /// Limits concurrent messages: each holds a database connection while the provider takes its time.
+    /// Limits concurrent messages.
     slots: Arc<Semaphore>,
+}
+
+/// A delivery whose message was accepted, and which a task of this process is recording. While this process lives, an outage of the
+/// database repeats no message.
+#[derive(Clone)]
+struct Accepted {
+    message_id: String,
+    /// Makes the task try now.
+    now: Arc<Notify>,
+    /// Changes when it is recorded.
+    recorded: watch::Receiver<()>,
 }
 
 impl Sender {
     /// Creates a sender. It connects to nothing and looks up the provider's secret at the first message.
     #[must_use]
     pub fn new(app: App, config: EmailConfig) -> Self {
-        // One connection stays free for the relay, and one for firing in the embedded host, where it must not wait for a provider.
-        let slots = app.db.options().get_max_connections().saturating_sub(2).max(1);
         Self {
-            slots: Arc::new(Semaphore::new(slots as usize)),
             app,
             config: Arc::new(config),
             provider: Arc::default(),
             accepted: Arc::default(),
             throttle: Throttle::default(),
+            slots: Arc::new(Semaphore::new(MESSAGES)),
         }
     }
 
     /// Creates the deliveries of a due reminder and makes the first attempt of each.
     ///
     /// # Errors
-    /// If the database, the scheduler or the secret store is away, or another process holds a delivery. Then the event comes again.
+    /// If the database, the scheduler or the secret store is away. Then the event comes again.
     pub async fn send(&self, event: &Event<ReminderDue>) -> Result<(), HandlerError> {
-        let due = &event.data;
         let _slot = self.slot().await?;
-        let mut conn = self.app.db.acquire().await?;
-        let deliveries = sqlx::query_scalar!(
-            r#"with made as (
-                   insert into notification_deliveries
-                       (id, reminder_id, reminder_version, channel, user_id, task_id, event_id)
-                   select gen_random_uuid(), id, $2, unnest(channels), user_id, task_id, $3
-                   from task_reminders
-                   where id = $1 and version = $2 and exists (select from task_events where id = $3)
-                   on conflict on constraint notification_deliveries_once do nothing
-                   returning id
-               )
-               select id as "id!" from made
-               union
-               select id from notification_deliveries where reminder_id = $1 and reminder_version = $2"#,
+        let mut conn = Connection::of(&self.app.db);
+        let deliveries = self.in_time(Self::deliveries(conn.get().await?, event)).await?;
+        if deliveries.is_empty() {
+            self.in_time(self.nothing_to_send(conn.get().await?, event)).await?;
+        }
+        for id in deliveries {
+            self.attempt_on(&mut conn, id, None).await?;
+        }
+        Ok(())
+    }
+
+    /// Creates the deliveries of a due reminder. Returns them, whoever created them.
+    async fn deliveries(conn: &mut PgConnection, event: &Event<ReminderDue>) -> sqlx::Result<Vec<Uuid>> {
+        let due = &event.data;
+        let created = sqlx::query_scalar!(
+            "insert into notification_deliveries (id, reminder_id, reminder_version, channel, user_id, task_id, event_id)
+             select gen_random_uuid(), id, $2, unnest(channels), user_id, task_id, $3
+             from task_reminders
+             where id = $1 and version = $2 and exists (select from task_events where id = $3)
+             on conflict on constraint notification_deliveries_once do nothing
+             returning id",
             due.reminder_id,
             due.reminder_version,
             event.id,
         )
         .fetch_all(&mut *conn)
         .await?;
-        if deliveries.is_empty() {
-            self.nothing_to_send(&mut conn, event).await?;
+        if !created.is_empty() {
+            return Ok(created);
         }
-        for id in deliveries {
-            conn = self.attempt_on(conn, id).await?;
-        }
-        Ok(())
+        // A statement of its own: the first waits for a process that is creating them, and would not see them in its own snapshot.
+        sqlx::query_scalar!(
+            "select id from notification_deliveries where reminder_id = $1 and reminder_version = $2",
+            due.reminder_id,
+            due.reminder_version,
+        )
+        .fetch_all(conn)
+        .await
     }
 
     /// Records why an event creates no delivery: the reminder has a newer version. An event that a restored database does not know
@@ -131,108 +164,117 @@ impl Sender {
         Ok(audit::reminder(conn, of, "reminder.skipped", detail).await?)
     }
 
-    /// Makes the next attempt of a delivery if its time has come; otherwise arms a job for that time.
+    /// Makes the next attempt of a delivery if its time has come; otherwise arms a job for that time. `job` is the name of the job that
+    /// calls.
     ///
     /// # Errors
-    /// As [`Sender::send`].
-    pub async fn attempt(&self, id: Uuid) -> Result<(), HandlerError> {
+    /// As [`Sender::send`]. Also if the time of `job` itself has not come by the database's clock: the scheduler then calls again, after
+    /// its usual pause. A scheduler whose clock is ahead would call a job that is armed anew at once, again and again.
+    pub async fn attempt(&self, id: Uuid, job: &str) -> Result<(), HandlerError> {
         let _slot = self.slot().await?;
-        let conn = self.app.db.acquire().await?;
-        self.attempt_on(conn, id).await.map(drop)
+        self.attempt_on(&mut Connection::of(&self.app.db), id, Some(job)).await
     }
 
     /// Waits for a slot, at most as long as the pool waits for a connection.
     async fn slot(&self) -> Result<SemaphorePermit<'_>, HandlerError> {
         let limit = self.app.db.options().get_acquire_timeout();
-        match tokio::time::timeout(limit, self.slots.acquire()).await {
-            Ok(slot) => Ok(slot.expect("it is never closed")),
-            Err(_) => Err(HandlerError::Outage(anyhow::anyhow!("earlier messages take too long"))),
+        tokio::select! {
+            biased;
+            () = self.app.stop.cancelled() => Err(HandlerError::Outage(anyhow::anyhow!("the process is stopping"))),
+            slot = timeout(limit, self.slots.acquire()) => match slot {
+                Ok(slot) => Ok(slot.expect("it is never closed")),
+                Err(_) => Err(HandlerError::Outage(anyhow::anyhow!("earlier messages take too long"))),
+            },
         }
     }
 
-    /// Makes an attempt under the delivery's lock, and returns the connection: acquiring another costs a round trip.
-    async fn attempt_on(&self, conn: Conn, id: Uuid) -> Result<Conn, HandlerError> {
+    /// Performs the steps of an attempt.
+    async fn attempt_on(&self, conn: &mut Connection<'_>, id: Uuid, job: Option<&str>) -> Result<(), HandlerError> {
         let provider = self.provider.get_or_try_init(|| self.provider()).await?;
-        let lock = PgAdvisoryLock::new(format!("delivery {id}"));
-        let Either::Left(mut lease) = lock.try_acquire(conn).await? else {
-            return Err(HandlerError::Outage(anyhow::anyhow!("another process holds delivery {id}")));
-        };
-        let done = self.attempt_locked(id, provider, lease.as_mut()).await;
-        match lease.release_now().await {
-            Ok(conn) => done.map(|()| conn),
-            // The connection is lost, and the lock with it.
-            Err(error) => {
-                tracing::debug!(error = %error, "the lock of a delivery ended with its connection");
-                done?;
-                Ok(self.app.db.acquire().await?)
-            }
-        }
-    }
-
-    async fn attempt_locked(&self, id: Uuid, provider: &Provider, conn: &mut PgConnection) -> Result<(), HandlerError> {
-        let Some(mut row) = Row::read(conn, id).await? else {
+        let Some(mut row) = self.in_time(Row::read(conn.get().await?, id)).await? else {
             tracing::info!(delivery.id = %id, "reminder-due: delivery {id} does not exist");
             return Ok(());
         };
-        let accepted = self.accepted().get(&id).cloned();
-        let mut step = attempt::start(&row.snapshot(), provider.has_idempotency_key(), accepted);
+        let mut step = attempt::start(&row.snapshot(), provider.has_idempotency_key(), self.accepted_as(id));
         loop {
             step = match step {
                 Step::CheckThrottle(check) => {
-                    check.found(self.throttle.until(&self.app.sidecar, provider, row.now).await)
+                    check.found(self.throttle.until(conn, &self.app.sidecar, provider, row.now).await)
                 }
                 Step::Begin(begin) => {
-                    record::begin(conn, &row, provider, begin.repeat).await?;
+                    let begun = record::begin(conn.get().await?, &row, provider, &begin, self.config.lease());
+                    let begun = self.in_time(begun).await?;
                     crash("delivery-begun");
-                    begin.committed()
+                    if begun { begin.committed() } else { begin.lost() }
                 }
                 Step::LookAgain(look) => {
-                    row = Row::read(conn, id).await?.ok_or_else(|| {
-                        HandlerError::Failed(anyhow::anyhow!("delivery {id} was deleted while it was attempted"))
-                    })?;
+                    row = self.read_again(conn, id).await?;
                     look.found(&row.snapshot())
                 }
+                Step::ReadAgain(read) => {
+                    row = self.read_again(conn, id).await?;
+                    read.found(&row.snapshot(), self.accepted_as(id))
+                }
+                Step::CallProvider(call) if self.app.stop.is_cancelled() => call.stopped(row.now),
                 Step::CallProvider(call) => {
+                    conn.give_back();
                     let called = Instant::now();
-                    let answer = Self::call(conn, provider, &row).await?;
+                    let answer = self.call(provider, &row).await?;
                     call.answered(answer, row.now + called.elapsed())
                 }
                 Step::RecordSent(sent) => {
-                    crash("delivery-accepted");
-                    self.accepted().insert(id, sent.message_id().to_owned());
-                    self.app.outbox.wake_after(record::sent(conn, &row, sent.message_id()).await)?;
-                    self.accepted().remove(&id);
-                    sent.committed()
+                    conn.give_back();
+                    return self.record_accepted(row, sent.message_id()).await;
                 }
                 Step::ShareThrottle(throttle) => {
+                    conn.give_back();
                     self.throttle.set(&self.app.sidecar, provider, throttle.until, throttle.now).await;
                     throttle.shared()
                 }
                 Step::Postpone(postpone) => {
-                    record::postpone(conn, &row, postpone.at, postpone.repeat, &postpone.reason).await?;
-                    postpone.committed()
+                    match self.in_time(record::postpone(conn.get().await?, &row, &postpone)).await? {
+                        true => postpone.committed(),
+                        false => postpone.lost(),
+                    }
                 }
-                Step::End(end) => {
-                    record::end(conn, &row, end.state, &end.reason).await?;
-                    end.committed()
-                }
+                Step::End(end) => match self.in_time(record::end(conn.get().await?, &row, &end)).await? {
+                    true => end.committed(),
+                    false => end.lost(),
+                },
                 Step::ArmRetry(retry) => {
-                    let job = DeliveryJob { delivery_id: id, attempts: retry.attempts };
-                    job.arm(&self.app.sidecar, retry.at).await?;
+                    conn.give_back();
+                    let next = DeliveryJob { delivery_id: id, attempts: retry.attempts };
+                    next.arm(&self.app.sidecar, retry.at).await?;
                     retry.armed()
                 }
-                Step::Done => return Ok(()),
-                Step::TooEarly => {
-                    return Err(HandlerError::Outage(anyhow::anyhow!(
-                        "delivery {id} is not due by the database's clock"
-                    )));
+                Step::Wait(wait) => {
+                    conn.give_back();
+                    let next = DeliveryJob { delivery_id: id, attempts: wait.attempts };
+                    if job == Some(next.name().as_str()) {
+                        return Err(HandlerError::Outage(anyhow::anyhow!("delivery {id} waits until {}", wait.until)));
+                    }
+                    next.arm_if_missing(&self.app.sidecar, wait.until).await?;
+                    wait.armed()
                 }
+                Step::Done => return Ok(()),
             }
         }
     }
 
-    fn accepted(&self) -> MutexGuard<'_, HashMap<Uuid, String>> {
-        self.accepted.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Awaits statements of an attempt. After an error the attempt ends, and its connection is closed if it does not answer.
+    async fn in_time<T, E>(&self, statements: impl Future<Output = Result<T, E>>) -> Result<T, HandlerError>
+    where
+        HandlerError: From<E>,
+    {
+        match timeout(self.app.deadlines().answer, statements).await {
+            Ok(answer) => Ok(answer?),
+            Err(_) => Err(HandlerError::Outage(anyhow::anyhow!("the database did not answer in time"))),
+        }
+    }
+
+    async fn read_again(&self, conn: &mut Connection<'_>, id: Uuid) -> Result<Row, HandlerError> {
+        let row = self.in_time(Row::read(conn.get().await?, id)).await?;
+        row.ok_or_else(|| HandlerError::Failed(anyhow::anyhow!("delivery {id} was deleted while it was attempted")))
     }
 
     async fn provider(&self) -> Result<Provider, HandlerError> {
@@ -244,21 +286,19 @@ impl Sender {
         Provider::new(&self.config, secret).map_err(HandlerError::Outage)
     }
 
-    async fn call(
-        conn: &mut PgConnection,
-        provider: &Provider,
-        row: &Row,
-    ) -> Result<Result<String, SendError>, HandlerError> {
+    async fn call(&self, provider: &Provider, row: &Row) -> Result<Result<String, SendError>, HandlerError> {
         let email = row.email()?;
-        // On the connection of the lock. Sends that needed a second one could deadlock on the pool. A send that lost its connection,
-        // and so its lock, ends here, before the message leaves.
+        // Renews the lease: what remains of the call and the time to record its answer count from here.
         let before_body = async {
             let begun = sqlx::query!(
-                "update notification_deliveries set at_dot = now() where id = $1 and state = 'sending' and attempts = $2",
+                "update notification_deliveries
+                 set at_dot = clock_timestamp(), lease_until = clock_timestamp() + make_interval(secs => $3)
+                 where id = $1 and state = 'sending' and attempts = $2",
                 row.id,
-                row.attempts
+                row.attempts,
+                self.config.lease_at_dot().as_secs_f64(),
             )
-            .execute(&mut *conn)
+            .execute(&self.app.db)
             .await?
             .rows_affected();
             anyhow::ensure!(begun == 1, "another process attempts it");
@@ -266,5 +306,58 @@ impl Sender {
             Ok(())
         };
         Ok(provider.send(&email, before_body).await)
+    }
+
+    /// Starts to record that a message was accepted, and waits up to [`EmailConfig::record_limit`] until it is recorded.
+    async fn record_accepted(&self, row: Row, message_id: &str) -> Result<(), HandlerError> {
+        crash("delivery-accepted");
+        let id = row.id;
+        let mut recorded = match self.accepted().entry(id) {
+            Entry::Occupied(accepted) => {
+                accepted.get().now.notify_one();
+                accepted.get().recorded.clone()
+            }
+            Entry::Vacant(vacant) => {
+                let (done, recorded) = watch::channel(());
+                let accepted = Accepted { message_id: message_id.to_owned(), now: Arc::default(), recorded };
+                tokio::spawn(self.clone().record_until_done(row, accepted.clone(), done));
+                vacant.insert(accepted).recorded.clone()
+            }
+        };
+        match timeout(self.config.record_limit, recorded.changed()).await {
+            Ok(Ok(())) => Ok(()),
+            _ => Err(HandlerError::Outage(anyhow::anyhow!("delivery {id} was accepted and is not recorded yet"))),
+        }
+    }
+
+    async fn record_until_done(self, row: Row, accepted: Accepted, done: watch::Sender<()>) {
+        let (mut pause, longest) = PAUSES;
+        while let Err(failure) = self.try_to_record(&row, &accepted.message_id).await {
+            let error = format!("{:#}", anyhow::Error::new(failure));
+            tracing::warn!(delivery.id = %row.id, error, "reminder-due: delivery {} was accepted and is not recorded yet", row.id);
+            let _ = timeout(pause, accepted.now.notified()).await;
+            pause = (pause * 2).min(longest);
+        }
+        self.accepted().remove(&row.id);
+        let _ = done.send(());
+    }
+
+    async fn try_to_record(&self, row: &Row, message_id: &str) -> Result<(), HandlerError> {
+        let mut conn = self.app.db.acquire().await?;
+        let recorded = timeout(TRY, record::sent(&mut conn, row, message_id)).await;
+        let recorded = recorded.unwrap_or_else(|_| {
+            conn.close();
+            Err(HandlerError::Outage(anyhow::anyhow!("the database did not answer in {TRY:?}")))
+        });
+        self.app.outbox.wake_after(recorded)
+    }
+
+    /// The provider's id of a message that this process knows to be accepted and has not recorded.
+    fn accepted_as(&self, id: Uuid) -> Option<String> {
+        self.accepted().get(&id).map(|accepted| accepted.message_id.clone())
+    }
+
+    fn accepted(&self) -> MutexGuard<'_, HashMap<Uuid, Accepted>> {
+        self.accepted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

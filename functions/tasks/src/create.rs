@@ -65,7 +65,7 @@ pub(crate) async fn create_task(State(app): State<App>, user: User, command: Com
 }
 
 /// Inserts everything that makes a task, with its event, in one statement: one round trip, one transaction. Every `user_id` is the
-/// token's.
+/// token's. The token's address replaces the stored one only if the token was issued later than the stored address's.
 async fn insert(
     conn: &mut PgConnection,
     user: &User,
@@ -92,9 +92,11 @@ async fn insert(
     let inserted = sqlx::query!(
         r#"
         with owner as (
-            insert into users (id, email) values ($2, $3) on conflict (id) do nothing
+            insert into users (id, email, email_issued_at) values ($2, $3, $22) on conflict (id) do nothing
         ), address as (
-            update users set email = $3 where id = $2 and email <> $3
+            update users set email = $3, email_issued_at = $22
+            where id = $2 and (email <> $3 or $22::timestamptz is not null)
+              and (email_issued_at is null or email_issued_at < $22)
         ), task as (
             insert into tasks (id, user_id, title, description, priority, due_at, remind_at, time_zone, version,
                                recurrence_type, recurrence_interval, recurrence_rule, recurrence_anchor,
@@ -116,14 +118,14 @@ async fn insert(
             select id, $1, $2, remind_at, before_due, channels
             from jsonb_to_recordset($18) as reminder (id uuid, remind_at timestamptz, before_due text, channels text[])
         ), event as (
-            insert into task_events (id, type, task_id, user_id, sequence, data, traceparent)
-            values ($19, $20, $1, $2, 1, $21, $22)
+            insert into task_events (type, task_id, user_id, sequence, data, traceparent)
+            values ($19, $1, $2, 1, $20, $21)
         )
         select time_zone as "time_zone!", created_at, updated_at, clock_timestamp() as "now!" from task
         "#,
         id,
         user.id,
-        user.email,
+        user.email.as_str(),
         wanted.title,
         wanted.description,
         wanted.priority.as_str(),
@@ -139,10 +141,10 @@ async fn insert(
         &tag_ids(user.id, &wanted.tags),
         &wanted.tags,
         Json(&rows) as _,
-        event.id,
         event.kind,
         event.data,
         event.traceparent,
+        user.issued_at,
         search_text::of_task(&wanted.title, wanted.description.as_deref()),
     )
     .fetch_one(conn)

@@ -23,7 +23,7 @@ use crate::{
     params::{IdempotencyKey, PageParams, Params},
 };
 
-/// A user whose token has the scope `operator`. Handlers that take one see every user's rows.
+/// A user whose token names the operator's scope. Handlers that take one see every user's rows.
 pub(crate) struct Operator(User);
 
 impl<S: Send + Sync> FromRequestParts<S> for Operator
@@ -120,7 +120,7 @@ pub(crate) async fn list_dead_letters(
     params(("id" = Uuid, Path), IdempotencyKey),
     responses(
         (status = 200, description = "The replayed letter", body = DeadLetter),
-        (status = 403, description = "The token's scope does not contain `operator`",
+        (status = 403, description = "The token's scope does not name the operator's",
          body = shared::problem::ProblemBody, content_type = "application/problem+json"),
         WriteProblems,
     ),

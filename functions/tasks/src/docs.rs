@@ -31,7 +31,7 @@ use crate::bodies;
     modifiers(&Bearer),
     tags(
         (name = "tasks"), (name = "reminders"), (name = "tags"), (name = "me"),
-        (name = "operator", description = "Requires a token whose `scope` contains `operator`"),
+        (name = "operator", description = "Requires a token whose scope names the operator's, which the deployment sets (`JWT_OPERATOR_SCOPE`)"),
     ),
 )]
 pub(crate) struct Document;
@@ -42,7 +42,10 @@ impl Modify for Bearer {
     fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
         let mut http = Http::new(HttpAuthScheme::Bearer);
         http.bearer_format = Some("JWT".to_owned());
-        http.description = Some("`sub` is the user's UUID; `email` and `exp` are required.".to_owned());
+        http.description = Some(
+            "An access token of the configured identity provider. `sub` identifies the user; `exp` and a verified `email` are required."
+                .to_owned(),
+        );
         document.components.get_or_insert_default().add_security_scheme("bearer", SecurityScheme::Http(http));
     }
 }
@@ -59,7 +62,7 @@ pub(crate) struct OperatorProblems;
 const TEXTS: [(&str, &str); 12] = [
     ("400", "The body is not JSON, is only a part, or did not arrive completely"),
     ("401", "The token is missing or invalid"),
-    ("403", "The token's scope does not contain `operator`"),
+    ("403", "The token's scope does not name the operator's"),
     ("404", "The object does not exist, or belongs to another user"),
     ("409", "The object's state does not allow this, or another request is changing it"),
     ("412", "The task is at another version than `If-Match` names, or at one that `If-None-Match` names"),

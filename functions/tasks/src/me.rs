@@ -20,9 +20,9 @@ use crate::{
 /// A user.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Me {
-    /// The `sub` of the token.
+    /// The `sub` of the token if that is a lower-case UUID, otherwise an id derived from it and from the issuer.
     id: Uuid,
-    /// Where reminders go: the address in the token that last created a task or changed this user.
+    /// Where reminders go: of the tokens that created a task or changed this user, the address in the one issued last.
     email: String,
     /// The zone of new tasks that do not name one.
     #[schema(example = "Europe/Berlin")]
@@ -37,8 +37,12 @@ pub(crate) struct Me {
 )]
 pub(crate) async fn get_me(State(app): State<App>, user: User) -> Result<Json<Me>> {
     let mut tx = UserTx::read(&app.db, user.id).await?;
-    let zone = users_zone(&mut tx, user.id).await?;
-    Ok(Json(Me { id: user.id, email: user.email, time_zone: zone.to_string() }))
+    let stored =
+        sqlx::query!("select email, time_zone from users where id = $1", user.id).fetch_optional(&mut *tx).await?;
+    Ok(Json(match stored {
+        Some(stored) => Me { id: user.id, email: stored.email, time_zone: zone(stored.time_zone).to_string() },
+        None => Me { id: user.id, email: user.email.as_str().to_owned(), time_zone: zone(None).to_string() },
+    }))
 }
 
 /// Change the user's time zone
@@ -59,24 +63,32 @@ pub(crate) async fn change_me(State(app): State<App>, user: User, command: Comma
     }
     let is_absent = matches!(given, Given::Absent);
     let given = given.value();
-    let stored = sqlx::query_scalar!(
-        "insert into users (id, email, time_zone) values ($1, $2, $3)
+    let stored = sqlx::query!(
+        "insert into users (id, email, email_issued_at, time_zone) values ($1, $2, $3, $4)
          on conflict (id) do update
-         set email = excluded.email, time_zone = case when $4 then users.time_zone else excluded.time_zone end
-         returning time_zone",
+         set email = case when users.email_issued_at is null or users.email_issued_at < excluded.email_issued_at
+                          then excluded.email else users.email end,
+             email_issued_at = greatest(users.email_issued_at, excluded.email_issued_at),
+             time_zone = case when $5 then users.time_zone else excluded.time_zone end
+         returning email, time_zone",
         user.id,
-        user.email,
+        user.email.as_str(),
+        user.issued_at,
         given.as_ref().map(Zone::as_str),
         is_absent
     )
     .fetch_one(&mut *tx)
     .await?;
-    let me = Me { id: user.id, email: user.email, time_zone: stored.unwrap_or_else(|| "UTC".to_owned()) };
+    let me = Me { id: user.id, email: stored.email, time_zone: zone(stored.time_zone).to_string() };
     command.commit(tx, user.id, Answer::json(StatusCode::OK, &me)).await
 }
 
 /// The zone of a user's tasks that do not name one.
 pub(crate) async fn users_zone(conn: &mut PgConnection, user_id: Uuid) -> Result<Zone> {
     let name = sqlx::query_scalar!("select time_zone from users where id = $1", user_id).fetch_optional(conn).await?;
-    Ok(name.flatten().and_then(|name| Zone::parse(&name).ok()).unwrap_or_else(Zone::utc))
+    Ok(zone(name.flatten()))
+}
+
+fn zone(stored: Option<String>) -> Zone {
+    stored.and_then(|name| Zone::parse(&name).ok()).unwrap_or_else(Zone::utc)
 }

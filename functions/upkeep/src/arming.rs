@@ -131,7 +131,7 @@ impl Armed {
                 error => self.first_error = self.first_error.take().or(error),
             }
             let mut tx = app.db.begin_single().await?;
-            record_armed(&mut *tx, &exist).await?;
+            record_armed(&mut tx, &exist).await?;
             tx.commit().await?;
         }
         self.last = jobs.into_iter().last();

@@ -158,11 +158,13 @@ async fn send_overdue(app: &App, now: DateTime<Utc>) -> anyhow::Result<u64> {
     Ok(missing)
 }
 
-/// The deliveries whose next attempt is overdue at `now` by more than ten seconds, and how many attempts were made.
+/// The deliveries whose next attempt is overdue at `now` by more than ten seconds, and how many attempts were made. An attempt whose
+/// lease has not ended is not overdue.
 pub async fn overdue(db: impl PgExecutor<'_>, now: DateTime<Utc>) -> sqlx::Result<Vec<(Uuid, i32)>> {
     let rows = sqlx::query!(
         "select id, attempts from notification_deliveries
          where state in ('pending', 'sending', 'retrying') and next_attempt_at < $1::timestamptz - interval '10 seconds'
+           and (state <> 'sending' or lease_until is null or lease_until < $1::timestamptz - interval '10 seconds')
          order by next_attempt_at limit $2",
         now,
         LIMIT,

@@ -137,30 +137,36 @@ async fn a_delivery_is_overdue_ten_seconds_after_its_time(db: PgPool) {
     let now = now();
     let edge = now - TimeDelta::seconds(10);
     let mut wanted = Vec::new();
-    for (version, (state, at, is)) in [
-        ("pending", edge - TICK, true),
-        ("sending", edge - TICK, true),
-        ("retrying", edge - TICK, true),
-        ("retrying", edge, false),
-        ("retrying", now + TimeDelta::hours(1), false),
-        ("sent", edge - TICK, false),
-        ("unknown", edge - TICK, false),
-        ("failed", edge - TICK, false),
-        ("skipped", edge - TICK, false),
+    for (version, (state, at, lease, is)) in [
+        ("pending", edge - TICK, None, true),
+        ("sending", edge - TICK, None, true),
+        ("sending", edge - TICK, Some(edge - TICK), true),
+        ("sending", edge - TICK, Some(edge), false),
+        ("retrying", edge - TICK, None, true),
+        // The lease of an attempt that has ended.
+        ("retrying", edge - TICK, Some(edge), true),
+        ("retrying", edge, None, false),
+        ("retrying", now + TimeDelta::hours(1), None, false),
+        ("sent", edge - TICK, None, false),
+        ("unknown", edge - TICK, None, false),
+        ("failed", edge - TICK, None, false),
+        ("skipped", edge - TICK, None, false),
     ]
     .into_iter()
     .enumerate()
     {
         let id: Uuid = sqlx::query_scalar(
             "insert into notification_deliveries
-                 (id, reminder_id, reminder_version, channel, user_id, task_id, event_id, state, next_attempt_at, attempts)
-             select gen_random_uuid(), id, $2, 'email', user_id, task_id, gen_random_uuid(), $3, $4, $2
+                 (id, reminder_id, reminder_version, channel, user_id, task_id, event_id, state, next_attempt_at, attempts,
+                  lease_until)
+             select gen_random_uuid(), id, $2, 'email', user_id, task_id, gen_random_uuid(), $3, $4, $2, $5
              from task_reminders where id = $1 returning id",
         )
         .bind(of)
         .bind(i32::try_from(version).unwrap())
         .bind(state)
         .bind(at)
+        .bind(lease)
         .fetch_one(&db)
         .await
         .unwrap();

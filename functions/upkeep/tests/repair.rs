@@ -6,7 +6,7 @@ use chrono::Utc;
 use serde_json::Value;
 use shared::{
     schema::TaskCreated,
-    testing::{app, emitted, reminder, task, user},
+    testing::{app, emitted, execute, reminder, task, user},
 };
 use sqlx::PgPool;
 use upkeep::repair::{Settings, run};
@@ -76,6 +76,23 @@ async fn what_its_function_never_claimed_is_published_again_and_nothing_else(db:
     assert!(repair(&db).await.contains("publish"));
     assert_eq!(unpublished(&db).await, [lost, others]);
     assert!(fresh > others);
+}
+
+/// A process whose clock is 20 minutes behind writes an event, or a database after a failover to such a clock. Kafka loses the event.
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn a_lost_event_is_found_even_if_the_clock_of_its_writer_is_behind_the_mark(db: PgPool) {
+    execute(&db, "update marks set event_id = uuid_v7_floor(now() + interval '10 minutes') where name = 'handled'")
+        .await;
+    let user = user(&db).await;
+    let task = task(&db, user).await;
+    let lost = id(&emitted(&db, &TaskCreated { task }).await);
+    execute(
+        &db,
+        "update task_events set occurred_at = now() - interval '5 minutes', published_at = now() - interval '5 minutes'",
+    )
+    .await;
+    repair_events(&db).await;
+    assert_eq!(unpublished(&db).await, [lost]);
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]

@@ -66,6 +66,24 @@ valueFrom: { secretKeyRef: { name: {{ .name }}, key: {{ .key }} } }
   {{- include "punctual.fromSecret" .Values.secrets.database | nindent 2 }}
 {{- end -}}
 
+{{/* The Secret with the API token of a function's daprd. The daprd that reads secrets has its own. */}}
+{{- define "punctual.daprApiToken" -}}
+{{- ternary .root.Values.secrets.reminderDueDaprApiToken .root.Values.secrets.daprApiToken (eq .name "reminder-due") -}}
+{{- end -}}
+
+{{/* Who may invoke alarm: tasks, and for one release reminder-due, to which the previous release's jobs belong. */}}
+{{- define "punctual.accessToAlarm" -}}
+defaultAction: deny
+policies:
+{{- range list "tasks" "reminder-due" }}
+  - appId: {{ . }}
+    defaultAction: deny
+    trustDomain: public
+    namespace: {{ $.Release.Namespace }}
+    operations: [{ name: /send-now, httpVerb: [POST], action: allow }]
+{{- end }}
+{{- end -}}
+
 {{/* A function's environment: the variables of shared/src/config.rs, and settings that only one function reads. */}}
 {{- define "punctual.env" -}}
 {{- $root := .root -}}
@@ -78,7 +96,11 @@ valueFrom: { secretKeyRef: { name: {{ .name }}, key: {{ .key }} } }
 {{- end }}
 {{- if $function.daprd }}
 - name: DAPR_API_TOKEN
-  {{- include "punctual.fromSecret" (dict "name" $values.secrets.daprApiToken "key" "token") | nindent 2 }}
+  {{- include "punctual.fromSecret" (dict "name" (include "punctual.daprApiToken" .) "key" "token") | nindent 2 }}
+{{- if eq $name "upkeep" }}
+- name: REMINDER_DUE_DAPR_API_TOKEN
+  {{- include "punctual.fromSecret" (dict "name" $values.secrets.reminderDueDaprApiToken "key" "token") | nindent 2 }}
+{{- end }}
 - name: APP_API_TOKEN
   {{- include "punctual.fromSecret" (dict "name" $values.secrets.appApiToken "key" "token") | nindent 2 }}
 {{- end }}
@@ -93,7 +115,6 @@ valueFrom: { secretKeyRef: { name: {{ .name }}, key: {{ .key }} } }
 {{- if $function.daprd -}}
   {{- $_ := set $env "DAPR_GRPC_ENDPOINT" (printf "http://%s:50001" $sidecar) -}}
   {{- $_ := set $env "ALARM_DAPR_ENDPOINT" "http://alarm-daprd:50001" -}}
-  {{- $_ := set $env "REMINDER_DUE_DAPR_ENDPOINT" "http://reminder-due-daprd:50001" -}}
 {{- end -}}
 {{- if eq $name "tasks" -}}
   {{- /* The places of one user are a quarter of the pod's. */ -}}
@@ -101,9 +122,18 @@ valueFrom: { secretKeyRef: { name: {{ .name }}, key: {{ .key }} } }
   {{- $turns := min 3 $places -}}
   {{- $_ := set $env "USER_REQUESTS_AT_A_TIME" $turns -}}
   {{- $_ := set $env "USER_REQUESTS_WAITING" (sub $places $turns) -}}
-  {{- with $values.auth.jwksUrl }}{{ $_ := set $env "JWKS_URL" . }}{{ end -}}
+  {{- with $values.auth.jwksUrl -}}
+    {{- $_ := set $env "JWKS_URL" . -}}
+    {{- $_ := required "auth.issuer is not set, and auth.jwksUrl needs it" $values.auth.issuer -}}
+    {{- $_ := required "auth.audience is not set, and auth.jwksUrl needs it" $values.auth.audience -}}
+  {{- end -}}
   {{- with $values.auth.issuer }}{{ $_ := set $env "JWT_ISSUER" . }}{{ end -}}
   {{- with $values.auth.audience }}{{ $_ := set $env "JWT_AUDIENCE" . }}{{ end -}}
+  {{- with $values.auth.operatorScope }}{{ $_ := set $env "JWT_OPERATOR_SCOPE" . }}{{ end -}}
+  {{- if kindIs "bool" $values.auth.emailVerifiedRequired -}}
+    {{- $_ := set $env "JWT_EMAIL_VERIFIED_REQUIRED" $values.auth.emailVerifiedRequired -}}
+  {{- end -}}
+  {{- if $values.auth.idTokens }}{{ $_ := set $env "JWT_ID_TOKENS" true }}{{ end -}}
 {{- end -}}
 {{- if eq $name "reminder-due" -}}
   {{- $_ := set $env "EMAIL_PROVIDER" $values.email.provider -}}
@@ -112,6 +142,7 @@ valueFrom: { secretKeyRef: { name: {{ .name }}, key: {{ .key }} } }
   {{- with $values.email.mailgunDomain }}{{ $_ := set $env "MAILGUN_DOMAIN" . }}{{ end -}}
 {{- end -}}
 {{- if eq $name "upkeep" -}}
+  {{- $_ := set $env "REMINDER_DUE_DAPR_ENDPOINT" "http://reminder-due-daprd:50001" -}}
   {{- $_ := set $env "REPAIR_INTERVAL_SECONDS" (mul $values.repair.everyMinutes 60) -}}
   {{- $_ := set $env "REPAIR_AFTER_SECONDS" $values.repair.afterSeconds -}}
 {{- end -}}
@@ -136,8 +167,8 @@ dapr.io/enabled: "true"
 dapr.io/app-id: {{ .name }}
 dapr.io/app-port: "8080"
 dapr.io/app-max-concurrency: {{ mul $function.concurrency (ternary $function.maxScale 1 $values.knative.enabled) | toString | quote }}
-dapr.io/config: punctual
-dapr.io/api-token-secret: {{ $values.secrets.daprApiToken }}
+dapr.io/config: {{ .name }}
+dapr.io/api-token-secret: {{ include "punctual.daprApiToken" . }}
 dapr.io/app-token-secret: {{ $values.secrets.appApiToken }}
 # Subscriptions are resources. If daprd asked the application for them, it would wake the function.
 dapr.io/disable-init-endpoints: config,subscribe

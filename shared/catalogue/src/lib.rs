@@ -16,7 +16,7 @@ pub const CALLS: u32 = 10;
 const CALLBACKS: u32 = 100;
 
 /// A topic.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Topic {
     /// Its name on the broker.
     pub name: &'static str,
@@ -42,6 +42,14 @@ impl Topic {
     /// The types of its events.
     pub fn event_types(self) -> impl Iterator<Item = EventType> {
         EventType::ALL.into_iter().filter(move |kind| kind.on() == self)
+    }
+
+    /// The partition of the events with this key, as Dapr's Kafka component chooses it (sarama's `NewHashPartitioner`: FNV-1a). It is another
+    /// one if the topic has another number of partitions.
+    #[must_use]
+    pub fn partition_of(self, key: &str) -> u16 {
+        let hash = key.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+        (hash.cast_signed() % i32::from(self.partitions)).unsigned_abs() as u16
     }
 
     /// The topic for events of this topic that the daprd of `consumer` could not deliver.
@@ -75,7 +83,9 @@ macro_rules! event_types {
                 match self { $(Self::$variant => $about.trim_ascii(),)+ }
             }
 
-            const fn on(self) -> Topic {
+            /// The topic on which it is published.
+            #[must_use]
+            pub const fn on(self) -> Topic {
                 match self { $(Self::$variant => $topic,)+ }
             }
 
@@ -112,7 +122,7 @@ impl EventType {
         Self::ALL.into_iter().find(|kind| kind.as_str() == text)
     }
 
-    /// The topic on which it is published.
+    /// The name of its topic.
     #[must_use]
     pub const fn topic(self) -> &'static str {
         self.on().name
@@ -192,6 +202,19 @@ impl Function {
         FUNCTIONS.into_iter().find(|function| function.name == name)
     }
 
+    /// The Dapr APIs that its daprd offers to it and to the functions that schedule its jobs.
+    #[must_use]
+    pub fn apis(self) -> Vec<&'static str> {
+        let more: &[&str] = match self.trigger {
+            Trigger::Http => &["invoke"],
+            Trigger::Job => &["jobs"],
+            // The key of the mail provider, when to call it again, and retries. It invokes `alarm` for one release.
+            Trigger::Event(EventType::ReminderDue) => &["jobs", "state", "secrets", "invoke"],
+            Trigger::Event(_) | Trigger::DeadLetters => &[],
+        };
+        [&["publish"], more].concat()
+    }
+
     /// The topics to which its daprd subscribes.
     #[must_use]
     pub fn subscriptions(self) -> Vec<String> {
@@ -242,6 +265,15 @@ mod tests {
     fn no_two_functions_have_one_name() {
         let names: BTreeSet<&str> = FUNCTIONS.iter().map(|function| function.name).collect();
         assert_eq!(names.len(), FUNCTIONS.len());
+    }
+
+    #[test]
+    fn secrets_are_offered_by_one_daprd_alone_and_not_to_a_public_function() {
+        for api in ["secrets", "state"] {
+            let offering = FUNCTIONS.into_iter().filter(|function| function.apis().contains(&api));
+            let offering: Vec<_> = offering.map(|function| (function.name, function.public)).collect();
+            assert_eq!(offering, [("reminder-due", false)], "{api}");
+        }
     }
 
     #[test]

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::*;
 
 const SECRET: &str = "an HS256 secret of 32 bytes or more";
+const ISSUER: &str = "https://id.example/";
 const EC_PRIVATE: &str = "-----BEGIN PRIVATE KEY-----
 MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgy+79w048tPtYI+28
 +NtjCGKqDo2xhRZCZMw9tMzzDvOhRANCAATZD7qJ5t+ZmGTBAwWP2oeJhIH/bMxF
@@ -31,6 +32,12 @@ fn claims() -> Value {
     json!({"sub": Uuid::from_u128(7), "email": "ada@example.org", "exp": in_seconds(600)})
 }
 
+/// The user of [`claims`].
+fn ada() -> User {
+    let email = Address::parse("ada@example.org").unwrap();
+    User { id: Uuid::from_u128(7), email, issued_at: None, operator: false }
+}
+
 fn in_seconds(seconds: i64) -> i64 {
     chrono::Utc::now().timestamp() + seconds
 }
@@ -45,9 +52,22 @@ fn token(claims: &Value) -> String {
     jsonwebtoken::encode(&Header::default(), claims, &EncodingKey::from_secret(SECRET.as_bytes())).unwrap()
 }
 
+/// Checks tokens with the keys published at `url`.
+fn jwks(url: &str, more: &[&str]) -> Auth {
+    auth(&[&["--jwks-url", url, "--jwt-issuer", ISSUER, "--jwt-audience", "punctual"], more].concat())
+}
+
+/// Claims with what a provider adds to them.
+fn provided(claims: &Value) -> Value {
+    let mut all = json!({"iss": ISSUER, "aud": "punctual", "email_verified": true});
+    all.as_object_mut().unwrap().extend(claims.as_object().unwrap().clone());
+    all
+}
+
 fn ec_token(kid: &str, claims: &Value) -> String {
     let header = Header { kid: Some(kid.to_owned()), ..Header::new(Algorithm::ES256) };
-    jsonwebtoken::encode(&header, claims, &EncodingKey::from_ec_pem(EC_PRIVATE.as_bytes()).unwrap()).unwrap()
+    let key = EncodingKey::from_ec_pem(EC_PRIVATE.as_bytes()).unwrap();
+    jsonwebtoken::encode(&header, &provided(claims), &key).unwrap()
 }
 
 /// Signs nothing: header and claims as given.
@@ -66,12 +86,14 @@ async fn refused(auth: &Auth, token: &str) -> &'static str {
 #[tokio::test]
 async fn a_good_token_says_who_asks() {
     let user = hs256().check(&token(&claims())).await.unwrap();
-    assert_eq!(user, User { id: Uuid::from_u128(7), email: "ada@example.org".to_owned(), operator: false });
+    assert_eq!(user, ada());
 }
 
 #[tokio::test]
 async fn a_signed_token_comes_back_as_its_user() {
-    let user = User { id: Uuid::from_u128(9), email: "op@example.org".to_owned(), operator: true };
+    let issued_at = DateTime::from_timestamp(1_700_000_000, 0);
+    let email = Address::parse("op@example.org").unwrap();
+    let user = User { id: Uuid::from_u128(9), email, issued_at, operator: true };
     let token = sign(&SECRET.into(), &user, chrono::Utc::now() + chrono::TimeDelta::hours(1)).unwrap();
     assert_eq!(hs256().check(&token).await.unwrap(), user);
 }
@@ -92,7 +114,12 @@ async fn claims_that_do_not_hold_are_refused() {
         (with(|claims| claims["exp"] = in_seconds(-31).into()), "the token has expired"),
         (with(|claims| claims["nbf"] = in_seconds(60).into()), "the token is not valid yet"),
         (with(remove("email")), "the token has no email"),
-        (with(|claims| claims["sub"] = "ada".into()), "the token's sub is not a UUID"),
+        (with(|claims| claims["sub"] = "".into()), "the token's sub must have 1 to 255 bytes"),
+        (with(|claims| claims["sub"] = "x".repeat(256).into()), "the token's sub must have 1 to 255 bytes"),
+        (with(|claims| claims["email"] = "\"a b\"@example.test".into()), "the token's email is not an address"),
+        (with(|claims| claims["email"] = "a@[127.0.0.1]".into()), "the token's email is not an address"),
+        (with(|claims| claims["iat"] = in_seconds(60).into()), "the token's iat is in the future, or is not a time"),
+        (with(|claims| claims["iat"] = (-1).into()), "the token's iat is in the future, or is not a time"),
         (with(|claims| claims["email"] = "ada".into()), "the token's email is not an address"),
         (with(|claims| claims["email"] = "a@b\r\nBcc: c@d".into()), "the token's email is not an address"),
         (with(|claims| claims["email"] = "a\0@b".into()), "the token's email is not an address"),
@@ -157,7 +184,7 @@ async fn a_claim_or_a_header_that_is_there_twice_is_refused() {
 #[tokio::test]
 async fn what_a_token_says_of_its_own_key_is_not_followed() {
     let (url, asked) = provider(json!([ec_key("one")])).await;
-    let auth_keys = auth(&["--jwks-url", &url]);
+    let auth_keys = jwks(&url, &[]);
     // A provider of the attacker's, with the attacker's key: nobody may ask it.
     let (evil, asked_evil) = provider(json!([ec_key("evil")])).await;
     let key = EncodingKey::from_ec_pem(EC_PRIVATE.as_bytes()).unwrap();
@@ -183,7 +210,7 @@ async fn what_a_token_says_of_its_own_key_is_not_followed() {
     // The same header beside the right key id changes nothing about which key it is checked with.
     let header = Header { jku: Some(evil), kid: Some("one".to_owned()), ..Header::new(Algorithm::ES256) };
     let other = with(|claims| claims["sub"] = Uuid::from_u128(9).to_string().into());
-    auth_keys.check(&jsonwebtoken::encode(&header, &other, &key).unwrap()).await.unwrap();
+    auth_keys.check(&jsonwebtoken::encode(&header, &provided(&other), &key).unwrap()).await.unwrap();
     assert_eq!(asked_evil.load(Ordering::Relaxed), 0);
 }
 
@@ -287,7 +314,7 @@ fn ec_key(kid: &str) -> Value {
 #[tokio::test]
 async fn published_keys_are_fetched_once_and_an_unknown_id_does_not_fetch_again_at_once() {
     let (url, asked) = provider(json!([ec_key("one"), {"kty": "strange", "kid": "two"}])).await;
-    let auth = auth(&["--jwks-url", &url]);
+    let auth = jwks(&url, &[]);
     assert_eq!(asked.load(Ordering::Relaxed), 0, "fetched before anybody needed it");
     for _ in 0..3 {
         auth.check(&ec_token("one", &claims())).await.unwrap();
@@ -301,7 +328,7 @@ async fn published_keys_are_fetched_once_and_an_unknown_id_does_not_fetch_again_
 async fn a_published_key_is_never_a_secret() {
     let shared = json!({"kty": "oct", "kid": "oct", "k": BASE64_URL_SAFE_NO_PAD.encode(SECRET)});
     let (url, _) = provider(json!([ec_key("one"), shared])).await;
-    let auth = auth(&["--jwks-url", &url]);
+    let auth = jwks(&url, &[]);
     let hs = |kid: &str, secret: &[u8]| {
         let header = Header { kid: Some(kid.to_owned()), ..Header::default() };
         jsonwebtoken::encode(&header, &claims(), &EncodingKey::from_secret(secret)).unwrap()
@@ -323,16 +350,16 @@ async fn the_algorithm_of_a_published_key_is_honoured() {
     let mut key = ec_key("one");
     key["alg"] = "ES384".into();
     let (url, _) = provider(json!([key])).await;
-    refused(&auth(&["--jwks-url", &url]), &ec_token("one", &claims())).await;
+    refused(&jwks(&url, &[]), &ec_token("one", &claims())).await;
     let mut key = ec_key("one");
     key["use"] = "enc".into();
     let (url, _) = provider(json!([key])).await;
-    refused(&auth(&["--jwks-url", &url]), &ec_token("one", &claims())).await;
+    refused(&jwks(&url, &[]), &ec_token("one", &claims())).await;
 }
 
 #[tokio::test]
 async fn a_provider_that_is_away_is_not_the_callers_fault() {
-    let auth = auth(&["--jwks-url", "http://127.0.0.1:1/jwks"]);
+    let auth = jwks("http://127.0.0.1:1/jwks", &[]);
     assert!(matches!(auth.check(&ec_token("one", &claims())).await, Err(Problem::Unavailable(_))));
 }
 
@@ -342,5 +369,257 @@ fn exactly_one_kind_of_key_is_configured() {
     assert!(parsed(&[]).is_err());
     assert!(parsed(&["--jwt-secret", SECRET, "--jwks-url", "https://id.example"]).is_err());
     assert!(Auth::new(parsed(&["--jwt-secret", "short"]).unwrap()).is_err());
-    assert!(Auth::new(parsed(&["--jwks-url", "file:///etc/passwd"]).unwrap()).is_err());
+    let file = ["--jwks-url", "file:///etc/passwd", "--jwt-issuer", ISSUER, "--jwt-audience", "punctual"];
+    assert!(Auth::new(parsed(&file).unwrap()).is_err());
+}
+
+#[test]
+fn published_keys_need_an_issuer_and_an_audience() {
+    const URL: [&str; 2] = ["--jwks-url", "https://id.example/keys"];
+    let parsed = |more: &[&str]| AuthConfig::try_parse_from([&["test"], &URL[..], more].concat());
+    for lacking in [&[][..], &["--jwt-issuer", ISSUER], &["--jwt-audience", "punctual"]] {
+        let Err(error) = Auth::new(parsed(lacking).unwrap()) else { panic!("{lacking:?}") };
+        let line = format!("{error:#}");
+        assert!(line.starts_with("JWKS_URL requires JWT_ISSUER and JWT_AUDIENCE") && !line.contains('\n'), "{line}");
+    }
+    assert!(parsed(&["--jwt-issuer", "", "--jwt-audience", "punctual"]).is_err(), "an empty issuer is none");
+    assert!(Auth::new(parsed(&["--jwt-issuer", ISSUER, "--jwt-audience", "punctual"]).unwrap()).is_ok());
+}
+
+/// A token with this `typ` in its header.
+fn of_kind(kind: &str) -> String {
+    let header = Header { typ: Some(kind.to_owned()), ..Header::default() };
+    jsonwebtoken::encode(&header, &claims(), &EncodingKey::from_secret(SECRET.as_bytes())).unwrap()
+}
+
+#[tokio::test]
+async fn only_a_token_of_a_known_kind_is_accepted() {
+    for kind in ["JWT", "jwt", "at+jwt", "AT+JWT", "application/at+jwt", "Application/JWT"] {
+        hs256().check(&of_kind(kind)).await.unwrap();
+    }
+    hs256().check(&hand_made(r#"{"alg":"HS256"}"#, &claims().to_string())).await.unwrap();
+    for kind in ["logout+jwt", "dpop+jwt", "secevent+jwt", "JWE", "", "application/", "at+jwtx", "äpplication/jwt"] {
+        let why = refused(&hs256(), &of_kind(kind)).await;
+        assert_eq!(why, "this is not an access token: its typ is neither JWT nor at+jwt", "{kind}");
+    }
+}
+
+#[tokio::test]
+async fn an_id_token_opens_nothing_unless_configured() {
+    let allowed = auth(&["--jwt-secret", SECRET, "--jwt-id-tokens", "true"]);
+    for more in [
+        json!({"nonce": "n-0S6_WzA2Mj"}),
+        json!({"at_hash": "77QmUPtjPfzWtF2AnpK9RQ"}),
+        json!({"c_hash": "LDktKdoQak3Pk0cnXxCltA"}),
+        json!({"typ": "ID"}),       // Keycloak
+        json!({"token_use": "id"}), // Cognito
+    ] {
+        let token = token(&with(|claims| claims.as_object_mut().unwrap().extend(more.as_object().unwrap().clone())));
+        assert_eq!(refused(&hs256(), &token).await, "this is an ID token: send an access token for this API", "{more}");
+        allowed.check(&token).await.unwrap();
+    }
+    // Access tokens of Keycloak, which may repeat the nonce, and of Cognito; and a claim that means something else.
+    for more in [json!({"typ": "Bearer", "nonce": "n"}), json!({"token_use": "access"}), json!({"typ": 7})] {
+        let token = token(&with(|claims| claims.as_object_mut().unwrap().extend(more.as_object().unwrap().clone())));
+        hs256().check(&token).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn an_address_that_the_provider_has_not_verified_is_refused() {
+    const NOT: &str = "the token's email is not verified: email_verified is not true";
+    const SILENT: &str = "the token does not say that its email is verified: no email_verified";
+    let (url, _) = provider(json!([ec_key("one")])).await;
+    let (secret, keys) = (hs256(), jwks(&url, &[]));
+    let lenient = jwks(&url, &["--jwt-email-verified-required", "false"]);
+    let strict = auth(&["--jwt-secret", SECRET, "--jwt-email-verified-required", "true"]);
+    let says = |verified: Value| with(|claims| claims["email_verified"] = verified);
+    for verified in [json!(true), json!("true")] {
+        for auth in [&secret, &strict] {
+            auth.check(&token(&says(verified.clone()))).await.unwrap();
+        }
+        for auth in [&keys, &lenient] {
+            auth.check(&ec_token("one", &says(verified.clone()))).await.unwrap();
+        }
+    }
+    for verified in [json!(false), json!("false"), json!("no"), json!(0), json!(1), json!([])] {
+        for auth in [&secret, &strict] {
+            assert_eq!(refused(auth, &token(&says(verified.clone()))).await, NOT, "{verified}");
+        }
+        for auth in [&keys, &lenient] {
+            assert_eq!(refused(auth, &ec_token("one", &says(verified.clone()))).await, NOT, "{verified}");
+        }
+    }
+    secret.check(&token(&claims())).await.unwrap();
+    lenient.check(&ec_token("one", &says(Value::Null))).await.unwrap();
+    assert_eq!(refused(&strict, &token(&claims())).await, SILENT);
+    assert_eq!(refused(&keys, &ec_token("one", &says(Value::Null))).await, SILENT);
+}
+
+#[tokio::test]
+async fn times_may_have_a_fraction_or_an_exponent() {
+    let header = r#"{"alg":"HS256"}"#;
+    let made = |times: &str| hand_made(header, &claims().to_string().replacen('}', &format!(",{times}}}"), 1));
+    let exp =
+        |exp: &str| hand_made(header, &format!(r#"{{"sub":"{}","email":"ada@example.org","exp":{exp}}}"#, ada().id));
+    let auth = hs256();
+    for good in
+        [exp("4102444800.5"), exp("4.1024448e9"), exp("4.1024448E+9"), made(r#""nbf":1.5"#), made(r#""nbf":1e9"#)]
+    {
+        assert_eq!(auth.check(&good).await.unwrap(), ada());
+    }
+    for (iat, micros) in [("1700000000", 0), ("1.7e9", 0), ("1700000000.25", 250_000)] {
+        let user = auth.check(&made(&format!(r#""iat":{iat}"#))).await.unwrap();
+        assert_eq!(user.issued_at, DateTime::from_timestamp_micros(1_700_000_000_000_000 + micros), "{iat}");
+    }
+    assert_eq!(refused(&auth, &exp("1.0e9")).await, "the token has expired");
+    assert_eq!(refused(&auth, &made(r#""nbf":4.1e9"#)).await, "the token is not valid yet");
+    for iat in ["1e300", "1e9999", "-0.5", r#""now""#, "[]"] {
+        refused(&auth, &made(&format!(r#""iat":{iat}"#))).await;
+    }
+}
+
+#[tokio::test]
+async fn the_operators_scope_is_found_wherever_providers_write_it() {
+    let (url, _) = provider(json!([ec_key("one")])).await;
+    let named = jwks(&url, &["--jwt-operator-scope", "https://punctual.example/operator"]);
+    let keys = jwks(&url, &[]);
+    let is_operator = async |auth: &Auth, more: &Value| {
+        let claims = with(|claims| claims.as_object_mut().unwrap().extend(more.as_object().unwrap().clone()));
+        auth.check(&ec_token("one", &claims)).await.unwrap().operator
+    };
+    for claim in ["scope", "scp", "roles"] {
+        for (words, wanted) in [
+            (json!("openid https://punctual.example/operator"), true),
+            (json!(["openid", "https://punctual.example/operator"]), true),
+            (json!(["openid https://punctual.example/operator"]), true),
+            (json!(["operator"]), false),
+            (json!("operator"), false),
+            (json!([]), false),
+            (Value::Null, false),
+        ] {
+            assert_eq!(is_operator(&named, &json!({claim: words})).await, wanted, "{claim} {words}");
+            assert!(!is_operator(&keys, &json!({claim: words})).await, "another application's scope made an operator");
+        }
+        for words in [json!(7), json!({"a": 1}), json!([1]), json!(true)] {
+            let token = ec_token("one", &with(|claims| claims[claim] = words));
+            let why = refused(&named, &token).await;
+            assert_eq!(why, "the token's scope, scp or roles is neither a string nor a list of strings");
+        }
+    }
+}
+
+/// Tokens in the shapes of well-known providers, with the ids that Python's `uuid.uuid5` computes.
+#[tokio::test]
+async fn tokens_of_well_known_providers_identify_their_user() {
+    for (issuer, more, id) in [
+        (
+            "https://tenant.eu.auth0.com/",
+            json!({"sub": "auth0|507f1f77bcf86cd799439011", "aud": ["https://punctual.example", "https://tenant.eu.auth0.com/userinfo"],
+                   "scope": "openid profile email", "azp": "client"}),
+            "ca1c3fc4-ede7-5420-806a-07ac99873eee",
+        ),
+        (
+            "https://accounts.google.com",
+            json!({"sub": "110169484474386276334", "aud": "https://punctual.example", "azp": "client", "nonce": "n", "at_hash": "h"}),
+            "76376a5d-000f-5c4d-95cb-f1f3f75a5ed3",
+        ),
+        (
+            "https://id.example/realms/main",
+            json!({"sub": "f81d4fae-7dec-41d0-a765-00a0c91e6bf6", "aud": ["https://punctual.example", "account"], "typ": "Bearer",
+                   "realm_access": {"roles": ["offline_access"]}}),
+            "f81d4fae-7dec-41d0-a765-00a0c91e6bf6",
+        ),
+        (
+            "https://login.microsoftonline.com/9122040d-6c67-4c5b-b112-36a304b66dad/v2.0",
+            json!({"sub": "AAAAAAAAAAAAAAAAAAAAAIkzqFVrSaSaFHy782bbtaQ", "aud": "https://punctual.example", "ver": "2.0",
+                   "oid": "00000000-0000-0000-66f3-3332eca7ea81", "scp": "tasks.readwrite"}),
+            "288e3856-5f84-5cd8-9852-898f357ae2f6",
+        ),
+        (
+            "https://cognito-idp.eu-central-1.amazonaws.com/eu-central-1_example",
+            json!({"sub": "aaaaaaaa-bbbb-4ccc-8ddd-eeeeeeeeeeee", "aud": "https://punctual.example", "token_use": "id",
+                   "cognito:username": "ada"}),
+            "aaaaaaaa-bbbb-4ccc-8ddd-eeeeeeeeeeee",
+        ),
+        (
+            "https://securetoken.google.com/project",
+            json!({"sub": "piD5Tn0PVYhY4sTpRBcgmqEqSMW2", "aud": "https://punctual.example", "user_id": "piD5Tn0PVYhY4sTpRBcgmqEqSMW2",
+                   "firebase": {"sign_in_provider": "password"}}),
+            "ac11df0c-3918-57e5-bd53-8828bc061885",
+        ),
+    ] {
+        let (url, _) = provider(json!([ec_key("one")])).await;
+        let audience = "https://punctual.example";
+        let auth =
+            auth(&["--jwks-url", &url, "--jwt-issuer", issuer, "--jwt-audience", audience, "--jwt-id-tokens", "true"]);
+        let token = with(|claims| {
+            claims["iss"] = issuer.into();
+            claims.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        });
+        assert_eq!(auth.check(&ec_token("one", &token)).await.unwrap().id.to_string(), id, "{issuer}");
+    }
+}
+
+async fn id_of(issuer: Option<&str>, subject: &str) -> Uuid {
+    let token = token(&with(|claims| {
+        claims["sub"] = subject.into();
+        claims["iss"] = issuer.into();
+    }));
+    hs256().check(&token).await.unwrap().id
+}
+
+#[tokio::test]
+async fn only_a_canonical_uuid_is_an_id_as_it_is() {
+    const CANONICAL: &str = "f81d4fae-7dec-41d0-a765-00a0c91e6bf6";
+    let id: Uuid = CANONICAL.parse().unwrap();
+    assert_eq!((id_of(None, CANONICAL).await, id_of(Some(ISSUER), CANONICAL).await), (id, id));
+    let spellings = [
+        id.simple().to_string(),
+        id.braced().to_string(),
+        id.urn().to_string(),
+        CANONICAL.to_uppercase(),
+        format!(" {CANONICAL}"),
+    ];
+    let mut ids = vec![id];
+    for spelling in spellings {
+        for issuer in [None, Some(ISSUER), Some("https://other.example/")] {
+            ids.push(id_of(issuer, &spelling).await);
+        }
+    }
+    // The id of another user, given as a subject.
+    ids.push(id_of(Some(ISSUER), &ids[1].to_string()).await);
+    let different: std::collections::BTreeSet<_> = ids.iter().collect();
+    assert_eq!(different.len(), ids.len());
+    assert!(ids[1..].iter().all(|id| id.get_version_num() == 5));
+}
+
+proptest::proptest! {
+    /// A message can be built for whatever address gets in, and finds its recipient.
+    #[test]
+    fn an_address_that_gets_in_can_be_sent_to(
+        text in "([a-z\"\\\\ .<>(),:;@\\[\\]äß=?-]|\\PC){1,12}@([a-z0-9.\\[\\]:ü-]{1,12}|\\PC{1,6})"
+    ) {
+        if let Some(address) = Address::parse(&text) {
+            let to: lettre::Address = address.as_str().parse().unwrap();
+            let message = lettre::Message::builder()
+                .from("reminders@example.com".parse().unwrap())
+                .to(lettre::message::Mailbox::new(None, to.clone()))
+                .body(String::new());
+            let message = message.unwrap();
+            proptest::prop_assert_eq!(message.envelope().to(), [to]);
+        }
+    }
+
+    /// Two subjects never have one id, and the same subject of two issuers is two users, unless it is a UUID.
+    #[test]
+    fn a_subject_has_one_id(left in "\\PC{1,60}", right in "\\PC{1,60}", uuid in proptest::prelude::any::<u128>()) {
+        let id = |issuer, text: &str| claims::subject(text, issuer).unwrap();
+        let ids = [id(Some("a"), &left), id(Some("b"), &left), id(None, &left)];
+        proptest::prop_assert!(ids[0] != ids[1] && ids[1] != ids[2] && ids[0] != ids[2]);
+        proptest::prop_assert_eq!(left == right, ids[0] == id(Some("a"), &right));
+        let uuid = Uuid::from_u128(uuid);
+        let kept = id(Some("a"), &uuid.to_string()) == uuid;
+        proptest::prop_assert_eq!(kept, uuid.get_version_num() != 5);
+    }
 }

@@ -1,7 +1,7 @@
-//! An in-memory daprd of one app-id: the jobs API and service invocation, over real gRPC, without daprd and scheduler.
+//! An in-memory daprd of one app-id: the jobs API, publishing and service invocation, over real gRPC, without daprd, scheduler and broker.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     convert::Infallible,
     sync::{
         Arc, Mutex,
@@ -15,8 +15,8 @@ use axum::{
 };
 use chrono::{DateTime, TimeDelta, Utc};
 use dapr::dapr::proto::runtime::v1::{
-    DeleteJobRequest, DeleteJobsByPrefixRequest, GetJobRequest, GetJobResponse, InvokeServiceRequest, Job as Scheduled,
-    ScheduleJobRequest,
+    BulkPublishRequest, DeleteJobRequest, DeleteJobsByPrefixRequest, GetJobRequest, GetJobResponse,
+    InvokeServiceRequest, Job as Scheduled, ScheduleJobRequest,
 };
 use http_body_util::{BodyExt as _, Full};
 use hyper::{body::Incoming, service::service_fn};
@@ -37,6 +37,19 @@ pub struct Job {
     pub data: Value,
 }
 
+/// An event that the broker took.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Published {
+    /// The topic.
+    pub topic: String,
+    /// The partition key.
+    pub key: String,
+    /// The event's id.
+    pub id: String,
+    /// The number of the call that brought it, from 1.
+    pub call: usize,
+}
+
 /// An in-memory daprd of one app-id.
 #[derive(Clone, Debug)]
 pub struct Dapr {
@@ -51,6 +64,9 @@ struct State {
     invoked: Mutex<Vec<(String, String, Value)>>,
     calls: AtomicUsize,
     scheduled: AtomicUsize,
+    published: Mutex<Vec<Published>>,
+    refused: Mutex<BTreeSet<String>>,
+    publish_calls: AtomicUsize,
     away: AtomicBool,
 }
 
@@ -105,6 +121,29 @@ impl Dapr {
     #[must_use]
     pub fn invoked(&self) -> Vec<(String, String, Value)> {
         self.state.invoked.lock().unwrap().clone()
+    }
+
+    /// The events that the broker took, in their order.
+    #[must_use]
+    pub fn published(&self) -> Vec<Published> {
+        self.state.published.lock().unwrap().clone()
+    }
+
+    /// How many calls wanted to publish something.
+    #[must_use]
+    pub fn publish_calls(&self) -> usize {
+        self.state.publish_calls.load(Ordering::SeqCst)
+    }
+
+    /// Makes the broker refuse a topic or a partition key. It takes the other entries of a call, and daprd answers with an error and no
+    /// entries, as daprd 1.18 does.
+    pub fn refuse(&self, topic_or_key: impl ToString) {
+        self.state.refused.lock().unwrap().insert(topic_or_key.to_string());
+    }
+
+    /// Makes the broker take everything again.
+    pub fn refuse_nothing(&self) {
+        self.state.refused.lock().unwrap().clear();
     }
 
     /// Deletes every job, like a scheduler whose data was wiped.
@@ -186,6 +225,22 @@ impl State {
                 let prefix = DeleteJobsByPrefixRequest::decode(message).unwrap().name_prefix.unwrap();
                 jobs.retain(|name, _| !name.starts_with(&prefix));
                 Ok(Vec::new())
+            }
+            "BulkPublishEvent" => {
+                let request = BulkPublishRequest::decode(message).unwrap();
+                let call = self.publish_calls.fetch_add(1, Ordering::SeqCst) + 1;
+                let refused = self.refused.lock().unwrap();
+                let mut answer = Ok(Vec::new());
+                for mut entry in request.entries {
+                    let key = entry.metadata.remove("partitionKey").unwrap();
+                    if refused.contains(&request.topic) || refused.contains(&key) {
+                        answer = Err(Code::Internal);
+                        continue;
+                    }
+                    let event = Published { topic: request.topic.clone(), key, id: entry.entry_id, call };
+                    self.published.lock().unwrap().push(event);
+                }
+                answer
             }
             "InvokeService" => {
                 let request = InvokeServiceRequest::decode(message).unwrap();

@@ -27,14 +27,17 @@ use tower::ServiceExt as _;
 
 use super::{claims, effect, effects, event, routes, serve};
 
+const LONG: Duration = Duration::from_secs(30);
+
 /// So short that tests are quick.
 const SHORT: Deadlines = Deadlines {
     ping: Duration::from_millis(150),
+    acquire: Duration::from_millis(600),
     answer: Duration::from_millis(700),
     request: Duration::from_millis(700),
-    pass: Duration::from_millis(700),
+    relay: Duration::from_millis(700),
     handler: Duration::from_millis(700),
-    call: Duration::from_millis(1500),
+    call: LONG,
     keep_alive: Duration::from_millis(100),
     keep_alive_answer: Duration::from_millis(150),
     useless: Duration::from_millis(200),
@@ -144,9 +147,11 @@ async fn a_handler_on_a_silent_connection_ends_and_its_event_is_handled_later(db
         })
     };
     let event = event(&db).await;
+    let began = Instant::now();
     for _ in 0..3 {
         assert_eq!(deliver(&silent, &event).await, StatusCode::SERVICE_UNAVAILABLE);
     }
+    assert!(began.elapsed() < LONG, "{:?}", began.elapsed());
     // PostgreSQL still has the claims of the transactions that we gave up, until it notices that we are gone.
     testing::execute(&db, "select pg_terminate_backend(pid) from pg_stat_activity where state = 'idle in transaction'")
         .await;
@@ -157,29 +162,37 @@ async fn a_handler_on_a_silent_connection_ends_and_its_event_is_handled_later(db
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
 async fn a_request_that_takes_too_long_is_a_503_and_frees_what_it_holds(db: PgPool) {
-    let (silenced, forwarder) = through(&db);
-    let app = app(silenced.clone());
-    let held = Arc::new(());
-    let handler = {
-        let (app, held, forwarder) = (app.clone(), Arc::clone(&held), Arc::new(forwarder));
-        get(move || {
+    let (_, forwarder) = through(&db);
+    let forwarder = Arc::new(forwarder);
+    for (path, deadlines) in [
+        ("/v1/slow", Deadlines { call: LONG, ..SHORT }),
+        ("/job/slow", Deadlines { call: SHORT.request, request: LONG, ..SHORT }),
+    ] {
+        let app = app(at_port(&db, forwarder.port, deadlines));
+        let held = Arc::new(());
+        let handler = {
             let (app, held, forwarder) = (app.clone(), Arc::clone(&held), Arc::clone(&forwarder));
-            async move {
-                let _held = held;
-                let mut tx = app.db.begin().await.unwrap();
-                forwarder.silence();
-                sqlx::query("select 1").execute(&mut *tx).await.unwrap();
-                StatusCode::OK
-            }
-        })
-    };
-    let routes = serve::complete(Router::new().route("/v1/slow", handler), app);
-    let answer = ask(&routes, "/v1/slow").await;
-    assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
-    assert_eq!(answer.headers()["content-type"], "application/problem+json");
-    assert!(answer.headers().contains_key("retry-after"));
-    assert_eq!(Arc::strong_count(&held), 2, "the route's own");
-    three_at_a_time(&silenced).await;
+            get(move || {
+                let (app, held, forwarder) = (app.clone(), Arc::clone(&held), Arc::clone(&forwarder));
+                async move {
+                    let _held = held;
+                    let mut tx = app.db.begin().await.unwrap();
+                    forwarder.silence();
+                    sqlx::query("select 1").execute(&mut *tx).await.unwrap();
+                    StatusCode::OK
+                }
+            })
+        };
+        let routes = serve::complete(Router::new().route(path, handler), app.clone());
+        let began = Instant::now();
+        let answer = ask(&routes, path).await;
+        assert!(began.elapsed() < LONG, "{:?}", began.elapsed());
+        assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(answer.headers()["content-type"], "application/problem+json");
+        assert!(answer.headers().contains_key("retry-after"));
+        assert_eq!(Arc::strong_count(&held), 2, "the route's own");
+        three_at_a_time(&app.db).await;
+    }
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
@@ -190,10 +203,11 @@ async fn a_process_whose_pool_is_useless_is_not_healthy(db: PgPool) {
     for _ in 0..3 {
         lost.push(silenced.begin().await.unwrap());
     }
-    assert_eq!(ask(&routes, "/healthz").await.status(), StatusCode::OK);
     assert!(silenced.begin().await.is_err());
+    // Another router, because an answer is kept for a second.
+    let at_first = serve::complete(Router::new(), app(silenced.clone()));
+    assert_eq!(ask(&at_first, "/healthz").await.status(), StatusCode::OK);
     tokio::time::sleep(SHORT.useless).await;
-    tokio::time::sleep(Duration::from_secs(1)).await; // The answer is kept for a second.
     assert_eq!(ask(&routes, "/healthz").await.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(ask(&routes, "/readyz").await.status(), StatusCode::SERVICE_UNAVAILABLE);
 }

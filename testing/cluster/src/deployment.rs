@@ -46,12 +46,14 @@ impl Deployment {
     pub(crate) async fn prepare(arguments: &Arguments, run: &Run, kube: &Kube, parts: &Parts) -> anyhow::Result<Self> {
         make_namespace(arguments, kube).await?;
         let (jwt, dapr, app) = (secrets::random()?, secrets::random()?, secrets::random()?);
+        let reminder_due = secrets::random()?;
         let secret = |name: &str, key: &str, value: &str| json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": name }, "stringData": { key: value } });
         let items = [
             secret("punctual-database", "url", &parts.database_url),
             secret("punctual-state-database", "url", &parts.state_database_url),
             secret("punctual-jwt", "secret", &jwt),
             secret("punctual-dapr-api-token", "token", &dapr),
+            secret("punctual-reminder-due-dapr-api-token", "token", &reminder_due),
             secret("punctual-app-api-token", "token", &app),
             secret("smtp-password", "password", "unused"),
         ];

@@ -16,6 +16,7 @@ use secrecy::SecretString;
 use serde_json::Value;
 use shared::{
     App, Config,
+    address::Address,
     auth::{Auth, AuthConfig, User, sign},
 };
 use sqlx::postgres::PgPoolOptions;
@@ -49,7 +50,8 @@ impl OfflineProduct {
             let config = ["fuzz", "--database-url", "postgres://nowhere", "--app-api-token", APP_TOKEN];
             product(&App::new(Config::try_parse_from(config).expect("arguments"), &db).expect("an address"))
         });
-        let user = User { id: Uuid::from_u128(7), email: "ada@example.org".to_owned(), operator: true };
+        let email = Address::parse("ada@example.org").expect("an address");
+        let user = User { id: Uuid::from_u128(7), email, issued_at: None, operator: true };
         let token = sign(&SecretString::from(SECRET), &user, Utc::now() + TimeDelta::days(1)).expect("a token");
         Self { runtime, routes, token }
     }

@@ -15,10 +15,17 @@ use chrono::{DateTime, Utc};
 use fastrand::Rng;
 use lab::{kafka::topics::Record, process::Process, topology::Topology};
 use serde_json::json;
+use shared::{
+    catalogue::{TOPICS, Topic},
+    deadlines::Deadlines,
+};
 use tokio::runtime::Handle;
 use uuid::Uuid;
 
 use crate::{Arguments, doubles::Doubles, messages, routes::Routes};
+
+/// The name of the silent peer for `--often`.
+const SILENCE: &str = "silence";
 
 /// An injected fault and its period.
 #[derive(Clone, Debug)]
@@ -43,8 +50,8 @@ pub(crate) struct Poison {
 #[derive(Debug)]
 pub(crate) struct Faults {
     pub(crate) topology: Topology,
-    /// The second process of `tasks`.
-    pub(crate) second: Process,
+    /// The second process of each function.
+    seconds: Vec<Process>,
     pub(crate) doubles: Doubles,
     routes: Routes,
     longest_pause: Duration,
@@ -61,6 +68,11 @@ pub(crate) struct Faults {
     runtime: Handle,
 }
 
+/// The target of the fault that leaves a partition without a leader.
+pub(crate) const PARTITION: &str = "partition";
+/// That partition.
+pub(crate) const LEADERLESS: (Topic, u16) = (TOPICS[0], 0);
+
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -68,14 +80,14 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 impl Faults {
     pub(crate) fn new(
         topology: Topology,
-        second: Process,
+        seconds: Vec<Process>,
         doubles: Doubles,
         routes: Routes,
         arguments: &Arguments,
     ) -> Arc<Self> {
         Arc::new(Self {
             topology,
-            second,
+            seconds,
             doubles,
             routes,
             longest_pause: Duration::from_secs(arguments.longest_pause),
@@ -100,7 +112,7 @@ impl Faults {
 
     pub(crate) fn processes(&self) -> Vec<&Process> {
         let mut all = self.topology.processes();
-        all.push(&self.second);
+        all.extend(&self.seconds);
         all
     }
 
@@ -145,7 +157,13 @@ impl Faults {
     }
 
     fn strike(&self, mut rng: Rng) {
-        match rng.u32(..85) {
+        if self.often.as_deref() == Some(SILENCE) && rng.bool() {
+            return self.silence(rng);
+        }
+        if self.often.as_deref() == Some(PARTITION) && rng.bool() {
+            return self.partition(rng, Duration::from_secs(130));
+        }
+        match rng.u32(..92) {
             0..20 => self.kill(rng),
             20..32 => self.pause(rng),
             32..46 => self.link(rng),
@@ -158,6 +176,12 @@ impl Faults {
             76..79 if self.topology.options.small_disks.is_some() => self.fill_disk(rng),
             79..82 if self.may_wipe => self.wipe_scheduler(),
             82..85 => self.long_reader(rng),
+            85..88 => self.silence(rng),
+            88..90 if self.may_wipe => self.topic(rng),
+            90..92 => {
+                let length = Duration::from_secs(rng.u64(10..40));
+                self.partition(rng, length);
+            }
             _ => self.kill(rng),
         }
     }
@@ -259,6 +283,20 @@ impl Faults {
         });
     }
 
+    /// Silences the connections of our processes to a component. They stay open and carry nothing, as when its host vanishes.
+    fn silence(&self, mut rng: Rng) {
+        let Some(links) = &self.topology.links else { return self.kill(rng) };
+        let names = links.silenceable();
+        let name = &names[rng.usize(..names.len())];
+        let started = Utc::now();
+        self.hold(&format!("link {name}"), || {
+            links.silence(name);
+            // By then every wait has ended.
+            thread::sleep(Deadlines::default().call);
+            self.note("silent peer", name, started);
+        });
+    }
+
     /// Makes the route of a function answer 404, 502 or 503.
     fn route(&self, mut rng: Rng) {
         let names = self.routes.names();
@@ -289,6 +327,40 @@ impl Faults {
                 eprintln!("the disk of {disk}: {error:#}");
             }
             self.note("disk full", target, started);
+        });
+    }
+
+    /// Deletes a topic, and creates it again after a while. Only repair publishes the lost events again.
+    fn topic(&self, mut rng: Rng) {
+        let Some(kafka) = &self.topology.kafka else { return self.kill(rng) };
+        let topic = TOPICS[rng.usize(..TOPICS.len())];
+        self.hold("kafka", || {
+            let started = Utc::now();
+            let deleted = kafka.delete_topic(topic.name);
+            thread::sleep(Duration::from_millis(rng.u64(1_000..20_000)));
+            let created = kafka.create_topic(topic.name, i32::from(topic.partitions));
+            if let Err(error) = deleted.and(created) {
+                eprintln!("the topic {}: {error:#}", topic.name);
+            }
+            self.note(&format!("topic gone: {}", topic.name), "kafka", started);
+        });
+    }
+
+    /// Leaves a partition of `reminders` without a leader: always the same, because it keeps its own log directory.
+    fn partition(&self, rng: Rng, length: Duration) {
+        let Some(kafka) = &self.topology.kafka else { return self.kill(rng) };
+        self.hold("kafka", || {
+            let before = Utc::now();
+            let lost = kafka.lose_leader(LEADERLESS.0.name, LEADERLESS.1);
+            self.note("a partition moves", "kafka", before);
+            let started = Utc::now();
+            thread::sleep(length);
+            self.note("no leader", PARTITION, started);
+            let after = Utc::now();
+            if let Err(error) = lost.and(kafka.return_leader()) {
+                eprintln!("the partition without a leader: {error:#}");
+            }
+            self.note("a partition returns", "kafka", after);
         });
     }
 

@@ -17,7 +17,7 @@ pub(crate) async fn orphans(topology: &Topology, facts: &Facts) -> anyhow::Resul
     let daprd = format!("http://127.0.0.1:{}", topology.daprd("alarm").grpc_port);
     let mut client = DaprClient::new(Endpoint::from_shared(daprd)?.timeout(Duration::from_secs(30)).connect_lazy());
     let mut request = Request::new(ListJobsRequest {});
-    request.metadata_mut().insert("dapr-api-token", topology.dapr_api_token.parse()?);
+    request.metadata_mut().insert("dapr-api-token", topology.dapr_api_token("alarm").parse()?);
     let jobs = client.list_jobs(request).await.context("the jobs of alarm")?.into_inner().jobs;
     let is_needed = |name: &str| {
         facts.reminders.iter().any(|reminder| {

@@ -51,7 +51,8 @@ pub(crate) struct Arguments {
     /// Longest pause of a process, in seconds
     #[arg(long, default_value_t = 25)]
     pub(crate) longest_pause: u64,
-    /// Process that is killed or paused as often as all others together
+    /// Process that is killed or paused as often as all others together; `silence` for peers that fall silent; `partition` for a partition
+    /// without a leader for 130 s
     #[arg(long)]
     pub(crate) often: Option<String>,
     /// Let each daprd call its function directly, without a door, as on a cluster without Knative

@@ -1,12 +1,13 @@
 //! The routes that doors call. On a cluster a door calls its function's Knative route, which wakes the function, and which briefly
-//! answers 404 or 503 while it changes. Here each function has a forwarder that can be set to answer with such a status.
+//! answers 404 or 503 while it changes. Here each function has a forwarder that divides the calls between the function's two processes, and
+//! can be set to answer with such a status.
 
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
     sync::{
         Arc,
-        atomic::{AtomicU16, Ordering},
+        atomic::{AtomicU16, AtomicUsize, Ordering},
     },
 };
 
@@ -28,20 +29,21 @@ pub(crate) struct Routes {
 
 #[derive(Clone)]
 struct Forwarder {
-    to: String,
+    processes: [String; 2],
+    calls: Arc<AtomicUsize>,
     answer: Arc<AtomicU16>,
     http: reqwest::Client,
 }
 
 impl Routes {
-    /// Starts the forwarders.
-    pub(crate) async fn serve(routes: &[Route]) -> anyhow::Result<Self> {
+    /// Starts the forwarders. `seconds` has the URL of each function's second process.
+    pub(crate) async fn serve(routes: &[Route], seconds: &BTreeMap<String, String>) -> anyhow::Result<Self> {
         let http = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build()?;
         let mut answers = BTreeMap::new();
         for route in routes {
             let answer: Arc<AtomicU16> = Arc::default();
-            let to = format!("http://127.0.0.1:{}", route.function);
-            let forwarder = Forwarder { to, answer: answer.clone(), http: http.clone() };
+            let processes = [format!("http://127.0.0.1:{}", route.function), seconds[&route.name].clone()];
+            let forwarder = Forwarder { processes, calls: Arc::default(), answer: answer.clone(), http: http.clone() };
             let listener = tokio::net::TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], route.port))).await?;
             let serve = axum::serve(listener, Router::new().fallback(forward).with_state(forwarder));
             tokio::spawn(async move { serve.await });
@@ -81,9 +83,10 @@ async fn pass(forwarder: &Forwarder, request: Request) -> anyhow::Result<Respons
     for of_the_connection in ["host", "content-length", "transfer-encoding", "connection"] {
         headers.remove(of_the_connection);
     }
+    let to = &forwarder.processes[forwarder.calls.fetch_add(1, Ordering::Relaxed) % 2];
     let answer = forwarder
         .http
-        .request(parts.method, format!("{}{path}", forwarder.to))
+        .request(parts.method, format!("{to}{path}"))
         .headers(headers)
         .body(to_bytes(body, usize::MAX).await?)
         .send()

@@ -1,6 +1,7 @@
 //! One run: start the product, apply load and faults, heal, wait until it settles, check.
 
 use std::{
+    collections::BTreeMap,
     fs,
     sync::Arc,
     thread,
@@ -11,7 +12,9 @@ use anyhow::Context as _;
 use chrono::Utc;
 use lab::{
     api::Api,
-    dev, settled, tools,
+    dev,
+    process::Process,
+    settled, tools,
     topology::{Mail, Options, Topology},
 };
 use sqlx::{PgPool, postgres::PgPoolOptions};
@@ -48,15 +51,14 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<Verdict> {
     let options = options(&arguments, &doubles)?;
     let topology = tokio::task::spawn_blocking(|| Topology::start(options)).await??;
     fs::create_dir_all(dev().join(&arguments.name).join("crash"))?;
-    let (second, second_url) = topology.second("tasks")?;
-    second.wait_ready(Duration::from_secs(30))?;
+    let (seconds, urls) = seconds(&topology)?;
     let db = PgPoolOptions::new().max_connections(4).connect_lazy(&topology.database_url)?;
 
     let history = Arc::new(History::default());
-    let api = Api::at([topology.url.clone(), second_url], &topology.jwt_secret);
+    let api = Api::at([topology.url.clone(), urls["tasks"].clone()], &topology.jwt_secret);
     let load = Load::new(Users::new(&api, arguments.users, history.clone()), history.clone());
-    let routes = Routes::serve(&topology.routes).await?;
-    let faults = Faults::new(topology, second, doubles, routes, &arguments);
+    let routes = Routes::serve(&topology.routes, &urls).await?;
+    let faults = Faults::new(topology, seconds, doubles, routes, &arguments);
 
     let started = Instant::now();
     let over = started + arguments.length();
@@ -107,6 +109,20 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<Verdict> {
     let held = verdict.findings.is_empty();
     println!("\ngauntlet: {}, seed {seed}", if held { "every promise held" } else { "BROKEN" });
     Ok(verdict)
+}
+
+/// Starts a second process of every function, and returns them with their URLs by function.
+fn seconds(topology: &Topology) -> anyhow::Result<(Vec<Process>, BTreeMap<String, String>)> {
+    let (mut processes, mut urls) = (Vec::new(), BTreeMap::new());
+    for function in &topology.functions {
+        let (process, url) = topology.second(&function.name)?;
+        processes.push(process);
+        urls.insert(function.name.clone(), url);
+    }
+    for process in &processes {
+        process.wait_ready(Duration::from_secs(30))?;
+    }
+    Ok((processes, urls))
 }
 
 fn options(arguments: &Arguments, doubles: &Doubles) -> anyhow::Result<Options> {

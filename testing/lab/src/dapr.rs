@@ -199,7 +199,7 @@ impl Sidecar {
             )])
             .args([format!("--dapr-graceful-shutdown-seconds={GRACE_SECONDS}")])
             .args(
-                ["configuration.yaml", "local/name-resolution.yaml"]
+                [&*format!("configurations/{}.yaml", application.id), "local/name-resolution.yaml"]
                     .map(|file| format!("--config={}", dapr.join(file).display())),
             )
             .args(

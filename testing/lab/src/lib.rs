@@ -18,6 +18,7 @@ pub mod identity;
 pub mod kafka;
 pub mod links;
 pub mod mail;
+pub mod pgbouncer;
 pub mod ports;
 pub mod postgres;
 pub mod process;

@@ -1,8 +1,10 @@
 //! Network links between the parts of a run, which can be cut, slowed, stopped in one direction and restored. Each link is a port of
 //! toxiproxy (github.com/Shopify/toxiproxy, MIT) in front of a part. The kernel's netem needs a module that many machines lack.
+//!
+//! Connections of our own processes pass a [`Forwarder`] first, so that they can also fall silent.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, btree_map::Entry},
     path::PathBuf,
     process::Command,
     sync::{Mutex, PoisonError},
@@ -12,7 +14,9 @@ use anyhow::ensure;
 use serde_json::{Value, json};
 
 use crate::{
-    dev, http, ports,
+    dev,
+    forwarder::Forwarder,
+    http, ports,
     process::{Process, Program, READY, Ready, Run},
     progress, tools,
 };
@@ -28,6 +32,7 @@ pub struct Links {
     pub process: Process,
     api: u16,
     made: Mutex<BTreeMap<String, u16>>,
+    forwarders: Mutex<BTreeMap<String, Forwarder>>,
 }
 
 impl Links {
@@ -39,7 +44,7 @@ impl Links {
             .ready(Ready::Http(api, "/version"));
         let process = Process::spawn(run, program)?;
         process.wait_ready(READY)?;
-        Ok(Self { process, api, made: Mutex::default() })
+        Ok(Self { process, api, made: Mutex::default(), forwarders: Mutex::default() })
     }
 
     /// The port of the link `name` to `port`. The first call creates the link.
@@ -55,6 +60,29 @@ impl Links {
         self.ask("POST", "/proxies", &link)?;
         made.insert(name.to_owned(), listen);
         Ok(listen)
+    }
+
+    /// [`Links::to`], for clients that are our own processes: see [`Links::silence`].
+    pub fn to_silenceable(&self, name: &str, port: u16) -> anyhow::Result<u16> {
+        let link = self.to(name, port)?;
+        let mut forwarders = self.forwarders.lock().unwrap_or_else(PoisonError::into_inner);
+        match forwarders.entry(name.to_owned()) {
+            Entry::Occupied(made) => Ok(made.get().port),
+            Entry::Vacant(free) => Ok(free.insert(Forwarder::to("127.0.0.1", link)?).port),
+        }
+    }
+
+    /// Silences the connections of a link that are open now, forever. They stay open, and new ones work.
+    pub fn silence(&self, name: &str) {
+        if let Some(forwarder) = self.forwarders.lock().unwrap_or_else(PoisonError::into_inner).get(name) {
+            forwarder.silence();
+        }
+    }
+
+    /// The names of the links that can be silenced.
+    #[must_use]
+    pub fn silenceable(&self) -> Vec<String> {
+        self.forwarders.lock().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
     }
 
     /// The names of the links.

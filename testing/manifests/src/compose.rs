@@ -49,11 +49,13 @@ fn service(function: &Function) -> String {
 fn daprd(function: &Function) -> String {
     let Function { name, calls, .. } = function;
     let limit = if *calls == CALLS { String::new() } else { format!(", --app-max-concurrency={calls}") };
+    // The head says which functions get its token.
+    let environment = if *name == "reminder-due" { "    environment: *reminder-due-daprd-environment\n" } else { "" };
     format!(
         "
   {name}-daprd:
     <<: *daprd
-    command: [--app-id, {name}, --app-channel-address, {name}, --app-port, \"8080\"{limit}]
+{environment}    command: [--app-id, {name}, --app-channel-address, {name}, --app-port, \"8080\", --config=/dapr/configurations/{name}.yaml{limit}]
 "
     )
 }

@@ -1,6 +1,6 @@
 //! Dapr: subscriptions, scopes of the brokers, and `dapr run`.
 
-use std::{fs, io, path::Path};
+use std::{collections::BTreeSet, fs, io, path::Path};
 
 use catalogue::{EMBEDDED, EventType, FUNCTIONS, Function, TOPICS, Trigger};
 
@@ -111,29 +111,69 @@ pub(crate) fn brokers(root: &Path) -> io::Result<Vec<Manifest>> {
     Ok(manifests)
 }
 
+/// The Configuration of each daprd: the Dapr APIs that it offers, and who may invoke its function.
+pub(crate) fn configurations(root: &Path) -> io::Result<Vec<Manifest>> {
+    let of = |name: &str, apis: &BTreeSet<&str>, access: &str| {
+        let allowed = |api: &&str| format!("      - {{ name: {api}, version: v1, protocol: grpc }}\n");
+        let allowed: String = apis.iter().map(allowed).collect();
+        let list = format!(
+            "  api:
+    # daprd always allows health checks.
+    allowed:
+{allowed}      - {{ name: healthz, version: v1, protocol: http }}
+{access}metadata:
+  name: {name}
+"
+        );
+        let path = format!("dapr/configurations/{name}.yaml");
+        Manifest::continuing(root, "dapr/configuration.head.yaml", &path, |_| list)
+    };
+    let each = with_daprd().map(|function| {
+        let access = if function.name == INVOKED { INVOKED_ACCESS } else { NO_ACCESS };
+        of(function.name, &function.apis().into_iter().collect(), access)
+    });
+    // The process that hosts every function needs everything. It invokes itself, which is not subject to access control.
+    let embedded = of(EMBEDDED, &with_daprd().flat_map(|function| function.apis()).collect(), NO_ACCESS);
+    each.chain([embedded]).collect()
+}
+
+/// The only function that others invoke.
+const INVOKED: &str = "alarm";
+const NO_ACCESS: &str = "  # Nobody invokes this function.
+  accessControl:
+    defaultAction: deny
+";
+const INVOKED_ACCESS: &str = "  # The chart adds access control. Without mTLS a daprd does not know who invokes its function, and could only deny everybody.
+";
+
 /// Every function with a daprd, for `dapr run`. A function without one cannot be started that way.
 pub(crate) fn multi_app_run(root: &Path) -> io::Result<Manifest> {
     let endpoint = |function: &str| {
         let index = with_daprd().position(|found| found.name == function);
         index.map(|index| format!("http://127.0.0.1:{}", 50100 + index))
     };
-    let (alarm, reminder_due) = (endpoint("alarm").unwrap_or_default(), endpoint("reminder-due").unwrap_or_default());
+    let (alarm, reminder_due) = (endpoint(INVOKED).unwrap_or_default(), endpoint("reminder-due").unwrap_or_default());
     let apps = with_daprd().enumerate().map(|(index, function)| {
         let Function { name, calls, .. } = function;
         let (port, grpc) = (8080 + index, 50100 + index);
+        let retries = if *name == "upkeep" {
+            format!("      REMINDER_DUE_DAPR_ENDPOINT: {reminder_due}\n")
+        } else {
+            String::new()
+        };
         format!(
             "  - appID: {name}
     appDirPath: ..
     appPort: {port}
     appMaxConcurrency: {calls}
+    configFilePath: dapr/configurations/{name}.yaml
     daprGRPCPort: {grpc}
     command: [target/debug/{name}]
     env:
       PORT: {port}
       DAPR_GRPC_ENDPOINT: http://127.0.0.1:{grpc}
       ALARM_DAPR_ENDPOINT: {alarm}
-      REMINDER_DUE_DAPR_ENDPOINT: {reminder_due}
-"
+{retries}"
         )
     });
     let apps: String = apps.collect();

@@ -46,6 +46,7 @@ pub fn all(root: &Path) -> io::Result<Vec<Manifest>> {
         vec![chart::catalogue(), chart::images(), dapr::subscriptions(), dapr::embedded_subscriptions()];
     manifests.extend(scripts::all());
     manifests.extend(dapr::brokers(root)?);
+    manifests.extend(dapr::configurations(root)?);
     manifests.push(dapr::multi_app_run(root)?);
     manifests.push(compose::services(root)?);
     manifests.push(lambda::template(root)?);

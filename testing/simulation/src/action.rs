@@ -47,9 +47,17 @@ pub(crate) enum Action {
     Continue(Pick, Slice),
     /// Kill a process and all that runs in it.
     Kill(usize),
-    /// Break a function's connection to the database; its locks go with it.
+    /// Break a function's connection to the database.
     Disconnect(Pick),
-    /// Let this many seconds pass.
+    /// Have a function's connection to the database fall silent.
+    Silence(Pick),
+    /// Stop the database for this many seconds.
+    Outage(u32),
+    /// A process gets SIGTERM.
+    Stop(usize),
+    /// A process tries to record, outside any request, what it knows to be accepted.
+    Record(Slice),
+    /// Let this many seconds pass, or set the database's clock back.
     Pass(i64),
     WipeScheduler,
     LoseTopics,
@@ -84,12 +92,16 @@ pub(crate) fn any_action() -> impl Strategy<Value = Action> {
         1 => (pick(), slice()).prop_map(|(job, slice)| Action::Call(job, slice)),
         8 => (pick(), slice()).prop_map(|(job, slice)| Action::CallIfDue(job, slice)),
         1 => slice().prop_map(Action::Repair),
+        1 => slice().prop_map(Action::Record),
         8 => (pick(), slice()).prop_map(|(function, slice)| Action::Continue(function, slice)),
     ];
     let time = prop_oneof![8 => 0..100_i64, 1 => -20..0_i64, 1 => 100..5_000_i64, 1 => 5_000..100_000_i64];
     let faults = prop_oneof![
         4 => (0..2_usize).prop_map(Action::Kill),
         4 => pick().prop_map(Action::Disconnect),
+        2 => pick().prop_map(Action::Silence),
+        1 => (0..100_u32).prop_map(Action::Outage),
+        1 => (0..2_usize).prop_map(Action::Stop),
         1 => Just(Action::WipeScheduler),
         1 => Just(Action::LoseTopics),
     ];
@@ -105,6 +117,10 @@ pub(crate) fn sending() -> impl Strategy<Value = Action> {
         3 => (pick(), slice()).prop_map(|(function, slice)| Action::Continue(function, slice)),
         3 => (0..2_usize).prop_map(Action::Kill),
         3 => pick().prop_map(Action::Disconnect),
+        2 => pick().prop_map(Action::Silence),
+        1 => (0..100_u32).prop_map(Action::Outage),
+        1 => (0..2_usize).prop_map(Action::Stop),
+        2 => slice().prop_map(Action::Record),
         4 => prop_oneof![1 => -20..0_i64, 4 => 0..100_i64, 2 => 100..5_000_i64, 1 => 5_000..100_000_i64].prop_map(Action::Pass),
         1 => slice().prop_map(Action::Repair),
         2 => any_action(),

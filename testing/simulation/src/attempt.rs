@@ -2,66 +2,48 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use reminder_due::{
-    attempt::{self, Step},
+    attempt::{self, Fence, Snapshot, Step},
     email::SendError,
 };
 use shared::delivery::DeliveryState;
 
 use crate::{
     functions::{Away, Invocation, step},
+    invariants::Leaving,
     mistakes::Mistake,
-    world::World,
+    world::{RECORD_LIMIT, World},
 };
 
-/// The lock of a delivery. It ends with its holder.
-struct Lock {
-    invocation: Invocation,
-    delivery: usize,
-}
+/// The deadline of a call. A process that stood still for longer sends nothing.
+const CALL_DEADLINE: TimeDelta = TimeDelta::seconds(10);
 
-impl Drop for Lock {
-    fn drop(&mut self) {
-        self.invocation.now(|world| {
-            if world.locks.get(&self.delivery) == Some(&self.invocation.id) {
-                world.locks.remove(&self.delivery);
-            }
-        });
-    }
-}
-
-/// `Sender::attempt`.
-pub(crate) async fn attempt(invocation: &Invocation, delivery: usize) -> Result<(), Away> {
-    let lock = |world: &mut World| *world.locks.entry(delivery).or_insert(invocation.id) == invocation.id;
-    if !invocation.db(lock).await? {
+/// `Sender::attempt`, called by the event or by the job of this name.
+pub(crate) async fn attempt(invocation: &Invocation, delivery: usize, job: Option<&str>) -> Result<(), Away> {
+    if invocation.now(|world| world.stopping[invocation.process]) {
         return Err(Away);
     }
-    let lock = Lock { invocation: invocation.clone(), delivery };
-    let done = attempt_locked(invocation, delivery).await;
-    if done.is_ok() {
-        invocation.now(|world| world.check_attempt_done(invocation.id, delivery));
-    }
-    step().await;
-    drop(lock);
-    done
+    let attempts = perform(invocation, delivery, job).await?;
+    invocation.now(|world| world.check_attempt_done(delivery, attempts));
+    Ok(())
 }
 
-/// `Sender::attempt_locked`: performs each step, except where the run makes a [`Mistake`].
-async fn attempt_locked(invocation: &Invocation, delivery: usize) -> Result<(), Away> {
-    let first = invocation.db(|world| world.snapshot(delivery)).await?;
-    let (mistake, has_key, accepted) = invocation.now(|world| {
-        let accepted = world.accepted[invocation.process].contains(&delivery);
-        (world.mistake, world.has_key, accepted.then(String::new))
-    });
+/// `Sender::attempt_on`: performs each step, except where the run makes a [`Mistake`]. Returns how many attempts it has seen begin.
+async fn perform(invocation: &Invocation, delivery: usize, job: Option<&str>) -> Result<i32, Away> {
+    let (mistake, has_key) = invocation.now(|world| (world.mistake, world.has_key));
+    let mut row = invocation.db(|world| world.snapshot(delivery)).await?;
+    let first = row;
     // When the attempt began: by the count of steps and by the clock.
-    let mut begun = (0, first.now);
-    let mut answered_at = first.now;
-    let mut next = attempt::start(&first, has_key, accepted);
+    let mut begun = (0, row.now);
+    if mistake == Some(Mistake::RepeatWithoutWaiting) {
+        row.record.lease_until = row.now;
+    }
+    let mut next = attempt::start(&row, has_key, accepted(invocation, delivery));
     loop {
         next = match next {
             Step::CheckThrottle(check) => {
-                let until = invocation.now(|world| world.throttled_until.filter(|until| *until > first.now));
+                let until = invocation.now(|world| world.throttled_until.filter(|until| *until > row.now));
                 check.found(until)
             }
             Step::Begin(begin) if mistake == Some(Mistake::CallBeforeBegin) => {
@@ -69,30 +51,51 @@ async fn attempt_locked(invocation: &Invocation, delivery: usize) -> Result<(), 
                 begin.committed()
             }
             Step::Begin(begin) => {
-                begun = invocation.db(|world| world.begin(delivery, begin.repeat)).await?;
-                begin.committed()
+                let begins = |world: &mut World| world.begin(delivery, begin.fence(), begin.repeat);
+                match invocation.db(begins).await? {
+                    Some(at) => {
+                        begun = at;
+                        begin.committed()
+                    }
+                    None => begin.lost(),
+                }
             }
-            Step::LookAgain(look) if mistake == Some(Mistake::SkipSecondLook) => look.found(&first),
+            Step::LookAgain(look) if mistake == Some(Mistake::SkipSecondLook) => {
+                row = invocation.db(|world| world.snapshot(delivery)).await?;
+                look.found(&Snapshot { reminder: first.reminder, ..row })
+            }
+            // The row does not say yet that it has begun.
+            Step::LookAgain(look) if mistake == Some(Mistake::CallBeforeBegin) => {
+                row = invocation.db(|world| world.snapshot(delivery)).await?;
+                row.record.state = DeliveryState::Sending;
+                row.attempts += 1;
+                look.found(&row)
+            }
             Step::LookAgain(look) => {
-                let second = invocation.db(|world| world.snapshot(delivery)).await?;
-                answered_at = second.now;
-                look.found(&second)
+                row = invocation.db(|world| world.snapshot(delivery)).await?;
+                look.found(&row)
+            }
+            Step::ReadAgain(read) => {
+                row = invocation.db(|world| world.snapshot(delivery)).await?;
+                read.found(&row, accepted(invocation, delivery))
+            }
+            Step::CallProvider(call) if invocation.now(|world| world.stopping[invocation.process]) => {
+                call.stopped(row.now)
             }
             Step::CallProvider(call) => {
                 if mistake == Some(Mistake::RecordBeforeAnswer) {
                     invocation.db(|world| world.sent(delivery)).await?;
                 }
-                let answer = provider(invocation, delivery, begun).await;
+                let answer = provider(invocation, delivery, row.attempts, begun).await;
                 if mistake == Some(Mistake::CallBeforeBegin) {
-                    invocation.db(|world| world.begin(delivery, false)).await?;
+                    let fence = Fence::Free { attempts: row.attempts - 1 };
+                    invocation.db(|world| world.begin(delivery, fence, false)).await?;
                 }
-                call.answered(answer, answered_at)
+                invocation.reconnect();
+                call.answered(answer, row.now)
             }
-            Step::RecordSent(sent) => {
-                invocation.now(|world| world.accepted[invocation.process].insert(delivery));
-                invocation.db(|world| world.sent(delivery)).await?;
-                invocation.now(|world| world.accepted[invocation.process].remove(&delivery));
-                sent.committed()
+            Step::RecordSent(_) => {
+                return record(invocation, delivery).await.map(|()| row.attempts);
             }
             Step::ShareThrottle(throttle) => {
                 invocation.now(|world| world.throttled_until = Some(throttle.until));
@@ -100,28 +103,73 @@ async fn attempt_locked(invocation: &Invocation, delivery: usize) -> Result<(), 
             }
             Step::Postpone(postpone) => {
                 let repeat = postpone.repeat && mistake != Some(Mistake::ForgetRepeat);
-                invocation.db(|world| world.postpone(delivery, postpone.at, repeat)).await?;
-                postpone.committed()
+                let postpones = |world: &mut World| world.postpone(delivery, postpone.fence(), postpone.at, repeat);
+                if invocation.db(postpones).await? { postpone.committed() } else { postpone.lost() }
             }
             Step::End(end) => {
-                invocation.db(|world| world.end(delivery, end.state)).await?;
-                end.committed()
+                let ends = |world: &mut World| world.end(delivery, end.fence(), end.state);
+                if invocation.db(ends).await? { end.committed() } else { end.lost() }
             }
             Step::ArmRetry(retry) if mistake == Some(Mistake::ArmNoRetry) => retry.armed(),
             Step::ArmRetry(retry) => {
                 invocation.call(|world| world.arm_delivery(delivery, retry.attempts, retry.at)).await?;
                 retry.armed()
             }
-            Step::Done => return Ok(()),
-            Step::TooEarly => return Err(Away),
+            Step::Wait(wait) => {
+                let next = invocation.now(|world| world.delivery_job(delivery, wait.attempts, wait.until));
+                if job == Some(next.name.as_str()) {
+                    return Err(Away);
+                }
+                invocation.call(|world| world.arm_if_missing(next)).await?;
+                wait.armed()
+            }
+            Step::Done => return Ok(row.attempts),
         }
     }
 }
 
+fn accepted(invocation: &Invocation, delivery: usize) -> Option<String> {
+    invocation.now(|world| world.accepted[invocation.process].contains(&delivery)).then(String::new)
+}
+
+/// `Sender::record_accepted`, within the request.
+async fn record(invocation: &Invocation, delivery: usize) -> Result<(), Away> {
+    let until = invocation.now(|world| {
+        world.accepted[invocation.process].insert(delivery);
+        world.now + RECORD_LIMIT
+    });
+    while invocation.now(|world| world.accepted[invocation.process].contains(&delivery)) {
+        if invocation.now(|world| world.now >= until) {
+            return Err(Away);
+        }
+        try_to_record(invocation, delivery).await;
+    }
+    Ok(())
+}
+
+/// `Sender::record_until_done`, in the background.
+pub(crate) async fn record_accepted(invocation: Invocation) -> Result<(), Away> {
+    for delivery in invocation.now(|world| world.accepted[invocation.process].clone()) {
+        try_to_record(&invocation, delivery).await;
+    }
+    Ok(())
+}
+
+async fn try_to_record(invocation: &Invocation, delivery: usize) {
+    invocation.reconnect();
+    if invocation.db(|world| world.sent(delivery)).await.is_ok() {
+        invocation.now(|world| world.accepted[invocation.process].remove(&delivery));
+    }
+}
+
 /// `Provider::send`: an SMTP server, or a provider that knows our key.
-async fn provider(invocation: &Invocation, delivery: usize, begun: (u64, DateTime<Utc>)) -> Result<String, SendError> {
+async fn provider(
+    invocation: &Invocation,
+    delivery: usize,
+    attempts: i32,
+    begun: (u64, DateTime<Utc>),
+) -> Result<String, SendError> {
     let reason = String::new;
-    let attempts = invocation.now(|world| world.deliveries[delivery].attempts);
     step().await;
     let (luck, has_key) = invocation.now(|world| (world.luck, world.has_key));
     match luck {
@@ -135,20 +183,19 @@ async fn provider(invocation: &Invocation, delivery: usize, begun: (u64, DateTim
     }
     if !has_key {
         // Between SMTP's 354 and the body.
-        let at_dot = |world: &mut World| {
-            let row = &mut world.deliveries[delivery];
-            let ours = row.record.state == DeliveryState::Sending && row.attempts == attempts;
-            row.record.at_dot |= ours;
-            row.dots += u32::from(ours);
-            ours
-        };
-        if !invocation.db(at_dot).await.unwrap_or(false) {
+        invocation.reconnect();
+        if !invocation.db(|world| world.at_dot(delivery, attempts)).await.unwrap_or(false) {
             return Err(SendError::Transient { reason: reason() });
         }
     }
+    let dot_at = invocation.now(|world| world.now);
     step().await;
-    let accepted = luck != 11;
-    invocation.now(|world| world.message_leaves(invocation.id, delivery, begun, accepted));
+    if !has_key && invocation.now(|world| world.now - dot_at >= CALL_DEADLINE) {
+        return Err(SendError::Transient { reason: reason() });
+    }
+    let answered_to = (!matches!(luck, 11 | 12)).then_some(invocation.process);
+    let message = Leaving { attempts, begun, dot_at, accepted: luck != 11, answered_to };
+    invocation.now(|world| world.message_leaves(delivery, &message));
     step().await;
     match luck {
         11 | 12 => Err(SendError::Unknown { reason: reason() }),

@@ -7,7 +7,10 @@ use std::{
 
 use alarm::fire::{self, Decision};
 use chrono::TimeDelta;
-use shared::reminder::{ReminderJob, unwanted};
+use shared::{
+    delivery::DeliveryState,
+    reminder::{ReminderJob, unwanted},
+};
 
 use crate::{
     attempt::attempt,
@@ -18,21 +21,52 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Away;
 
+/// The state of a connection to the database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Connection {
+    Intact,
+    Broken,
+    /// No answer comes on it any more. A statement may be executed all the same.
+    Silent,
+}
+
+/// How long a function waits for an answer of the database.
+const ANSWER_LIMIT: TimeDelta = TimeDelta::seconds(5);
+
 /// One call of a function, in one of two processes.
 #[derive(Clone)]
 pub(crate) struct Invocation {
     pub(crate) world: Rc<RefCell<World>>,
     pub(crate) process: usize,
-    /// Whether its connection to the database is intact.
-    pub(crate) connected: Rc<Cell<bool>>,
-    pub(crate) id: usize,
+    pub(crate) connection: Rc<Cell<Connection>>,
 }
 
 impl Invocation {
     /// A statement or a transaction: all of it or nothing.
     pub(crate) async fn db<T>(&self, does: impl FnOnce(&mut World) -> T) -> Result<T, Away> {
         step().await;
-        if self.connected.get() { Ok(self.now(does)) } else { Err(Away) }
+        if self.now(|world| world.now < world.database_away_until) {
+            return Err(Away);
+        }
+        match self.connection.get() {
+            Connection::Intact => Ok(self.now(does)),
+            Connection::Broken => Err(Away),
+            Connection::Silent => {
+                if self.now(|world| world.luck % 2 == 1) {
+                    self.now(does);
+                }
+                let until = self.now(|world| world.now) + ANSWER_LIMIT;
+                while self.now(|world| world.now < until) {
+                    step().await;
+                }
+                Err(Away)
+            }
+        }
+    }
+
+    /// Takes a fresh connection for the next statement.
+    pub(crate) fn reconnect(&self) {
+        self.connection.set(Connection::Intact);
     }
 
     /// A call to the broker or the scheduler. It may fail, or succeed and report a failure.
@@ -88,7 +122,7 @@ pub(crate) async fn handle(invocation: Invocation, message: Message) -> Result<(
             }
             EventData::Due { reminder, version } => {
                 for delivery in invocation.db(|world| world.deliveries_of(reminder, version)).await? {
-                    attempt(&invocation, delivery).await?;
+                    attempt(&invocation, delivery, None).await?;
                 }
                 invocation.db(|world| world.claim(event)).await?;
             }
@@ -152,7 +186,7 @@ fn record(world: &mut World, aligned: Vec<(usize, i32, bool)>) {
 pub(crate) async fn called(invocation: Invocation, job: Job) -> Result<(), Away> {
     match job.calls {
         Calls::Reminder { reminder, version } => fire(invocation.clone(), reminder, version).await?,
-        Calls::Delivery(delivery) => attempt(&invocation, delivery).await?,
+        Calls::Delivery(delivery) => attempt(&invocation, delivery, Some(&job.name)).await?,
     }
     step().await;
     invocation.now(|world| {
@@ -215,7 +249,8 @@ pub(crate) async fn repair(invocation: Invocation) -> Result<(), Away> {
         let then = world.now - TimeDelta::seconds(10);
         let open = |row: &usize| {
             let record = &world.deliveries[*row].record;
-            !record.state.has_ended() && record.next_attempt_at < then
+            let leased = record.state == DeliveryState::Sending && record.lease_until >= then;
+            !record.state.has_ended() && record.next_attempt_at < then && !leased
         };
         (0..world.deliveries.len()).filter(open).collect::<Vec<usize>>()
     };

@@ -28,6 +28,12 @@ pub(crate) enum Mistake {
     ForgetRepeat,
     /// It does not arm the job of the next attempt.
     ArmNoRetry,
+    /// It does not wait for the end of another process's lease.
+    RepeatWithoutWaiting,
+    /// It writes the outcome of its attempt though another process has taken the delivery over.
+    WriteWithoutFence,
+    /// It does not renew the lease at the final dot.
+    KeepShortLease,
 }
 
 /// More cases than any mistake needs.
@@ -86,4 +92,19 @@ fn a_driver_that_forgets_an_unknown_outcome_is_found() {
 #[test]
 fn a_driver_that_arms_no_retry_is_found() {
     assert_found(Mistake::ArmNoRetry, "an attempt is done, and nothing makes the next");
+}
+
+#[test]
+fn a_driver_that_repeats_without_waiting_is_found() {
+    assert_found(Mistake::RepeatWithoutWaiting, "repeated while a process knows that it was accepted");
+}
+
+#[test]
+fn a_driver_that_writes_without_its_fence_is_found() {
+    assert_found(Mistake::WriteWithoutFence, "repeated while a process knows that it was accepted");
+}
+
+#[test]
+fn a_driver_that_keeps_the_short_lease_at_the_final_dot_is_found() {
+    assert_found(Mistake::KeepShortLease, "repeated while a process knows that it was accepted");
 }

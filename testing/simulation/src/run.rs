@@ -11,7 +11,8 @@ use chrono::TimeDelta;
 
 use crate::{
     action::{Action, GOOD, Pick, Slice},
-    functions::{self, Away, Invocation},
+    attempt,
+    functions::{self, Away, Connection, Invocation},
     mistakes::Mistake,
     world::World,
 };
@@ -49,8 +50,8 @@ impl Run {
     {
         self.begun += 1;
         let world = Rc::clone(&self.world);
-        let connected = Rc::new(Cell::new(true));
-        let invocation = Invocation { world, process: self.begun % 2, connected, id: self.begun };
+        let connection = Rc::new(Cell::new(Connection::Intact));
+        let invocation = Invocation { world, process: self.begun % 2, connection };
         let future = Box::pin(function(invocation.clone()));
         self.running.push(Running { invocation, future });
         self.go(self.running.len() - 1, slice);
@@ -129,20 +130,24 @@ impl Run {
                 }
             }
             Action::Kill(process) => {
-                world.accepted[process].clear();
+                world.kill(process);
                 drop(world);
                 self.running.retain(|running| running.invocation.process != process);
             }
-            Action::Disconnect(which) => {
+            Action::Disconnect(which) | Action::Silence(which) => {
+                let broken = matches!(action, Action::Disconnect(_));
                 if let Some(which) = some(which, self.running.len()) {
-                    let invocation = &self.running[which].invocation;
-                    invocation.connected.set(false);
-                    world.locks.retain(|_, holder| *holder != invocation.id);
+                    let now = if broken { Connection::Broken } else { Connection::Silent };
+                    self.running[which].invocation.connection.set(now);
                 }
             }
-            // The database's clock is never set back during an attempt.
-            Action::Pass(seconds) if seconds >= 0 || world.locks.is_empty() => world.now = after(seconds),
-            Action::Pass(_) => {}
+            Action::Outage(seconds) => world.database_away_until = after(seconds.into()),
+            Action::Stop(process) => world.stopping[process] = true,
+            Action::Record(slice) => {
+                drop(world);
+                self.begin(slice, attempt::record_accepted);
+            }
+            Action::Pass(seconds) => world.pass(TimeDelta::seconds(seconds)),
             Action::WipeScheduler => world.jobs.clear(),
             Action::LoseTopics => world.messages.clear(),
         }
@@ -150,6 +155,11 @@ impl Run {
 
     /// From here on nothing fails, and repair runs every five minutes.
     fn settle(&mut self) {
+        {
+            let mut world = self.world.borrow_mut();
+            world.database_away_until = world.now;
+            world.stopping = [false; 2];
+        }
         for _ in 0..1000 {
             self.run_due();
             let mut world = self.world.borrow_mut();
@@ -161,7 +171,9 @@ impl Run {
                 return world.check_settled();
             }
             // To the next job, however far away, because repair finds nothing to do until then.
-            world.now = job.filter(|due| *due > world.now).unwrap_or(world.now + TimeDelta::minutes(5));
+            let until = job.filter(|due| *due > world.now).unwrap_or(world.now + TimeDelta::minutes(5));
+            let wait = until - world.now;
+            world.pass(wait);
             drop(world);
             self.begin(GOOD, functions::repair);
         }
@@ -184,6 +196,7 @@ impl Run {
                 return;
             }
             self.execute(Action::Relay(GOOD));
+            (0..2).for_each(|_| self.execute(Action::Record(GOOD)));
             (0..messages).rev().for_each(|message| self.execute(Action::Deliver(message, GOOD)));
             (0..due).rev().for_each(|job| self.execute(Action::CallIfDue(job, GOOD)));
             // Some functions wait for the clock, or for another.

@@ -35,7 +35,7 @@ pub(crate) fn cut_sends() -> Vec<Vec<Action>> {
     for cut in 0..STEPS {
         stories.push(death(cut));
         stories.extend(commands(cut));
-        stories.push(takeover(cut));
+        stories.extend(takeovers(cut));
     }
     stories
 }
@@ -50,8 +50,17 @@ fn commands(cut: usize) -> impl Iterator<Item = Vec<Action>> {
     commands.into_iter().map(move |command| then(&[Action::Deliver(0, steps(cut)), command, Action::Continue(0, GOOD)]))
 }
 
-fn takeover(cut: usize) -> Vec<Action> {
-    then(&[Action::Deliver(0, steps(cut)), Action::Disconnect(0), Action::Deliver(0, GOOD), Action::Continue(0, GOOD)])
+/// The connection of a send breaks or falls silent, and the event comes to another process: within its lease, after the lease that it began with,
+/// and after every lease.
+fn takeovers(cut: usize) -> impl Iterator<Item = Vec<Action>> {
+    let connections = [Action::Pass(0), Action::Disconnect(0), Action::Silence(0)];
+    let waits = [Action::Pass(0), Action::Pass(20), Action::Pass(100)];
+    connections.into_iter().flat_map(move |connection| {
+        waits.map(|wait| {
+            let first = [Action::Deliver(0, steps(cut)), connection, wait];
+            then(&[&first[..], &[Action::Deliver(0, GOOD), Action::Continue(0, GOOD)]].concat())
+        })
+    })
 }
 
 #[test]
@@ -69,9 +78,9 @@ fn a_command_comes_at_any_step_of_a_send() {
 }
 
 #[test]
-fn a_connection_breaks_at_any_step_of_a_send_and_another_process_takes_over() {
+fn a_connection_breaks_or_falls_silent_at_any_step_of_a_send_and_another_process_takes_over() {
     for has_key in [false, true] {
-        (0..STEPS).map(takeover).for_each(|story| run(has_key, &story));
+        (0..STEPS).flat_map(takeovers).for_each(|story| run(has_key, &story));
     }
 }
 

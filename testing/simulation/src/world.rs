@@ -4,7 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use alarm::fire;
 use chrono::{DateTime, TimeDelta, Utc};
-use reminder_due::{attempt::Snapshot, delivery, delivery::Record};
+use reminder_due::{
+    attempt::{Fence, Snapshot},
+    delivery,
+    delivery::Record,
+};
 use shared::{
     delivery::{DeliveryJob, DeliveryState},
     recurrence::Zone,
@@ -54,6 +58,8 @@ pub(crate) struct DeliveryRow {
     pub(crate) messages: u32,
     /// When the provider accepted the first.
     pub(crate) first_accepted_at: Option<DateTime<Utc>>,
+    /// The process that heard, or is about to hear, of an acceptance, and until when it has time to record it.
+    pub(crate) known: Option<(usize, DateTime<Utc>)>,
     /// The attempts that came to the dot.
     pub(crate) dots: u32,
     /// Whether an attempt was refused for good.
@@ -90,8 +96,19 @@ pub(crate) struct LiveVersion {
     pub(crate) ended: Option<u64>,
 }
 
+/// The lease of an attempt that begins, in seconds.
+pub(crate) const LEASE: TimeDelta = TimeDelta::seconds(15);
+/// The lease from the final dot on.
+pub(crate) const LEASE_AT_DOT: TimeDelta = TimeDelta::seconds(60);
+/// The part of it in which an acceptance is recorded.
+pub(crate) const RECORD_LIMIT: TimeDelta = TimeDelta::seconds(45);
+
 pub(crate) struct World {
+    /// The database's clock.
     pub(crate) now: DateTime<Utc>,
+    /// The latest that it ever showed.
+    pub(crate) latest: DateTime<Utc>,
+    pub(crate) database_away_until: DateTime<Utc>,
     /// Counts steps.
     pub(crate) clock: u64,
     /// How the next call turns out, see `Slice`.
@@ -104,14 +121,14 @@ pub(crate) struct World {
     pub(crate) reminders: Vec<ReminderRow>,
     pub(crate) events: Vec<EventRow>,
     pub(crate) deliveries: Vec<DeliveryRow>,
-    /// Session locks on deliveries, and the invocations that hold them.
-    pub(crate) locks: BTreeMap<usize, usize>,
     pub(crate) messages: Vec<Message>,
     pub(crate) copies: usize,
     pub(crate) jobs: BTreeMap<String, Job>,
     pub(crate) throttled_until: Option<DateTime<Utc>>,
     /// In the memory of the two processes: deliveries that were accepted and are not recorded.
     pub(crate) accepted: [BTreeSet<usize>; 2],
+    /// Whether the processes have got SIGTERM.
+    pub(crate) stopping: [bool; 2],
     pub(crate) live_versions: BTreeMap<(usize, i32), LiveVersion>,
     /// The highest version of a task that a function has seen.
     pub(crate) seen: BTreeMap<usize, i64>,
@@ -120,8 +137,11 @@ pub(crate) struct World {
 impl World {
     /// A world with one task, due in 100 seconds.
     pub(crate) fn new(has_key: bool, mistake: Option<Mistake>) -> Self {
+        let now = "2027-03-01T12:00:00Z".parse().unwrap();
         let mut world = Self {
-            now: "2027-03-01T12:00:00Z".parse().unwrap(),
+            now,
+            latest: now,
+            database_away_until: now,
             clock: 0,
             luck: 5,
             has_key,
@@ -130,17 +150,32 @@ impl World {
             reminders: Vec::new(),
             events: Vec::new(),
             deliveries: Vec::new(),
-            locks: BTreeMap::new(),
             messages: Vec::new(),
             copies: 0,
             jobs: BTreeMap::new(),
             throttled_until: None,
             accepted: Default::default(),
+            stopping: [false; 2],
             live_versions: BTreeMap::new(),
             seen: BTreeMap::new(),
         };
         world.create(Some(world.now + TimeDelta::seconds(100)));
         world
+    }
+
+    /// Moves the clock.
+    pub(crate) fn pass(&mut self, time: TimeDelta) {
+        self.now += time;
+        self.latest = self.latest.max(self.now);
+    }
+
+    /// A process dies, with what it knows, and is started again.
+    pub(crate) fn kill(&mut self, process: usize) {
+        self.accepted[process].clear();
+        self.stopping[process] = false;
+        for row in &mut self.deliveries {
+            row.known.take_if(|(knows, _)| *knows == process);
+        }
     }
 
     fn emit(&mut self, data: EventData) {
@@ -398,6 +433,7 @@ impl World {
                 at_dot: false,
                 repeated: false,
                 next_attempt_at: self.now,
+                lease_until: self.now,
             };
             self.deliveries.push(DeliveryRow {
                 reminder,
@@ -406,6 +442,7 @@ impl World {
                 attempts: 0,
                 messages: 0,
                 first_accepted_at: None,
+                known: None,
                 dots: 0,
                 refused: false,
             });
@@ -413,22 +450,65 @@ impl World {
         (0..self.deliveries.len()).filter(|delivery| is_of(&self.deliveries[*delivery])).collect()
     }
 
+    /// The SQL function `delivery_is_free`.
+    fn is_free(&self, record: &Record) -> bool {
+        match record.state {
+            DeliveryState::Pending | DeliveryState::Retrying => true,
+            DeliveryState::Sending => {
+                record.lease_until <= self.now || self.mistake == Some(Mistake::RepeatWithoutWaiting)
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether a write of an attempt applies.
+    fn holds(&self, delivery: usize, fence: Fence) -> bool {
+        let row = &self.deliveries[delivery];
+        let is_state = match fence {
+            Fence::Held { .. } => row.record.state == DeliveryState::Sending,
+            Fence::Free { .. } => self.is_free(&row.record),
+        };
+        is_state && row.attempts == fence.attempts()
+    }
+
     /// `record::begin`. Returns when that was, by the count of steps and by the clock.
-    pub(crate) fn begin(&mut self, delivery: usize, repeat: bool) -> (u64, DateTime<Utc>) {
+    pub(crate) fn begin(&mut self, delivery: usize, fence: Fence, repeat: bool) -> Option<(u64, DateTime<Utc>)> {
+        if !self.holds(delivery, fence) {
+            return None;
+        }
         let row = &mut self.deliveries[delivery];
         row.attempts += 1;
         let record = &mut row.record;
         (record.state, record.at_dot) = (DeliveryState::Sending, false);
         record.repeated |= repeat;
-        record.next_attempt_at = self.now + TimeDelta::minutes(1);
-        (self.clock, self.now)
+        record.lease_until = self.now + LEASE;
+        record.next_attempt_at = record.lease_until;
+        Some((self.clock, self.now))
     }
 
-    /// `record::postpone`.
-    pub(crate) fn postpone(&mut self, delivery: usize, at: DateTime<Utc>, repeat: bool) {
-        let record = &mut self.deliveries[delivery].record;
-        (record.state, record.next_attempt_at) = (DeliveryState::Retrying, at);
-        record.repeated |= repeat;
+    /// The statement between SMTP's 354 and the body.
+    pub(crate) fn at_dot(&mut self, delivery: usize, attempts: i32) -> bool {
+        if !self.holds(delivery, Fence::Held { attempts }) {
+            return false;
+        }
+        let row = &mut self.deliveries[delivery];
+        row.record.at_dot = true;
+        row.dots += 1;
+        if self.mistake != Some(Mistake::KeepShortLease) {
+            row.record.lease_until = self.now + LEASE_AT_DOT;
+        }
+        true
+    }
+
+    /// `record::postpone`. Returns whether it applied.
+    pub(crate) fn postpone(&mut self, delivery: usize, fence: Fence, at: DateTime<Utc>, repeat: bool) -> bool {
+        let applies = self.holds(delivery, fence) || self.mistake == Some(Mistake::WriteWithoutFence);
+        if applies {
+            let record = &mut self.deliveries[delivery].record;
+            (record.state, record.next_attempt_at) = (DeliveryState::Retrying, at);
+            record.repeated |= repeat;
+        }
+        applies
     }
 
     /// `record::sent`.
@@ -441,8 +521,11 @@ impl World {
         }
     }
 
-    /// `record::end`.
-    pub(crate) fn end(&mut self, delivery: usize, state: DeliveryState) {
+    /// `record::end`. Returns whether it applied.
+    pub(crate) fn end(&mut self, delivery: usize, fence: Fence, state: DeliveryState) -> bool {
+        if !self.holds(delivery, fence) && self.mistake != Some(Mistake::WriteWithoutFence) {
+            return false;
+        }
         self.check_end(delivery, state);
         let row = &mut self.deliveries[delivery];
         row.record.state = state;
@@ -450,6 +533,7 @@ impl World {
         if state != DeliveryState::Skipped && is.version == row.version && is.state == ReminderState::Scheduled {
             is.state = ReminderState::Failed;
         }
+        true
     }
 
     /// The handler of `reminder.sent`.

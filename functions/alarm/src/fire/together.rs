@@ -201,13 +201,12 @@ async fn fire_on(
 async fn fire(conn: &mut PgConnection, group: &[Waiting]) -> sqlx::Result<HashMap<(Uuid, i32), Look>> {
     let reminders: Vec<Uuid> = group.iter().map(|one| one.id).collect();
     let versions: Vec<i32> = group.iter().map(|one| one.version).collect();
-    let events: Vec<Uuid> = group.iter().map(|_| Uuid::now_v7()).collect();
     let traces: Vec<String> = group.iter().map(|_| Trace::from_header(None).as_str().to_owned()).collect();
     let looks = sqlx::query!(
         r#"with found as (
                select wanted.*, reminder.*, title, task.version as sequence, completed, clock_timestamp() as now,
                       to_char(reminder.remind_at at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') as planned_at
-               from unnest($1::uuid[], $2::integer[], $3::uuid[], $4::text[]) as wanted (reminder, as_of, event, new_trace)
+               from unnest($1::uuid[], $2::integer[], $3::text[]) as wanted (reminder, as_of, new_trace)
                join task_reminders reminder on reminder.id = wanted.reminder
                left join tasks task on task.id = reminder.task_id
            ), free as (
@@ -220,11 +219,11 @@ async fn fire(conn: &mut PgConnection, group: &[Waiting]) -> sqlx::Result<HashMa
            ), fired as (
                update task_reminders reminder set fired_version = reminder.version, fired_at = clock_timestamp()
                from free where reminder.id = free.id
-               returning reminder.*, as_of, event, sequence, title, planned_at, new_trace,
+               returning reminder.*, as_of, sequence, title, planned_at, new_trace,
                          (extract(epoch from reminder.fired_at - reminder.remind_at) * 1000)::bigint as late_ms
            ), emitted as (
-               insert into task_events (id, type, task_id, user_id, sequence, data, traceparent)
-               select event, $5, task_id, user_id, sequence,
+               insert into task_events (type, task_id, user_id, sequence, data, traceparent)
+               select $4, task_id, user_id, sequence,
                       jsonb_build_object(
                           'task_id', task_id, 'user_id', user_id, 'title', title, 'version', sequence, -- `schema::ReminderDue`
                           'reminder_id', id, 'remind_at', planned_at, 'reminder_version', version),
@@ -244,7 +243,6 @@ async fn fire(conn: &mut PgConnection, group: &[Waiting]) -> sqlx::Result<HashMa
            from found left join fired on fired.id = found.id and fired.as_of = found.as_of"#,
         &reminders,
         &versions,
-        &events,
         &traces,
         ReminderDue::TYPE.as_str(),
     )

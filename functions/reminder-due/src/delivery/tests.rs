@@ -62,6 +62,7 @@ impl World {
             at_dot: false,
             repeated: false,
             next_attempt_at: now,
+            lease_until: now,
         };
         Self { has_key, now, record, messages: 0, first_taken_at: None, nobody_knew: false }
     }
@@ -87,6 +88,9 @@ impl World {
     fn turn(&mut self, ends: Ends) {
         let repeat = match next(&self.record, self.has_key, self.now) {
             Next::Nothing => return assert!(self.is_over()),
+            Next::Wait(until) if self.record.state == DeliveryState::Sending => {
+                return assert!(until > self.now && until == self.record.lease_until);
+            }
             Next::Wait(until) => return assert!(until > self.now && until == self.record.next_attempt_at),
             Next::GiveUp => {
                 assert!(self.record.repeated || self.age() >= WINDOW, "given up with a repeat to spare");
@@ -101,12 +105,17 @@ impl World {
             "an attempt before its time"
         );
         assert!(
+            self.record.state != DeliveryState::Sending || self.record.lease_until <= self.now,
+            "an attempt beside another"
+        );
+        assert!(
             self.age() < WINDOW || !self.nobody_knew || !self.has_key,
             "an attempt with a key that the provider has forgotten"
         );
         self.record.state = DeliveryState::Sending;
         self.record.repeated |= repeat;
         self.record.at_dot = false;
+        self.record.lease_until = self.now + Duration::seconds(15);
         self.attempt(ends);
     }
 
@@ -135,6 +144,9 @@ impl World {
 
     fn leave(&mut self, taken: bool) {
         self.record.at_dot = !self.has_key;
+        if self.record.at_dot {
+            self.record.lease_until = self.now + Duration::seconds(60);
+        }
         self.nobody_knew = true;
         if taken {
             self.take();
@@ -201,7 +213,7 @@ proptest! {
         }
         for transient in answers {
             world.turn(if transient { Ends::Transient } else { Ends::NoAnswer { taken: false } });
-            world.now = world.now.max(world.record.next_attempt_at);
+            world.now = world.now.max(world.record.next_attempt_at).max(world.record.lease_until);
         }
         prop_assert!(world.is_over(), "{:?}", world.record);
         world.holds();

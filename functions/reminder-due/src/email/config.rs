@@ -8,6 +8,9 @@ use lettre::message::Mailbox;
 use reqwest::Url;
 use secrecy::{ExposeSecret as _, SecretString};
 
+/// Part of a lease for everything but the call and its record: statements, and a process that gets no processor.
+const LEASE_SLACK: Duration = Duration::from_secs(5);
+
 /// The values of `EMAIL_PROVIDER`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum ProviderName {
@@ -52,6 +55,9 @@ pub struct EmailConfig {
     /// Timeout for one attempt as a whole.
     #[arg(skip = Duration::from_secs(10))]
     pub deadline: Duration,
+    /// How long a request keeps trying to record that a message was accepted. After that the process continues in the background.
+    #[arg(skip = Duration::from_secs(45))]
+    pub record_limit: Duration,
 }
 
 impl EmailConfig {
@@ -67,6 +73,16 @@ impl EmailConfig {
             }
             ProviderName::Files => None,
         }
+    }
+
+    /// How long an attempt belongs to the process that begins it: until the message leaves, or a provider with a key has answered.
+    pub(crate) fn lease(&self) -> Duration {
+        self.deadline + LEASE_SLACK
+    }
+
+    /// How long an attempt belongs to its process from the final dot on: until the server has answered and the answer is recorded.
+    pub(crate) fn lease_at_dot(&self) -> Duration {
+        self.deadline + self.record_limit + LEASE_SLACK
     }
 
     pub(super) fn sender(&self) -> anyhow::Result<Mailbox> {

@@ -23,6 +23,7 @@ use std::time::Duration;
 use lettre::Address;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
+use shared::address;
 use thiserror::Error;
 use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
@@ -175,9 +176,10 @@ impl Provider {
         email: &Email,
         before_body: impl Future<Output = anyhow::Result<()>> + Send,
     ) -> Result<String, SendError> {
-        // Accept exactly one address, never `Name <address>` or a list: a user must not be able to set anything else.
-        let to: Address =
-            email.to.parse().map_err(|_| SendError::permanent("the address of the recipient is not one"))?;
+        // Exactly one address, never `Name <address>` or a list: a user must not be able to set anything else.
+        let to: Address = address::Address::parse(&email.to)
+            .and_then(|to| to.as_str().parse().ok())
+            .ok_or_else(|| SendError::permanent("the address of the recipient is not one"))?;
         let id = match self {
             Self::Resend(resend) => resend.send(email, &to).await,
             Self::Mailgun(mailgun) => mailgun.send(email, &to, before_body).await,
@@ -196,11 +198,12 @@ fn storable(id: &str) -> String {
 /// Waits until the caller has recorded that the message is about to leave.
 async fn record(before_body: impl Future<Output = anyhow::Result<()>>, deadline: Instant) -> Result<(), SendError> {
     match timeout_at(deadline, before_body).await {
-        Ok(Ok(())) => Ok(()),
+        // `timeout_at` looks at the deadline last. A process that stood still may have lost its lease meanwhile.
+        Ok(Ok(())) if Instant::now() < deadline => Ok(()),
         Ok(Err(error)) => {
             tracing::warn!(error = format!("{error:#}"), "mail not sent: the attempt could not be recorded");
             Err(SendError::transient("the attempt could not be recorded"))
         }
-        Err(_) => Err(SendError::transient("the attempt could not be recorded in time")),
+        Ok(Ok(())) | Err(_) => Err(SendError::transient("the attempt could not be recorded in time")),
     }
 }

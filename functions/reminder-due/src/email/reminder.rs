@@ -1,11 +1,13 @@
 //! The text of a reminder mail.
 
 use askama::Template;
+use unicode_segmentation::UnicodeSegmentation as _;
 use uuid::Uuid;
 
 use super::{Email, message::single_line};
 
-/// Maximum length of a title in the subject, because mail programs show no more anyway. The body has the whole title.
+/// Maximum length of a title in the subject, in characters as a person counts them, because mail programs show no more anyway. The
+/// body has the whole title.
 const TITLE_IN_SUBJECT: usize = 120;
 
 /// The content of a reminder mail. Times are already formatted in the user's zone.
@@ -46,12 +48,10 @@ impl ReminderMail {
     /// `Reminder: <title>`, in one line.
     #[must_use]
     pub fn subject(&self) -> String {
-        let mut title: String = self.title.chars().take(TITLE_IN_SUBJECT).collect();
-        if title.len() < self.title.len() {
-            title.truncate(title.trim_end().len());
-            title.push('…');
+        match self.title.grapheme_indices(true).nth(TITLE_IN_SUBJECT) {
+            Some((end, _)) => format!("Reminder: {}…", self.title[..end].trim_end()),
+            None => format!("Reminder: {}", self.title),
         }
-        format!("Reminder: {title}")
     }
 
     /// Builds the message to `to` for the delivery `id`.

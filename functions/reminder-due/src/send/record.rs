@@ -1,13 +1,13 @@
 //! Writes the steps of an attempt, each in one transaction with its line in the audit log.
 //!
-//! [`begin`] and [`sent`], which every message needs, are one statement each: in a burst the last message waits for the round
-//! trips of all others.
+//! Every write has a [`Fence`] and returns whether the row was still so, except [`sent`]. [`begin`] and [`sent`], which every
+//! message needs, are one statement each: in a burst the last message waits for the round trips of all others.
 
-use chrono::{DateTime, Utc};
+use std::time::Duration;
+
 use serde_json::json;
 use shared::{
     audit,
-    delivery::DeliveryState,
     faults::crash,
     inbox::HandlerError,
     outbox,
@@ -16,38 +16,44 @@ use shared::{
 use sqlx::{Connection as _, PgConnection, types::Json};
 
 use super::row::Row;
-use crate::email::Provider;
+use crate::{
+    attempt::{Begin, End, Fence, Postpone},
+    email::Provider,
+};
 
-/// Commits that an attempt begins. For a provider with a key it stores the message too: with a known key each attempt must show
-/// the same text.
+/// Commits that an attempt begins, with a lease. For a provider with a key it stores the message too: with a known key each attempt
+/// must show the same text.
 pub(super) async fn begin(
     conn: &mut PgConnection,
     row: &Row,
     provider: &Provider,
-    repeat: bool,
-) -> Result<(), HandlerError> {
+    begin: &Begin,
+    lease: Duration,
+) -> Result<bool, HandlerError> {
     let message = if provider.has_idempotency_key() { Some(Json(row.email()?)) } else { None };
     let of = row.of();
     let detail = json!({"delivery_id": row.id, "channel": row.channel});
     let mut steps = vec![("reminder.unknown", detail.clone())];
-    steps.truncate(usize::from(repeat));
+    steps.truncate(usize::from(begin.repeat));
     let mut sending = detail;
-    sending["attempt"] = json!(row.attempts + 1);
+    sending["attempt"] = json!(begin.fence().attempts() + 1);
     steps.push(("reminder.sending", sending));
     let (actions, details): (Vec<&str>, Vec<serde_json::Value>) = steps.into_iter().unzip();
-    sqlx::query!(
+    let written = sqlx::query!(
         "with begun as (
              update notification_deliveries
-             set state = 'sending', attempts = attempts + 1, started_at = now(), at_dot = null, reason = null,
-                 repeated = repeated or $2, provider = $3, next_attempt_at = now() + interval '1 minute',
-                 message = coalesce(message, $10)
-             where id = $1
+             set state = 'sending', attempts = attempts + 1, started_at = clock_timestamp(), at_dot = null, reason = null,
+                 repeated = repeated or $2, provider = $3, message = coalesce(message, $10),
+                 lease_until = clock_timestamp() + make_interval(secs => $12),
+                 next_attempt_at = clock_timestamp() + make_interval(secs => $12)
+             where id = $1 and attempts = $11 and delivery_is_free(state, lease_until, next_attempt_at)
+             returning id
          )
          insert into audit_logs (user_id, task_id, reminder_id, reminder_version, action, detail)
          select $4, $5, $6, $7, action, detail
-         from unnest($8::text[], $9::jsonb[]) with ordinality as step (action, detail, place) order by place",
+         from begun cross join unnest($8::text[], $9::jsonb[]) with ordinality as step (action, detail, place) order by place",
         row.id,
-        repeat,
+        begin.repeat,
         provider.name(),
         of.user_id,
         of.task_id,
@@ -56,13 +62,19 @@ pub(super) async fn begin(
         &actions as _,
         &details,
         message as _,
+        begin.fence().attempts(),
+        lease.as_secs_f64(),
     )
     .execute(conn)
-    .await?;
-    Ok(())
+    .await?
+    .rows_affected();
+    Ok(written > 0)
 }
 
 /// Commits that the provider accepted the message, and emits `reminder.sent` when that is recorded for the first time.
+///
+/// Without a fence: an accepted message stays accepted, whatever another process has begun since. That process finds the delivery
+/// ended, before its final dot at the latest.
 pub(super) async fn sent(conn: &mut PgConnection, row: &Row, message_id: &str) -> Result<(), HandlerError> {
     let sent = ReminderSent {
         task: row.due.task.clone(),
@@ -81,11 +93,10 @@ pub(super) async fn sent(conn: &mut PgConnection, row: &Row, message_id: &str) -
              where id = $1 and state <> 'sent'
              returning id
          )
-         insert into task_events (id, type, task_id, user_id, sequence, data, traceparent)
-         select $3, $4, $5, $6, $7, $8, $9 from sent",
+         insert into task_events (type, task_id, user_id, sequence, data, traceparent)
+         select $3, $4, $5, $6, $7, $8 from sent",
         row.id,
         message_id,
-        event.id,
         event.kind,
         event.task_id,
         event.user_id,
@@ -100,49 +111,56 @@ pub(super) async fn sent(conn: &mut PgConnection, row: &Row, message_id: &str) -
     Ok(())
 }
 
-/// Commits that the next attempt is at `at`; `repeat` if the outcome of this one is unknown.
-pub(super) async fn postpone(
-    conn: &mut PgConnection,
-    row: &Row,
-    at: DateTime<Utc>,
-    repeat: bool,
-    reason: &str,
-) -> Result<(), HandlerError> {
+/// Commits that another attempt follows.
+pub(super) async fn postpone(conn: &mut PgConnection, row: &Row, postpone: &Postpone) -> Result<bool, HandlerError> {
+    let Postpone { at, repeat, reason, .. } = postpone;
     let mut tx = conn.begin().await?;
-    sqlx::query!(
+    let written = sqlx::query!(
         "update notification_deliveries
-         set state = 'retrying', next_attempt_at = $2, repeated = repeated or $3, reason = $4 where id = $1",
+         set state = 'retrying', next_attempt_at = $2, repeated = repeated or $3, reason = $4
+         where id = $1 and attempts = $5
+           and case when $6 then state = 'sending' else delivery_is_free(state, lease_until, next_attempt_at) end",
         row.id,
         at,
         repeat,
         reason,
+        postpone.fence().attempts(),
+        postpone.fence().is_held(),
     )
     .execute(&mut *tx)
-    .await?;
-    let action = if repeat { "reminder.unknown" } else { "reminder.retrying" };
+    .await?
+    .rows_affected();
+    if written == 0 {
+        return Ok(lost(row, postpone.fence()));
+    }
+    let action = if *repeat { "reminder.unknown" } else { "reminder.retrying" };
     let detail = json!({"delivery_id": row.id, "channel": row.channel, "reason": reason, "next_attempt_at": at});
     audit::reminder(&mut tx, row.of(), action, detail).await?;
     tx.commit().await?;
     tracing::warn!(delivery.id = %row.id, reason, "reminder-due: delivery {} was not accepted; next attempt at {at}", row.id);
-    Ok(())
+    Ok(true)
 }
 
 /// Commits that a delivery ended without an accepted message. The reminder fails if its deliveries on all channels ended so.
-pub(super) async fn end(
-    conn: &mut PgConnection,
-    row: &Row,
-    state: DeliveryState,
-    reason: &str,
-) -> Result<(), HandlerError> {
+pub(super) async fn end(conn: &mut PgConnection, row: &Row, end: &End) -> Result<bool, HandlerError> {
+    let End { state, reason, .. } = end;
     let mut tx = conn.begin().await?;
-    sqlx::query!(
-        "update notification_deliveries set state = $2, reason = $3, message = null where id = $1",
+    let written = sqlx::query!(
+        "update notification_deliveries set state = $2, reason = $3, message = null
+         where id = $1 and attempts = $4
+           and case when $5 then state = 'sending' else delivery_is_free(state, lease_until, next_attempt_at) end",
         row.id,
         state.as_str(),
-        reason
+        reason,
+        end.fence().attempts(),
+        end.fence().is_held(),
     )
     .execute(&mut *tx)
-    .await?;
+    .await?
+    .rows_affected();
+    if written == 0 {
+        return Ok(lost(row, end.fence()));
+    }
     let detail = json!({"delivery_id": row.id, "channel": row.channel, "reason": reason});
     audit::reminder(&mut tx, row.of(), &format!("reminder.{state}"), detail).await?;
     sqlx::query!(
@@ -158,5 +176,12 @@ pub(super) async fn end(
     .await?;
     tx.commit().await?;
     tracing::warn!(delivery.id = %row.id, reason, "reminder-due: delivery {} ended {state}: {reason}", row.id);
-    Ok(())
+    Ok(true)
+}
+
+/// Logs that a write changed nothing. Returns false.
+fn lost(row: &Row, fence: Fence) -> bool {
+    let attempts = fence.attempts();
+    tracing::warn!(delivery.id = %row.id, attempts, "reminder-due: another process has taken delivery {} over", row.id);
+    false
 }

@@ -31,6 +31,7 @@ pub(super) struct Row {
     at_dot: Option<DateTime<Utc>>,
     repeated: bool,
     next_attempt_at: DateTime<Utc>,
+    lease_until: DateTime<Utc>,
     pub(super) due: Json<ReminderDue>,
     pub(super) trace: Trace,
     version: i32,
@@ -50,6 +51,7 @@ impl Row {
         let row = sqlx::query!(
             r#"select delivery.id, reminder_id, reminder_version, channel, delivery.user_id, delivery.task_id,
                       delivery.state as "state: DeliveryState", attempts, delivery.created_at, at_dot, repeated, next_attempt_at,
+                      coalesce(lease_until, next_attempt_at) as "lease_until!",
                       event.data as "due: Json<ReminderDue>", event.traceparent,
                       reminder.version, reminder.cancel_reason as "cancel_reason: CancelReason",
                       reminder.remind_at, reminder.fired_at,
@@ -78,6 +80,7 @@ impl Row {
             at_dot: row.at_dot,
             repeated: row.repeated,
             next_attempt_at: row.next_attempt_at,
+            lease_until: row.lease_until,
             due: row.due,
             trace: Trace::from_header(row.traceparent.as_deref()),
             version: row.version,
@@ -102,6 +105,7 @@ impl Row {
                 at_dot: self.at_dot.is_some(),
                 repeated: self.repeated,
                 next_attempt_at: self.next_attempt_at,
+                lease_until: self.lease_until,
             },
             attempts: self.attempts,
             reminder: Reminder {

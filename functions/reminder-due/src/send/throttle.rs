@@ -1,14 +1,14 @@
 //! Keeps in the state store until when a provider throttles us, so that all processes wait. Each process asks once a second.
 
 use std::{
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use shared::sidecar::Sidecar;
-use tokio::sync::Mutex;
 
+use super::connection::Connection;
 use crate::email::Provider;
 
 /// How long an answer of the state store is reused.
@@ -24,10 +24,23 @@ struct Known {
     until: Option<DateTime<Utc>>,
 }
 
+impl Known {
+    /// Whether it is time to ask again. From then on others use the last answer, so that a slow store holds up one message.
+    fn is_to_ask(&mut self) -> bool {
+        let old = self.asked.is_none_or(|asked| asked.elapsed() >= ASK_EVERY);
+        if old {
+            self.asked = Some(Instant::now());
+        }
+        old
+    }
+}
+
 impl Throttle {
-    /// Until when the provider throttles us, if it does. An error counts as no: not knowing costs one refused attempt.
+    /// Until when the provider throttles us, if it does. An error counts as no: not knowing costs one refused attempt. Gives `conn` back
+    /// before it asks the store.
     pub(super) async fn until(
         &self,
+        conn: &mut Connection<'_>,
         sidecar: &Sidecar,
         provider: &Provider,
         now: DateTime<Utc>,
@@ -35,23 +48,28 @@ impl Throttle {
         if matches!(provider, Provider::Files(_)) {
             return None;
         }
-        let mut known = self.0.lock().await;
-        if known.asked.is_none_or(|asked| asked.elapsed() >= ASK_EVERY) {
+        let is_to_ask = self.known().is_to_ask();
+        if is_to_ask {
+            conn.give_back();
             let until = sidecar.state(&key(provider)).await.ok().flatten();
             let until = until.and_then(|until| DateTime::parse_from_rfc3339(&until).ok());
-            *known = Known { asked: Some(Instant::now()), until: until.map(|until| until.to_utc()) };
+            self.known().until = until.map(|until| until.to_utc());
         }
-        known.until.filter(|until| *until > now)
+        self.known().until.filter(|until| *until > now)
     }
 
     /// Makes all processes wait until `until`.
     pub(super) async fn set(&self, sidecar: &Sidecar, provider: &Provider, until: DateTime<Utc>, now: DateTime<Utc>) {
         let text = until.to_rfc3339_opts(SecondsFormat::Millis, true);
         let ttl = (until - now).to_std().unwrap_or_default();
-        *self.0.lock().await = Known { asked: Some(Instant::now()), until: Some(until) };
+        *self.known() = Known { asked: Some(Instant::now()), until: Some(until) };
         if let Err(error) = sidecar.save_state(&key(provider), &text, ttl).await {
             tracing::warn!(error = %error, "reminder-due: could not tell other processes that {} throttles us", provider.name());
         }
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

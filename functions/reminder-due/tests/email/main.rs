@@ -27,6 +27,7 @@ fn config(email_provider: ProviderName) -> EmailConfig {
         mailgun_base_url: "http://127.0.0.1:9".to_owned(),
         mailgun_domain: Some("punctual.example".to_owned()),
         deadline: Duration::from_millis(500),
+        record_limit: Duration::from_millis(500),
     }
 }
 

@@ -59,6 +59,24 @@ fn a_long_title_is_cut_in_the_subject_and_whole_in_the_message() {
 }
 
 #[test]
+fn a_title_is_cut_between_the_characters_that_a_person_sees() {
+    for character in ["👨‍👩‍👧‍👦", "🇩🇪", "e\u{301}", "한"] {
+        let title = format!("{}{character}", "a".repeat(119));
+        assert_eq!(mail(&title).subject(), format!("Reminder: {title}"));
+        let longer = format!("{title}{character}");
+        assert_eq!(mail(&longer).subject(), format!("Reminder: {title}…"));
+    }
+}
+
+#[test]
+fn a_title_reverses_and_hides_nothing_in_subject_text_and_html() {
+    let sent = mail("pay \u{202e}gpj\u{2066}.e\u{200b}xe").email(Uuid::now_v7(), String::new()).unwrap();
+    for text in [&sent.subject, &sent.text, &sent.html] {
+        assert!(text.contains("pay gpj.exe"), "{text:?}");
+    }
+}
+
+#[test]
 fn the_html_loads_nothing() {
     let html = mail("call").email(Uuid::now_v7(), String::new()).unwrap().html;
     for remote in ["http:", "https:", "src=", "href=", "url(", "@import", "<script"] {

@@ -1,5 +1,5 @@
-//! From the callback of a job to the message, on a real PostgreSQL and through the door. `alarm` is in the same process. There is no daprd:
-//! what is armed, or kept in the state store, fails, which answers 503 and must lose nothing.
+//! From the callback of a job to the message, on a real PostgreSQL and through the door. `alarm` is in the same process. Most tests have no
+//! daprd: arming a job and the state store fail, which answers 503 and must lose nothing.
 
 mod deaths;
 mod former_jobs;
@@ -16,9 +16,10 @@ use chrono::Utc;
 use reminder_due::email::{EmailConfig, ProviderName};
 use serde_json::Value;
 use shared::{
+    App,
     schema::TaskRef,
     serve::complete,
-    testing::{app, call_job, due, handed_over},
+    testing::{Dapr, app, app_with, call_job, due, handed_over},
 };
 use sqlx::PgPool;
 use uuid::Uuid;
@@ -56,21 +57,33 @@ fn email(email_provider: ProviderName) -> EmailConfig {
         mailgun_base_url: "http://127.0.0.1:9".to_owned(),
         mailgun_domain: None,
         deadline: Duration::from_secs(2),
+        record_limit: Duration::from_millis(200),
     }
 }
 
 /// A process of the function that writes its mail into a folder: repeats overwrite, which is as good as a key.
 fn with_files(db: &PgPool, folder: &Folder) -> Router {
-    routes(db, EmailConfig { mail_dir: Some(folder.0.clone()), ..email(ProviderName::Files) })
+    routes(app(db), EmailConfig { mail_dir: Some(folder.0.clone()), ..email(ProviderName::Files) })
 }
 
 /// A process of the function that sends its mail by SMTP, which knows no key.
 fn with_smtp(db: &PgPool, url: &str) -> Router {
-    routes(db, EmailConfig { smtp_url: Some(url.to_owned()), ..email(ProviderName::Smtp) })
+    let config = EmailConfig { smtp_url: Some(url.to_owned()), ..email(ProviderName::Smtp) };
+    routes(app(db), config)
 }
 
-fn routes(db: &PgPool, email: EmailConfig) -> Router {
-    complete(reminder_due::routes(app(db), email).merge(alarm::router(app(db))), app(db))
+/// As [`with_smtp`], with a daprd that arms jobs, and patience to record what was accepted.
+fn with_smtp_and_jobs(db: &PgPool, url: &str, dapr: &Dapr) -> Router {
+    smtp_process(app_with(db, dapr, dapr, dapr), url)
+}
+
+fn smtp_process(app: App, url: &str) -> Router {
+    let record_limit = Duration::from_secs(20);
+    routes(app, EmailConfig { smtp_url: Some(url.to_owned()), record_limit, ..email(ProviderName::Smtp) })
+}
+
+fn routes(app: App, email: EmailConfig) -> Router {
+    complete(reminder_due::routes(app.clone(), email).merge(alarm::router(app.clone())), app)
 }
 
 /// A reminder that has just fired, and its `reminder.due` as daprd hands it over.

@@ -7,15 +7,15 @@ use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 use shared::{
     schema::{ReminderDue, TaskRef},
-    testing::{audit_steps, call_job, count, deliver, deliver_at_once, due, execute, handed_over, step},
+    testing::{Dapr, audit_steps, call_job, count, deliver, deliver_at_once, due, execute, handed_over, post, step},
 };
-use sqlx::PgPool;
+use sqlx::{PgPool, postgres::PgPoolOptions};
 use uuid::Uuid;
 
 use super::{
     Folder, delivery, fired, reminder_state, sent_events,
     smtp_server::{Answer::Silence, Script, SmtpServer, WILLING},
-    with_files, with_smtp,
+    with_files, with_smtp, with_smtp_and_jobs,
 };
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
@@ -57,11 +57,39 @@ async fn the_event_a_hundred_times_at_once_is_one_message(db: PgPool) {
     let server = SmtpServer::start(WILLING).await;
     let routes = with_smtp(&db, &server.url);
     let (.., event) = fired(&db, &routes).await;
-    // Who comes while it is being sent is told to come again.
+    // Who comes while it is being sent is told to come again: here no job can be armed for the end of the lease.
     assert!(deliver_at_once(&routes, &event, 100).await >= 1);
     assert_eq!(deliver(&routes, &event).await, StatusCode::OK);
     assert_eq!((server.bodies().len(), sent_events(&db).await), (1, 1));
     assert_eq!(delivery(&db).await, ("sent".to_owned(), 1, false, None));
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn a_delivery_that_another_process_is_creating_is_not_called_skipped(db: PgPool) {
+    let folder = Folder::new();
+    let routes = with_files(&db, &folder);
+    let (.., event) = fired(&db, &routes).await;
+    let mut creating = db.begin().await.unwrap();
+    sqlx::query(
+        "insert into notification_deliveries (id, reminder_id, reminder_version, channel, user_id, task_id, event_id)
+         select gen_random_uuid(), id, version, 'email', user_id, task_id, $1 from task_reminders",
+    )
+    .bind(event["id"].as_str().unwrap().parse::<Uuid>().unwrap())
+    .execute(&mut *creating)
+    .await
+    .unwrap();
+    let second = tokio::spawn(async move { deliver(&routes, &event).await });
+    let waits =
+        "select count(*) from pg_stat_activity where datname = current_database() and wait_event = 'transactionid'";
+    while count(&db, waits).await == 0 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    creating.commit().await.unwrap();
+    assert_eq!(second.await.unwrap(), StatusCode::OK);
+    assert_eq!(delivery(&db).await, ("sent".to_owned(), 1, false, None));
+    assert_eq!(folder.messages().len(), 1);
+    let steps = ["reminder.fired", "reminder.sending", "reminder.due"].map(|action| step(action, None));
+    assert_eq!(audit_steps(&db).await, steps);
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
@@ -76,6 +104,27 @@ async fn more_reminders_at_once_than_connections_are_all_sent(db: PgPool) {
     }
     assert!(sends.join_all().await.into_iter().all(|status| status == StatusCode::OK));
     assert_eq!((server.bodies().len(), sent_events(&db).await), (20, 20));
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn messages_that_take_long_hold_no_connection(db: PgPool) {
+    let server = SmtpServer::start(Script { greeting: Silence, ..WILLING }).await;
+    let options = db.connect_options().as_ref().clone();
+    let few = PgPoolOptions::new().max_connections(2).connect_lazy_with(options);
+    // Firing keeps a connection, so it has a pool of its own.
+    let (firing, sending) = (with_smtp(&db, &server.url), with_smtp(&few, &server.url));
+    let mut sends = tokio::task::JoinSet::new();
+    for _ in 0..10 {
+        let (.., event) = fired(&db, &firing).await;
+        let routes = sending.clone();
+        sends.spawn(async move { deliver(&routes, &event).await });
+    }
+    while count(&db, "select count(*) from notification_deliveries where state = 'sending'").await < 10 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let free = async { (few.acquire().await.unwrap(), few.acquire().await.unwrap()) };
+    tokio::time::timeout(Duration::from_millis(500), free).await.expect("every connection is free");
+    assert!(sends.try_join_next().is_none(), "they were to take longer");
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
@@ -166,17 +215,23 @@ async fn what_was_cancelled_after_its_first_attempt_is_not_attempted_again(db: P
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn a_reminder_that_another_database_fired_too_early_waits(db: PgPool) {
-    let folder = Folder::new();
-    let routes = with_files(&db, &folder);
+async fn a_reminder_that_another_database_fired_too_early_waits_and_blocks_nobody(db: PgPool) {
+    let (server, dapr) = (SmtpServer::start(WILLING).await, Dapr::start().await);
+    let routes = with_smtp_and_jobs(&db, &server.url, &dapr);
     let (.., event) = fired(&db, &routes).await;
     // A standby took over whose clock is behind.
     execute(&db, "update task_reminders set remind_at = now() + interval '1 second'").await;
-    assert_eq!(deliver(&routes, &event).await, StatusCode::SERVICE_UNAVAILABLE);
-    assert!(folder.messages().is_empty());
-    tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
     assert_eq!(deliver(&routes, &event).await, StatusCode::OK);
-    assert_eq!((folder.messages().len(), delivery(&db).await.0.as_str()), (1, "sent"));
+    let remind_at: DateTime<Utc> =
+        sqlx::query_scalar("select remind_at from task_reminders").fetch_one(&db).await.unwrap();
+    let (job, armed) = dapr.jobs().pop_first().unwrap();
+    assert_eq!(armed.due, Some(remind_at));
+    // The scheduler's clock is ahead of the new database's.
+    assert_eq!(post(&routes, &format!("/job/{job}"), "{}").await, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!((server.bodies().len(), dapr.scheduled()), (0, 1));
+    tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+    assert_eq!(post(&routes, &format!("/job/{job}"), "{}").await, StatusCode::OK);
+    assert_eq!((server.bodies().len(), delivery(&db).await.0.as_str()), (1, "sent"));
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]

@@ -88,10 +88,42 @@ async fn concurrent_creates_of_a_new_user_all_succeed(db: PgPool) {
 async fn reminders_go_to_the_address_in_the_latest_token(db: PgPool) {
     let ada = Client::new(&db);
     ada.task(json!({"title": "one"})).await;
-    let moved = Client::of(&db, User { email: "ada@new.example".to_owned(), ..ada.user.clone() });
+    let moved = Client::of(&db, User { email: Address::parse("ada@new.example").unwrap(), ..ada.user.clone() });
     moved.task(json!({"title": "two"})).await;
     let emails: Vec<String> = sqlx::query_scalar("select email from users").fetch_all(&db).await.unwrap();
     assert_eq!(emails, ["ada@new.example"]);
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn an_older_token_does_not_bring_a_former_address_back(db: PgPool) {
+    let now = Utc::now();
+    for by_create in [true, false] {
+        let ada = user("unused@example.org", false);
+        for (email, minutes_ago, stored) in [
+            ("undated@example.org", None, "undated@example.org"),
+            ("undated-too@example.org", None, "undated-too@example.org"),
+            ("old@example.org", Some(60), "old@example.org"),
+            ("new@example.org", Some(30), "new@example.org"),
+            ("old@example.org", Some(60), "new@example.org"),
+            ("undated@example.org", None, "new@example.org"),
+            // The same address in a later token counts: the next token is older than it.
+            ("new@example.org", Some(10), "new@example.org"),
+            ("between@example.org", Some(20), "new@example.org"),
+            ("other@example.org", Some(10), "new@example.org"),
+            ("newest@example.org", Some(0), "newest@example.org"),
+        ] {
+            let issued_at = minutes_ago.map(|minutes| now - TimeDelta::minutes(minutes));
+            let client = Client::of(&db, User { email: Address::parse(email).unwrap(), issued_at, ..ada.clone() });
+            if by_create {
+                client.task(json!({"title": "a"})).await;
+            } else {
+                client.patch("/v1/me", json!({})).await.expect(200);
+            }
+            let found = sqlx::query_scalar::<_, String>("select email from users where id = $1").bind(ada.id);
+            assert_eq!(found.fetch_one(&db).await.unwrap(), stored, "{email} {minutes_ago:?} {by_create}");
+            assert_eq!(client.get("/v1/me").await.expect(200)["email"], stored);
+        }
+    }
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]

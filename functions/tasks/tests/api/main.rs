@@ -30,6 +30,7 @@ use clap::Parser as _;
 use serde_json::{Value, json};
 use shared::{
     App,
+    address::Address,
     auth::{self, Auth, AuthConfig, User},
     testing::app,
 };
@@ -72,17 +73,21 @@ fn router_with(app: App, limits: &[&str]) -> Router {
     tasks::limited(app, auth, LimitsConfig::try_parse_from(["test"].iter().chain(limits)).unwrap())
 }
 
+fn user(email: &str, operator: bool) -> User {
+    User { id: Uuid::new_v4(), email: Address::parse(email).unwrap(), issued_at: None, operator }
+}
+
 fn token(user: &User, lifetime: TimeDelta) -> String {
     auth::sign(&SECRET.into(), user, Utc::now() + lifetime).unwrap()
 }
 
 impl Client {
     fn new(db: &PgPool) -> Self {
-        Self::of(db, User { id: Uuid::new_v4(), email: "ada@example.org".to_owned(), operator: false })
+        Self::of(db, user("ada@example.org", false))
     }
 
     fn operator(db: &PgPool) -> Self {
-        Self::of(db, User { id: Uuid::new_v4(), email: "op@example.org".to_owned(), operator: true })
+        Self::of(db, user("op@example.org", true))
     }
 
     fn of(db: &PgPool, user: User) -> Self {

@@ -29,7 +29,7 @@ async fn written(database: &str, level: &str, requests: &[(Method, String, Strin
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    let user = User { id: Uuid::new_v4(), email: EMAIL.to_owned(), operator: true };
+    let user = user(EMAIL, true);
     let token = auth::sign(&JWT.into(), &user, Utc::now() + TimeDelta::hours(1)).unwrap();
     let mut answered = 0;
     for _ in 0..100 {

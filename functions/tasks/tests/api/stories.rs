@@ -169,6 +169,16 @@ async fn me_is_the_user_in_the_token(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn me_shows_the_address_that_reminders_go_to(db: PgPool) {
+    let ada = Client::new(&db);
+    ada.task(json!({"title": "a"})).await;
+    let other = Client::of(&db, User { email: Address::parse("other@example.org").unwrap(), ..ada.user.clone() });
+    assert_eq!(other.get("/v1/me").await.expect(200)["email"], "ada@example.org");
+    assert_eq!(other.patch("/v1/me", json!({})).await.expect(200)["email"], "other@example.org");
+    assert_eq!(ada.get("/v1/me").await.expect(200)["email"], "other@example.org");
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
 async fn the_users_zone_applies_to_new_tasks_only(db: PgPool) {
     let ada = Client::new(&db);
     let before = ada.task(json!({"title": "a"})).await;

@@ -25,6 +25,7 @@ mod provider;
 mod races;
 mod repair;
 mod restore;
+mod rights;
 mod routes;
 mod topics;
 mod user;

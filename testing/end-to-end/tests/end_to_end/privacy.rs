@@ -100,7 +100,8 @@ fn no_log_contains_a_secret_an_address_or_a_title() {
         let secrets = [
             ("the JWT secret", topology.jwt_secret.clone()),
             ("the app API token", topology.app_api_token.clone()),
-            ("the Dapr API token", topology.dapr_api_token.clone()),
+            ("the Dapr API token", topology.dapr_api_token("tasks").to_owned()),
+            ("the Dapr API token of reminder-due", topology.dapr_api_token("reminder-due").to_owned()),
             ("a user's token", signature(&user.token)),
             ("an operator's token", signature(&operator.token)),
             ("an address", user.email.clone()),

@@ -110,6 +110,11 @@ impl RunningProduct {
 
     /// The Dapr API of the function `name`.
     pub(crate) fn sidecar(&self, name: &str) -> Sidecar {
+        self.sidecar_as(name, self.topology.dapr_api_token(name), "alarm")
+    }
+
+    /// The Dapr API of the function `name` for a caller with this token, who invokes `invoked` instead of `alarm`.
+    pub(crate) fn sidecar_as(&self, name: &str, token: &str, invoked: &str) -> Sidecar {
         let url = |port| format!("http://127.0.0.1:{port}");
         let config = Config::try_parse_from([
             "test".to_owned(),
@@ -117,7 +122,9 @@ impl RunningProduct {
             format!("--dapr-grpc-endpoint={}", url(self.topology.daprd(name).grpc_port)),
             format!("--alarm-dapr-endpoint={}", url(self.topology.daprd("alarm").grpc_port)),
             format!("--reminder-due-dapr-endpoint={}", url(self.topology.daprd("reminder-due").grpc_port)),
-            format!("--dapr-api-token={}", self.topology.dapr_api_token),
+            format!("--alarm-app-id={invoked}"),
+            format!("--dapr-api-token={token}"),
+            format!("--reminder-due-dapr-api-token={}", self.topology.dapr_api_token("reminder-due")),
             format!("--app-api-token={}", self.topology.app_api_token),
         ]);
         App::new(config.expect("a configuration"), &self.db).expect("an address").sidecar

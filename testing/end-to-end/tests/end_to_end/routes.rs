@@ -67,7 +67,7 @@ fn a_call_without_the_token_is_refused_and_has_no_effect() {
         routes.push(("upkeep", "/job/retention".to_owned(), "{}".to_owned()));
         for (function, path, body) in routes {
             let near = format!("{}x", &product.topology.app_api_token);
-            for token in [None, Some(""), Some(near.as_str()), Some(product.topology.dapr_api_token.as_str())] {
+            for token in [None, Some(""), Some(near.as_str()), Some(product.topology.dapr_api_token(function))] {
                 let answer = status(product, function, &path, token, body.clone()).await;
                 assert!((500..600).contains(&answer), "{function} {path} answered {answer} to {token:?}");
             }

@@ -82,6 +82,7 @@ pub(crate) fn config(email_provider: ProviderName) -> EmailConfig {
         mailgun_base_url: "http://127.0.0.1:9".to_owned(),
         mailgun_domain: None,
         deadline: Duration::from_secs(10),
+        record_limit: Duration::from_secs(45),
     }
 }
 

@@ -11,7 +11,10 @@ use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD as BASE64};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde_json::{Value, json};
 use sha2::Sha256;
-use shared::auth::{Auth, User};
+use shared::{
+    address::Address,
+    auth::{Auth, User},
+};
 
 use crate::{
     Target,
@@ -46,11 +49,24 @@ const WORDS: &[&str] = &[
     "aud",
     "iss",
     "scope",
+    "scp",
+    "roles",
     "operator",
+    "email_verified",
+    "true",
+    "false",
+    "nonce",
+    "at_hash",
+    "c_hash",
+    "token_use",
+    "at+jwt",
+    "Bearer",
+    "auth0|507f1f77bcf86cd799439011",
     "ada@example.org",
     ID,
     "4102444800",
     "18446744073709551615",
+    "4.1024448e9",
     "1e300",
     "-1",
     "null",
@@ -70,6 +86,11 @@ fn seeds() -> Vec<Vec<u8>> {
     vec![
         signed_by_us(good.clone(), &claims),
         signed_by_us(good.clone(), &json!({"sub": ID, "email": "a@b", "exp": 4_102_444_800.5, "nbf": 1, "aud": ["x"]})),
+        signed_by_us(
+            json!({"alg": "HS256", "typ": "at+jwt"}),
+            &json!({"sub": "auth0|7", "iss": "https://id.example/", "email": "a@b.example", "email_verified": true, "exp": 4.1e9,
+                    "iat": 1.5, "scp": ["tasks", "operator"], "typ": "Bearer", "nonce": "n"}),
+        ),
         signed_by_us(json!({"alg": "HS256", "kid": "1", "crit": ["exp"]}), &claims),
         signed_by_us(json!({"alg": "HS512"}), &claims),
         plain(&good, SECRET),
@@ -118,11 +139,22 @@ fn run(input: &[u8]) {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs_f64();
     assert!(claims["exp"].as_f64().is_some_and(|exp| exp > now - 32.0), "it has expired: {claims}");
     assert!(claims["nbf"].as_f64().is_none_or(|nbf| nbf < now + 32.0), "it is not valid yet: {claims}");
-    assert_eq!(claims["sub"].as_str().and_then(|sub| sub.parse().ok()), Some(user.id));
-    assert_eq!(claims["email"], user.email);
-    assert!(user.email.len() <= 254 && !user.email.contains(char::is_control));
-    let operator = claims["scope"].as_str().is_some_and(|scope| scope.split(' ').any(|word| word == "operator"));
-    assert_eq!(user.operator, operator);
+    let subject = claims["sub"].as_str().expect("a subject");
+    let is_canonical = user.id.to_string() == subject && user.id.get_version_num() != 5;
+    assert!((1..=255).contains(&subject.len()) && (is_canonical || user.id.get_version_num() == 5), "{claims}");
+    let email = user.email.as_str();
+    assert_eq!(claims["email"].as_str().and_then(Address::parse), Some(user.email.clone()));
+    assert!(email.len() <= 254 && !email.contains(char::is_control) && !email.contains('"') && !email.ends_with(']'));
+    let verified = &claims["email_verified"];
+    assert!(verified.is_null() || *verified == true || *verified == "true", "the address is not verified: {claims}");
+    let issued = claims["iat"].as_f64();
+    assert_eq!(issued.is_some(), user.issued_at.is_some());
+    assert!(issued.is_none_or(|at| (0.0..now + 32.0).contains(&at)), "it comes from the future: {claims}");
+    let is_operator = ["scope", "scp", "roles"].iter().any(|claim| {
+        let words = |value: &Value| value.as_str().is_some_and(|text| text.split(' ').any(|word| word == "operator"));
+        words(&claims[claim]) || claims[claim].as_array().is_some_and(|list| list.iter().any(words))
+    });
+    assert_eq!(user.operator, is_operator);
     // A changed signature is refused.
     let other = if signed.starts_with('A') { "B" } else { "A" };
     let forged = jwt.len() - signed.len();

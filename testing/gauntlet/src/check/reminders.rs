@@ -1,6 +1,6 @@
 //! Reminders and accepted messages. Each live reminder has exactly one message, at its time, and none after it was moved, cancelled,
-//! completed or deleted. A second message is allowed only if the provider cannot detect duplicates, and the connection or a process
-//! died after the message was sent.
+//! completed or deleted. A second message is allowed only if the provider cannot detect duplicates, and after the message was sent the SMTP
+//! connection or a process died, or the database was away for most of a minute.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use super::{Evidence, Verdict, calm};
 use crate::{
     doubles::Accept,
     facts::Delivery,
-    faults::Fault,
+    faults::{Fault, LEADERLESS, PARTITION},
     history::{Command, Kind, Outcome, Shown},
 };
 
@@ -147,13 +147,27 @@ fn accepts<'a>(evidence: &'a Evidence, verdict: &mut Verdict) -> BTreeMap<Versio
     by_version
 }
 
-/// Whether a fault that can lose a provider's answer was active around `at`.
+/// Whether a fault around `at` can lose the provider's answer, or all that a process knows of it.
 fn died_near(faults: &[Fault], at: DateTime<Utc>) -> bool {
-    let swallows = |fault: &Fault| {
-        ["reminder-due", "smtp", "provider", "postgres"].contains(&fault.target.as_str()) || fault.what == "crash point"
+    let loses = |fault: &Fault| {
+        let of_process = fault.target.starts_with("reminder-due") && !fault.what.starts_with("route");
+        ["smtp", "provider"].contains(&fault.target.as_str()) || fault.what == "crash point" || of_process
     };
     let slack = TimeDelta::seconds(2);
-    faults.iter().filter(|fault| swallows(fault)).any(|fault| fault.started - slack < at && at < fault.ended + slack)
+    let near = |fault: &Fault| fault.started - slack < at && at < fault.ended + slack;
+    faults.iter().any(|fault| loses(fault) && near(fault)) || unable_to_record(faults, at)
+}
+
+/// Whether the database was away for most of the lease in which a process that knew of an acceptance at `at` could record it. The end of
+/// one connection is no excuse.
+fn unable_to_record(faults: &[Fault], at: DateTime<Utc>) -> bool {
+    let lease_ends = at + TimeDelta::seconds(60);
+    let away: TimeDelta = faults
+        .iter()
+        .filter(|fault| fault.target == "postgres")
+        .map(|fault| (fault.ended.min(lease_ends) - fault.started.max(at)).max(TimeDelta::zero()))
+        .sum();
+    away > TimeDelta::seconds(30)
 }
 
 /// Whether the provider refused this version permanently because of an injected order.
@@ -181,11 +195,13 @@ fn died_twice(evidence: &Evidence, id: Uuid, version: i32) -> bool {
     })
 }
 
-/// The time between `from` and `to` without a fault in a component that every reminder needs.
-fn beyond_faults(evidence: &Evidence, from: DateTime<Utc>, to: DateTime<Utc>) -> TimeDelta {
+/// The time between `from` and `to` without a fault in a component that every reminder of the task needs.
+fn beyond_faults(evidence: &Evidence, task: Uuid, from: DateTime<Utc>, to: DateTime<Utc>) -> TimeDelta {
+    let (topic, leaderless) = LEADERLESS;
     let needed = |fault: &&Fault| {
-        ["kafka", "postgres", "scheduler", "smtp", "provider"].contains(&fault.target.as_str())
-            || ["alarm", "reminder-due"].iter().any(|function| fault.target.ends_with(function))
+        (fault.target == PARTITION && topic.partition_of(&task.to_string()) == leaderless)
+            || ["kafka", "postgres", "scheduler", "smtp", "provider"].contains(&fault.target.as_str())
+            || ["alarm", "reminder-due"].iter().any(|function| fault.target.contains(function))
     };
     let mut faults: Vec<_> = evidence.faults.iter().filter(needed).map(|fault| (fault.started, fault.ended)).collect();
     faults.sort_unstable();
@@ -208,9 +224,9 @@ fn kept(
     for ((id, version), promise) in promises {
         let (task, marker) = (Some(promise.task), Some(promise.marker.as_str()));
         let due = promise.due.max(promise.known);
-        let stood = promise.maybe_over.is_none_or(|over| beyond_faults(evidence, due, over) > BOUND);
+        let stood = promise.maybe_over.is_none_or(|over| beyond_faults(evidence, promise.task, due, over) > BOUND);
         let first = accepts.get(&(*id, *version)).and_then(|all| all.first());
-        let waited = beyond_faults(evidence, due, first.map_or(evidence.checked_at, |accept| accept.at));
+        let waited = beyond_faults(evidence, promise.task, due, first.map_or(evidence.checked_at, |accept| accept.at));
         if let Some(accept) = first {
             let ms = (accept.at - due).num_milliseconds();
             late.push(ms);
@@ -330,7 +346,7 @@ fn fired_once(evidence: &Evidence, verdict: &mut Verdict) {
 fn overdue(evidence: &Evidence, verdict: &mut Verdict) {
     for reminder in &evidence.facts.reminders {
         let unfired = reminder.fired_version.is_none_or(|fired| fired < reminder.version);
-        let late = beyond_faults(evidence, reminder.remind_at, evidence.checked_at);
+        let late = beyond_faults(evidence, reminder.task_id, reminder.remind_at, evidence.checked_at);
         if reminder.state == "scheduled" && unfired && late > BOUND {
             verdict.count("lost", 1);
             let what = format!("reminder {} due {} has not fired", reminder.id, reminder.remind_at);

@@ -1,6 +1,7 @@
 //! A broker with the Kafka API: Redpanda if `redpanda` is on PATH, else Apache Kafka in KRaft mode from Maven's jars.
 //!
-//! The topics of a run are created with their partitions before anything subscribes. Other topics are created on first use.
+//! The topics of a run are created with their partitions before anything subscribes. Other topics are created on first use, but not in a
+//! run with links: there a topic that is deleted is gone.
 
 mod guarded;
 #[cfg(feature = "kafka")]
@@ -26,6 +27,10 @@ use crate::{
     progress::{self, quietly},
     tools,
 };
+
+/// The log directory of a partition that can lose its leader, and its name while it has lost it.
+const APART: &str = "apart";
+const APART_GONE: &str = "apart-gone";
 
 /// A running broker.
 #[derive(Debug)]
@@ -73,7 +78,7 @@ impl Kafka {
         let guard = listeners.guarded.then(|| Guard::new(&data)).transpose()?;
         let program = match tools::on_path("redpanda").filter(|_| !listeners.guarded) {
             Some(redpanda) => redpanda_program(redpanda, &data, [port, advertised], others)?,
-            None => apache_program(&data, [port, advertised], others, guard.as_ref())?,
+            None => apache_program(&data, [port, advertised], others, listeners.links.is_none(), guard.as_ref())?,
         };
         let process = Process::spawn(run, program.ready(Ready::Tcp(port)))?;
         let kafka = Self { process, port, advertised, others, guard, data, topics: topics.to_vec() };
@@ -89,7 +94,8 @@ impl Kafka {
     /// Loses every message and offset: kills the broker, deletes its data, starts it again and creates its topics.
     pub fn wipe(&self) -> anyhow::Result<()> {
         self.process.kill9();
-        for kept in ["log", "data"].map(|folder| self.data.join(folder)).iter().filter(|folder| folder.exists()) {
+        for kept in ["log", APART, "data"].map(|folder| self.data.join(folder)).iter().filter(|folder| folder.exists())
+        {
             fs::remove_dir_all(kept)?;
         }
         if properties(&self.data).exists() {
@@ -97,6 +103,54 @@ impl Kafka {
         }
         self.process.start()?;
         self.create_topics()
+    }
+
+    /// Leaves a partition without a leader until [`Kafka::return_leader`], as if the only broker that has it were lost. Restarts the broker
+    /// the first time. Needs Apache Kafka.
+    ///
+    /// A broker stands up without one of its log directories: it is leader of the partitions in the others. So this partition moves
+    /// into a directory of its own, which then is a file. The broker notices that within 5 s, when it writes its high watermarks.
+    pub fn lose_leader(&self, topic: &str, partition: u16) -> anyhow::Result<()> {
+        let apart = self.data.join(APART);
+        if !apart.exists() {
+            let config = fs::read_to_string(properties(&self.data))?;
+            let log = self.data.join("log").display().to_string();
+            self.process.kill9();
+            let both = format!("log.dirs={log},{}\n", apart.display());
+            fs::write(properties(&self.data), config.replace(&format!("log.dirs={log}\n"), &both))?;
+            format(&self.data, self.guard.as_ref())?;
+            self.process.start()?;
+            self.process.wait_ready(READY)?;
+        }
+        let moved = self.data.join("move.json");
+        fs::write(
+            &moved,
+            format!(
+                r#"{{"version": 1, "partitions": [{{"topic": "{topic}", "partition": {partition}, "replicas": [1], "log_dirs": ["{}"]}}]}}"#,
+                apart.display()
+            ),
+        )?;
+        let mut tool = Command::new(java()?);
+        tool.args(heap(256)).args(["-cp".to_owned(), classes()?]);
+        tool.arg("org.apache.kafka.tools.reassign.ReassignPartitionsCommand").arg("--execute");
+        tool.arg("--reassignment-json-file").arg(&moved);
+        quietly(tool.args(["--bootstrap-server", &format!("127.0.0.1:{}", self.port)]))?;
+        let there = apart.join(format!("{topic}-{partition}"));
+        self.process.wait_until(READY, || there.exists())?;
+        fs::rename(&apart, self.data.join(APART_GONE))?;
+        Ok(fs::write(&apart, "")?)
+    }
+
+    /// Ends [`Kafka::lose_leader`], by a restart.
+    pub fn return_leader(&self) -> anyhow::Result<()> {
+        let (apart, gone) = (self.data.join(APART), self.data.join(APART_GONE));
+        if gone.exists() {
+            self.process.kill9();
+            let _ = fs::remove_file(&apart);
+            fs::rename(&gone, &apart)?;
+            self.process.start()?;
+        }
+        self.process.wait_ready(READY)
     }
 
     /// The address for clients.
@@ -133,6 +187,7 @@ fn apache_program(
     data: &Path,
     [port, advertised]: [u16; 2],
     others: Option<SocketAddr>,
+    creates_topics: bool,
     guard: Option<&Guard>,
 ) -> anyhow::Result<Program> {
     let controller = ports::free();
@@ -149,7 +204,7 @@ fn apache_program(
              controller.listener.names=CONTROLLER\n\
              listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,OTHERS:PLAINTEXT{protocols}\n\
              log.dirs={data}/log\n\
-             auto.create.topics.enable=true\n\
+             auto.create.topics.enable={creates_topics}\n\
              num.partitions=1\n\
              default.replication.factor=1\n\
              offsets.topic.replication.factor=1\n\
@@ -175,7 +230,15 @@ fn properties(data: &Path) -> PathBuf {
 
 /// KRaft needs a formatted directory, with a cluster id of 16 bytes in URL-safe base64.
 fn format(data: &Path, guard: Option<&Guard>) -> anyhow::Result<()> {
-    let format = ["kafka.tools.StorageTool", "format", "--standalone", "-t", "cHVuY3R1YWwtbG9jYWwtMQ", "-c"];
+    let format = [
+        "kafka.tools.StorageTool",
+        "format",
+        "--ignore-formatted",
+        "--standalone",
+        "-t",
+        "cHVuY3R1YWwtbG9jYWwtMQ",
+        "-c",
+    ];
     let mut tool = Command::new(java()?);
     tool.args(heap(512)).args(["-cp".to_owned(), classes()?]).args(format).arg(properties(data));
     quietly(tool.args(guard.map(Guard::scram).unwrap_or_default()))?;

@@ -32,7 +32,6 @@ impl Topology {
         fs::write(&secrets_file, json!(stored).to_string())?;
         let mut env = vec![
             ("APP_API_TOKEN".to_owned(), self.app_api_token.clone()),
-            ("DAPR_API_TOKEN".to_owned(), self.dapr_api_token.clone()),
             ("SECRETS_FILE".to_owned(), secrets_file.display().to_string()),
             ("NAME_RESOLUTION_FILE".to_owned(), run.dir.join("name-resolution.db").display().to_string()),
             (
@@ -65,6 +64,7 @@ impl Topology {
     /// and the others that for Redpanda Cloud (SCRAM), so that both are tested.
     pub(super) fn plane_of(&self, name: &str, plane: &Plane) -> Plane {
         let mut plane = plane.clone();
+        plane.env.push(("DAPR_API_TOKEN".to_owned(), self.dapr_api_token(name).to_owned()));
         if self.options.broker == Broker::GuardedKafka {
             let cloud = if name.starts_with("reminder-") { "pubsub/confluent-cloud" } else { "pubsub/redpanda-cloud" };
             plane.resources = vec![cloud, "statestore/postgresql", "local", "local-cloud", "subscriptions"];
@@ -88,8 +88,7 @@ impl Topology {
             ("DAPR_GRPC_ENDPOINT", daprd(name, own)?),
             ("ALARM_DAPR_ENDPOINT", daprd(owners.alarm.0, owners.alarm.1)?),
             ("ALARM_APP_ID", owners.alarm.0.to_owned()),
-            ("REMINDER_DUE_DAPR_ENDPOINT", daprd(owners.reminder_due.0, owners.reminder_due.1)?),
-            ("DAPR_API_TOKEN", self.dapr_api_token.clone()),
+            ("DAPR_API_TOKEN", self.dapr_api_token(name).to_owned()),
             ("APP_API_TOKEN", self.app_api_token.clone()),
             ("JWT_SECRET", self.jwt_secret.clone()),
             ("EMAIL_FROM", "Punctual <reminders@punctual.test>".to_owned()),
@@ -97,6 +96,10 @@ impl Topology {
             ("LOG_FORMAT", "text".to_owned()),
             ("NO_COLOR", "1".to_owned()),
         ];
+        if name == "upkeep" {
+            env.push(("REMINDER_DUE_DAPR_ENDPOINT", daprd(owners.reminder_due.0, owners.reminder_due.1)?));
+            env.push(("REMINDER_DUE_DAPR_API_TOKEN", self.dapr_api_token(owners.reminder_due.0).to_owned()));
+        }
         match &self.smtp {
             Some(smtp) => {
                 env.push(("EMAIL_PROVIDER", "smtp".to_owned()));
@@ -113,6 +116,6 @@ impl Topology {
 
     /// The port for clients of `port`: that of its link, if there are links.
     fn through(&self, name: &str, port: u16) -> anyhow::Result<u16> {
-        self.links.as_ref().map_or(Ok(port), |links| links.to(name, port))
+        self.links.as_ref().map_or(Ok(port), |links| links.to_silenceable(name, port))
     }
 }

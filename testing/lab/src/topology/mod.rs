@@ -60,6 +60,15 @@ pub struct Route {
     pub function: u16,
 }
 
+/// The tokens with which functions authenticate to daprds.
+#[derive(Debug)]
+struct ApiTokens {
+    /// Of every daprd but one.
+    shared: String,
+    /// Of the daprd that reads secrets.
+    reminder_due: String,
+}
+
 /// The running product. Dropping it kills every process, except after [`Topology::leave_running`].
 #[derive(Debug)]
 pub struct Topology {
@@ -75,8 +84,7 @@ pub struct Topology {
     pub jwt_secret: String,
     /// The token with which daprd authenticates to a function.
     pub app_api_token: String,
-    /// The token with which a function authenticates to daprd.
-    pub dapr_api_token: String,
+    dapr_api_tokens: ApiTokens,
     /// The functions; a single one in embedded mode.
     pub functions: Vec<Function>,
     /// Runs `upkeep --repair` in a loop. The embedded process repairs by itself.
@@ -149,7 +157,7 @@ impl Topology {
             mail_dir,
             jwt_secret: secrets::random()?,
             app_api_token: secrets::random()?,
-            dapr_api_token: secrets::random()?,
+            dapr_api_tokens: ApiTokens { shared: secrets::random()?, reminder_due: secrets::random()? },
             functions: Vec::new(),
             repair: None,
             options,
@@ -257,6 +265,12 @@ impl Topology {
     #[must_use]
     pub fn daprd(&self, name: &str) -> &Sidecar {
         &self.function(name).daprd
+    }
+
+    /// The token with which a function authenticates to the daprd of the function `name`.
+    #[must_use]
+    pub fn dapr_api_token(&self, name: &str) -> &str {
+        if name == "reminder-due" { &self.dapr_api_tokens.reminder_due } else { &self.dapr_api_tokens.shared }
     }
 
     /// A bearer token for `user`.

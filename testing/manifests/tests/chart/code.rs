@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, fs, path::Path};
 
 use catalogue::FUNCTIONS;
 use lab::root;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{
     PLAIN, api, name, names, of_kind,
@@ -68,8 +68,9 @@ fn a_door_leads_to_its_own_function_and_only_public_functions_are_public() {
 fn the_resources_of_dapr_are_those_of_local_runs() {
     let dapr = root().join("dapr");
     let mut files = vec!["pubsub/kafka/pubsub.yaml", "statestore/postgresql/statestore.yaml"];
-    files.extend(["resiliency/resiliency.yaml", "configuration.yaml"]);
+    files.push("resiliency/resiliency.yaml");
     let mut files: Vec<_> = files.into_iter().map(|file| dapr.join(file)).collect();
+    files.extend(functions().into_iter().map(|name| dapr.join(format!("configurations/{name}.yaml"))));
     files.extend(fs::read_dir(dapr.join("subscriptions")).unwrap().map(|entry| entry.unwrap().path()));
     let text: String = files.iter().map(|file| format!("---\n{}\n", fs::read_to_string(file).unwrap())).collect();
     let mut expected = validate(&text);
@@ -79,10 +80,60 @@ fn the_resources_of_dapr_are_those_of_local_runs() {
         // It has no counterpart: locally the secrets are a file.
         let store = found.iter().position(|document| document["spec"]["type"] == "secretstores.kubernetes").unwrap();
         assert_eq!(set(found.remove(store)["scopes"].as_array().unwrap()), BTreeSet::from(["reminder-due".to_owned()]));
+        // Locally nobody can be told apart, so alarm's access control is the chart's.
+        let alarm = found.iter_mut().find(|document| document["kind"] == "Configuration" && name(document) == "alarm");
+        let access = alarm.unwrap()["spec"].as_object_mut().unwrap().remove("accessControl");
+        assert!(access.is_some());
         let by_name = |document: &Value| (document["kind"].to_string(), name(document));
         expected.sort_by_key(by_name);
         found.sort_by_key(by_name);
         assert_eq!(found, expected);
+    }
+}
+
+/// Dapr's default is that every application of the cluster may invoke every other one, with the application's token.
+#[test]
+fn nobody_is_invoked_but_alarm_by_tasks_and_by_reminder_due() {
+    for arguments in [&[], PLAIN] {
+        let documents = render(arguments);
+        assert_eq!(names(&documents, "Configuration"), functions());
+        for configuration in of_kind(&documents, "Configuration") {
+            let access = &configuration["spec"]["accessControl"];
+            assert_eq!(access["defaultAction"], "deny", "{}", name(configuration));
+            let allowed: Vec<_> = access["policies"].as_array().into_iter().flatten().collect();
+            if name(configuration) != "alarm" {
+                assert!(allowed.is_empty(), "{}", name(configuration));
+                continue;
+            }
+            let send_now = json!([{"name": "/send-now", "httpVerb": ["POST"], "action": "allow"}]);
+            let callers = ["tasks", "reminder-due"].map(|app_id| {
+                json!({"appId": app_id, "defaultAction": "deny", "trustDomain": "public", "namespace": NAMESPACE, "operations": send_now})
+            });
+            assert_eq!(allowed, callers.iter().collect::<Vec<_>>());
+        }
+    }
+}
+
+#[test]
+fn a_daprd_offers_what_its_function_and_its_callers_need() {
+    let documents = render(&[]);
+    for configuration in of_kind(&documents, "Configuration") {
+        let allowed = configuration["spec"]["api"]["allowed"].as_array().unwrap();
+        let apis = |protocol: &str| {
+            set(allowed
+                .iter()
+                .filter(|api| api["protocol"] == protocol && api["version"] == "v1")
+                .map(|api| &api["name"]))
+        };
+        let expected: &[&str] = match &*name(configuration) {
+            "tasks" => &["publish", "invoke"],
+            "alarm" | "upkeep" => &["publish", "jobs"],
+            "reminder-due" => &["publish", "jobs", "state", "secrets", "invoke"],
+            _ => &["publish"],
+        };
+        assert_eq!(apis("grpc"), expected.iter().map(ToString::to_string).collect(), "{}", name(configuration));
+        assert_eq!(apis("http"), BTreeSet::from(["healthz".to_owned()]), "{}", name(configuration));
+        assert_eq!(allowed.len(), expected.len() + 1);
     }
 }
 
@@ -149,9 +200,14 @@ fn every_variable_is_one_that_the_function_reads() {
         text
     };
     let shared = source(&root().join("shared/src"));
-    for arguments in
-        [&[], PLAIN, &["--set", "auth.jwksUrl=https://id,auth.issuer=i,auth.audience=a,email.mailgunDomain=d"]]
-    {
+    for arguments in [
+        &[],
+        PLAIN,
+        &[
+            "--set",
+            "auth.jwksUrl=https://id,auth.issuer=i,auth.audience=a,auth.operatorScope=o,auth.idTokens=true,email.mailgunDomain=d",
+        ],
+    ] {
         let documents = render(arguments);
         for document in &documents {
             let function = name(document);

@@ -18,7 +18,11 @@ const ENVIRONMENTS: [&[&str]; 6] = [
     &["--values", "values-minikube.yaml"],
     &["--values", "values-oke.yaml"],
     &["--values", "values-aks.yaml"],
-    &["--set", "ingress.host=tasks.example.com,ingress.tlsSecret=tls,auth.jwksUrl=https://id.example.com:8443/keys"],
+    &[
+        "--set",
+        "ingress.host=tasks.example.com,ingress.tlsSecret=tls,auth.jwksUrl=https://id.example.com:8443/keys,auth.issuer=https://id.example.com,\
+         auth.audience=punctual,auth.operatorScope=punctual:operator,auth.emailVerifiedRequired=false,auth.idTokens=true",
+    ],
     &[
         "--set",
         "knative.enabled=false,ingress.host=tasks.example.com,ingress.tlsSecret=tls,image.pullSecrets={registry}",
@@ -76,6 +80,9 @@ fn a_setting_that_does_not_exist_is_refused() {
         "email.from=",
         "broker.env.KAFKA_BROKERS=",
         "image.registry=",
+        "auth.jwksUrl=https://id.example.com/keys",
+        "auth.jwksUrl=https://id.example.com/keys,auth.issuer=https://id.example.com",
+        "auth.jwksUrl=https://id.example.com/keys,auth.audience=punctual",
     ] {
         assert!(helm("template", &[GIVEN, &["--set", typo]].concat()).is_err(), "{typo}");
     }

@@ -65,6 +65,7 @@ fn selects(selector: &Value, labels: &Value) -> bool {
         match expression["operator"].as_str().unwrap() {
             "Exists" => !label.is_null(),
             "In" => expression["values"].as_array().unwrap().contains(label),
+            "NotIn" => !expression["values"].as_array().unwrap().contains(label),
             other => panic!("{other} is not played here"),
         }
     });
@@ -78,10 +79,18 @@ fn each_pod_reaches_what_it_calls_and_nothing_else() {
     let daprd = |name: &str| network.labels("Deployment", &format!("{name}-daprd"));
     let (repair, migrate) = (network.labels("CronJob", "repair"), network.labels("Job", "migrate"));
 
-    // A function calls its daprd and reminder-due's; nobody calls a function but Knative.
+    // A function calls its daprd and alarm's; nobody calls a function but Knative. The daprd that reads secrets is called by
+    // reminder-due itself, and by upkeep, which arms retries there.
     for name in ["tasks", "task-created", "reminder-due", "upkeep"] {
         assert!(network.connects(function(name), daprd(name), 50001), "{name}");
-        assert!(network.connects(function(name), daprd("reminder-due"), 50001), "{name}");
+        assert!(network.connects(function(name), daprd("alarm"), 50001), "{name}");
+        let trusted = ["reminder-due", "upkeep"].contains(&name);
+        assert_eq!(network.connects(function(name), daprd("reminder-due"), 50001), trusted, "{name}");
+        assert_eq!(
+            network.allowed("Ingress", daprd("reminder-due"), &End::Pod(function(name)), 3500),
+            trusted,
+            "{name}"
+        );
         assert!(!network.connects(function("tasks"), function(name), 8012));
         assert!(!network.connects(daprd(name), function(name), 8012), "{name}: not past its route");
         assert!(network.allowed("Ingress", function(name), &End::Namespace("knative-serving"), 8012));
@@ -101,8 +110,14 @@ fn each_pod_reaches_what_it_calls_and_nothing_else() {
         assert_eq!(network.allowed("Egress", function(name), &End::Outside, 587), name == "reminder-due");
         assert!(!network.allowed("Egress", function(name), &End::Outside, 9092));
     }
-    assert!(network.connects(daprd("tasks"), daprd("reminder-due"), 50002));
-    assert!(!network.connects(function("tasks"), daprd("reminder-due"), 50002));
+    // Only alarm is invoked, and only through the daprds of tasks and reminder-due.
+    for from in ["tasks", "task-created", "reminder-due", "upkeep"] {
+        for to in ["tasks", "task-created", "reminder-due", "upkeep", "alarm"] {
+            let invokes = to == "alarm" && ["tasks", "reminder-due"].contains(&from);
+            assert_eq!(network.connects(daprd(from), daprd(to), 50002), invokes, "{from} → {to}");
+            assert!(!network.connects(function(from), daprd(to), 50002), "{from} → {to}");
+        }
+    }
     for called in ["upkeep", "alarm", "reminder-due"] {
         assert!(network.connects(repair, daprd(called), 50001), "{called}");
     }
@@ -119,8 +134,8 @@ fn each_pod_reaches_what_it_calls_and_nothing_else() {
 fn only_the_identity_provider_that_is_configured_is_asked() {
     for (arguments, port, asked) in [
         (["--set", "auth.jwksUrl="], 443, false),
-        (["--set", "auth.jwksUrl=https://id.example.com/keys"], 443, true),
-        (["--set", "auth.jwksUrl=https://id.example.com:8443/keys"], 8443, true),
+        (["--set", "auth.issuer=i,auth.audience=a,auth.jwksUrl=https://id.example.com/keys"], 443, true),
+        (["--set", "auth.issuer=i,auth.audience=a,auth.jwksUrl=https://id.example.com:8443/keys"], 8443, true),
     ] {
         let network = Network(render(&arguments));
         assert_eq!(network.allowed("Egress", network.labels("Service", "tasks"), &End::Outside, port), asked);
@@ -136,8 +151,12 @@ fn without_knative_clients_come_through_the_ingress_controller_alone() {
     assert!(!network.allowed("Ingress", pod("tasks"), &End::Namespace("default"), 8080));
     assert!(!network.allowed("Ingress", pod("task-created"), &End::Namespace("kourier-system"), 8080));
     assert!(!network.connects(pod("tasks"), pod("task-created"), 8080));
-    assert!(network.connects(pod("tasks"), pod("reminder-due"), 50001));
-    assert!(network.connects(pod("tasks"), pod("reminder-due"), 50002));
+    assert!(network.connects(pod("tasks"), pod("alarm"), 50001));
+    assert!(network.connects(pod("tasks"), pod("alarm"), 50002));
+    assert!(network.connects(pod("upkeep"), pod("reminder-due"), 50001));
+    assert!(!network.connects(pod("tasks"), pod("reminder-due"), 50001));
+    assert!(!network.connects(pod("tasks"), pod("reminder-due"), 50002));
+    assert!(!network.connects(pod("task-created"), pod("alarm"), 50002));
     assert!(network.connects(network.labels("CronJob", "repair"), pod("upkeep"), 50001));
     assert!(network.allowed("Egress", pod("task-created"), &End::Namespace("dapr-system"), 50001));
     assert!(network.allowed("Egress", pod("task-created"), &End::Outside, 9092));

@@ -107,6 +107,7 @@ fn add_to_embedded(tree: &mut Tree) {
 fn every_list_has_it(tree: &Tree) {
     let mut expected = BTreeMap::from([
         ("dapr/dapr.yaml".to_owned(), vec!["  - appID: task-archived\n"]),
+        ("dapr/configurations/task-archived.yaml".to_owned(), vec!["  name: task-archived\n"]),
         (
             "dapr/subscriptions/subscriptions.yaml".to_owned(),
             vec![
@@ -146,6 +147,7 @@ fn the_chart_renders_it(tree: &Tree) {
         let documents = tree.render(arguments);
         assert!(names(&documents, "Deployment").contains(daprd));
         assert!(names(&documents, "Service").contains("task-archived-daprd"));
+        assert!(names(&documents, "Configuration").contains("task-archived"));
         assert!(
             names(&documents, "Subscription")
                 .is_superset(&BTreeSet::from(["task-archived".to_owned(), "dead-letters-task-archived".to_owned()]))

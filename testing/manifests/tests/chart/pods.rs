@@ -7,6 +7,7 @@ use std::{
 
 use lab::root;
 use serde_json::{Value, json};
+use shared::deadlines::Deadlines;
 
 use super::{
     ENVIRONMENTS, PLAIN, api, name, of_kind,
@@ -112,7 +113,8 @@ fn secrets_are_referred_to() {
         assert_eq!(of_kind(&documents, "Secret").count(), 0);
         for container in documents.iter().filter_map(pod).flat_map(containers) {
             for variable in container["env"].as_array().into_iter().flatten() {
-                let secret = ["DATABASE_URL", "JWT_SECRET", "APP_API_TOKEN", "DAPR_API_TOKEN"];
+                let secret =
+                    ["DATABASE_URL", "JWT_SECRET", "APP_API_TOKEN", "DAPR_API_TOKEN", "REMINDER_DUE_DAPR_API_TOKEN"];
                 let referred = variable["valueFrom"]["secretKeyRef"]["name"].is_string();
                 assert_eq!(secret.contains(&variable["name"].as_str().unwrap()), referred, "{variable}");
             }
@@ -131,12 +133,51 @@ fn only_tasks_can_check_tokens() {
     }
 }
 
+/// The daprd of reminder-due reads secrets, so it has an API token of its own, which no function that clients reach is given.
+#[test]
+fn the_token_of_the_daprd_that_reads_secrets_is_given_to_reminder_due_and_upkeep_alone() {
+    const OWN: &str = "punctual-reminder-due-dapr-api-token";
+    for arguments in [&[], PLAIN] {
+        let documents = render(arguments);
+        let mut given = BTreeMap::<String, BTreeSet<String>>::new();
+        for document in &documents {
+            let Some(pod) = pod(document) else { continue };
+            for variable in containers(pod).flat_map(|container| container["env"].as_array().into_iter().flatten()) {
+                if variable["valueFrom"]["secretKeyRef"]["name"] == OWN {
+                    let variable = variable["name"].as_str().unwrap().to_owned();
+                    given.entry(name(document)).or_default().insert(variable);
+                }
+            }
+            let annotations = &pod["metadata"]["annotations"];
+            if let Some(app_id) = annotations["dapr.io/app-id"].as_str() {
+                assert_eq!(annotations["dapr.io/api-token-secret"] == OWN, app_id == "reminder-due", "{app_id}");
+                assert_eq!(annotations["dapr.io/config"], app_id);
+            }
+        }
+        let with = |name: &str, variable: &str| (name.to_owned(), BTreeSet::from([variable.to_owned()]));
+        let expected = BTreeMap::from([
+            with("reminder-due", "DAPR_API_TOKEN"),
+            with("repair", "REMINDER_DUE_DAPR_API_TOKEN"),
+            with("upkeep", "REMINDER_DUE_DAPR_API_TOKEN"),
+        ]);
+        assert_eq!(given, expected);
+    }
+}
+
 #[test]
 fn whoever_waits_waits_longer_than_whom_it_waits_for() {
     let resiliency = fs::read_to_string(root().join("dapr/resiliency/resiliency.yaml")).unwrap();
     let inbound = resiliency.lines().find_map(|line| line.trim().strip_prefix("inbound: ")).unwrap();
     let inbound = seconds(inbound.split_whitespace().next().unwrap());
     assert!(door::PATIENCE.as_secs() * 2 < inbound);
+    let ours = Deadlines::default();
+    assert!(
+        ours.answer <= ours.request
+            && ours.answer <= ours.pass
+            && ours.answer < ours.handler
+            && ours.handler < ours.call
+    );
+    assert!(ours.call < door::ATTEMPT && door::ATTEMPT.as_secs() < inbound);
     let documents = render(&[]);
     let mut capacity = BTreeMap::new();
     for service in of_kind(&documents, "Service").filter(|service| api(service).contains("knative")) {
@@ -152,10 +193,10 @@ fn whoever_waits_waits_longer_than_whom_it_waits_for() {
         capacity.insert(name(service), concurrency * most);
         let env = pod["spec"]["containers"][0]["env"].as_array().unwrap();
         let connections = env.iter().find(|variable| variable["name"] == "DATABASE_CONNECTIONS").unwrap();
-        // Concurrent job callbacks share one connection. The relay needs one, and each message being sent.
+        // Concurrent job callbacks share one connection, and a message holds none while it is sent.
         let needed = match name(service).as_str() {
             "alarm" => 5,
-            "reminder-due" => partitions("reminders") + 2,
+            "reminder-due" => 8,
             _ => concurrency + 1,
         };
         assert_eq!(connections["value"], needed.to_string());
@@ -205,12 +246,6 @@ fn a_pod_that_takes_one_call_at_a_time_has_three_connections_to_the_database() {
     for variable in connections {
         assert!(variable["value"].as_str().unwrap().parse::<u32>().unwrap() >= 3, "{variable}");
     }
-}
-
-/// The maximum number of events of a topic that are delivered at a time.
-fn partitions(topic: &str) -> u64 {
-    let topic = catalogue::TOPICS.into_iter().find(|found| found.name == topic);
-    topic.unwrap().partitions.into()
 }
 
 fn seconds(text: &str) -> u64 {

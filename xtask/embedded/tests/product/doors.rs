@@ -3,16 +3,9 @@
 
 use std::{collections::BTreeSet, fs, path::Path};
 
-use axum::{
-    Router,
-    body::Body,
-    http::{Request, StatusCode},
-};
-use clap::Parser as _;
-use serde_json::{Value, json};
-use shared::{App, auth, catalogue::EventType, schema::TaskUpdated, testing};
-use sqlx::PgPool;
-use tower::ServiceExt as _;
+use shared::{catalogue::EventType, schema::TaskUpdated};
+
+use super::*;
 
 /// The routes for Dapr: those in `.route("…")` of the sources, and the targets in `dapr/subscriptions`.
 fn routes() -> BTreeSet<String> {
@@ -38,16 +31,6 @@ fn routes() -> BTreeSet<String> {
         .into_iter()
         .filter(|route| route.starts_with('/') && route != "/openapi.json" && route != "/events/_ignore")
         .collect()
-}
-
-/// All functions, merged as in the embedded process.
-fn product(app: &App) -> Router {
-    let auth =
-        auth::AuthConfig::try_parse_from(["test", "--jwt-secret", "an HS256 secret of 32 bytes or more"]).unwrap();
-    let email = ["test", "--email-provider", "files", "--email-from", "a@example.org", "--mail-dir", "/nowhere"];
-    let email = reminder_due::email::EmailConfig::try_parse_from(email).unwrap();
-    let tasks = tasks::routes(app.clone(), auth::Auth::new(auth).unwrap());
-    shared::serve::complete(embedded::routes(app, tasks, email), app.clone())
 }
 
 async fn call(product: &Router, path: &str, token: Option<&str>, kind: &str, body: &str) -> StatusCode {
