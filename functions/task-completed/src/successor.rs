@@ -148,6 +148,10 @@ pub(crate) async fn create(tx: &mut Claimed, task: &TaskRef) -> Result<Option<Uu
 
 impl CompletedTask {
     async fn read(tx: &mut Claimed, id: Uuid) -> Result<Option<Self>, HandlerError> {
+        // First the usage, which the successor will change, and then the task, as a command locks them.
+        sqlx::query!("select lock_user_usage(user_id) from tasks where id = $1 and recurrence_type is not null", id)
+            .fetch_optional(tx.conn())
+            .await?;
         // `for share`: a command that reopens the task waits until the successor exists.
         let row = sqlx::query!(
             r#"select user_id, title, version as "version!", series_id as "series_id!", occurrence as "occurrence!",

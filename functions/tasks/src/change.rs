@@ -21,6 +21,7 @@ use crate::{
     locked_task::{LockedTask, Target},
     me::users_zone,
     params,
+    quotas::Added,
     tags::{self, tag_ids},
     task::{Repeats, Task, next_occurrence},
     user_tx::UserTx,
@@ -82,8 +83,11 @@ async fn change(mut locked: LockedTask<'_>, wanted: Wanted, reminders: Option<Ve
     if changes.is_empty() && added.is_empty() && change.is_noop() {
         return locked.unchanged().await;
     }
+    let rows = Row::all(&added, to);
+    let added = Added::to_task(task, &changes, &rows, &wanted.tags);
+    locked.command.quotas.check(&mut locked.tx, task.inner.user_id, &added).await?;
     liveness::apply(&mut locked.tx, task.inner.user_id, &changes).await?;
-    liveness::add(&mut locked.tx, task, &Row::all(&added, to)).await?;
+    liveness::add(&mut locked.tx, task, &rows).await?;
     if wanted.tags != task.tags {
         change.write_tags(&mut locked.tx).await?;
     }

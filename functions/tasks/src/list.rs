@@ -160,6 +160,11 @@ impl Wanted {
     }
 }
 
+#[cfg(test)]
+pub(crate) fn is_search(text: &str) -> bool {
+    Word::all(text).is_ok()
+}
+
 /// An order of tasks; equals are in the order of their ids.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Sort {

@@ -125,7 +125,7 @@ impl IntoParams for IdempotencyKey {
         header(
             IDEMPOTENCY_KEY,
             "A value that the client chooses for one intended effect. The same request with the same key takes effect once and gets \
-             the first answer again (with `Idempotency-Replayed: true`). A different request with the same key is refused.",
+             the first answer again (with `Idempotency-Replayed: true`); if that was larger than 4 KB, the task as it is now. A different request with the same key is refused.",
             key,
         )
     }

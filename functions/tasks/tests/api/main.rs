@@ -10,6 +10,7 @@ mod limits;
 mod lists;
 mod openapi;
 mod operations;
+mod quotas;
 mod recurrence;
 mod reminders;
 mod search;
