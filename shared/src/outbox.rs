@@ -28,7 +28,7 @@ use anyhow::Context as _;
 use catalogue::EventType;
 use chrono::{DateTime, Utc};
 use cloudevents::{EventBuilder as _, EventBuilderV10};
-use sqlx::{Connection as _, PgConnection};
+use sqlx::PgConnection;
 use tokio::sync::{Mutex, Notify};
 use uuid::Uuid;
 
@@ -263,35 +263,30 @@ impl Outbox {
     /// Publishes what can be published at `now`.
     async fn pass(&self, now: Instant) -> anyhow::Result<Pass> {
         let mut calls = self.calls.lock().await;
-        let mut conn = self.db.acquire().await?;
         let mut pass = Pass::default();
         let began = Instant::now();
         calls.begin(now);
-        let done = self.rounds(&mut conn, &mut calls, &mut pass).await;
+        let done = self.rounds(&mut calls, &mut pass).await;
         calls.end(now + began.elapsed());
         pass.retry_at = calls.next_due();
         if let Some(error) = &pass.failed {
             let (error, held) = (format!("{error:#}"), calls.held());
             tracing::warn!(error, held, "outbox: publishing failed, will try again");
         }
-        if done.is_err() {
-            // It may be in the middle of a statement that never ends. The pool would wait for that.
-            conn.close();
-        }
         done.map(|()| pass)
     }
 
     /// Makes the calls of a pass, until nothing is left to publish or enough of them have failed.
-    async fn rounds(&self, conn: &mut PgConnection, calls: &mut Calls, pass: &mut Pass) -> anyhow::Result<()> {
+    async fn rounds(&self, calls: &mut Calls, pass: &mut Pass) -> anyhow::Result<()> {
         let began = Instant::now();
         let mut cursors = Cursors::default();
         loop {
-            let heads = self.in_time(heads::read(conn, &mut cursors, calls)).await?;
+            let heads = self.in_time(self.heads(&mut cursors, calls)).await?;
             for group in calls.next(heads) {
                 if calls.have_failed_enough() {
                     return Ok(());
                 }
-                self.in_time(self.call(conn, calls, pass, group)).await?;
+                self.in_time(self.call(calls, pass, group)).await?;
             }
             if calls.take_unread() {
                 cursors = Cursors::default();
@@ -305,21 +300,22 @@ impl Outbox {
         }
     }
 
+    async fn heads(&self, cursors: &mut Cursors, calls: &Calls) -> sqlx::Result<Vec<Head>> {
+        let mut tx = self.db.begin_single().await?;
+        let heads = heads::read(&mut tx, cursors, calls).await?;
+        tx.commit().await?;
+        Ok(heads)
+    }
+
     /// Publishes those events of a topic that are still unpublished and in no shard of another relay.
-    async fn call(
-        &self,
-        conn: &mut PgConnection,
-        calls: &mut Calls,
-        pass: &mut Pass,
-        group: Vec<Head>,
-    ) -> anyhow::Result<()> {
-        let mut tx = conn.begin().await?;
+    async fn call(&self, calls: &mut Calls, pass: &mut Pass, group: Vec<Head>) -> anyhow::Result<()> {
+        let mut tx = self.db.begin().await?;
         let (events, busy) = lock(&mut tx, &group).await?;
         pass.busy |= busy;
         if !busy {
             calls.forget_all_but(&events, &group);
         }
-        let Some(topic) = events.first().map(|event| event.kind.topic()) else { return Ok(tx.rollback().await?) };
+        let Some(topic) = events.first().map(|event| event.kind.topic()) else { return Ok(tx.commit().await?) };
         let batch = events.iter().map(Unpublished::publication).collect::<anyhow::Result<Vec<Publication>>>()?;
         crash("outbox-before-publish");
         let answer = self.sidecar.publish(topic, batch).await;
@@ -327,7 +323,8 @@ impl Outbox {
         if let Err(error) = answer {
             calls.failed(heads.collect());
             pass.failed.get_or_insert(error.into());
-            return Ok(tx.rollback().await?);
+            // Not dropped: the locks must be free before the next call.
+            return Ok(tx.commit().await?);
         }
         crash("outbox-published");
         let ids: Vec<Uuid> = events.iter().map(|event| event.id).collect();

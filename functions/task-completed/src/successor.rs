@@ -2,6 +2,10 @@
 //!
 //! [`decide`] computes it from the current row. A successor is created only while the task is completed, not after it was reopened or
 //! deleted. Each number of a series is created at most once, because `task_occurrences` has a row for it.
+//!
+//! A change of one occurrence leaves the later ones as they were. `tasks.series_values` has the series' values of the columns that were
+//! changed for this occurrence alone, and is laid over the row. An absolute reminder keeps the distance to the due time that its user set,
+//! although it was snoozed or the due time moved.
 
 use chrono::{DateTime, Utc};
 use shared::{
@@ -26,6 +30,7 @@ struct CompletedTask {
 struct Occurrence {
     series: Series,
     number: i32,
+    /// When the rule makes it due, whether or not it was moved.
     due_at: DateTime<Utc>,
     /// `None` if it was reopened.
     completed_at: Option<DateTime<Utc>>,
@@ -33,7 +38,10 @@ struct Occurrence {
 
 /// A reminder of the completed task.
 struct OldReminder {
+    /// Where its user set it, whether or not it was snoozed since.
     remind_at: DateTime<Utc>,
+    /// The due time that it was set for.
+    due_at: DateTime<Utc>,
     before_due: Option<String>,
     channels: Vec<String>,
     cancel_reason: Option<CancelReason>,
@@ -54,13 +62,16 @@ struct Reminder {
     remind_at: DateTime<Utc>,
     before_due: Option<String>,
     channels: Vec<String>,
+    /// The instant and the due time that later occurrences count from, if `remind_at` has another distance: the clock skips its local time
+    /// on this day, or shows it twice.
+    set: Option<(DateTime<Utc>, DateTime<Utc>)>,
     /// Its instant has passed. It is created as cancelled, so that the occurrence after this one has it again.
     has_passed: bool,
 }
 
 /// Decides which occurrence follows, if any, and its reminders.
 ///
-/// It gets the reminders of the task, each at the same distance to the due time. Those that the user cancelled, or that were
+/// It gets the reminders of the task, each at the distance to the due time that its user set. Those that the user cancelled, or that were
 /// cancelled because the due time was removed, are left out.
 fn decide(done: &Occurrence, reminders: &[OldReminder], now: DateTime<Utc>) -> Option<Successor> {
     let Occurrence { series, number, due_at, completed_at } = done;
@@ -70,9 +81,11 @@ fn decide(done: &Occurrence, reminders: &[OldReminder], now: DateTime<Utc>) -> O
         let relative = old.before_due.as_deref().and_then(|text| BeforeDue::parse(text).ok());
         let remind_at = relative
             .and_then(|before| before.resolve(next, &series.zone))
-            .unwrap_or_else(|| carry(&series.zone, *due_at, next, old.remind_at));
+            .unwrap_or_else(|| carry(&series.zone, old.due_at, next, old.remind_at));
+        let back = carry(&series.zone, next, old.due_at, remind_at);
+        let set = (old.before_due.is_none() && back != old.remind_at).then_some((old.remind_at, old.due_at));
         let (before_due, channels) = (old.before_due.clone(), old.channels.clone());
-        Reminder { remind_at, before_due, channels, has_passed: remind_at <= now }
+        Reminder { remind_at, before_due, channels, set, has_passed: remind_at <= now }
     });
     Some(Successor {
         number: number + 1,
@@ -105,9 +118,13 @@ pub(crate) async fn create(tx: &mut Claimed, task: &TaskRef) -> Result<Option<Uu
         "insert into tasks (id, user_id, title, description, priority, due_at, time_zone, series_id, occurrence, version,
                             recurrence_type, recurrence_interval, recurrence_rule, recurrence_anchor, recurrence_start,
                             next_occurrence_at, remind_at, search_text)
-         select $2, user_id, title, description, priority, $3, time_zone, series_id, occurrence + 1, 1,
-                recurrence_type, recurrence_interval, recurrence_rule, recurrence_anchor, recurrence_start, $4, $5, search_text
-         from tasks where id = $1",
+         select $2, series.user_id, series.title, series.description, series.priority, $3, series.time_zone,
+                series.series_id, series.occurrence + 1, 1, series.recurrence_type, series.recurrence_interval,
+                series.recurrence_rule, series.recurrence_anchor, series.recurrence_start, $4, $5,
+                 case when (series.title, series.description) is not distinct from (tasks.title, tasks.description)
+                      then tasks.search_text end
+         from tasks, jsonb_populate_record(tasks, series_values) as series
+         where tasks.id = $1",
         task.task_id,
         id,
         next.due_at,
@@ -118,7 +135,11 @@ pub(crate) async fn create(tx: &mut Claimed, task: &TaskRef) -> Result<Option<Uu
     .await?;
     sqlx::query!(
         "insert into task_tag_associations (task_id, tag_id)
-         select $2, tag_id from task_tag_associations where task_id = $1",
+         select $2, tag.id
+         from tasks
+         join task_tags tag using (user_id)
+         left join task_tag_associations tagged on tagged.task_id = tasks.id and tagged.tag_id = tag.id
+         where tasks.id = $1 and coalesce(series_values->'tags' ? tag.name, tagged.tag_id is not null)",
         task.task_id,
         id,
     )
@@ -126,8 +147,9 @@ pub(crate) async fn create(tx: &mut Claimed, task: &TaskRef) -> Result<Option<Uu
     .await?;
     for reminder in next.reminders {
         sqlx::query!(
-            "insert into task_reminders (id, task_id, user_id, remind_at, before_due, channels, state, cancel_reason)
-             values ($1, $2, $3, $4, $5, $6, $7, $8)",
+            "insert into task_reminders (id, task_id, user_id, remind_at, before_due, channels, state, cancel_reason,
+                                         series_remind_at, series_due_at)
+             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
             Uuid::now_v7(),
             id,
             done.task.user_id,
@@ -136,6 +158,8 @@ pub(crate) async fn create(tx: &mut Claimed, task: &TaskRef) -> Result<Option<Uu
             &reminder.channels,
             if reminder.has_passed { ReminderState::Cancelled } else { ReminderState::Scheduled }.as_str(),
             reminder.has_passed.then_some(CancelReason::Completed.as_str()),
+            reminder.set.map(|(at, _)| at),
+            reminder.set.map(|(_, due)| due),
         )
         .execute(tx.conn())
         .await?;
@@ -152,15 +176,21 @@ impl CompletedTask {
         sqlx::query!("select lock_user_usage(user_id) from tasks where id = $1 and recurrence_type is not null", id)
             .fetch_optional(tx.conn())
             .await?;
-        // `for share`: a command that reopens the task waits until the successor exists.
+        // A command that reopens the task waits until the successor exists. This is a statement of its own because one that waited for a
+        // lock sees the new row, but `series` below as computed from the old one.
+        let recurs = sqlx::query!("select from tasks where id = $1 and recurrence_type is not null for share", id);
+        if recurs.fetch_optional(tx.conn()).await?.is_none() {
+            return Ok(None);
+        }
         let row = sqlx::query!(
-            r#"select user_id, title, version as "version!", series_id as "series_id!", occurrence as "occurrence!",
-                      due_at as "due_at!", completed, completed_at, recurrence_type as "kind!",
-                      recurrence_interval as "interval!", recurrence_rule, recurrence_anchor as "anchor!",
-                      recurrence_start as "start!", coalesce(time_zone, 'UTC') as "zone!", clock_timestamp() as "now!"
-               from tasks
-               where id = $1 and recurrence_type is not null and due_at is not null and series_id is not null
-               for share"#,
+            r#"select series.user_id as "user_id!", series.title as "title!", series.version as "version!",
+                      series.series_id as "series_id!", series.occurrence as "occurrence!", series.due_at as "due_at!",
+                      tasks.due_at as "moved_to!", series.completed as "completed!", series.completed_at,
+                      series.recurrence_type as "kind!", series.recurrence_interval as "interval!", series.recurrence_rule,
+                      series.recurrence_anchor as "anchor!", series.recurrence_start as "start!",
+                      coalesce(series.time_zone, 'UTC') as "zone!", clock_timestamp() as "now!"
+               from tasks, jsonb_populate_record(tasks, series_values) as series
+               where tasks.id = $1 and tasks.due_at is not null and tasks.series_id is not null"#,
             id
         )
         .fetch_optional(tx.conn())
@@ -175,9 +205,12 @@ impl CompletedTask {
         let zone = Zone::parse(&row.zone).map_err(|error| HandlerError::Failed(error.into()))?;
         let reminders = sqlx::query_as!(
             OldReminder,
-            r#"select remind_at, before_due, channels, cancel_reason as "cancel_reason: CancelReason" from task_reminders
+            r#"select coalesce(series_remind_at, remind_at) as "remind_at!", coalesce(series_due_at, $2) as "due_at!",
+                      before_due, channels, cancel_reason as "cancel_reason: CancelReason"
+               from task_reminders
                where task_id = $1 order by remind_at, id"#,
-            id
+            id,
+            row.moved_to
         )
         .fetch_all(tx.conn())
         .await?;

@@ -17,6 +17,7 @@ use crate::{
         Presence::{self, NotNull, Optional, Required},
         Text, Whole, Word, ZoneName, body_schema,
     },
+    series::Scope,
     task::Priority,
 };
 
@@ -48,6 +49,12 @@ pub(crate) const RECURRENCE: Field<Object<RecurrenceInput>> =
 
 const RECURRENCE_PATCH: Field<Object<RecurrencePatch>> =
     Field::new(RECURRENCE.name, Object::new(), || json!({"description": "A merge patch of the recurrence."}));
+pub(crate) const SCOPE: Field<Word<Scope>> = Field::new("scope", Word::new(), || {
+    json!({
+        "description": "Which occurrences of a recurring task the patch changes: `this` one alone, or this and all `following`. \
+                        Null is `this`. A `recurrence` always applies from this occurrence on.",
+    })
+});
 pub(crate) const TYPE: Field<Word<Kind>> = Field::new("type", Word::new(), none);
 pub(crate) const INTERVAL: Field<Whole> = Field::new(
     "interval",
@@ -120,7 +127,7 @@ bodies! {
     ];
     TaskPatch: "A JSON merge patch of a task. A `time_zone` of null is the user's.", [
         (&TITLE, NotNull), (&DESCRIPTION, Optional), (&PRIORITY, Optional), (&DUE_AT, Optional), (&TIME_ZONE, Optional),
-        (&TAGS, Optional), (&RECURRENCE_PATCH, Optional),
+        (&TAGS, Optional), (&RECURRENCE_PATCH, Optional), (&SCOPE, Optional),
     ];
     RecurrenceInput: "How a task repeats.", [
         (&TYPE, Required), (&INTERVAL, Optional), (&RULE, Optional), (&ANCHOR, Optional),

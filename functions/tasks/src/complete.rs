@@ -11,13 +11,14 @@ use crate::{
     locked_task::{LockedTask, Target},
     params,
     quotas::Added,
-    task::{Reminder, Task, next_occurrence},
+    task::{Reminder, Task},
     user_tx::UserTx,
 };
 
 /// Complete a task
 ///
-/// Cancels its live reminders. A recurring task gets its next occurrence, once. Completing a completed task changes nothing.
+/// Cancels its live reminders. A recurring task gets its next occurrence, once: completed again after it was
+/// reopened, it gets no second one. Completing a completed task changes nothing.
 #[utoipa::path(
     post, path = "/v1/tasks/{id}/complete", operation_id = "complete_task", tag = "tasks",
     params(("id" = Uuid, Path), params::IdempotencyKey, params::Conditions),
@@ -75,13 +76,6 @@ async fn reopen(mut locked: LockedTask<'_>) -> Result<Answer> {
 
 /// Writes `completed_at` and the columns that depend on it.
 async fn set_completed(tx: &mut UserTx, task: &Task) -> Result<()> {
-    let recurrence = task.recurrence.as_ref().and_then(|repeats| repeats.parse().ok());
-    let next = match (&recurrence, task.inner.recurrence_start, task.due_at) {
-        (Some(recurrence), Some(start), Some(due)) => {
-            next_occurrence(recurrence, start, due, &task.zone(), task.completed_at, task.inner.now)
-        }
-        _ => None,
-    };
     sqlx::query!(
         "update tasks
          set completed = $3::timestamptz is not null, completed_at = $3, next_occurrence_at = $4,
@@ -90,7 +84,7 @@ async fn set_completed(tx: &mut UserTx, task: &Task) -> Result<()> {
         task.id,
         task.inner.user_id,
         task.completed_at,
-        next
+        task.next_occurrence()
     )
     .execute(&mut **tx)
     .await?;

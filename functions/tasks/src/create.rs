@@ -7,7 +7,7 @@ use shared::{
     auth::User,
     outbox,
     problem::{OnConstraint as _, Problem, Result},
-    recurrence::Zone,
+    recurrence::{Series, Zone},
     schema::{TaskCreated, TaskRef},
     search_text,
 };
@@ -24,7 +24,7 @@ use crate::{
     me::users_zone,
     params,
     tags::{self, tag_ids},
-    task::{Inner, Repeats, Task, next_occurrence},
+    task::{Inner, Repeats, Task},
 };
 
 /// The answer to a command whose user disappeared before what it adds was linked to them.
@@ -83,7 +83,10 @@ async fn insert(
     let rows = Row::all(reminders, Due { at: wanted.due_at, zone: zone.as_ref().unwrap_or(&Zone::utc()) });
     let repeats = wanted.recurrence.as_ref().map(Repeats::from);
     let next = match (&wanted.recurrence, wanted.due_at, &zone) {
-        (Some(recurrence), Some(due), Some(zone)) => next_occurrence(recurrence, due, due, zone, None, Utc::now()),
+        (Some(recurrence), Some(start), Some(zone)) => {
+            let series = Series { recurrence: recurrence.clone(), start, zone: zone.clone() };
+            series.next(start, start.max(Utc::now()))
+        }
         _ => None,
     };
     let series_id = repeats.is_some().then(Uuid::now_v7);

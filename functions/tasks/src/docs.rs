@@ -14,7 +14,7 @@ use utoipa::{
     },
 };
 
-use crate::bodies;
+use crate::{bodies, series::Scope};
 
 /// The document without its routes.
 #[derive(OpenApi)]
@@ -26,7 +26,7 @@ use crate::bodies;
     ),
     // Bodies inside other bodies; a route names only the outer one.
     components(schemas(
-        ProblemBody, InvalidField, bodies::NewReminder, bodies::RecurrenceInput, bodies::RecurrencePatch, Channel,
+        ProblemBody, InvalidField, bodies::NewReminder, bodies::RecurrenceInput, bodies::RecurrencePatch, Channel, Scope,
     )),
     modifiers(&Bearer),
     tags(

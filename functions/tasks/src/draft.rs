@@ -9,14 +9,15 @@ use shared::{
 use crate::{
     bodies::{
         ANCHOR, BEFORE_DUE, CHANNELS, DESCRIPTION, DUE_AT, INTERVAL, PRIORITY, RECURRENCE, REMIND_AT, REMINDERS,
-        REMINDERS_LIMIT, RULE, TAGS, TIME_ZONE, TITLE, TYPE,
+        REMINDERS_LIMIT, RULE, SCOPE, TAGS, TIME_ZONE, TITLE, TYPE,
     },
     input::{Fields, Given},
+    series::Scope,
     task::{Priority, Task},
 };
 
 /// The fields of a task that its user writes, as they shall be.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Wanted {
     pub(crate) title: String,
     pub(crate) description: Option<String>,
@@ -27,6 +28,16 @@ pub(crate) struct Wanted {
     /// Sorted, without duplicates.
     pub(crate) tags: Vec<String>,
     pub(crate) recurrence: Option<Recurrence>,
+}
+
+/// A change of a task.
+#[derive(Debug)]
+pub(crate) struct Edit {
+    pub(crate) wanted: Wanted,
+    /// What later occurrences shall have, if the change is for them too.
+    pub(crate) series: Option<Wanted>,
+    /// Otherwise the recurrence stays, even one that this version cannot parse.
+    pub(crate) names_recurrence: bool,
 }
 
 /// A reminder to add.
@@ -96,8 +107,9 @@ pub(crate) fn new_task(fields: &mut Fields) -> Option<(Wanted, Vec<NewReminder>)
     Some((wanted, reminders))
 }
 
-/// Reads the body of PATCH, a JSON merge patch (RFC 7396) of the current task: null removes a field, an absent one stays.
-pub(crate) fn patched_task(fields: &mut Fields, task: &Task) -> Option<Wanted> {
+/// Reads the body of PATCH, a JSON merge patch (RFC 7396) of the current task: null removes a field, an absent one stays. With the scope
+/// `following` it is a patch of the series too.
+pub(crate) fn patched_task(fields: &mut Fields, task: &Task) -> Option<Edit> {
     fields.refuse(
         REMINDERS.name,
         "cannot be patched: use PUT, POST /v1/tasks/{id}/reminders, or the operations under /v1/reminders",
@@ -106,18 +118,9 @@ pub(crate) fn patched_task(fields: &mut Fields, task: &Task) -> Option<Wanted> {
     if fields.is_null(&TITLE) {
         fields.refuse(TITLE.name, "cannot be null: a task needs a title");
     }
-    let title = fields.take(&TITLE);
-    let rest = Rest::read(fields);
-    let wanted = Wanted {
-        title: title.or_current(Some(task.title.clone())).expect("null was refused"),
-        description: rest.description.or_current(task.description.clone()),
-        priority: rest.priority.or_current(Some(task.priority)).unwrap_or_default(),
-        due_at: rest.due_at.or_current(task.due_at),
-        time_zone: rest.time_zone.or_current(Some(task.zone())),
-        tags: rest.tags.or_current(Some(task.tags.clone())).unwrap_or_default(),
-        // A stored recurrence that this version cannot parse stays as it is unless the patch names it.
-        recurrence: rest.recurrence.or_current(task.recurrence.as_ref().and_then(|repeats| repeats.parse().ok())),
-    };
+    let scope = fields.take(&SCOPE).value().unwrap_or_default();
+    let patch = Patch { title: fields.take(&TITLE), rest: Rest::read(fields) };
+    let wanted = patch.clone().applied_to(task.written());
     // The relative reminders of the task follow the due time.
     let relative = task.reminders.iter().filter_map(|reminder| BeforeDue::parse(reminder.before_due.as_deref()?).ok());
     let zone = wanted.time_zone.clone().unwrap_or_else(Zone::utc);
@@ -128,10 +131,35 @@ pub(crate) fn patched_task(fields: &mut Fields, task: &Task) -> Option<Wanted> {
     }
     wanted.check_due_at(fields, &[]);
     refuse_read_only(fields);
-    Some(wanted)
+    let names_recurrence = !matches!(patch.rest.recurrence, Given::Absent);
+    let series = (scope == Scope::Following).then(|| patch.applied_to(task.in_series()));
+    Some(Edit { wanted, series, names_recurrence })
+}
+
+/// The fields of a patch.
+#[derive(Clone)]
+struct Patch {
+    title: Given<String>,
+    rest: Rest,
+}
+
+impl Patch {
+    fn applied_to(self, current: Wanted) -> Wanted {
+        let Self { title, rest } = self;
+        Wanted {
+            title: title.or_current(Some(current.title)).expect("null was refused"),
+            description: rest.description.or_current(current.description),
+            priority: rest.priority.or_current(Some(current.priority)).unwrap_or_default(),
+            due_at: rest.due_at.or_current(current.due_at),
+            time_zone: rest.time_zone.or_current(current.time_zone),
+            tags: rest.tags.or_current(Some(current.tags)).unwrap_or_default(),
+            recurrence: rest.recurrence.or_current(current.recurrence),
+        }
+    }
 }
 
 /// The fields besides the title, which each body reads in its own way.
+#[derive(Clone)]
 struct Rest {
     description: Given<String>,
     priority: Given<Priority>,

@@ -34,6 +34,7 @@ mod params;
 mod preconditions;
 mod quotas;
 mod reminders;
+mod series;
 mod tags;
 mod task;
 mod text;

@@ -170,7 +170,7 @@ pub(crate) fn replace(task: &Task, wanted: Vec<NewReminder>) -> (Vec<ReminderCha
     (had.into_iter().map(|reminder| reminder.cancelled(CancelReason::User)).collect(), added)
 }
 
-/// Writes changes of reminders.
+/// Writes changes of reminders. The instant of an absolute one is moved for this occurrence alone: later ones keep the first.
 pub(crate) async fn apply(conn: &mut PgConnection, user_id: Uuid, changes: &[ReminderChange]) -> sqlx::Result<()> {
     if changes.is_empty() {
         return Ok(());
@@ -178,6 +178,8 @@ pub(crate) async fn apply(conn: &mut PgConnection, user_id: Uuid, changes: &[Rem
     sqlx::query!(
         "update task_reminders reminder
          set remind_at = change.remind_at, state = change.state, cancel_reason = change.cancel_reason,
+             series_remind_at = case when before_due is null and reminder.remind_at <> change.remind_at
+                                     then coalesce(series_remind_at, reminder.remind_at) else series_remind_at end,
              version = version + (reminder.remind_at <> change.remind_at
                                   or (reminder.state = 'scheduled') <> (change.state = 'scheduled'))::int,
              updated_at = now()

@@ -48,7 +48,8 @@ pub(crate) async fn list_reminders(State(app): State<App>, user: User, Id(id): I
 
 /// Add a reminder to a task
 ///
-/// At an instant, or a duration before the due time. A reminder whose time has passed is accepted and fires at once.
+/// At an instant, or a duration before the due time. A reminder whose time has passed is accepted and fires at once. Later
+/// occurrences of a recurring task get it too.
 #[utoipa::path(
     post, path = "/v1/tasks/{id}/reminders", operation_id = "add_reminder", tag = "reminders",
     request_body = bodies::NewReminder,
@@ -81,7 +82,8 @@ async fn add(mut locked: LockedTask<'_>, reminder: NewReminder) -> Result<Answer
 
 /// Cancel a reminder
 ///
-/// It disappears from the task's list; its timeline remains. Cancelling it again changes nothing.
+/// It disappears from the task's list; its timeline remains. Cancelling it again changes nothing. Later occurrences of a recurring task do
+/// not get it.
 #[utoipa::path(
     delete, path = "/v1/reminders/{id}", operation_id = "cancel_reminder", tag = "reminders",
     params(("id" = Uuid, Path), params::IdempotencyKey, params::Conditions),
@@ -111,7 +113,8 @@ async fn cancel(mut locked: LockedTask<'_>, id: Uuid) -> Result<Answer> {
 
 /// Snooze a reminder
 ///
-/// Until an instant, or for some minutes from now. A sent reminder can be snoozed too. It keeps its id and its timeline.
+/// Until an instant, or for some minutes from now. A sent reminder can be snoozed too. It keeps its id and its timeline. In later
+/// occurrences of a recurring task it keeps the distance to the due time that it had before.
 #[utoipa::path(
     post, path = "/v1/reminders/{id}/snooze", operation_id = "snooze_reminder", tag = "reminders",
     request_body = bodies::Snooze,
@@ -135,7 +138,8 @@ pub(crate) async fn snooze_reminder(
 
 /// Send a reminder now
 ///
-/// Moves it to now, so that it fires at once. A sent reminder is sent again.
+/// Moves it to now, so that it fires at once. A sent reminder is sent again. In later occurrences of a recurring task it keeps the
+/// distance to the due time that it had before.
 #[utoipa::path(
     post, path = "/v1/reminders/{id}/send-now", operation_id = "send_reminder_now", tag = "reminders",
     params(("id" = Uuid, Path), params::IdempotencyKey, params::Conditions),

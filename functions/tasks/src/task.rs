@@ -6,13 +6,15 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use shared::{
     problem::{Problem, Result},
-    recurrence::{Anchor, Kind, Recurrence, RecurrenceError, Series, Zone},
+    recurrence::{Anchor, Kind, Recurrence, RecurrenceError, Zone},
     reminder::{CancelReason, ReminderState},
     schema::TaskRef,
 };
 use sqlx::{PgConnection, types::Json};
 use utoipa::ToSchema;
 use uuid::Uuid;
+
+use crate::series::SeriesValues;
 
 /// A task.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -32,7 +34,7 @@ pub(crate) struct Task {
     /// Without the reminders that the user cancelled, whose timelines remain.
     pub(crate) reminders: Vec<Reminder>,
     pub(crate) recurrence: Option<Repeats>,
-    /// When the next occurrence would be due if this one were completed on time.
+    /// When the next occurrence would be due if this one were completed on time. Moving this one alone does not move it.
     pub(crate) next_occurrence_at: Option<DateTime<Utc>>,
     /// Raised by every command that changes the task; also the `ETag`.
     pub(crate) version: i64,
@@ -50,6 +52,7 @@ pub(crate) struct Inner {
     pub(crate) recurrence_start: Option<DateTime<Utc>>,
     pub(crate) series_id: Option<Uuid>,
     pub(crate) occurrence: Option<i32>,
+    pub(crate) series_values: SeriesValues,
     /// The time by the database's clock when the task was read.
     pub(crate) now: DateTime<Utc>,
 }
@@ -175,20 +178,6 @@ impl Task {
     }
 }
 
-/// When the next occurrence of a recurring task is due, given that it was completed at `completed_at`. `None` stands for on time, or
-/// now if the due time has passed.
-pub(crate) fn next_occurrence(
-    recurrence: &Recurrence,
-    start: DateTime<Utc>,
-    due_at: DateTime<Utc>,
-    zone: &Zone,
-    completed_at: Option<DateTime<Utc>>,
-    now: DateTime<Utc>,
-) -> Option<DateTime<Utc>> {
-    let series = Series { recurrence: recurrence.clone(), start, zone: zone.clone() };
-    series.next(due_at, completed_at.unwrap_or_else(|| due_at.max(now)))
-}
-
 /// Locks a task and its reminders until the transaction ends, and then reads them. A function that marks a reminder as sent does so
 /// before or after the command, never in between. Reminders that the user cancelled are final and are not locked; there may be many.
 pub(crate) async fn lock(conn: &mut PgConnection, user_id: Uuid, id: Uuid) -> Result<Task> {
@@ -221,6 +210,7 @@ pub(crate) async fn load_all(conn: &mut PgConnection, user_id: Uuid, ids: &[Uuid
         select task.id, title, description, completed, completed_at, priority, due_at,
                coalesce(time_zone, 'UTC') as "time_zone!", recurrence_type, recurrence_interval, recurrence_rule,
                recurrence_anchor, recurrence_start, series_id, occurrence, next_occurrence_at,
+               series_values as "series_values: Json<SeriesValues>",
                coalesce(version, 1) as "version!", created_at, updated_at,
                array(select name from task_tag_associations
                      join task_tags on task_tags.id = tag_id
@@ -275,6 +265,7 @@ pub(crate) async fn load_all(conn: &mut PgConnection, user_id: Uuid, ids: &[Uuid
                 recurrence_start: row.recurrence_start,
                 series_id: row.series_id,
                 occurrence: row.occurrence,
+                series_values: row.series_values.unwrap_or_default().0,
                 now: row.now,
             },
         }

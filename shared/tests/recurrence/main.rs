@@ -1,11 +1,12 @@
-//! Recurrence, checked against real calendars (`dates`, `rules`), its laws (`laws`) and another engine (`engine`). `parsing` tests which
-//! inputs are accepted.
+//! Recurrence, checked against real calendars (`dates`, `rules`), its laws (`laws`), another engine (`engine`) and the test values of
+//! other products (`tables`). `parsing` tests which inputs are accepted.
 
 mod dates;
 mod engine;
 mod laws;
 mod parsing;
 mod rules;
+mod tables;
 
 use chrono::{DateTime, Utc};
 use shared::recurrence::{Anchor, Kind, Recurrence, Series, Zone};

@@ -132,10 +132,9 @@ impl Worker {
     }
 
     async fn change(&mut self, at: usize, what: &str) {
-        let Held { id, marker, due, completed, .. } = self.held[at].clone();
+        let Held { id, marker, due, .. } = self.held[at].clone();
         let body = match what {
-            // A new due time on a completed task would start a series whose next occurrence needs another completion.
-            "due" if due && !completed => json!({"due_at": text(in_ms(60_000 + self.rng.i64(1_000..25_000)))}),
+            "due" if due => json!({"due_at": text(in_ms(60_000 + self.rng.i64(1_000..25_000)))}),
             _ => json!({"title": format!("{marker} {}", self.rng.u32(..))}),
         };
         self.on(at, Kind::Change, Method::PATCH, &format!("/v1/tasks/{id}"), Some(body)).await;

@@ -14,7 +14,7 @@ use std::{
     thread,
 };
 
-/// A port of 127.0.0.1 that forwards to another one. It accepts connections until the process ends.
+/// A port of 127.0.0.1 that forwards to another one until it is dropped.
 #[derive(Debug)]
 pub struct Forwarder {
     /// Where it listens.
@@ -25,9 +25,10 @@ pub struct Forwarder {
 #[derive(Debug, Default)]
 struct Links {
     open: Mutex<Vec<Weak<Link>>>,
-    /// Their sockets stay open as long as the forwarder lives.
+    /// They stay open until the forwarder is dropped.
     silent: Mutex<Vec<Arc<Link>>>,
     accepted: AtomicUsize,
+    dropped: AtomicBool,
 }
 
 /// A connection and the one it is forwarded to.
@@ -46,6 +47,9 @@ impl Forwarder {
         let (host, links) = (host.to_owned(), Arc::clone(&forwarder.links));
         thread::spawn(move || {
             for near in listener.incoming().flatten() {
+                if links.dropped.load(Ordering::SeqCst) {
+                    return;
+                }
                 // A refused connection is refused to the client as well: `near` is dropped.
                 if let Ok(far) = TcpStream::connect((&*host, port)) {
                     let _ = links.carry(near, far);
@@ -75,6 +79,15 @@ impl Forwarder {
     #[must_use]
     pub fn accepted(&self) -> usize {
         self.links.accepted.load(Ordering::SeqCst)
+    }
+}
+
+/// Closes every connection: a server that has sessions refuses to drop their database.
+impl Drop for Forwarder {
+    fn drop(&mut self) {
+        self.links.dropped.store(true, Ordering::SeqCst);
+        self.cut();
+        lock(&self.links.silent).drain(..).for_each(|link| link.close());
     }
 }
 
@@ -149,7 +162,7 @@ mod tests {
 
     fn client(forwarder: &Forwarder) -> TcpStream {
         let client = TcpStream::connect((Ipv4Addr::LOCALHOST, forwarder.port)).unwrap();
-        client.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+        client.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
         client
     }
 
@@ -165,6 +178,7 @@ mod tests {
         let mut old = client(&forwarder);
         assert_eq!(ask(&mut old).unwrap(), b'x');
         forwarder.silence();
+        old.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
         for _ in 0..2 {
             assert_eq!(ask(&mut old).unwrap_err().kind(), ErrorKind::WouldBlock, "neither an answer nor an end");
         }

@@ -1,5 +1,5 @@
-//! A series under random commands and deliveries. Tasks are completed early, late and twice, reopened and deleted. Each event is
-//! delivered at any time, any number of times, by a process that may die before its commit.
+//! A series under random commands and deliveries. Tasks are completed early, late and twice, moved, reopened and deleted. Reminders are
+//! snoozed. Each event is delivered at any time, any number of times, by a process that may die before its commit.
 
 use std::collections::BTreeSet;
 
@@ -24,6 +24,10 @@ enum Step {
     /// Adds a reminder so many minutes before the due time, relative or at an instant.
     Remind(usize, u32, bool),
     CancelReminder(usize, usize),
+    /// Moves the due time of this occurrence by so many minutes.
+    Move(usize, i64),
+    /// Snoozes a reminder for so many minutes.
+    Snooze(usize, usize, i64),
     Deliver(usize, Crash),
     Pass(i64),
 }
@@ -37,6 +41,8 @@ fn step() -> impl Strategy<Value = Step> {
         1 => any().prop_map(Step::Delete),
         3 => (any(), 0..20_000_u32, proptest::bool::ANY).prop_map(|(task, minutes, relative)| Step::Remind(task, minutes, relative)),
         1 => (any(), any()).prop_map(|(task, reminder)| Step::CancelReminder(task, reminder)),
+        2 => (any(), -6_000..6_000_i64).prop_map(|(task, minutes)| Step::Move(task, minutes)),
+        2 => (any(), any(), 0..6_000_i64).prop_map(|(task, reminder, minutes)| Step::Snooze(task, reminder, minutes)),
         8 => (any(), crash).prop_map(|(event, crash)| Step::Deliver(event, crash)),
         // Mostly hours, sometimes months.
         4 => prop_oneof![6 => 0..200_000_i64, 1 => 0..20_000_000_i64].prop_map(Step::Pass),
@@ -57,11 +63,49 @@ prop_compose! {
 /// A row of `tasks` with its reminders.
 struct Task {
     number: i32,
+    /// When the rule makes it due.
     due_at: DateTime<Utc>,
+    moved_to: DateTime<Utc>,
     completed_at: Option<DateTime<Utc>>,
-    reminders: Vec<OldReminder>,
+    reminders: Vec<Row>,
     deleted: bool,
     was_completed: bool,
+}
+
+impl Task {
+    fn new(number: i32, due_at: DateTime<Utc>, reminders: Vec<Row>) -> Self {
+        let (completed_at, deleted, was_completed) = (None, false, false);
+        Self { number, due_at, moved_to: due_at, completed_at, reminders, deleted, was_completed }
+    }
+
+    fn old_reminders(&self) -> Vec<OldReminder> {
+        let old = self.reminders.iter().map(|row| OldReminder {
+            remind_at: row.series_remind_at.unwrap_or(row.remind_at),
+            due_at: row.series_due_at.unwrap_or(self.moved_to),
+            before_due: row.before_due(),
+            channels: vec!["email".to_owned()],
+            cancel_reason: row.cancel_reason,
+        });
+        old.collect()
+    }
+}
+
+/// A row of `task_reminders`.
+struct Row {
+    remind_at: DateTime<Utc>,
+    series_remind_at: Option<DateTime<Utc>>,
+    series_due_at: Option<DateTime<Utc>>,
+    cancel_reason: Option<CancelReason>,
+    /// The minutes before the due time, of a relative reminder.
+    before: Option<u32>,
+    /// What the user set, in this occurrence or in an earlier one: the instant, and the due time at that moment.
+    set: (DateTime<Utc>, DateTime<Utc>),
+}
+
+impl Row {
+    fn before_due(&self) -> Option<String> {
+        self.before.map(|minutes| format!("PT{minutes}M"))
+    }
 }
 
 struct SeriesWorld {
@@ -77,18 +121,10 @@ struct SeriesWorld {
 impl SeriesWorld {
     fn new(recurrence: Recurrence, zone: &str) -> Self {
         let start = "2027-03-20T08:00:00Z".parse().unwrap();
-        let first = Task {
-            number: 1,
-            due_at: start,
-            completed_at: None,
-            reminders: Vec::new(),
-            deleted: false,
-            was_completed: false,
-        };
         Self {
             now: start - TimeDelta::days(2),
             series: Series { recurrence, start, zone: Zone::parse(zone).unwrap() },
-            tasks: vec![first],
+            tasks: vec![Task::new(1, start, Vec::new())],
             made: BTreeSet::from([1]),
             events: Vec::new(),
         }
@@ -116,11 +152,14 @@ impl SeriesWorld {
             Step::Delete(task) => self.tasks[which(task)].deleted = true,
             Step::Remind(task, minutes, relative) => {
                 let row = &mut self.tasks[which(task)];
-                row.reminders.push(OldReminder {
-                    remind_at: row.due_at - TimeDelta::minutes(minutes.into()),
-                    before_due: relative.then(|| format!("PT{minutes}M")),
-                    channels: vec!["email".to_owned()],
+                let remind_at = row.moved_to - TimeDelta::minutes(minutes.into());
+                row.reminders.push(Row {
+                    remind_at,
+                    series_remind_at: None,
+                    series_due_at: None,
                     cancel_reason: None,
+                    before: relative.then_some(minutes),
+                    set: (remind_at, row.moved_to),
                 });
             }
             Step::CancelReminder(task, reminder) => {
@@ -128,6 +167,30 @@ impl SeriesWorld {
                 if !reminders.is_empty() {
                     let reminder = reminder % reminders.len();
                     reminders[reminder].cancel_reason = Some(CancelReason::User);
+                }
+            }
+            // As `tasks::change` does.
+            Step::Move(task, minutes) => {
+                let row = &mut self.tasks[which(task)];
+                for reminder in &mut row.reminders {
+                    match reminder.before {
+                        Some(_) => reminder.remind_at += TimeDelta::minutes(minutes),
+                        None => drop(reminder.series_due_at.get_or_insert(row.moved_to)),
+                    }
+                }
+                row.moved_to += TimeDelta::minutes(minutes);
+            }
+            // As `tasks::liveness` does.
+            Step::Snooze(task, reminder, minutes) => {
+                let row = &mut self.tasks[which(task)];
+                let reminders = row.reminders.len().max(1);
+                if row.completed_at.is_none()
+                    && let Some(reminder) = row.reminders.get_mut(reminder % reminders)
+                    && reminder.cancel_reason != Some(CancelReason::User)
+                {
+                    reminder.series_remind_at.get_or_insert(reminder.remind_at);
+                    reminder.remind_at = now + TimeDelta::minutes(minutes);
+                    reminder.cancel_reason = None;
                 }
             }
             Step::Deliver(event, crash) if !self.events.is_empty() => self.deliver(event % self.events.len(), crash),
@@ -148,11 +211,11 @@ impl SeriesWorld {
             return;
         }
         let done = self.occurrence(row);
-        if let Some(successor) = decide(&done, &row.reminders, self.now)
+        if let Some(successor) = decide(&done, &row.old_reminders(), self.now)
             && self.made.insert(successor.number)
         {
             self.check(row, &successor);
-            self.make(successor);
+            self.make(task, successor);
         }
     }
 
@@ -161,21 +224,18 @@ impl SeriesWorld {
         Occurrence { series: self.series.clone(), number, due_at, completed_at }
     }
 
-    fn make(&mut self, successor: Successor) {
-        let reminders = successor.reminders.into_iter().map(|reminder| OldReminder {
+    fn make(&mut self, done: usize, successor: Successor) {
+        let carried_over = successor.reminders.into_iter().zip(carried_over(&self.tasks[done]));
+        let reminders = carried_over.map(|(reminder, old)| Row {
             remind_at: reminder.remind_at,
-            before_due: reminder.before_due,
-            channels: reminder.channels,
+            series_remind_at: reminder.set.map(|(at, _)| at),
+            series_due_at: reminder.set.map(|(_, due)| due),
             cancel_reason: reminder.has_passed.then_some(CancelReason::Completed),
+            before: old.before,
+            set: old.set,
         });
-        self.tasks.push(Task {
-            number: successor.number,
-            due_at: successor.due_at,
-            completed_at: None,
-            reminders: reminders.collect(),
-            deleted: false,
-            was_completed: false,
-        });
+        let task = Task::new(successor.number, successor.due_at, reminders.collect());
+        self.tasks.push(task);
     }
 
     fn check(&self, done: &Task, successor: &Successor) {
@@ -187,8 +247,7 @@ impl SeriesWorld {
             self.check_interval(done.due_at.max(completed_at), successor.due_at);
         }
         assert!(successor.next_occurrence_at.is_none_or(|next| next > successor.due_at));
-        let carried = |old: &&OldReminder| old.cancel_reason != Some(CancelReason::User);
-        let carried_over: Vec<&OldReminder> = done.reminders.iter().filter(carried).collect();
+        let carried_over: Vec<&Row> = carried_over(done).collect();
         assert_eq!(successor.reminders.len(), carried_over.len(), "the successor has a wrong number of reminders");
         for (reminder, old) in successor.reminders.iter().zip(carried_over) {
             assert_eq!(
@@ -197,8 +256,22 @@ impl SeriesWorld {
                 "a reminder would fire although its time has passed"
             );
             let distance = |due: DateTime<Utc>, at: DateTime<Utc>| due - at;
-            if self.series.zone == Zone::utc() || old.before_due.is_some() {
-                let (was, is) = (distance(done.due_at, old.remind_at), distance(successor.due_at, reminder.remind_at));
+            let (set_at, set_for) = old.set;
+            if let Some(minutes) = old.before {
+                assert_eq!(
+                    distance(successor.due_at, reminder.remind_at),
+                    TimeDelta::minutes(minutes.into()),
+                    "a relative reminder has another distance to the due time"
+                );
+            } else {
+                assert_eq!(
+                    reminder.remind_at,
+                    carry(&self.series.zone, set_for, successor.due_at, set_at),
+                    "a reminder is not where its user set it"
+                );
+            }
+            if self.series.zone == Zone::utc() {
+                let (was, is) = (distance(set_for, set_at), distance(successor.due_at, reminder.remind_at));
                 assert_eq!(was, is, "a reminder has another distance to the due time");
             }
         }
@@ -237,6 +310,11 @@ impl SeriesWorld {
             assert!(task.deleted || !goes_on || followed, "a completed task has no successor");
         }
     }
+}
+
+/// The reminders that the successor gets.
+fn carried_over(done: &Task) -> impl Iterator<Item = &Row> {
+    done.reminders.iter().filter(|row| row.cancel_reason != Some(CancelReason::User))
 }
 
 fn run(recurrence: Recurrence, zone: &str, steps: &[Step]) {

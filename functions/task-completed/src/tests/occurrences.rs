@@ -2,7 +2,7 @@
 
 use axum::{Router, http::StatusCode};
 use chrono::{DateTime, Utc};
-use serde_json::Value;
+use serde_json::{Value, json};
 use shared::{
     schema::TaskRef,
     serve::complete,
@@ -128,6 +128,60 @@ async fn monthly_from_31_january_is_28_february_and_31_march(db: PgPool) {
     }
     let dues: Vec<DateTime<Utc>> = successors(&db).await.into_iter().map(|(.., due)| due).collect();
     assert_eq!(dues, [at("2099-02-28T08:00:00Z"), at("2099-03-31T07:00:00Z")]);
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn the_successor_has_the_values_of_its_series(db: PgPool) {
+    let task = completed(&db, DAILY).await;
+    sqlx::raw_sql(
+        r#"insert into task_tags (id, user_id, name)
+           select gen_random_uuid(), user_id, name from tasks, unnest('{once,always}'::text[]) name;
+           insert into task_tag_associations select tasks.id, task_tags.id from tasks, task_tags where name = 'once';
+           update tasks set title = 'once', description = 'once', priority = 'low', time_zone = 'UTC',
+               due_at = '2099-04-02T08:00:00Z', series_values = '{
+                   "title": "always", "description": null, "priority": "urgent", "time_zone": "Europe/Berlin",
+                   "due_at": "2099-03-28T08:00:00Z", "tags": ["always"]}'"#,
+    )
+    .execute(&db)
+    .await
+    .unwrap();
+    complete_once(&db, &task).await;
+    let successor: Value = sqlx::query_scalar(
+        "select jsonb_build_array(title, description, priority, time_zone, due_at, next_occurrence_at, series_values,
+                    (select jsonb_agg(name) from task_tags join task_tag_associations on tag_id = task_tags.id
+                     where task_id = tasks.id))
+         from tasks where occurrence = 2",
+    )
+    .fetch_one(&db)
+    .await
+    .unwrap();
+    let (due, next) = ("2099-03-29T07:00:00+00:00", "2099-03-30T07:00:00+00:00");
+    assert_eq!(successor, json!(["always", null, "urgent", "Europe/Berlin", due, next, null, ["always"]]));
+    let told: Value =
+        sqlx::query_scalar("select data from task_events where type = 'task.created'").fetch_one(&db).await.unwrap();
+    assert_eq!(told["title"], "always");
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn a_change_that_the_handler_waited_for_counts(db: PgPool) {
+    let task = completed(&db, DAILY).await;
+    let mut command = db.begin().await.unwrap();
+    sqlx::raw_sql(r#"update tasks set title = 'once', series_values = '{"title": "always"}'"#)
+        .execute(&mut *command)
+        .await
+        .unwrap();
+    let delivery = tokio::spawn({
+        let (db, task) = (db.clone(), task.clone());
+        async move { complete_once(&db, &task).await }
+    });
+    let waits = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
+    while count(&db, waits).await == 0 {
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    command.commit().await.unwrap();
+    delivery.await.unwrap();
+    let created = "select count(*) from task_events where type = 'task.created' and data->>'title' = 'always'";
+    assert_eq!(count(&db, created).await, 1);
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]

@@ -140,3 +140,36 @@ async fn a_reminder_at_the_end_of_the_calendar_keeps_its_instant(db: PgPool) {
     let successor = create(&db, &task).await.unwrap();
     assert_eq!(reminders(&db, successor).await, [row("9999-12-31T23:59:59Z", None, None)]);
 }
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn a_reminder_returns_to_its_time_of_day_after_a_day_that_skips_it(db: PgPool) {
+    let task = completed(&db, DAILY).await;
+    remind(&db, &task, "2099-03-28T01:30:00Z", None, "sent", None).await; // 02:30
+    let skipped = create(&db, &task).await.unwrap();
+    assert_eq!(reminders(&db, skipped).await, [row("2099-03-29T01:30:00Z", None, None)]); // 03:30
+    sqlx::query("update tasks set completed = true, completed_at = due_at where id = $1")
+        .bind(skipped)
+        .execute(&db)
+        .await
+        .unwrap();
+    let next = create(&db, &TaskRef { task_id: skipped, ..task }).await.unwrap();
+    assert_eq!(reminders(&db, next).await, [row("2099-03-30T00:30:00Z", None, None)]); // 02:30
+    let kept = "select count(*) from task_reminders where series_due_at is not null or series_remind_at is not null";
+    assert_eq!(count(&db, kept).await, 1);
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn a_reminder_keeps_the_distance_that_its_user_set(db: PgPool) {
+    let task = completed(&db, DAILY).await;
+    // Set for 08:00, an hour before the due time at 09:00. Then the task was moved to 12:00, and the reminder snoozed until 11:45.
+    remind(&db, &task, "2099-03-28T10:45:00Z", None, "sent", None).await;
+    sqlx::raw_sql(
+        "update tasks set series_values = jsonb_build_object('due_at', due_at), due_at = '2099-03-28T11:00:00Z';
+         update task_reminders set series_remind_at = '2099-03-28T07:00:00Z', series_due_at = '2099-03-28T08:00:00Z'",
+    )
+    .execute(&db)
+    .await
+    .unwrap();
+    let successor = create(&db, &task).await.unwrap();
+    assert_eq!(reminders(&db, successor).await, [row("2099-03-29T06:00:00Z", None, None)]);
+}

@@ -16,6 +16,7 @@ mod reminders;
 mod search;
 mod second_wall;
 mod secrets;
+mod series;
 mod slow;
 mod snapshots;
 mod stories;

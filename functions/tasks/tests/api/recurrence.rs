@@ -53,11 +53,13 @@ async fn occurrences_keep_the_time_of_day_in_the_tasks_zone(db: PgPool) {
     assert_eq!(task["time_zone"], "Europe/Berlin");
     assert_eq!(task["next_occurrence_at"], "2031-03-30T07:00:00Z");
     let moved = ada.patch(&path(&task), json!({"time_zone": "UTC"})).await.expect(200);
+    assert_eq!(moved["next_occurrence_at"], "2031-03-30T07:00:00Z");
+    let moved = ada.patch(&path(&task), json!({"time_zone": "UTC", "scope": "following"})).await.expect(200);
     assert_eq!(moved["next_occurrence_at"], "2031-03-30T08:00:00Z");
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn only_a_new_rule_or_due_time_begins_a_new_series(db: PgPool) {
+async fn only_a_new_rule_or_a_new_due_time_for_later_ones_begins_a_new_series(db: PgPool) {
     let ada = Client::new(&db);
     let task = ada.task(json!({"title": "a", "due_at": ahead(30), "recurrence": {"type": "daily"}})).await;
     let (_, first, ..) = columns(&db).await;
@@ -75,6 +77,8 @@ async fn only_a_new_rule_or_due_time_begins_a_new_series(db: PgPool) {
 
     let later = ahead(50);
     ada.patch(&path(&task), json!({"due_at": later})).await.expect(200);
+    assert_eq!(columns(&db).await.1, second);
+    ada.patch(&path(&task), json!({"due_at": later, "scope": "following"})).await.expect(200);
     let (start, third, ..) = columns(&db).await;
     assert_ne!(third, second);
     assert_eq!(start, Some(instant(&json!(later))));
@@ -102,6 +106,23 @@ async fn a_recurring_task_cannot_lose_its_due_time(db: PgPool) {
     let custom = json!({"recurrence": {"type": "custom", "rule": "FREQ=DAILY;BYDAY=MO", "interval": null}});
     let now = ada.patch(&path(&task), custom).await.expect(200);
     assert_eq!(now["recurrence"]["rule"], "FREQ=DAILY;BYDAY=MO");
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn a_recurrence_that_this_version_cannot_parse_stays_until_a_patch_names_it(db: PgPool) {
+    let ada = Client::new(&db);
+    let task = ada.task(json!({"title": "a", "due_at": ahead(30), "recurrence": {"type": "daily"}})).await;
+    sqlx::query("update tasks set recurrence_type = 'custom', recurrence_rule = 'FREQ=FORTNIGHTLY', version = version")
+        .execute(&db)
+        .await
+        .unwrap();
+    let (start, series, occurrence, _) = columns(&db).await;
+    let renamed = ada.patch(&path(&task), json!({"title": "b", "scope": "following"})).await.expect(200);
+    assert_eq!((&renamed["title"], &renamed["recurrence"]["rule"]), (&json!("b"), &json!("FREQ=FORTNIGHTLY")));
+    assert_eq!(columns(&db).await, (start, series, occurrence, None));
+    let removed = ada.patch(&path(&task), json!({"recurrence": null})).await.expect(200);
+    assert_eq!(removed["recurrence"], Value::Null);
+    assert_eq!(columns(&db).await, (None, None, None, None));
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]

@@ -140,6 +140,7 @@ async fn no_statement_leaks_without_its_user_filter(db: PgPool) {
         "insert into notification_deliveries
              (id, reminder_id, reminder_version, channel, user_id, task_id, event_id, state, sent_at)
          values (gen_random_uuid(), $3, 1, 'email', $1, $2, gen_random_uuid(), 'sent', now())",
+        "update task_reminders set series_due_at = now() where user_id = $1 and task_id = $2 and id = $3",
     ] {
         sqlx::query(statement).bind(ada.user.id).bind(id(&task)).bind(reminder).execute(&db).await.unwrap();
     }

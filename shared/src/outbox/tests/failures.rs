@@ -161,7 +161,7 @@ async fn a_pass_without_an_answer_ends_and_closes_its_connection(db: PgPool) {
     let own = PgPoolOptions::new().max_connections(1).connect_lazy_with(db.connect_options().as_ref().clone());
     let dapr = Dapr::start().await;
     let mut outbox = app_with(&own, &dapr, &dapr, &dapr).outbox;
-    outbox.step = Duration::from_millis(300);
+    outbox.db.deadlines.relay = Duration::from_millis(300);
     let relay = Relay { db, dapr, outbox, now: Instant::now() };
     let id = relay.write(EventType::TaskCreated, Uuid::now_v7()).await;
     let mut other = relay.db.begin().await.unwrap();

@@ -101,7 +101,8 @@ fn killing_alarm_and_reminder_due_while_reminders_fire_sends_each_once() {
             pause = if pause > 400 { 40 } else { pause + 17 };
         }
         for task in &tasks {
-            product.mail_about(&user, task["title"].as_str().unwrap_or_default()).await;
+            // A process that died after the final dot leaves a lease of a minute.
+            product.mail_within(SOON + SOON + SOON, &user, task["title"].as_str().unwrap_or_default()).await;
         }
         user.settled().await;
 

@@ -1,5 +1,7 @@
 //! The messages that the mail server accepted for a user.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 use lab::{
     mail::{self, Message},
@@ -40,11 +42,16 @@ impl RunningProduct {
 
     /// Waits for the first message to a user about a task with this title.
     pub(crate) async fn mail_about(&self, user: &User, title: &str) -> Mail {
-        wait::until(&format!("mail about {title:?} arrives"), SOON, async || {
+        self.mail_within(SOON, user, title).await
+    }
+
+    /// Waits for a message about `title`, at most `limit`.
+    pub(crate) async fn mail_within(&self, limit: Duration, user: &User, title: &str) -> Mail {
+        wait::until(&format!("mail about {title:?} arrives"), limit, async || {
             let mut mails = self.mails(user);
             match mails.iter().position(|mail| mail.subject.contains(title)) {
                 Some(found) => Ok(mails.swap_remove(found)),
-                None => Err(format!("{mails:?}")),
+                None => Err(format!("{:?}", self.subjects(user))),
             }
         })
         .await

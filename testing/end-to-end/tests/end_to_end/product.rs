@@ -90,7 +90,11 @@ pub(crate) struct RunningProduct {
 impl RunningProduct {
     fn start(options: Options) -> Self {
         let options = Options { repair_every: Some(REPAIR), ..options };
-        let options = options.env("REPAIR_AFTER_SECONDS", REPAIR.as_secs().to_string());
+        let options = options
+            .env("REPAIR_AFTER_SECONDS", REPAIR.as_secs().to_string())
+            // Races are between more requests of a user than production allows at a time.
+            .env("USER_REQUESTS_WAITING", "100")
+            .env("REQUESTS_IN_FLIGHT", "512");
         let topology = Topology::start(options).unwrap_or_else(|error| panic!("the product does not start: {error:#}"));
         let _runtime = RUNTIME.enter(); // the pool starts a task
         let db = PgPoolOptions::new().max_connections(40).connect_lazy(&topology.database_url).expect("a database URL");

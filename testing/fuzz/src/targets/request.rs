@@ -67,6 +67,8 @@ const WORDS: &[&str] = &[
     "before_due",
     "channels",
     "recurrence",
+    "scope",
+    "following",
     "type",
     "interval",
     "rule",
