@@ -13,6 +13,7 @@
 //! - [`audit`]: the history of a task and of a reminder
 //! - [`address`]: which e-mail addresses are accepted, at the edge and when sending
 //! - [`auth`], [`problem`]: authentication and problem details (HTTP)
+//! - [`search_text`]: the text of a task that searches look at
 //! - [`db`], [`deadlines`]: the pool, the deadline of every wait, and which database errors are outages
 //! - [`faults`]: injected faults for tests
 //! - [`serve`], [`config`], [`telemetry`]: one process, under axum or AWS Lambda
@@ -33,6 +34,7 @@ pub mod problem;
 pub mod recurrence;
 pub mod reminder;
 pub mod schema;
+pub mod search_text;
 pub mod serve;
 pub mod sidecar;
 pub mod telemetry;

@@ -62,6 +62,9 @@ pub enum Problem {
     /// 422: readable, but with invalid fields.
     #[error("{0}")]
     Invalid(InvalidFields),
+    /// 422: the user would have more of something than allowed. The request had no effect.
+    #[error("{0}")]
+    QuotaExceeded(String),
     /// 422: the `Idempotency-Key` belongs to a different request.
     #[error("this Idempotency-Key was used for a different request: choose a new key")]
     KeyReused,
@@ -233,6 +236,9 @@ impl Problem {
                 (StatusCode::UNSUPPORTED_MEDIA_TYPE, "urn:punctual:problem:encoded", "Encoded body")
             }
             Self::Invalid(_) => (StatusCode::UNPROCESSABLE_ENTITY, "urn:punctual:problem:invalid", "Invalid request"),
+            Self::QuotaExceeded(_) => {
+                (StatusCode::UNPROCESSABLE_ENTITY, "urn:punctual:problem:quota-exceeded", "Quota exceeded")
+            }
             Self::KeyReused => {
                 (StatusCode::UNPROCESSABLE_ENTITY, "urn:punctual:problem:key-reused", "Idempotency-Key reused")
             }

@@ -58,6 +58,10 @@ pub(crate) fn schemathesis(arguments: &Arguments) -> anyhow::Result<()> {
         .env("PORT", port.to_string())
         // All requests come from one user.
         .env("USER_REQUESTS_PER_SECOND", "10000")
+        .env("USER_TAGS", "1000000")
+        .env("USER_REMINDERS", "1000000")
+        .env("USER_REMINDERS_PER_HOUR", "1000000")
+        .env("USER_SENDS_NOW_PER_HOUR", "1000000")
         .ready(Ready::Http(port, "/readyz"));
     let tasks = Process::spawn(&run, program)?;
     tasks.wait_ready(READY)?;

@@ -8,7 +8,7 @@
 //! start ─┬─► RecordSent                                                   accepted earlier, not recorded
 //!        ├─► End ────────────────────────────────────────────────► Done   given up
 //!        ├─► Wait ───────────────────────────────────────────────► Done   not its time, or another process has the lease
-//!        └─► CheckThrottle ─┬─► Postpone ─► ArmRetry ────────────► Done   the provider asked us to wait
+//!        └─► CheckThrottle ─┬─► Postpone ─► ArmRetry ────────────► Done   the provider asked us to wait, or the user has had enough
 //!                           └─► Begin ─► LookAgain ─┐
 //!               ┌───────────────────────────────────┘
 //!               ├─► End ─────────────────────────────────────────► Done   no longer wanted
@@ -189,6 +189,13 @@ impl CheckThrottle {
             }
             None => Step::Begin(Begin { attempt, repeat }),
         }
+    }
+
+    /// The user gets no message until `at`, because of a quota. That ends no delivery, unless a late attempt could repeat a message.
+    pub fn over_quota(self, at: DateTime<Utc>) -> Step {
+        let Self { attempt, repeat } = self;
+        let after = if repeat { delivery::again(&attempt.record, repeat, at) } else { After::Retry { at, repeat } };
+        attempt.follow(after, "the user had the maximum of messages in this clock hour; the others follow in the next")
     }
 }
 

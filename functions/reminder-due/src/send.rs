@@ -191,16 +191,19 @@ impl Sender {
     /// Performs the steps of an attempt.
     async fn attempt_on(&self, conn: &mut Connection<'_>, id: Uuid, job: Option<&str>) -> Result<(), HandlerError> {
         let provider = self.provider.get_or_try_init(|| self.provider()).await?;
-        let Some(mut row) = self.in_time(Row::read(conn.get().await?, id)).await? else {
+        let Some(mut row) =
+            self.in_time(Row::read(conn.get().await?, id, self.config.user_messages_per_hour.get())).await?
+        else {
             tracing::info!(delivery.id = %id, "reminder-due: delivery {id} does not exist");
             return Ok(());
         };
         let mut step = attempt::start(&row.snapshot(), provider.has_idempotency_key(), self.accepted_as(id));
         loop {
             step = match step {
-                Step::CheckThrottle(check) => {
-                    check.found(self.throttle.until(conn, &self.app.sidecar, provider, row.now).await)
-                }
+                Step::CheckThrottle(check) => match row.over_quota_until {
+                    Some(at) => check.over_quota(at),
+                    None => check.found(self.throttle.until(conn, &self.app.sidecar, provider, row.now).await),
+                },
                 Step::Begin(begin) => {
                     let begun = record::begin(conn.get().await?, &row, provider, &begin, self.config.lease());
                     let begun = self.in_time(begun).await?;
@@ -273,7 +276,7 @@ impl Sender {
     }
 
     async fn read_again(&self, conn: &mut Connection<'_>, id: Uuid) -> Result<Row, HandlerError> {
-        let row = self.in_time(Row::read(conn.get().await?, id)).await?;
+        let row = self.in_time(Row::read(conn.get().await?, id, self.config.user_messages_per_hour.get())).await?;
         row.ok_or_else(|| HandlerError::Failed(anyhow::anyhow!("delivery {id} was deleted while it was attempted")))
     }
 

@@ -117,10 +117,12 @@ pub(crate) async fn create(tx: &mut Claimed, task: &TaskRef) -> Result<Option<Uu
     sqlx::query!(
         "insert into tasks (id, user_id, title, description, priority, due_at, time_zone, series_id, occurrence, version,
                             recurrence_type, recurrence_interval, recurrence_rule, recurrence_anchor, recurrence_start,
-                            next_occurrence_at, remind_at)
+                            next_occurrence_at, remind_at, search_text)
          select $2, series.user_id, series.title, series.description, series.priority, $3, series.time_zone,
                 series.series_id, series.occurrence + 1, 1, series.recurrence_type, series.recurrence_interval,
-                series.recurrence_rule, series.recurrence_anchor, series.recurrence_start, $4, $5
+                series.recurrence_rule, series.recurrence_anchor, series.recurrence_start, $4, $5,
+                 case when (series.title, series.description) is not distinct from (tasks.title, tasks.description)
+                      then tasks.search_text end
          from tasks, jsonb_populate_record(tasks, series_values) as series
          where tasks.id = $1",
         task.task_id,
@@ -170,6 +172,10 @@ pub(crate) async fn create(tx: &mut Claimed, task: &TaskRef) -> Result<Option<Uu
 
 impl CompletedTask {
     async fn read(tx: &mut Claimed, id: Uuid) -> Result<Option<Self>, HandlerError> {
+        // First the usage, which the successor will change, and then the task, as a command locks them.
+        sqlx::query!("select lock_user_usage(user_id) from tasks where id = $1 and recurrence_type is not null", id)
+            .fetch_optional(tx.conn())
+            .await?;
         // A command that reopens the task waits until the successor exists. This is a statement of its own because one that waited for a
         // lock sees the new row, but `series` below as computed from the old one.
         let recurs = sqlx::query!("select from tasks where id = $1 and recurrence_type is not null for share", id);

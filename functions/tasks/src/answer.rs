@@ -7,6 +7,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
+use uuid::Uuid;
 
 use crate::task::Task;
 
@@ -16,6 +17,8 @@ pub(crate) struct Answer {
     pub(crate) headers: BTreeMap<String, String>,
     /// JSON, kept as text so that a repetition gets the same bytes.
     pub(crate) body: Option<String>,
+    /// The task that the body shows.
+    pub(crate) task_id: Option<Uuid>,
 }
 
 impl Answer {
@@ -23,6 +26,7 @@ impl Answer {
     pub(crate) fn task(status: StatusCode, task: &Task) -> Self {
         let mut answer = Self::json(status, task);
         answer.headers.insert("etag".to_owned(), etag(task.version));
+        answer.task_id = Some(task.id);
         answer
     }
 
@@ -35,17 +39,17 @@ impl Answer {
 
     pub(crate) fn json(status: StatusCode, body: &impl Serialize) -> Self {
         let body = serde_json::to_string(body).expect("an answer is plain data");
-        Self { status, headers: BTreeMap::new(), body: Some(body) }
+        Self { status, headers: BTreeMap::new(), body: Some(body), task_id: None }
     }
 
     /// The task is at the version that the client has.
     pub(crate) fn not_modified(version: i64) -> Self {
         let headers = BTreeMap::from([("etag".to_owned(), etag(version))]);
-        Self { status: StatusCode::NOT_MODIFIED, headers, body: None }
+        Self { status: StatusCode::NOT_MODIFIED, headers, body: None, task_id: None }
     }
 
     pub(crate) fn empty() -> Self {
-        Self { status: StatusCode::NO_CONTENT, headers: BTreeMap::new(), body: None }
+        Self { status: StatusCode::NO_CONTENT, headers: BTreeMap::new(), body: None, task_id: None }
     }
 }
 

@@ -7,6 +7,7 @@ use shared::{
     auth::User,
     problem::{OnConstraint as _, Problem, Result},
     recurrence::Zone,
+    search_text,
 };
 use sqlx::types::Json;
 use uuid::Uuid;
@@ -21,6 +22,7 @@ use crate::{
     locked_task::{LockedTask, Target},
     me::users_zone,
     params,
+    quotas::Added,
     series::SeriesValues,
     tags::{self, tag_ids},
     task::{Repeats, Task},
@@ -99,9 +101,12 @@ async fn change(mut locked: LockedTask<'_>, edit: Edit, reminders: Option<Vec<Ne
     if change.is_for_later_ones() && change.next_exists(&mut locked.tx).await? {
         return Err(NEXT_EXISTS);
     }
+    let rows = Row::all(&added, to);
+    let added = Added::to_task(task, &changes, &rows, &change.wanted.tags);
+    locked.command.quotas.check(&mut locked.tx, task.inner.user_id, &added).await?;
     liveness::apply(&mut locked.tx, task.inner.user_id, &changes).await?;
     change.keep_distances(&mut locked.tx).await?;
-    liveness::add(&mut locked.tx, task, &Row::all(&added, to)).await?;
+    liveness::add(&mut locked.tx, task, &rows).await?;
     if change.wanted.tags != task.tags {
         change.write_tags(&mut locked.tx).await?;
     }
@@ -251,6 +256,9 @@ impl<'a> Change<'a> {
              set title = $3, description = $4, priority = $5, due_at = $6, time_zone = $7,
                  recurrence_type = $8, recurrence_interval = $9, recurrence_rule = $10, recurrence_anchor = $11,
                  recurrence_start = $12, next_occurrence_at = $13, series_id = $14, occurrence = $15, series_values = $16,
+                 search_text = case when (title, description) is not distinct from ($3, $4) then search_text
+                                    -- A new text whose search text is the same: the line break tells the trigger that it was set.
+                                    else $17 || case when search_text = $17 then e'\n' else '' end end,
                  remind_at = earliest_live_reminder(id), version = coalesce(version, 1) + 1, updated_at = now()
              where id = $1 and user_id = $2",
             task.id,
@@ -269,6 +277,7 @@ impl<'a> Change<'a> {
             place.map(|place| place.series_id),
             place.map(|place| place.occurrence),
             SeriesValues::where_different(&self.series, wanted).map(Json) as _,
+            search_text::of_task(&wanted.title, wanted.description.as_deref()),
         )
         .execute(&mut **tx)
         .await?;

@@ -2,7 +2,7 @@
 
 use axum::{
     body::Bytes,
-    extract::{FromRequest, FromRequestParts, Path, Request},
+    extract::{FromRef, FromRequest, FromRequestParts, Path, Request},
     http::{HeaderMap, HeaderName, header, request::Parts},
 };
 use sha2::{Digest as _, Sha256};
@@ -14,6 +14,7 @@ use shared::{
 use uuid::Uuid;
 
 use crate::{
+    Quotas,
     answer::Answer,
     body::{self, Form},
     input::Fields,
@@ -33,11 +34,16 @@ pub(crate) struct Command {
     /// Hash of method, path and body: tells different requests with the same key apart.
     pub(crate) fingerprint: Vec<u8>,
     pub(crate) preconditions: Preconditions,
+    /// What its user may have.
+    pub(crate) quotas: Quotas,
     form: Form,
     body: Bytes,
 }
 
-impl<S: Send + Sync> FromRequest<S> for Command {
+impl<S: Send + Sync> FromRequest<S> for Command
+where
+    Quotas: FromRef<S>,
+{
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self> {
@@ -61,6 +67,7 @@ impl<S: Send + Sync> FromRequest<S> for Command {
             key,
             fingerprint: hash.finalize().to_vec(),
             preconditions: Preconditions::of(&parts.headers),
+            quotas: Quotas::from_ref(state),
             form: Form::of(&parts.headers),
             body,
         })

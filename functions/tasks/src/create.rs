@@ -9,6 +9,7 @@ use shared::{
     problem::{OnConstraint as _, Problem, Result},
     recurrence::{Series, Zone},
     schema::{TaskCreated, TaskRef},
+    search_text,
 };
 use sqlx::{PgConnection, types::Json};
 use uuid::Uuid;
@@ -26,8 +27,8 @@ use crate::{
     task::{Inner, Repeats, Task},
 };
 
-/// The answer to a create whose user disappeared before the task was linked to them.
-const USER_DELETED: Problem = Problem::Conflict("the user was deleted at the same time; retry");
+/// The answer to a command whose user disappeared before what it adds was linked to them.
+pub(crate) const USER_DELETED: Problem = Problem::Conflict("the user was deleted at the same time; retry");
 
 /// Create a task
 ///
@@ -93,7 +94,9 @@ async fn insert(
     let event = outbox::Row::new(&TaskCreated { task }, &command.trace);
     let inserted = sqlx::query!(
         r#"
-        with owner as (
+        with quota as materialized (
+            select check_quotas($2, 1, $16, cardinality($24::timestamptz[]), '{}', $24, $24, $25, $26, $27, $28)
+        ), owner as (
             insert into users (id, email, email_issued_at) values ($2, $3, $22) on conflict (id) do nothing
         ), address as (
             update users set email = $3, email_issued_at = $22
@@ -102,11 +105,13 @@ async fn insert(
         ), task as (
             insert into tasks (id, user_id, title, description, priority, due_at, remind_at, time_zone, version,
                                recurrence_type, recurrence_interval, recurrence_rule, recurrence_anchor,
-                               recurrence_start, next_occurrence_at, series_id, occurrence)
-            values ($1, $2, $4, $5, $6, $7, $8,
+                               recurrence_start, next_occurrence_at, series_id, occurrence, search_text)
+            -- From the quota, because it must be checked before anything is there.
+            select $1, $2, $4, $5, $6, $7, $8,
                     coalesce($9, (select time_zone from users where id = $2), 'UTC'), 1,
                     $10, $11, $12, $13, case when $10::text is not null then $7::timestamptz end, $14, $15,
-                    case when $10::text is not null then 1 end)
+                    case when $10::text is not null then 1 end, $23
+            from quota
             returning time_zone, created_at, updated_at
         ), occurrence as (
             insert into task_occurrences (series_id, occurrence, task_id) select $15, 1, $1 where $15::uuid is not null
@@ -147,11 +152,19 @@ async fn insert(
         event.data,
         event.traceparent,
         user.issued_at,
+        search_text::of_task(&wanted.title, wanted.description.as_deref()),
+        &rows.iter().map(|row| row.remind_at).collect::<Vec<_>>(),
+        i64::from(command.quotas.user_tasks),
+        i64::from(command.quotas.user_tags),
+        i64::from(command.quotas.user_reminders),
+        i64::from(command.quotas.user_reminders_per_hour),
     )
     .fetch_one(conn)
     .await
+    .map_err(|error| command.quotas.refusal(error))
     .on_constraint("task_tag_associations_tag_id_fkey", tags::DELETED)
     .on_constraint("tasks_user_id_fkey", USER_DELETED)
+    .on_constraint("user_usage_user_id_fkey", USER_DELETED)
     .on_constraint("task_tags_user_id_fkey", USER_DELETED)?;
     let mut reminders: Vec<_> = rows.iter().map(|row| row.to_reminder(inserted.now)).collect();
     reminders.sort_by_key(|reminder| (reminder.remind_at, reminder.id));

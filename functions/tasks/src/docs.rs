@@ -68,7 +68,10 @@ const TEXTS: [(&str, &str); 12] = [
     ("412", "The task is at another version than `If-Match` names, or at one that `If-None-Match` names"),
     ("413", "The body is larger than 1 MB"),
     ("415", "The `Content-Type` is not JSON, or the `Content-Encoding` is not `identity`"),
-    ("422", "Fields are invalid, each of which is listed; or the `Idempotency-Key` was used for a different request"),
+    (
+        "422",
+        "Fields are invalid, each of which is listed; or the user would exceed a quota; or the `Idempotency-Key` was used for a different request",
+    ),
     ("429", "The user has reached a limit. The request had no effect; see `Retry-After`"),
     ("500", "Internal error. The request may or may not have taken effect"),
     ("503", "A service behind this one is unavailable, or this one is at its limit; see `Retry-After`"),

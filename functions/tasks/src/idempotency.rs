@@ -4,29 +4,50 @@
 //! A concurrent duplicate waits in [`Command::answered`], for at most `lock_timeout`. If the first request commits, it gets that
 //! answer; if it rolls back, it does the work itself. After the timeout it is refused (409). A refused request keeps no answer, because
 //! it had no effect. `upkeep` deletes old keys.
+//!
+//! The body of a large answer is not kept, only the id of the task that it shows. A repetition then shows the task as it is now, or nothing
+//! if it was deleted. So, and because a user has a quota of keys, nobody fills the disk with answers.
 
 use axum::http::StatusCode;
-use serde_json::Value;
-use shared::problem::{Problem, Result};
+use serde_json::{Value, json};
+use shared::problem::{OnConstraint as _, Problem, Result};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use crate::{answer::Answer, command::Command};
+use crate::{answer::Answer, command::Command, create::USER_DELETED, task};
+
+/// Maximum size of the body of a kept answer that shows a task.
+const KEPT: usize = 4096;
 
 impl Command {
     /// The kept answer, if this request is a repetition. Otherwise the transaction has claimed the key.
     pub(crate) async fn answered(&self, conn: &mut PgConnection, user_id: Uuid) -> Result<Option<Answer>> {
         let Some(key) = &self.key else { return Ok(None) };
-        let claimed = sqlx::query!(
-            "insert into idempotency_keys (user_id, key, fingerprint) values ($1, $2, $3) on conflict do nothing",
+        let claim = sqlx::query!(
+            r#"with claimed as (
+                   insert into idempotency_keys (user_id, key, fingerprint) values ($1, $2, $3)
+                   on conflict do nothing returning 1
+               ), counted as (
+                   insert into user_usage as usage (user_id, keys, keys_day)
+                   select id, 1, (now() at time zone 'UTC')::date from users, claimed where id = $1
+                   on conflict (user_id) do update
+                   set keys = 1 + case when usage.keys_day = excluded.keys_day then usage.keys else 0 end,
+                       keys_day = excluded.keys_day
+                   where usage.keys < $4 or usage.keys_day <> excluded.keys_day
+                   returning 1
+               )
+               select exists (select from claimed) as "is_first!",
+                      exists (select from counted) or not exists (select from users where id = $1) as "is_counted!""#,
             user_id,
             key,
-            self.fingerprint
+            self.fingerprint,
+            i32::try_from(self.quotas.user_keys_per_day).unwrap_or(i32::MAX),
         )
-        .execute(&mut *conn)
-        .await?;
-        if claimed.rows_affected() == 1 {
-            return Ok(None);
+        .fetch_one(&mut *conn)
+        .await
+        .on_constraint("user_usage_user_id_fkey", USER_DELETED)?;
+        if claim.is_first {
+            return if claim.is_counted { Ok(None) } else { Err(self.quotas.no_key_left()) };
         }
         let first = sqlx::query!(
             r#"select fingerprint, status as "status!", headers as "headers!", body
@@ -34,7 +55,7 @@ impl Command {
             user_id,
             key
         )
-        .fetch_optional(conn)
+        .fetch_optional(&mut *conn)
         .await?
         // Retention deleted it between the two statements.
         .ok_or(Problem::Conflict("this Idempotency-Key has just expired; retry"))?;
@@ -48,8 +69,20 @@ impl Command {
                 .and_then(|status| StatusCode::from_u16(status).ok())
                 .ok_or_else(|| unreadable("a kept answer has no valid status".into()))?,
             headers: serde_json::from_value(first.headers).map_err(|error| unreadable(error.into()))?,
-            body: first.body.and_then(|body| body.as_str().map(str::to_owned)),
+            body: first.body.as_ref().and_then(Value::as_str).map(str::to_owned),
+            task_id: first.body.and_then(|body| body["task"].as_str()?.parse().ok()),
         };
+        if let Some(task_id) = answer.task_id {
+            match task::load(conn, user_id, task_id).await {
+                Ok(task) => {
+                    let current = Answer::task(answer.status, &task);
+                    answer.headers.extend(current.headers);
+                    answer.body = current.body;
+                }
+                Err(Problem::NotFound) => {}
+                Err(problem) => return Err(problem),
+            }
+        }
         answer.headers.insert("idempotency-replayed".to_owned(), "true".to_owned());
         Ok(Some(answer))
     }
@@ -58,13 +91,17 @@ impl Command {
     pub(crate) async fn keep(&self, conn: &mut PgConnection, user_id: Uuid, answer: &Answer) -> Result<()> {
         let Some(key) = &self.key else { return Ok(()) };
         let headers = serde_json::to_value(&answer.headers).expect("headers are plain data");
+        let body = answer.body.as_ref().map(|body| match answer.task_id {
+            Some(task_id) if body.len() > KEPT => json!({"task": task_id}),
+            _ => json!(body),
+        });
         sqlx::query!(
             "update idempotency_keys set status = $3, headers = $4, body = $5 where user_id = $1 and key = $2",
             user_id,
             key,
             i16::try_from(answer.status.as_u16()).unwrap_or(i16::MAX),
             headers,
-            answer.body.clone().map(Value::String)
+            body
         )
         .execute(conn)
         .await?;

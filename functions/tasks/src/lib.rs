@@ -32,6 +32,7 @@ mod locked_task;
 mod me;
 mod params;
 mod preconditions;
+mod quotas;
 mod reminders;
 mod series;
 mod tags;
@@ -42,6 +43,7 @@ mod unread;
 mod user_tx;
 
 pub use limits::LimitsConfig;
+pub use quotas::Quotas;
 
 use axum::{Json, Router, extract::FromRef, middleware, routing::get};
 use shared::{App, auth::Auth, config, problem::Problem};
@@ -54,6 +56,7 @@ struct Api {
     app: App,
     auth: Auth,
     limits: limits::Limits,
+    quotas: Quotas,
 }
 
 /// The routes of this function, with authentication and limits from the environment.
@@ -68,7 +71,7 @@ pub fn routes(app: App, auth: Auth) -> Router {
 
 /// The routes of this function, with the given limits.
 pub fn limited(app: App, auth: Auth, limits: LimitsConfig) -> Router {
-    let api = Api { app, auth, limits: limits::Limits::new(limits) };
+    let api = Api { app, auth, quotas: limits.quotas, limits: limits::Limits::new(limits) };
     let (routes, document) = documented().split_for_parts();
     let document = Json(document);
     let document = get(async move || document);

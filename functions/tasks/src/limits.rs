@@ -41,7 +41,7 @@ use shared::{
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 use uuid::Uuid;
 
-use crate::{Api, body, unread};
+use crate::{Api, Quotas, body, unread};
 
 /// How long a request waits for its user's turn.
 const QUEUE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -50,7 +50,7 @@ const BURST_SECONDS: u32 = 5;
 /// Idle users are removed from the rate limiter each time this many requests were counted.
 const REMOVE_IDLE_EVERY: usize = 1000;
 
-/// Limits of a process.
+/// Limits of a process, and of what a user may have.
 #[derive(Parser, Clone, Copy, Debug)]
 #[command(about, long_about = None)]
 pub struct LimitsConfig {
@@ -67,6 +67,9 @@ pub struct LimitsConfig {
     /// Maximum requests in flight, of all users
     #[arg(long, env, default_value = "128")]
     pub requests_in_flight: NonZeroU32,
+    /// What a user may have.
+    #[command(flatten)]
+    pub quotas: Quotas,
 }
 
 impl Default for LimitsConfig {

@@ -29,6 +29,10 @@ use crate::{
     user_tx::UserTx,
 };
 
+mod query;
+
+use query::Word;
+
 /// Maximum size of a page in JSON. A task may take 60 KB, so a page of the most tasks would be several times as large.
 const PAGE_BYTES: usize = 1024 * 1024;
 
@@ -48,7 +52,7 @@ const PAGE_BYTES: usize = 1024 * 1024;
     security(("bearer" = [])),
 )]
 pub(crate) async fn get_task(State(app): State<App>, user: User, Id(id): Id, headers: HeaderMap) -> Result<Answer> {
-    let mut tx = UserTx::begin(&app.db, user.id).await?;
+    let mut tx = UserTx::read(&app.db, user.id).await?;
     let task = task::load(&mut tx, user.id, id).await?;
     let preconditions = Preconditions::of(&headers);
     preconditions.check_if_match(task.version)?;
@@ -81,8 +85,8 @@ pub(crate) async fn list_tasks(
     Query(given): Query<Vec<(String, String)>>,
 ) -> Result<Json<TaskPage>> {
     let wanted = Wanted::read(Params::new(given)?)?;
-    let mut tx = UserTx::begin(&app.db, user.id).await?;
-    let mut rows: Vec<(Uuid, Option<i64>)> = wanted.query(user.id).build_query_as().fetch_all(&mut *tx).await?;
+    let mut tx = UserTx::read(&app.db, user.id).await?;
+    let mut rows = wanted.page(&mut tx, user.id, wanted.limit + 1).await?;
     let more = rows.len() > wanted.limit;
     rows.truncate(wanted.limit);
     let ids: Vec<Uuid> = rows.iter().map(|(id, _)| *id).collect();
@@ -116,7 +120,7 @@ struct Wanted {
     tag: Option<String>,
     due_before: Option<DateTime<Utc>>,
     due_after: Option<DateTime<Utc>>,
-    words: Option<String>,
+    words: Vec<Word>,
     sort: Sort,
     cursor: Option<Cursor>,
     limit: usize,
@@ -146,10 +150,7 @@ impl Wanted {
             tag: params.take("tag", |text| Ok::<_, &str>(text::nfc(text))),
             due_before: params.take("due_before", instant),
             due_after: params.take("due_after", instant),
-            words: params.take("q", |text| match text::nfc(text.trim()) {
-                words if text::is_blank(&words) => Err("must have a word"),
-                words => Ok(words),
-            }),
+            words: params.take("q", Word::all).unwrap_or_default(),
             sort,
             cursor,
             limit: params.limit(),
@@ -157,55 +158,11 @@ impl Wanted {
         params.finish()?;
         Ok(wanted)
     }
+}
 
-    /// The ids of the page and one more, each with what it is sorted by.
-    fn query(&self, user_id: Uuid) -> QueryBuilder<Postgres> {
-        let Sort { by, descending } = self.sort;
-        let key = by.sql();
-        let mut query = QueryBuilder::new("select id, ");
-        query.push(by.as_number()).push(" from tasks where user_id = ").push_bind(user_id);
-        if let Some(completed) = self.completed {
-            query.push(" and completed = ").push_bind(completed);
-        }
-        if let Some(priority) = self.priority {
-            query.push(" and coalesce(priority, 'medium') = ").push_bind(priority.as_str());
-        }
-        if let Some(tag) = &self.tag {
-            query
-                .push(" and exists (select from task_tag_associations join task_tags on task_tags.id = tag_id where task_id = tasks.id and name = ")
-                .push_bind(tag)
-                .push(")");
-        }
-        if let Some(before) = self.due_before {
-            query.push(" and due_at < ").push_bind(before);
-        }
-        if let Some(after) = self.due_after {
-            query.push(" and due_at > ").push_bind(after);
-        }
-        if let Some(words) = &self.words {
-            query
-                .push(" and to_tsvector('simple', title || ' ' || coalesce(description, '')) @@ plainto_tsquery('simple', ")
-                .push_bind(words)
-                .push(")");
-        }
-        let (beyond, direction) = if descending { ("<", "desc") } else { (">", "asc") };
-        match &self.cursor {
-            Some(Cursor { key: Some(value), id, .. }) => {
-                query.push(format_args!(" and (({key}, id) {beyond} ("));
-                by.push_key(&mut query, *value);
-                query.push(", ").push_bind(*id).push(")");
-                // Those without come after all others, in either direction.
-                query.push(format_args!(" or {key} is null)"));
-            }
-            Some(Cursor { key: None, id, .. }) => {
-                query.push(format_args!(" and {key} is null and id {beyond} ")).push_bind(*id);
-            }
-            None => {}
-        }
-        query.push(format_args!(" order by {key} {direction} nulls last, id {direction} limit "));
-        query.push_bind(i64::try_from(self.limit + 1).unwrap_or(i64::MAX));
-        query
-    }
+#[cfg(test)]
+pub(crate) fn is_search(text: &str) -> bool {
+    Word::all(text).is_ok()
 }
 
 /// An order of tasks; equals are in the order of their ids.
@@ -243,7 +200,8 @@ impl By {
         match self {
             Self::Created => "created_at",
             Self::Due => "due_at",
-            Self::Priority => "array_position('{low,medium,high,urgent}'::text[], coalesce(priority, 'medium'))",
+            // As in the index `tasks_by_status_and_priority`.
+            Self::Priority => "(case priority when 'low' then 1 when 'high' then 3 when 'urgent' then 4 else 2 end)",
         }
     }
 
@@ -253,7 +211,7 @@ impl By {
             Self::Created => "(extract(epoch from created_at) * 1000000)::bigint",
             Self::Due => "(extract(epoch from due_at) * 1000000)::bigint",
             Self::Priority => {
-                "array_position('{low,medium,high,urgent}'::text[], coalesce(priority, 'medium'))::bigint"
+                "(case priority when 'low' then 1 when 'high' then 3 when 'urgent' then 4 else 2 end)::bigint"
             }
         }
     }
@@ -309,30 +267,36 @@ mod tests {
     #[sqlx::test(migrator = "migrations::MIGRATOR")]
     async fn without_its_user_a_list_shows_nothing_of_anothers(db: PgPool) {
         let ada = Uuid::new_v4();
+        let tag = crate::tags::tag_ids(ada, &["canary".to_owned()])[0];
         for statement in [
-            "insert into users (id, email) values ($1, 'ada@example.org')",
-            "insert into tasks (user_id, title, due_at) values ($1, 'canary', now())",
-            "insert into task_tags (id, user_id, name) values (gen_random_uuid(), $1, 'canary')",
+            "insert into users (id, email) select $1, 'ada@example.org' where $2 <> $1",
+            "insert into tasks (user_id, title, due_at) select $1, 'canary', now() where $2 <> $1",
+            "insert into task_tags (id, user_id, name) values ($2, $1, 'canary')",
         ] {
-            sqlx::query(statement).bind(ada).execute(&db).await.unwrap();
+            sqlx::query(statement).bind(ada).bind(tag).execute(&db).await.unwrap();
         }
         let tagged = "insert into task_tag_associations select tasks.id, task_tags.id from tasks, task_tags";
         sqlx::query(tagged).execute(&db).await.unwrap();
         for query in ["", "status=open", "tag=canary", "q=canary", "due_after=2020-01-01T00:00:00Z", "sort=-due_at"] {
             let given = query.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()));
             let wanted = Wanted::read(Params::new(given.into_iter().collect()).unwrap()).unwrap();
-            let built = wanted.query(Uuid::new_v4());
-            let unfiltered = built.sql().as_str().replace("user_id = $1", "$1::uuid is not null");
-            assert_ne!(unfiltered, built.sql().as_str());
-            // The same values, for the statement without its filter.
-            let found = async |conn: &mut sqlx::PgConnection| {
-                let values = wanted.query(Uuid::new_v4()).build().take_arguments().unwrap().unwrap();
-                let statement = sqlx::AssertSqlSafe(unfiltered.clone());
-                sqlx::query_with(statement, values).fetch_all(conn).await.unwrap().len()
-            };
-            assert_eq!(found(&mut db.acquire().await.unwrap()).await, 1, "{query}: it is there to be found");
-            let mut tx = UserTx::begin(&(&db).into(), Uuid::new_v4()).await.unwrap();
-            assert_eq!(found(&mut tx).await, 0, "{query}");
+            for part in wanted.parts(true).iter().chain(wanted.parts(false)) {
+                // As another user who knows the ids of ada's tags.
+                let built = || wanted.statement(ada, *part, 10);
+                let text = built().sql().as_str().to_owned();
+                let unfiltered = text.replace("user_id = $1", "$1::uuid is not null");
+                assert_ne!(unfiltered, text);
+                // The same values, for the statement without its filter.
+                let found = async |conn: &mut sqlx::PgConnection| {
+                    let values = built().build().take_arguments().unwrap().unwrap();
+                    let statement = sqlx::AssertSqlSafe(unfiltered.clone());
+                    sqlx::query_with(statement, values).fetch_all(conn).await.unwrap().len()
+                };
+                let is_there = usize::from(!matches!(part, query::Part::Undated));
+                assert_eq!(found(&mut db.acquire().await.unwrap()).await, is_there, "{query}: it is there to be found");
+                let mut tx = UserTx::read(&(&db).into(), Uuid::new_v4()).await.unwrap();
+                assert_eq!(found(&mut tx).await, 0, "{query}");
+            }
         }
     }
 

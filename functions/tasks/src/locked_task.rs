@@ -5,7 +5,7 @@ use shared::{
     App,
     auth::User,
     outbox,
-    problem::Result,
+    problem::{OnConstraint as _, Problem, Result},
     schema::{Payload, TaskUpdated},
 };
 use sqlx::PgConnection;
@@ -56,6 +56,11 @@ impl Command {
         if let Some(answer) = self.answered(&mut tx, user.id).await? {
             return Ok(answer);
         }
+        // Before the task, as everybody does who needs both.
+        sqlx::query!("select lock_user_usage($1)", user.id)
+            .fetch_one(&mut *tx)
+            .await
+            .on_constraint("user_usage_user_id_fkey", Problem::NotFound)?;
         let id = target.task_id(&mut tx, user.id).await?;
         let task = task::lock(&mut tx, user.id, id).await?;
         self.preconditions.check(task.version)?;
@@ -65,7 +70,7 @@ impl Command {
 
 /// A task that no other command can change until this one ends.
 pub(crate) struct LockedTask<'a> {
-    command: &'a Command,
+    pub(crate) command: &'a Command,
     app: &'a App,
     pub(crate) tx: UserTx,
     /// The task as it was when it was locked.

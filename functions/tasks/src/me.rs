@@ -36,7 +36,7 @@ pub(crate) struct Me {
     security(("bearer" = [])),
 )]
 pub(crate) async fn get_me(State(app): State<App>, user: User) -> Result<Json<Me>> {
-    let mut tx = UserTx::begin(&app.db, user.id).await?;
+    let mut tx = UserTx::read(&app.db, user.id).await?;
     let stored =
         sqlx::query!("select email, time_zone from users where id = $1", user.id).fetch_optional(&mut *tx).await?;
     Ok(Json(match stored {

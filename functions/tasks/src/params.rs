@@ -90,7 +90,9 @@ pub(crate) struct ListParams {
     due_before: Option<DateTime<Utc>>,
     /// Only tasks due after this instant.
     due_after: Option<DateTime<Utc>>,
-    /// Words that must all occur in title or description.
+    /// Words, at most 20 and 500 characters. Each must occur in title or description, as a word or as a part of one, in upper or lower
+    /// case. Tags are not searched: use `tag`.
+    #[param(max_length = 500)]
     q: Option<String>,
     /// `created_at`, `due_at` or `priority`; descending with a `-` before it. Tasks without a due time come last.
     #[param(default = "created_at")]
@@ -123,7 +125,7 @@ impl IntoParams for IdempotencyKey {
         header(
             IDEMPOTENCY_KEY,
             "A value that the client chooses for one intended effect. The same request with the same key takes effect once and gets \
-             the first answer again (with `Idempotency-Replayed: true`). A different request with the same key is refused.",
+             the first answer again (with `Idempotency-Replayed: true`); if that was larger than 4 KB, the task as it is now. A different request with the same key is refused.",
             key,
         )
     }

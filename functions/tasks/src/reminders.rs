@@ -22,6 +22,7 @@ use crate::{
     liveness::{self, Due, Row},
     locked_task::{LockedTask, Target},
     params,
+    quotas::Added,
     task::{self, Reminder, Task},
     user_tx::UserTx,
 };
@@ -40,7 +41,7 @@ pub(crate) struct ReminderList {
     security(("bearer" = [])),
 )]
 pub(crate) async fn list_reminders(State(app): State<App>, user: User, Id(id): Id) -> Result<Json<ReminderList>> {
-    let mut tx = UserTx::begin(&app.db, user.id).await?;
+    let mut tx = UserTx::read(&app.db, user.id).await?;
     let task = task::load(&mut tx, user.id, id).await?;
     Ok(Json(ReminderList { items: task.reminders }))
 }
@@ -72,6 +73,8 @@ async fn add(mut locked: LockedTask<'_>, reminder: NewReminder) -> Result<Answer
     let in_before_due = |wrong| InvalidField::in_body(format_args!("/{}", BEFORE_DUE.name), wrong);
     reminder.instant(task.due_at, &zone).map_err(in_before_due)?;
     let rows = Row::all(&[reminder], Due { at: task.due_at, zone: &zone });
+    let added = Added::to_task(task, &[], &rows, &task.tags);
+    locked.command.quotas.check(&mut locked.tx, task.inner.user_id, &added).await?;
     liveness::add(&mut locked.tx, task, &rows).await?;
     locked.raise_version().await?;
     locked.updated(StatusCode::CREATED).await
@@ -151,7 +154,8 @@ pub(crate) async fn send_reminder_now(
 ) -> Result<Answer> {
     command.no_fields()?;
     let mut new_version = None;
-    let send = async |locked: LockedTask<'_>| {
+    let send = async |mut locked: LockedTask<'_>| {
+        locked.command.quotas.count_send_now(&mut locked.tx, locked.task.inner.user_id).await?;
         let now = locked.task.inner.now;
         let (answer, version) = reschedule(locked, id, now).await?;
         new_version = version;
@@ -180,7 +184,10 @@ async fn reschedule(mut locked: LockedTask<'_>, id: Uuid, at: DateTime<Utc>) -> 
         return Ok((locked.unchanged().await?, None));
     }
     let version = reminder.version + 1;
-    liveness::apply(&mut locked.tx, task.inner.user_id, &[change]).await?;
+    let changes = [change];
+    let added = Added::to_task(task, &changes, &[], &task.tags);
+    locked.command.quotas.check(&mut locked.tx, task.inner.user_id, &added).await?;
+    liveness::apply(&mut locked.tx, task.inner.user_id, &changes).await?;
     locked.raise_version().await?;
     Ok((locked.updated(StatusCode::OK).await?, Some(version)))
 }

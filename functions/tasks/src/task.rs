@@ -77,6 +77,16 @@ impl Priority {
             Self::Urgent => "urgent",
         }
     }
+
+    /// Its place in the order of priorities.
+    pub(crate) const fn rank(self) -> i32 {
+        match self {
+            Self::Low => 1,
+            Self::Medium => 2,
+            Self::High => 3,
+            Self::Urgent => 4,
+        }
+    }
 }
 
 impl FromStr for Priority {

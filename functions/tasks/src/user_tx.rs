@@ -10,12 +10,24 @@ use uuid::Uuid;
 pub(crate) struct UserTx(Tx);
 
 impl UserTx {
+    /// A transaction for a command.
     pub(crate) async fn begin(db: &Db, user_id: Uuid) -> sqlx::Result<Self> {
+        Self::start(db, user_id, None).await
+    }
+
+    /// A transaction for a read request. PostgreSQL ends a statement that takes longer than a person waits.
+    pub(crate) async fn read(db: &Db, user_id: Uuid) -> sqlx::Result<Self> {
+        Self::start(db, user_id, Some("3s")).await
+    }
+
+    async fn start(db: &Db, user_id: Uuid, statement_timeout: Option<&str>) -> sqlx::Result<Self> {
         let mut tx = db.begin().await?;
         // `true` limits the settings to this transaction, so the connection returns to the pool unchanged.
         sqlx::query!(
-            "select set_config('role', 'punctual_api', true) as role, set_config('punctual.user_id', $1, true) as user_id",
-            user_id.to_string()
+            "select set_config('role', 'punctual_api', true) as role, set_config('punctual.user_id', $1, true) as user_id,
+                    set_config('statement_timeout', coalesce($2, current_setting('statement_timeout')), true) as timeout",
+            user_id.to_string(),
+            statement_timeout
         )
         .fetch_one(&mut *tx)
         .await?;

@@ -11,7 +11,7 @@ use shared::{App, catalogue::EventType, db::Db, delivery::DeliveryJob, faults::c
 use sqlx::PgExecutor;
 use uuid::Uuid;
 
-use crate::arming;
+use crate::{arming, search_text};
 
 /// Timeout for publishing the committed events.
 const PUBLISH: Duration = Duration::from_secs(30);
@@ -45,16 +45,19 @@ pub async fn run(app: &App, settings: &Settings) -> anyhow::Result<()> {
     let unpublished = unpublish_unclaimed(&app.db, now, settings).await;
     let published = app.outbox.flush(PUBLISH).await;
     let jobs = repeat_jobs(app).await;
+    let texts = search_text::fill(&app.db).await;
     tracing::info!(
         events = unpublished.as_ref().ok(),
         reminders = reminders.as_ref().ok(),
         deliveries = deliveries.as_ref().ok(),
+        texts = texts.as_ref().ok(),
         "upkeep: repaired"
     );
     reminders?;
     deliveries?;
     unpublished?;
     published?;
+    texts?;
     jobs
 }
 

@@ -230,3 +230,28 @@ async fn two_repairs_at_once_do_no_harm(db: PgPool) {
     tokio::join!(repair(&db), repair(&db), repair(&db));
     assert_eq!((unpublished(&db).await, mark(&db).await <= lost), (vec![lost], true));
 }
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn missing_search_texts_are_filled_without_a_new_version(db: PgPool) {
+    let task = task(&db, user(&db).await).await;
+    let row = async || {
+        let row = sqlx::query_as("select search_text, version, updated_at from tasks where id = $1").bind(task.task_id);
+        let row: (Option<String>, i64, chrono::DateTime<Utc>) = row.fetch_one(&db).await.unwrap();
+        row
+    };
+    let (text, version, updated_at) = row().await;
+    assert_eq!(text, None);
+    repair(&db).await;
+    assert_eq!(row().await, (Some("call the dentist".to_owned()), version, updated_at));
+    let phase_two = "update tasks set title = 'STRASSE', description = 'Ä' where id = $1";
+    sqlx::query(phase_two).bind(task.task_id).execute(&db).await.unwrap();
+    assert_eq!((row().await.0, row().await.1), (None, version + 1));
+    // A task that a command is changing waits for the next run.
+    let mut command = db.begin().await.unwrap();
+    sqlx::query("select from tasks for update").execute(&mut *command).await.unwrap();
+    assert_eq!(upkeep::search_text::fill(&(&db).into()).await.unwrap(), 0);
+    command.rollback().await.unwrap();
+    assert_eq!(upkeep::search_text::fill(&(&db).into()).await.unwrap(), 1);
+    assert_eq!((row().await.0, row().await.1), (Some("strasse\nä".to_owned()), version + 1));
+    assert_eq!(upkeep::search_text::fill(&(&db).into()).await.unwrap(), 0, "nothing is left");
+}

@@ -160,6 +160,10 @@ async fn measure(arguments: &Arguments, bin_dir: PathBuf) -> anyhow::Result<Outc
     let mut options = Options::distributed(RUN);
     options.repair_every = Some(Duration::from_secs(300)); // as in production
     options.bin_dir = bin_dir;
+    // A user of the benchmark gets more messages than anybody else.
+    for quota in ["USER_MESSAGES_PER_HOUR", "USER_REMINDERS_PER_HOUR", "USER_REMINDERS"] {
+        options = options.env(quota, "1000000");
+    }
     let topology = block_in_place(|| Topology::start(options))?;
     let (product, bare) = (Product::new(&topology)?, Bare::start(&topology).await?);
     let setting = Arc::new(Setting { product, bare, topology });

@@ -205,7 +205,7 @@ impl Worker {
         }
     }
 
-    /// An invalid command: a title that is too long, a malformed instant, or a field that cannot be set.
+    /// An invalid command: a title that is too long, a malformed instant, a field that cannot be set, or more tags than the user may have.
     async fn refused(&mut self, at: usize) {
         let marker = format!("{}n{:05}", self.load.users.canaries[self.user], 90_000 + self.made);
         let path = format!("/v1/tasks/{}", self.held[at].id);
@@ -213,8 +213,9 @@ impl Worker {
             (Method::POST, "/v1/tasks".to_owned(), json!({"title": format!("{marker}{}", "x".repeat(600))})),
             (Method::POST, "/v1/tasks".to_owned(), json!({"title": marker, "remind_at": "tomorrow"})),
             (Method::PATCH, path, json!({"title": marker, "version": 1, "user_id": Uuid::nil()})),
+            (Method::POST, "/v1/tasks".to_owned(), json!({"title": marker, "tags": ["one", "two"]})),
         ];
-        let (method, path, body) = bodies[self.rng.usize(..3)].clone();
+        let (method, path, body) = bodies[self.rng.usize(..bodies.len())].clone();
         self.command(Kind::Refused, &marker, method, &path, Some(body), 1).await;
     }
 

@@ -1,6 +1,6 @@
 //! The configuration of e-mail. `docs/configuration.md` is generated from these doc comments.
 
-use std::{path::PathBuf, time::Duration};
+use std::{num::NonZeroU32, path::PathBuf, time::Duration};
 
 use anyhow::Context as _;
 use clap::{Parser, ValueEnum};
@@ -52,6 +52,9 @@ pub struct EmailConfig {
     /// With `mailgun`: sending domain.
     #[arg(long, env)]
     pub mailgun_domain: Option<String>,
+    /// Maximum messages of a user per clock hour. The others are delayed, and their timelines say why.
+    #[arg(long, env, default_value = "1000")]
+    pub user_messages_per_hour: NonZeroU32,
     /// Timeout for one attempt as a whole.
     #[arg(skip = Duration::from_secs(10))]
     pub deadline: Duration,

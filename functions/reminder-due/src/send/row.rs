@@ -43,11 +43,13 @@ pub(super) struct Row {
     zone: Option<String>,
     address: Option<String>,
     message: Option<Json<Email>>,
+    /// When the user may get another message, unless that is now.
+    pub(super) over_quota_until: Option<DateTime<Utc>>,
     pub(super) now: DateTime<Utc>,
 }
 
 impl Row {
-    pub(super) async fn read(conn: &mut PgConnection, id: Uuid) -> sqlx::Result<Option<Self>> {
+    pub(super) async fn read(conn: &mut PgConnection, id: Uuid, messages_per_hour: u32) -> sqlx::Result<Option<Self>> {
         let row = sqlx::query!(
             r#"select delivery.id, reminder_id, reminder_version, channel, delivery.user_id, delivery.task_id,
                       delivery.state as "state: DeliveryState", attempts, delivery.created_at, at_dot, repeated, next_attempt_at,
@@ -56,14 +58,22 @@ impl Row {
                       reminder.version, reminder.cancel_reason as "cancel_reason: CancelReason",
                       reminder.remind_at, reminder.fired_at,
                       task.completed as "completed?", task.due_at, coalesce(task.time_zone, owner.time_zone) as zone,
-                      owner.email as "address?", message as "message: Json<Email>", clock_timestamp() as "now!"
+                      owner.email as "address?", message as "message: Json<Email>", clock_timestamp() as "now!",
+                      -- A message that was delayed for more than two days does not count.
+                      case when $2 <= (
+                          select count(*) from (
+                              select from notification_deliveries other
+                              where other.user_id = delivery.user_id and other.created_at > now() - interval '2 days'
+                                and other.sent_at >= date_trunc('hour', now(), 'UTC') limit $2) sent)
+                      then date_trunc('hour', now(), 'UTC') + interval '1 hour' end as over_quota_until
                from notification_deliveries delivery
                join task_reminders reminder on reminder.id = reminder_id
                join task_events event on event.id = delivery.event_id
                left join tasks task on task.id = delivery.task_id
                left join users owner on owner.id = delivery.user_id
                where delivery.id = $1"#,
-            id
+            id,
+            i64::from(messages_per_hour)
         )
         .fetch_optional(conn)
         .await?;
@@ -92,6 +102,7 @@ impl Row {
             zone: row.zone,
             address: row.address,
             message: row.message,
+            over_quota_until: row.over_quota_until,
             now: row.now,
         }))
     }

@@ -26,6 +26,7 @@ fn config(email_provider: ProviderName) -> EmailConfig {
         resend_base_url: "http://127.0.0.1:9".to_owned(),
         mailgun_base_url: "http://127.0.0.1:9".to_owned(),
         mailgun_domain: Some("punctual.example".to_owned()),
+        user_messages_per_hour: 1_000.try_into().unwrap(),
         deadline: Duration::from_millis(500),
         record_limit: Duration::from_millis(500),
     }

@@ -56,6 +56,7 @@ fn email(email_provider: ProviderName) -> EmailConfig {
         resend_base_url: "http://127.0.0.1:9".to_owned(),
         mailgun_base_url: "http://127.0.0.1:9".to_owned(),
         mailgun_domain: None,
+        user_messages_per_hour: 1_000.try_into().unwrap(),
         deadline: Duration::from_secs(2),
         record_limit: Duration::from_millis(200),
     }

@@ -4,16 +4,19 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 use chrono::{DateTime, Utc};
+use reminder_due::email::{EmailConfig, ProviderName};
 use serde_json::{Value, json};
 use shared::{
     schema::{ReminderDue, TaskRef},
-    testing::{Dapr, audit_steps, call_job, count, deliver, deliver_at_once, due, execute, handed_over, post, step},
+    testing::{
+        Dapr, app_with, audit_steps, call_job, count, deliver, deliver_at_once, due, execute, handed_over, post, step,
+    },
 };
 use sqlx::{PgPool, postgres::PgPoolOptions};
 use uuid::Uuid;
 
 use super::{
-    Folder, delivery, fired, reminder_state, sent_events,
+    Folder, delivery, email, fired, reminder_state, routes, sent_events,
     smtp_server::{Answer::Silence, Script, SmtpServer, WILLING},
     with_files, with_smtp, with_smtp_and_jobs,
 };
@@ -276,4 +279,48 @@ async fn an_event_of_a_reminder_nobody_knows_is_handled_and_sends_nothing(db: Pg
     assert_eq!(deliver(&with_files(&db, &folder), &event).await, StatusCode::OK);
     assert!(folder.messages().is_empty());
     assert_eq!(audit_steps(&db).await[0], step("reminder.skipped", Some("moved")));
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn a_message_above_its_users_quota_is_delayed_with_the_reason_and_sent_later(db: PgPool) {
+    let (server, dapr) = (SmtpServer::start(WILLING).await, Dapr::start().await);
+    let config = EmailConfig {
+        smtp_url: Some(server.url.clone()),
+        user_messages_per_hour: 1.try_into().unwrap(),
+        ..email(ProviderName::Smtp)
+    };
+    let routes = routes(app_with(&db, &dapr, &dapr, &dapr), config);
+    let (.., first) = fired(&db, &routes).await;
+    assert_eq!(deliver(&routes, &first).await, StatusCode::OK);
+    // Not before the hour ends, if it ends now.
+    execute(&db, "update notification_deliveries set sent_at = now() + interval '1 minute'").await;
+    let (id, _, second) = fired(&db, &routes).await;
+    execute(&db, "update task_reminders set user_id = (select user_id from notification_deliveries)").await;
+    assert_eq!(deliver(&routes, &second).await, StatusCode::OK);
+    assert_eq!(server.bodies().len(), 1);
+    let reason = "the user had the maximum of messages in this clock hour; the others follow in the next";
+    let delayed: (String, i32, Option<String>, bool) = sqlx::query_as(
+        "select state, attempts, reason, next_attempt_at > now() and next_attempt_at = date_trunc('hour', next_attempt_at)
+         from notification_deliveries where reminder_id = $1",
+    )
+    .bind(id)
+    .fetch_one(&db)
+    .await
+    .unwrap();
+    assert_eq!(delayed, ("retrying".to_owned(), 0, Some(reason.to_owned()), true));
+    assert_eq!(audit_steps(&db).await.last(), Some(&step("reminder.retrying", Some(reason))));
+    // Another user is not delayed.
+    let (.., other) = fired(&db, &routes).await;
+    assert_eq!(deliver(&routes, &other).await, StatusCode::OK);
+    assert_eq!(server.bodies().len(), 2);
+    // Later than any attempt for another reason.
+    execute(
+        &db,
+        "update notification_deliveries
+         set sent_at = sent_at - interval '2 hours', next_attempt_at = now(), created_at = now() - interval '26 hours'",
+    )
+    .await;
+    let (job, _) = dapr.jobs().pop_first().unwrap();
+    assert_eq!(post(&routes, &format!("/job/{job}"), "{}").await, StatusCode::OK);
+    assert_eq!((server.bodies().len(), sent_events(&db).await), (3, 3));
 }

@@ -320,6 +320,9 @@ fn parameters_have_the_limits_that_the_document_says() {
             let limit = |name: &str| usize::try_from(parameter["schema"][name].as_u64().expect("a limit")).unwrap();
             let (least, most) = (limit("minLength"), limit("maxLength"));
             assert_eq!([least - 1, least, most, most + 1].map(is_valid_key), [false, true, true, false]);
+        } else if parameter["name"] == "q" {
+            let most = usize::try_from(parameter["schema"]["maxLength"].as_u64().expect("a limit")).unwrap();
+            assert_eq!([most, most + 1].map(|length| crate::list::is_search(&"ä".repeat(length))), [true, false]);
         } else {
             let limits = ["minLength", "maxLength", "minimum", "maximum", "pattern", "minItems", "maxItems"];
             let limit = limits.iter().find(|limit| parameter["schema"].get(**limit).is_some());

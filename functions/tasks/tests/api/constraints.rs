@@ -40,6 +40,7 @@ const UNREACHABLE: &[(&str, &str)] = &[
     ("tasks_recurrence_anchor", ENUM),
     ("tasks_recurrence_interval", "`Recurrence` has the same limits"),
     ("tasks_recurrence_type", ENUM),
+    ("user_usage_pkey", "every insert says `on conflict`"),
     ("users_pkey", "every insert says `on conflict (id)`"),
 ];
 

@@ -19,6 +19,31 @@ async fn a_repeated_create_has_one_effect_and_the_first_answer(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn a_large_answer_is_not_kept_and_its_repetition_shows_the_task_as_it_is(db: PgPool) {
+    let ada = Client::new(&db).with("idempotency-key", "once");
+    let body = json!({"title": "a", "description": "x".repeat(10_000)});
+    let first = ada.post("/v1/tasks", body.clone()).await;
+    let kept: i32 = sqlx::query_scalar("select sum(pg_column_size(k.*))::int from idempotency_keys k")
+        .fetch_one(&db)
+        .await
+        .unwrap();
+    assert!(kept < 1_000, "{kept} bytes are kept");
+    let mut again = ada.post("/v1/tasks", body.clone()).await;
+    assert_eq!(again.headers.remove("idempotency-replayed").unwrap(), "true");
+    assert_eq!(again, first);
+    let unkeyed = Client::of(&db, ada.user.clone());
+    let changed = unkeyed.patch(&path(&first.body), json!({"description": "y".repeat(9_000)})).await;
+    let again = ada.post("/v1/tasks", body.clone()).await;
+    assert_eq!((again.status, &again.body), (StatusCode::CREATED, &changed.body));
+    assert_eq!(again.headers["etag"], changed.headers["etag"]);
+    assert_eq!(again.headers["location"], first.headers["location"]);
+    unkeyed.delete(&path(&first.body)).await.expect(204);
+    let again = ada.post("/v1/tasks", body).await;
+    assert_eq!((again.status, &again.body), (StatusCode::CREATED, &Value::Null));
+    assert_eq!(unkeyed.get("/v1/tasks").await.expect(200)["items"], json!([]));
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
 async fn a_key_is_refused_for_a_different_request(db: PgPool) {
     let ada = Client::new(&db).with("idempotency-key", "once");
     let task = ada.task(json!({"title": "a"})).await;

@@ -109,6 +109,7 @@ async fn every_problem_is_as_in_its_snapshot(db: PgPool) {
     let unavailable = sqlx::postgres::PgPoolOptions::new().acquire_timeout(std::time::Duration::from_millis(200));
     let unavailable = Client::new(&unavailable.connect_lazy_with(nowhere));
     let hasty = Client { router: router_with(app(&db), &["--user-requests-per-second", "1"]), ..ada.clone() };
+    let satisfied = Client { router: router_with(app(&db), &["--user-tasks", "1"]), ..ada.clone() };
     let full = Client { router: router_with(app(&db), &["--requests-in-flight", "1"]), ..ada.clone() };
 
     let mut problems = BTreeMap::new();
@@ -136,6 +137,7 @@ async fn every_problem_is_as_in_its_snapshot(db: PgPool) {
     note("invalid parameters", &ada.get("/v1/tasks?limit=0&status=done&cursor=x&nothing=1").await);
     note("invalid header", &ada.with("idempotency-key", "").post("/v1/tasks", json!({"title": "a"})).await);
     note("key reused", &keyed.post("/v1/tasks", json!({"title": "b"})).await);
+    note("quota exceeded", &satisfied.post("/v1/tasks", json!({"title": "a"})).await);
     note("unavailable", &unavailable.get("/v1/tasks").await);
     let refused = loop {
         let reply = hasty.get("/v1/me").await;

@@ -14,7 +14,7 @@ fn operations_without_object() -> Vec<(Method, String, Value)> {
     Operation::all().into_iter().filter(about).map(|operation| operation.on(&Value::Null)).collect()
 }
 
-const ROW_LEVEL_SECURITY: [&str; 11] = [
+const ROW_LEVEL_SECURITY: [&str; 12] = [
     "users",
     "tasks",
     "task_tags",
@@ -26,6 +26,7 @@ const ROW_LEVEL_SECURITY: [&str; 11] = [
     "audit_logs",
     "notification_deliveries",
     "feed",
+    "user_usage",
 ];
 
 pub(crate) async fn canary(ada: &Client) -> Value {

@@ -1,0 +1,106 @@
+//! `q` finds what a person sees, in every script, whatever the locale of the database.
+
+use sqlx::Connection as _;
+
+use super::*;
+
+/// Titles, and words that find them and no other title.
+const TITLES: [(&str, &[&str]); 24] = [
+    ("milk/eggs", &["eggs", "MILK", "k/e"]),
+    ("Alpha/Beta", &["beta", "alpha/"]),
+    ("foo.png", &["foo", "png"]),
+    ("call.Bob", &["bob", "call"]),
+    ("ask carol@mail.test", &["carol", "mail.test"]),
+    ("read https://shop.test/path?x=1", &["path", "shop", "x=1"]),
+    ("edit /etc/hosts", &["hosts", "/etc"]),
+    ("on 2024-01-15", &["2024", "01-15"]),
+    ("100-200 pieces", &["200"]),
+    ("v1.2.3", &["1.2", "2.3"]),
+    ("ÄPFEL", &["äpfel", "ÄPF"]),
+    ("МОЛОКО", &["молоко", "МОЛОКО"]),
+    ("ΣΊΣΥΦΟΣ", &["σίσυφος", "Σίσυφος", "σίσ"]),
+    ("Straße", &["STRASSE", "straße"]),
+    ("İZMİR", &["izmir", "İzmir"]),
+    ("明天会议", &["会议", "明天"]),
+    ("ประชุมพรุ่งนี้", &["พรุ่งนี้"]),
+    ("résume\u{301}", &["RÉSUMÉ", "re\u{301}s"]),
+    ("50% off", &["%", "50%"]),
+    ("snake_case", &["_", "e_c"]),
+    (r"C:\temp", &[r"\", r"c:\t"]),
+    ("'; drop table", &["';", "drop"]),
+    ("two  words", &["words two", "two words"]),
+    ("smi\u{ad}ley ❤\u{fe0f}", &["smiley", "❤"]),
+];
+
+/// Runs a test on this database, on one without any locale, and on one that has the rules of a language.
+async fn on_every_locale<Test: Future<Output = ()>>(db: &PgPool, test: impl Fn(PgPool) -> Test) {
+    test(db.clone()).await;
+    let options = db.connect_options();
+    let mut admin = sqlx::PgConnection::connect_with(&options).await.unwrap();
+    for locale in ["locale 'C'", "locale_provider icu icu_locale 'de-AT' locale 'C.UTF-8'"] {
+        let name = format!("_sqlx_test_{}", Uuid::new_v4().simple());
+        let create = format!("create database \"{name}\" template template0 encoding 'UTF8' {locale}");
+        sqlx::query(sqlx::AssertSqlSafe(create)).execute(&mut admin).await.unwrap();
+        let other = PgPool::connect_lazy_with(options.as_ref().clone().database(&name));
+        migrations::MIGRATOR.run(&other).await.unwrap();
+        test(other.clone()).await;
+        other.close().await;
+        sqlx::query(sqlx::AssertSqlSafe(format!("drop database \"{name}\""))).execute(&mut admin).await.unwrap();
+    }
+}
+
+async fn found(client: &Client, words: &str) -> Vec<String> {
+    let escaped: String = words.bytes().map(|byte| format!("%{byte:02x}")).collect();
+    let page = client.get(&format!("/v1/tasks?q={escaped}&limit=100")).await.expect(200);
+    page["items"].as_array().unwrap().iter().map(|task| task["title"].as_str().unwrap().to_owned()).collect()
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn a_task_is_found_by_each_word_that_a_person_sees_on_every_database(db: PgPool) {
+    on_every_locale(&db, async |db| {
+        let ada = Client::new(&db);
+        let mut tasks = Vec::new();
+        for (title, _) in TITLES {
+            tasks.push(ada.task(json!({"title": title})).await["title"].as_str().unwrap().to_owned());
+        }
+        for (task, (_, words)) in tasks.iter().zip(TITLES) {
+            for word in words {
+                assert_eq!(found(&ada, word).await, [task.clone()], "{word}");
+            }
+        }
+        let task = ada.task(json!({"title": "Title", "description": "First DESCRIPTION", "tags": ["hidden"]})).await;
+        for (words, count) in
+            [("description", 1), ("title first", 1), ("titlefirst", 0), ("title second", 0), ("hidden", 0)]
+        {
+            assert_eq!(found(&ada, words).await.len(), count, "{words}");
+        }
+        ada.patch(&path(&task), json!({"description": "SECOND"})).await.expect(200);
+        assert_eq!((found(&ada, "second").await.len(), found(&ada, "first").await.len()), (1, 0));
+    })
+    .await;
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn a_task_is_found_by_its_own_letters_until_its_search_text_is_filled(db: PgPool) {
+    let ada = Client::new(&db);
+    let task = ada.task(json!({"title": "old"})).await;
+    let missing = async || {
+        let missing = sqlx::query_scalar("select search_text is null from tasks where id = $1").bind(id(&task));
+        missing.fetch_one(&db).await.unwrap()
+    };
+    // A command sets it, also if only the case of letters changes.
+    for (title, word) in [("New", "NEW"), ("NEW", "new"), ("new", "New")] {
+        ada.patch(&path(&task), json!({"title": title})).await.expect(200);
+        let unset: bool = missing().await;
+        assert!(!unset);
+        assert_eq!(found(&ada, word).await, [title]);
+    }
+    ada.post(&format!("{}/complete", path(&task)), json!(null)).await.expect(200);
+    assert!(!missing().await);
+    // The Phase II application does not.
+    let phase_two = "update tasks set title = 'Théâtre', description = null, updated_at = now() where id = $1";
+    sqlx::query(phase_two).bind(id(&task)).execute(&db).await.unwrap();
+    assert!(missing().await);
+    assert_eq!(found(&ada, "Théâtre").await, ["Théâtre"]);
+    assert_eq!(found(&ada, "new").await, Vec::<String>::new());
+}
