@@ -5,6 +5,7 @@
 //! quotes the server.
 
 use std::{
+    num::NonZeroU32,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -62,7 +63,8 @@ impl FakeProviders {
             let config = EmailConfig {
                 resend_base_url: url.clone(),
                 mailgun_base_url: url.clone(),
-                mailgun_domain: Some("punctual.example".to_owned()),
+                user_messages_per_hour: NonZeroU32::MAX,
+        mailgun_domain: Some("punctual.example".to_owned()),
                 ..config(name)
             };
             Provider::new(&config, Some(SecretString::from("k3y"))).expect("a provider")
@@ -81,6 +83,7 @@ pub(crate) fn config(email_provider: ProviderName) -> EmailConfig {
         resend_base_url: "http://127.0.0.1:9".to_owned(),
         mailgun_base_url: "http://127.0.0.1:9".to_owned(),
         mailgun_domain: None,
+        user_messages_per_hour: NonZeroU32::MAX,
         deadline: Duration::from_secs(10),
         record_limit: Duration::from_secs(45),
     }
