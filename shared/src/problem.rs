@@ -54,7 +54,7 @@ pub enum Problem {
     #[error("the body is larger than 1 MB")]
     TooLarge,
     /// 415.
-    #[error("the body must be JSON: send it with `Content-Type: application/json`")]
+    #[error("the body must be JSON in UTF-8: send it with `Content-Type: application/json`")]
     UnsupportedMediaType,
     /// 415: the body is encoded.
     #[error("the body must not be compressed or encoded: send it without `Content-Encoding`")]

@@ -63,8 +63,15 @@ impl Form {
         let (Some(kind), None) = (types.next().and_then(|kind| kind.to_str().ok()), types.next()) else {
             return Self::OtherType;
         };
-        let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-        if matches!(&*kind, "application/json" | "application/merge-patch+json") { Self::Json } else { Self::OtherType }
+        let mut parts = kind.split(';').map(|part| part.trim().to_ascii_lowercase());
+        let is_json =
+            parts.next().is_some_and(|kind| matches!(&*kind, "application/json" | "application/merge-patch+json"));
+        // JSON has no such parameter (RFC 8259, section 11), but a client that sends one has encoded its text accordingly.
+        let is_utf8 = parts.all(|parameter| match parameter.strip_prefix("charset=") {
+            Some(charset) => matches!(charset.trim_matches('"'), "utf-8" | "utf8" | "us-ascii"),
+            None => true,
+        });
+        if is_json && is_utf8 { Self::Json } else { Self::OtherType }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use axum::{
     Json,
-    extract::{FromRef, FromRequestParts, Query, State},
+    extract::{FromRef, FromRequestParts, State},
     http::{StatusCode, request::Parts},
 };
 use chrono::{DateTime, Datelike as _, Utc};
@@ -78,9 +78,8 @@ pub(crate) struct DeadLetterPage {
 pub(crate) async fn list_dead_letters(
     State(app): State<App>,
     _: Operator,
-    Query(given): Query<Vec<(String, String)>>,
+    mut params: Params,
 ) -> Result<Json<DeadLetterPage>> {
-    let mut params = Params::new(given)?;
     let after = params.take("cursor", |text| {
         let (at, id) = text.split_once('_').ok_or("must be the `next_cursor` of a page of this list")?;
         // PostgreSQL could not have returned a time outside these years.

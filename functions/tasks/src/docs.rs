@@ -67,7 +67,7 @@ const TEXTS: [(&str, &str); 12] = [
     ("409", "The object's state does not allow this, or another request is changing it"),
     ("412", "The task is at another version than `If-Match` names, or at one that `If-None-Match` names"),
     ("413", "The body is larger than 1 MB"),
-    ("415", "The `Content-Type` is not JSON, or the `Content-Encoding` is not `identity`"),
+    ("415", "The `Content-Type` is not JSON in UTF-8, or the `Content-Encoding` is not `identity`"),
     (
         "422",
         "Fields are invalid, each of which is listed; or the user would exceed a quota; or the `Idempotency-Key` was used for a different request",

@@ -1,9 +1,6 @@
 //! `GET /v1/tasks/{id}/history`: what happened to a task. It outlives the task.
 
-use axum::{
-    Json,
-    extract::{Query, State},
-};
+use axum::{Json, extract::State};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::Value;
@@ -60,9 +57,8 @@ pub(crate) async fn task_history(
     State(app): State<App>,
     user: User,
     Id(id): Id,
-    Query(given): Query<Vec<(String, String)>>,
+    mut params: Params,
 ) -> Result<Json<History>> {
-    let mut params = Params::new(given)?;
     let after = params
         .take("cursor", |text| text.parse::<i64>().map_err(|_| "must be the `next_cursor` of a page of this history"));
     let limit = params.limit();

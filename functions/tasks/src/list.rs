@@ -2,7 +2,7 @@
 
 use axum::{
     Json,
-    extract::{Query, State},
+    extract::State,
     http::{HeaderMap, StatusCode},
 };
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
@@ -79,12 +79,8 @@ pub(crate) struct TaskPage {
     responses((status = 200, description = "A page", body = TaskPage), ReadProblems),
     security(("bearer" = [])),
 )]
-pub(crate) async fn list_tasks(
-    State(app): State<App>,
-    user: User,
-    Query(given): Query<Vec<(String, String)>>,
-) -> Result<Json<TaskPage>> {
-    let wanted = Wanted::read(Params::new(given)?)?;
+pub(crate) async fn list_tasks(State(app): State<App>, user: User, params: Params) -> Result<Json<TaskPage>> {
+    let wanted = Wanted::read(params)?;
     let mut tx = UserTx::read(&app.db, user.id).await?;
     let mut rows = wanted.page(&mut tx, user.id, wanted.limit + 1).await?;
     let more = rows.len() > wanted.limit;

@@ -2,7 +2,12 @@
 
 use std::fmt::Display;
 
+use axum::{
+    extract::{FromRequestParts, Query},
+    http::request::Parts,
+};
 use chrono::{DateTime, Utc};
+use percent_encoding::percent_decode_str;
 use shared::problem::{InvalidField, InvalidFields, Problem, Result};
 use utoipa::{
     IntoParams,
@@ -72,6 +77,20 @@ impl Params {
             self.invalid.push(InvalidField::in_query(&name, "is not a parameter of this operation"));
         }
         if self.invalid.is_empty() { Ok(()) } else { Err(Problem::Invalid(self.invalid)) }
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Params {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self> {
+        // Decoding replaces what is not UTF-8 by U+FFFD, so that a search would look for another word.
+        if percent_decode_str(parts.uri.query().unwrap_or_default()).decode_utf8().is_err() {
+            return Err(Problem::Malformed("the query cannot be read: it is not UTF-8".into()));
+        }
+        let Query(given) = Query::try_from_uri(&parts.uri)
+            .map_err(|error| Problem::Malformed(format!("the query cannot be read: {error}").into()))?;
+        Self::new(given)
     }
 }
 

@@ -1,9 +1,6 @@
 //! `GET /v1/tags`, and how tags are stored.
 
-use axum::{
-    Json,
-    extract::{Query, State},
-};
+use axum::{Json, extract::State};
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use serde::Serialize;
 use shared::{
@@ -50,12 +47,7 @@ pub(crate) fn tag_ids(user_id: Uuid, names: &[String]) -> Vec<Uuid> {
     responses((status = 200, description = "A page, in the order of code points", body = Tags), ReadProblems),
     security(("bearer" = [])),
 )]
-pub(crate) async fn list_tags(
-    State(app): State<App>,
-    user: User,
-    Query(given): Query<Vec<(String, String)>>,
-) -> Result<Json<Tags>> {
-    let mut params = Params::new(given)?;
+pub(crate) async fn list_tags(State(app): State<App>, user: User, mut params: Params) -> Result<Json<Tags>> {
     let after = params.take("cursor", |text| {
         let name = BASE64_URL_SAFE_NO_PAD.decode(text).ok().and_then(|name| String::from_utf8(name).ok());
         name.filter(|name| !name.contains('\0')).ok_or("must be the `next_cursor` of a page of this list")

@@ -2,10 +2,7 @@
 //!
 //! Assembled from the reminder itself, the audit log of the functions, and its deliveries. It outlives the task.
 
-use axum::{
-    Json,
-    extract::{Query, State},
-};
+use axum::{Json, extract::State};
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use chrono::{DateTime, Datelike as _, Utc};
 use serde::{Deserialize, Serialize};
@@ -129,9 +126,8 @@ pub(crate) async fn reminder_timeline(
     State(app): State<App>,
     user: User,
     Id(id): Id,
-    Query(given): Query<Vec<(String, String)>>,
+    mut params: Params,
 ) -> Result<Json<Timeline>> {
-    let mut params = Params::new(given)?;
     let after = params
         .take("cursor", |text| Place::decode(text).ok_or("must be the `next_cursor` of a page of this timeline"))
         .unwrap_or_default();

@@ -139,10 +139,21 @@ async fn a_body_that_is_not_json_is_refused(db: PgPool) {
     for body in ["[]", "7", "null", "\"title\""] {
         assert_eq!(ada.send(Method::POST, "/v1/tasks", body).await.invalid_fields(), ["#"]);
     }
-    for kind in ["text/plain", "application/x-www-form-urlencoded", "application/jsonp", ""] {
+    for kind in [
+        "text/plain",
+        "application/x-www-form-urlencoded",
+        "application/jsonp",
+        "application/json; charset=iso-8859-1",
+        "application/json;charset=\"UTF-16\"",
+        "",
+    ] {
         ada.with("content-type", kind).post("/v1/tasks", json!({"title": "a"})).await.expect(415);
     }
     assert_eq!(ada.footprint().await["tasks"], Value::Null);
+    for kind in ["application/json; charset=UTF-8", "Application/JSON;charset=\"utf-8\"", "application/json; version=1"]
+    {
+        ada.with("content-type", kind).post("/v1/tasks", json!({"title": "a"})).await.expect(201);
+    }
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
@@ -153,6 +164,18 @@ async fn a_body_over_a_megabyte_is_refused(db: PgPool) {
     ada.with("content-length", "2000000").send(Method::POST, "/v1/tasks", "{}").await.expect(413);
     let just = json!({"title": "a", "description": "x".repeat(10_000), "x": "y".repeat((1 << 20) - 20_000)});
     assert_eq!(ada.post("/v1/tasks", just).await.invalid_fields(), ["#/x"]);
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn a_query_that_is_not_utf_8_is_refused(db: PgPool) {
+    let ada = Client::new(&db);
+    for query in ["q=%ff", "tag=caf%e9", "%c3=1", "q=%ed%a0%80"] {
+        ada.get(&format!("/v1/tasks?{query}")).await.expect(400);
+    }
+    ada.get("/v1/tags?cursor=%ff").await.expect(400);
+    // U+FFFD itself, and a percent sign that begins no octet, which is taken literally (WHATWG URL, 1.3).
+    ada.get("/v1/tasks?q=%ef%bf%bd").await.expect(200);
+    ada.get("/v1/tasks?q=100%").await.expect(200);
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]

@@ -64,7 +64,7 @@ impl FakeProviders {
                 resend_base_url: url.clone(),
                 mailgun_base_url: url.clone(),
                 user_messages_per_hour: NonZeroU32::MAX,
-        mailgun_domain: Some("punctual.example".to_owned()),
+                mailgun_domain: Some("punctual.example".to_owned()),
                 ..config(name)
             };
             Provider::new(&config, Some(SecretString::from("k3y"))).expect("a provider")
