@@ -135,8 +135,9 @@ impl Kafka {
         tool.arg("org.apache.kafka.tools.reassign.ReassignPartitionsCommand").arg("--execute");
         tool.arg("--reassignment-json-file").arg(&moved);
         quietly(tool.args(["--bootstrap-server", &format!("127.0.0.1:{}", self.port)]))?;
-        let there = apart.join(format!("{topic}-{partition}"));
-        self.process.wait_until(READY, || there.exists())?;
+        // The broker first gives the copy its name, and then takes it from the original. It does not start where both have it.
+        let [here, there] = [&self.data.join("log"), &apart].map(|folder| folder.join(format!("{topic}-{partition}")));
+        self.process.wait_until(READY, || there.exists() && !here.exists())?;
         fs::rename(&apart, self.data.join(APART_GONE))?;
         Ok(fs::write(&apart, "")?)
     }
