@@ -15,9 +15,11 @@
 #   buildah build --build-context binaries=FOLDER --build-arg BASE=scratch --build-arg TARGETARCH=amd64 --build-arg BINARY=tasks .
 #
 # BASE may be any image that runs a static binary, even `scratch`. `gcr.io/distroless/static-debian12:debug-nonroot` has a shell.
-ARG BASE=gcr.io/distroless/static-debian12:nonroot
+# The digest decides; the tag says what it is. Both are for amd64 and arm64.
+ARG BASE=gcr.io/distroless/static-debian12:nonroot@sha256:b7bb25d9f7c31d2bdd1982feb4dafcaf137703c7075dbe2febb41c24212b946f
+ARG RUST=rust:1.95.0-alpine@sha256:606fd313a0f49743ee2a7bd49a0914bab7deedb12791f3a846a34a4711db7ed2
 
-FROM rust:1.95.0-alpine AS build
+FROM ${RUST} AS build
 # aws-lc needs a C compiler, an assembler and the kernel headers (it reads random numbers from the kernel).
 RUN apk add --no-cache build-base linux-headers
 WORKDIR /src

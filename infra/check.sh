@@ -40,14 +40,21 @@ if command -v kubectl >/dev/null; then
     done
     echo "infra/redpanda/topics*: well-formed"
     if curl --silent --fail --max-time 10 --output /dev/null https://github.com; then
-        kubectl kustomize infra/platform/knative-oke >/dev/null
-        echo "infra/platform/knative*: Knative's manifests exist, and the patches apply"
+        kubectl kustomize infra/platform/knative-oke >.dev/knative-oke.yaml
+        # A budget of a single replica that demands a part of it lets no node be drained.
+        if grep -n 'minAvailable:' .dev/knative-oke.yaml || grep -nE 'maxReplicas: ([2-9]|1.)' .dev/knative-oke.yaml; then
+            echo "infra/platform/knative-oke: this part of Knative holds a drain, or does not fit the node" >&2
+            exit 1
+        fi
+        echo "infra/platform/knative*: Knative's manifests exist, the patches apply, and every node can be drained"
     else
         echo "infra/platform/knative*: NOT CHECKED, cannot download Knative's manifests"
     fi
 else
     echo "infra/redpanda/topics*, infra/platform/knative*: NOT CHECKED, kubectl is not installed"
 fi
+
+infra/platform/test.sh
 
 infra/check/terraform.sh
 

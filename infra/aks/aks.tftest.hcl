@@ -59,6 +59,24 @@ run "one_repository_deploys_from_one_environment" {
   }
 }
 
+run "a_repository_whose_tokens_contain_ids_deploys" {
+  variables {
+    repository = "owner@123/punctual@456"
+  }
+  assert {
+    condition     = azurerm_federated_identity_credential.deploy["owner@123/punctual@456"].subject == "repo:owner@123/punctual@456:environment:aks"
+    error_message = "The job could not log in."
+  }
+}
+
+run "half_an_id_is_refused" {
+  command = plan
+  variables {
+    repository = "owner@123/punctual"
+  }
+  expect_failures = [var.repository]
+}
+
 run "nonsense_is_refused" {
   command = plan
   variables {

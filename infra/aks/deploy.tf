@@ -1,4 +1,5 @@
 # The identity of deploy-cloud.yaml. It logs in with the OIDC token that GitHub issues to a job of the environment `aks`, without a secret.
+# In the tokens of repositories made since July 2026, the subject contains ids: a later owner of the same name cannot log in.
 locals {
   deploy = var.repository == "" ? [] : [var.repository]
 }

@@ -82,12 +82,12 @@ variable "api_clients" {
 }
 
 variable "repository" {
-  description = "GitHub repository whose environment aks may deploy, as owner/name; empty for none."
+  description = "GitHub repository whose environment aks may deploy, as its tokens name it: owner/name, or owner@ID/name@ID; empty for none."
   type        = string
   default     = ""
 
   validation {
-    condition     = can(regex("^([A-Za-z0-9-]+/[A-Za-z0-9._-]+)?$", var.repository))
-    error_message = "A repository looks like owner/name."
+    condition     = can(regex("^([A-Za-z0-9-]+/[A-Za-z0-9._-]+|[A-Za-z0-9-]+@[0-9]+/[A-Za-z0-9._-]+@[0-9]+)?$", var.repository))
+    error_message = "A repository looks like owner/name or owner@123/name@456."
   }
 }

@@ -1,4 +1,5 @@
-// Checks the compose file with Docker Compose's parser and the Dockerfile with BuildKit's, without Docker. `infra/check.sh` runs it.
+// Checks the compose file with Docker Compose's parser and the Dockerfile with BuildKit's, without Docker, and what the workflows promise
+// about images. `infra/check.sh` runs it.
 package main
 
 import (
@@ -6,11 +7,14 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
+	"strings"
 
 	"github.com/compose-spec/compose-go/v2/cli"
 	"github.com/compose-spec/compose-go/v2/types"
 	"github.com/moby/buildkit/frontend/dockerfile/instructions"
 	"github.com/moby/buildkit/frontend/dockerfile/parser"
+	"go.yaml.in/yaml/v4"
 )
 
 func main() {
@@ -19,11 +23,15 @@ func main() {
 	if err == nil {
 		err = dockerfile(filepath.Join(root, "Dockerfile"))
 	}
+	if err == nil {
+		err = signatures(filepath.Join(root, ".github/workflows"))
+	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "error:", err)
 		os.Exit(1)
 	}
-	fmt.Printf("compose/docker-compose.dev.yaml: %d services; Dockerfile: well-formed\n", len(compose.Services))
+	fmt.Printf("compose/docker-compose.dev.yaml: %d services; Dockerfile: well-formed, base images pinned; images are signed, deployed by digest\n",
+		len(compose.Services))
 }
 
 // composeFile parses a compose file. It rejects bind mounts of missing files, because Docker would create empty folders instead.
@@ -62,6 +70,75 @@ func dockerfile(path string) error {
 	for _, warning := range tree.Warnings {
 		return fmt.Errorf("Dockerfile: %s", warning.Short)
 	}
-	_, _, err = instructions.Parse(tree.AST, nil)
-	return err
+	stages, arguments, err := instructions.Parse(tree.AST, nil)
+	if err != nil {
+		return err
+	}
+	return pinned(stages, arguments)
+}
+
+// pinned rejects a base image without a digest: its tag can move to other code.
+func pinned(stages []instructions.Stage, arguments []instructions.ArgCommand) error {
+	known := map[string]bool{"scratch": true}
+	defaults := map[string]string{}
+	for _, argument := range arguments {
+		for _, pair := range argument.Args {
+			if pair.Value != nil {
+				defaults[pair.Key] = *pair.Value
+			}
+		}
+	}
+	for _, stage := range stages {
+		base := os.Expand(stage.BaseName, func(name string) string { return defaults[name] })
+		if !known[base] && !regexp.MustCompile(`@sha256:[0-9a-f]{64}$`).MatchString(base) {
+			return fmt.Errorf("Dockerfile: the base image %q has no digest", base)
+		}
+		known[stage.Name] = true
+	}
+	return nil
+}
+
+type workflow struct {
+	Jobs map[string]struct {
+		Steps []struct {
+			If, Uses, Run string
+			Env           map[string]string
+		}
+	}
+}
+
+// signatures checks that ci signs an image before a step that a private repository cannot run, and that a deployment uses the digests that it
+// verified.
+func signatures(folder string) error {
+	read := func(name string) (parsed workflow, err error) {
+		text, err := os.ReadFile(filepath.Join(folder, name))
+		if err == nil {
+			err = yaml.Unmarshal(text, &parsed)
+		}
+		return parsed, err
+	}
+	ci, err := read("ci.yaml")
+	if err != nil {
+		return err
+	}
+	signed := false
+	for _, step := range ci.Jobs["images"].Steps {
+		signed = signed || strings.Contains(step.Run, "cosign sign")
+		if strings.HasPrefix(step.Uses, "actions/attest") && (!signed || step.If == "") {
+			return fmt.Errorf("ci.yaml: %s must come after `cosign sign` and have a condition: it fails in private repositories", step.Uses)
+		}
+	}
+	if !signed {
+		return fmt.Errorf("ci.yaml: nothing signs the images")
+	}
+	deploy, err := read("deploy-cloud.yaml")
+	if err != nil {
+		return err
+	}
+	for _, step := range deploy.Jobs["deploy"].Steps {
+		if strings.Contains(step.Run, "infra/deploy/deploy.sh") && !strings.Contains(step.Env["IMAGE_DIGESTS"], "steps.images.outputs.digests") {
+			return fmt.Errorf("deploy-cloud.yaml: what runs need not be what was verified: IMAGE_DIGESTS is missing")
+		}
+	}
+	return nil
 }

@@ -5,7 +5,9 @@
 #   IMAGE_REGISTRY=ghcr.io/owner/punctual IMAGE_TAG=1.2.3 SMOKE_TOKEN=… infra/deploy/deploy.sh --values knative/chart/values-oke.yaml
 #
 # Passes its arguments to `helm upgrade`. SMOKE_TOKEN is a bearer token of a user that exists only for this test and receives a reminder.
-# Needs helm, kubectl, curl and jq, and Knative in the cluster.
+# If an identity provider issues tokens for minutes only, SMOKE_TOKEN_URL names its token endpoint instead: the test then gets a token with
+# the client credentials SMOKE_CLIENT_ID and SMOKE_CLIENT_SECRET (docs/tokens.md). With IMAGE_DIGESTS, which lists every image as
+# `tasks@sha256:…`, exactly these images are deployed, whatever the tag points at. Needs helm, kubectl, curl and jq, and Knative.
 set -euo pipefail
 
 RELEASE=${RELEASE:-punctual}
@@ -18,11 +20,56 @@ READY_SECONDS=${READY_SECONDS:-300}
 SMOKE_SECONDS=${SMOKE_SECONDS:-120}
 # If an image cannot be pulled for this long, the deployment is aborted.
 IMAGE_SECONDS=${IMAGE_SECONDS:-60}
-: "${IMAGE_REGISTRY:?}" "${IMAGE_TAG:?}" "${SMOKE_TOKEN:?}"
+# Timeout for the public address to answer over HTTPS; the first time its certificate is issued meanwhile. 0 does not ask it.
+PUBLIC_SECONDS=${PUBLIC_SECONDS:-300}
+: "${IMAGE_REGISTRY:?}" "${IMAGE_TAG:?}"
+[[ -n ${SMOKE_TOKEN_URL:-} ]] || : "${SMOKE_TOKEN:?}"
 chart=$(cd "$(dirname "${BASH_SOURCE[0]}")/../../knative/chart" && pwd)
 
 say() { printf '=== %s\n' "$*" >&2; }
 kube() { kubectl --namespace "$NAMESPACE" "$@"; }
+
+digests='{}'
+by_digest=()
+for image in ${IMAGE_DIGESTS:-}; do
+    digests=$(jq --compact-output --arg name "${image%%@*}" --arg digest "${image#*@}" '.[$name] = $digest' <<<"$digests")
+    by_digest+=(--set-string "image.digests.${image%%@*}=${image#*@}")
+done
+# A jq function: whether an image is of the version that is deployed now.
+# shellcheck disable=SC2016 # jq's variables
+is_new='def is_new: if $digests == {} then endswith(":" + $tag) else split("@")[1] as $digest | any($digests[]; . == $digest) end;'
+
+# Prints a token of the test's user.
+token() {
+    if [[ -z ${SMOKE_TOKEN_URL:-} ]]; then
+        printf '%s\n' "$SMOKE_TOKEN"
+        return
+    fi
+    printf 'user = "%s:%s"\n' "${SMOKE_CLIENT_ID:?}" "${SMOKE_CLIENT_SECRET:?}" |
+        curl --silent --show-error --fail-with-body --max-time 30 --config - --data grant_type=client_credentials \
+            ${SMOKE_AUDIENCE:+--data-urlencode "audience=$SMOKE_AUDIENCE"} "$SMOKE_TOKEN_URL" |
+        jq --exit-status --raw-output .access_token
+}
+
+# Returns whether a reminder can be sent with this token. Otherwise a good version would be deployed and rolled back.
+usable() {
+    local claims email
+    claims=$(jq --raw-input --exit-status 'split(".")[1] | gsub("-"; "+") | gsub("_"; "/") | @base64d | fromjson' <<<"$1" 2>/dev/null) || {
+        say "the token of the smoke test is not a JWT"
+        return 1
+    }
+    if ! jq --exit-status '.exp > now' <<<"$claims" >/dev/null; then
+        say "the token of the smoke test has expired"
+        return 1
+    fi
+    email=$(jq --raw-output '.email // ""' <<<"$claims")
+    case ${email,,} in
+    *@example.com | *@example.net | *@example.org | *@test.com)
+        say "the token of the smoke test is for $email, to which e-mail providers refuse to send: use delivered@resend.dev or a mailbox of yours"
+        return 1
+        ;;
+    esac
+}
 
 # Prints the deployed Helm revision, or nothing before the first deployment.
 deployed() {
@@ -30,26 +77,26 @@ deployed() {
         jq --raw-output 'map(select(.status == "deployed")) | last | .revision // empty' || true
 }
 
-# Prints the Services that are not ready with their latest spec, or that do not run the image with this tag.
+# Prints the Services that are not ready with their latest spec, or that do not run the new image, if a tag is given.
 unready() {
     kube get services.serving.knative.dev --selector app.kubernetes.io/part-of=punctual --output json |
-        jq --raw-output --arg tag "${1:-}" '
+        jq --raw-output --arg tag "${1:-}" --argjson digests "$digests" "$is_new"'
             .items[]
             | select(
                 .status.observedGeneration != .metadata.generation
                 or .status.latestReadyRevisionName != .status.latestCreatedRevisionName
                 or ([.status.conditions[]? | select(.type == "Ready" and .status == "True")] | length) != 1
-                or ($tag != "" and (.spec.template.spec.containers[0].image | endswith(":" + $tag) | not)))
+                or ($tag != "" and (.spec.template.spec.containers[0].image | is_new | not)))
             | .metadata.name'
 }
 
-# Prints the images with this tag that a pod failed to pull.
+# Prints the new images that a pod failed to pull. Argument: their tag.
 unpullable() {
     kube get pods --selector app.kubernetes.io/part-of=punctual --output json |
-        jq --raw-output --arg tag "$1" '
+        jq --raw-output --arg tag "$1" --argjson digests "$digests" "$is_new"'
             [.items[] | .status.containerStatuses[]?, .status.initContainerStatuses[]?
                 | select((.state.waiting.reason? // "") | test("^(ErrImage|ImagePull|ImageInspect|InvalidImage)"))
-                | .image | select(endswith(":" + $tag))]
+                | .image | select(is_new)]
             | unique | .[]'
 }
 
@@ -102,9 +149,37 @@ healthy() {
     done
 }
 
+# Prints why a host is not ready, or nothing.
+unmapped() {
+    kube get domainmappings.serving.knative.dev "$1" --output json | jq --raw-output '
+        ([.status.conditions[]? | select(.type == "Ready")][0] // {}) as $ready
+        | select(.status.observedGeneration != .metadata.generation or $ready.status != "True")
+        | "the DomainMapping is not ready: \($ready.message // "not reconciled yet")"'
+}
+
+# Waits until every public host answers over HTTPS with a valid certificate, as it does for clients: through DNS and the load balancer.
+published() {
+    local hosts host why deadline=$((SECONDS + PUBLIC_SECONDS))
+    ((PUBLIC_SECONDS > 0)) || return 0
+    hosts=$(kube get domainmappings.serving.knative.dev --selector app.kubernetes.io/part-of=punctual --output name) || return 1
+    for host in $hosts; do
+        host=${host##*/}
+        until why=$(unmapped "$host" 2>&1) && [[ -z $why ]] &&
+            why=$(curl --silent --show-error --fail --max-time 30 --output /dev/null "https://$host/openapi.json" 2>&1); do
+            if ((SECONDS > deadline)); then
+                say "https://$host does not work: $why"
+                return 1
+            fi
+            sleep 2
+        done
+        say "https://$host works"
+    done
+}
+
 # Creates a task with a reminder and waits until the reminder is sent.
 reminded() {
-    local task id reminder told deadline auth="authorization: Bearer $SMOKE_TOKEN"
+    local task id reminder told deadline auth
+    auth="authorization: Bearer $(token)" || return 1
     task=$(call tasks /v1/tasks --header "$auth" --json \
         "{\"title\": \"Smoke test of $IMAGE_TAG\", \"remind_at\": \"$(date -u -d '+10 seconds' +%FT%TZ)\"}") || {
         say "cannot create a task: $task"
@@ -149,7 +224,7 @@ trap '[[ -z $forward ]] || kill "$forward" 2>/dev/null || true; [[ -z $helm ]] |
 # Runs `helm upgrade`. Aborts it before its timeout if an image cannot be pulled.
 upgrade() {
     helm upgrade --install "$RELEASE" "$chart" --namespace "$NAMESPACE" --create-namespace --wait --timeout "$TIMEOUT" \
-        --history-max 20 --set-string "image.registry=$IMAGE_REGISTRY,image.tag=$IMAGE_TAG" "$@" >&2 &
+        --history-max 20 --set-string "image.registry=$IMAGE_REGISTRY,image.tag=$IMAGE_TAG" "${by_digest[@]}" "$@" >&2 &
     helm=$!
     while kill -0 "$helm" 2>/dev/null; do
         if image_missing "$IMAGE_TAG"; then
@@ -163,9 +238,11 @@ upgrade() {
 }
 
 deploy() {
-    upgrade "$@" && settled "$IMAGE_TAG" && connect && healthy && reminded
+    upgrade "$@" && settled "$IMAGE_TAG" && connect && healthy && published && reminded
 }
 
+smoke=$(token) || exit 1
+usable "$smoke" || exit 1
 previous=$(deployed)
 say "deploying $IMAGE_TAG; currently deployed: ${previous:+revision }${previous:-nothing}"
 if deploy "$@"; then

@@ -8,6 +8,10 @@ fake=$(mktemp -d)
 trap 'rm -rf "$fake"' EXIT
 export STATE=$fake/state PATH=$fake:$PATH
 
+# A token with these claims.
+token() { printf '%s.%s.x\n' e30 "$(printf '%s' "$1" | base64 --wrap 0 | tr '+/' '-_' | tr -d '=')"; }
+good='{"email": "delivered@resend.dev", "exp": 4102444800}'
+
 # $STATE contains the running tag. $STATE.releases contains Helm's history, one line `revision status tag` per release.
 cat >"$fake/helm" <<'FAKE'
 #!/usr/bin/env bash
@@ -22,6 +26,8 @@ upgrade)
     tag=${all##*image.tag=}
     tag=${tag%% *}
     next=$(($(wc -l <"$releases") + 1))
+    all=$*
+    [[ $tag != good || $all != *image.digests* || $all == *"image.digests.tasks=sha256:good "* ]] || exit 1
     [[ $tag != bad-migration ]] || { echo "$next failed $tag" >>"$releases"; exit 1; }
     if [[ $tag == bad-image ]]; then # Helm waits; deploy.sh must kill it before it reports success
         echo "$tag" >"$STATE"
@@ -44,13 +50,21 @@ case $* in
     [[ $tag != bad-image ]] || reason=ImagePullBackOff
     jq --null-input --arg image "registry/migrate:$tag" --arg reason "${reason:-}" '{items: [{status: {containerStatuses:
         [{image: $image, state: {waiting: {reason: $reason}}}]}}]}' ;;
+*"get domainmappings"*"--output name") echo domainmapping.serving.knative.dev/tasks.example.com ;;
+*"get domainmappings"*)
+    ready=True
+    [[ $tag != bad-certificate ]] || ready=Unknown
+    jq --null-input --arg ready "$ready" '{metadata: {generation: 1},
+        status: {observedGeneration: 1, conditions: [{type: "Ready", status: $ready, message: "no certificate"}]}}' ;;
 *"--output name") printf 'service.serving.knative.dev/%s\n' tasks reminder-due ;;
 *"--output json")
     ready=True created=1
     [[ $tag != bad-start ]] || ready=False created=2
-    jq --null-input --arg tag "$tag" --arg ready "$ready" --arg created "$created" '{items: [{
+    image=registry/tasks:$tag
+    [[ -z ${RUNS:-} ]] || image=registry/tasks@$RUNS
+    jq --null-input --arg image "$image" --arg ready "$ready" --arg created "$created" '{items: [{
         metadata: {name: "tasks", generation: 2},
-        spec: {template: {spec: {containers: [{image: "registry/tasks:\($tag)"}]}}},
+        spec: {template: {spec: {containers: [{image: $image}]}}},
         status: {observedGeneration: 2, latestReadyRevisionName: "1", latestCreatedRevisionName: $created,
             conditions: [{type: "Ready", status: $ready}]}}]}' ;;
 esac
@@ -59,6 +73,10 @@ cat >"$fake/curl" <<'FAKE'
 #!/usr/bin/env bash
 tag=$(cat "$STATE")
 case $* in
+*https://tasks.example.com/openapi.json) [[ $tag != bad-address ]] ;;
+*https://id.example.com/token)
+    [[ $(cat) == 'user = "client:secret"' ]] || exit 9
+    jq --null-input --arg token "$ISSUED" '{access_token: $token}' ;;
 */readyz) [[ $tag != bad-health ]] ;;
 */v1/tasks) echo '{"id": "t", "reminders": [{"id": "r"}]}' ;;
 */timeline) [[ $tag == bad-reminder ]] && echo '{"entries": [{"what": "fired"}]}' || echo '{"entries": [{"what": "sent"}]}' ;;
@@ -78,7 +96,8 @@ expect() {
         echo "1 deployed $before" >"$STATE.releases"
         echo "$before" >"$STATE"
     fi
-    IMAGE_REGISTRY=registry IMAGE_TAG=$tag SMOKE_TOKEN=token READY_SECONDS=1 SMOKE_SECONDS=-9 IMAGE_SECONDS=1 ./deploy.sh >"$fake/log" 2>&1 || found=$?
+    IMAGE_REGISTRY=registry IMAGE_TAG=$tag SMOKE_TOKEN=${SMOKE_TOKEN-$(token "$good")} READY_SECONDS=1 SMOKE_SECONDS=-9 IMAGE_SECONDS=1 \
+        PUBLIC_SECONDS=${PUBLIC_SECONDS:-1} ./deploy.sh >"$fake/log" 2>&1 || found=$?
     if [[ $found != "$status" || $(cat "$STATE") != "$after" ]]; then
         printf '%s over %s: exited with %s and %s runs; expected %s and %s\n' "$tag" "$before" "$found" "$(cat "$STATE")" "$status" "$after"
         cat "$fake/log"
@@ -95,3 +114,24 @@ expect old bad-start 1 old
 expect old bad-health 1 old
 expect old bad-reminder 1 old
 expect nothing bad-health 1 bad-health
+expect old bad-certificate 1 old
+expect old bad-address 1 old
+PUBLIC_SECONDS=0 expect old bad-address 0 bad-address
+
+# What runs must have the digest that was verified, whatever its tag is.
+export IMAGE_DIGESTS="tasks@sha256:good door@sha256:other"
+RUNS=sha256:good expect old good 0 good
+RUNS=sha256:pushed-later expect old good 1 old
+unset IMAGE_DIGESTS
+
+# A token that cannot work stops the deployment before it begins.
+SMOKE_TOKEN=$(token '{"email": "smoke@example.com", "exp": 4102444800}') expect old good 1 old
+grep -q 'delivered@resend.dev' "$fake/log"
+SMOKE_TOKEN=$(token '{"email": "delivered@resend.dev", "exp": 1}') expect old good 1 old
+grep -q 'has expired' "$fake/log"
+SMOKE_TOKEN=token expect old good 1 old
+if grep -q upgrade "$STATE.calls"; then echo "it deployed without a token"; exit 1; fi
+
+# A token of an identity provider is got when it is needed.
+export SMOKE_TOKEN='' SMOKE_TOKEN_URL=https://id.example.com/token SMOKE_CLIENT_ID=client SMOKE_CLIENT_SECRET=secret
+ISSUED=$(token "$good") expect old good 0 good

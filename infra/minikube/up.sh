@@ -56,8 +56,11 @@ chart dapr-dashboard dapr-dashboard --repo "$DAPR_CHARTS" --version 0.15.0 --nam
 say "Redpanda and the topics"
 chart redpanda redpanda --repo https://charts.redpanda.com --version 26.2.2 --namespace redpanda \
     --values infra/redpanda/values-local.yaml
-kubectl --context punctual --namespace redpanda delete job topics --ignore-not-found >/dev/null # a Job is immutable
-kubectl --context punctual apply --kustomize infra/redpanda/topics >/dev/null
+# A Job is immutable: only a changed one is refused, and then replaced.
+kubectl --context punctual apply --kustomize infra/redpanda/topics >/dev/null 2>&1 || {
+    kubectl --context punctual --namespace redpanda delete job topics --ignore-not-found >/dev/null
+    kubectl --context punctual apply --kustomize infra/redpanda/topics >/dev/null
+}
 kubectl --context punctual --namespace redpanda wait --for=condition=complete job/topics --timeout=10m >/dev/null
 
 say "PostgreSQL and Mailpit"

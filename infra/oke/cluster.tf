@@ -68,6 +68,11 @@ resource "oci_containerengine_node_pool" "this" {
     image_id                = local.images[reverse(sort(keys(local.images)))[0]]
     boot_volume_size_in_gbs = var.nodes.boot_volume
   }
+  # Replacing the only node evicts pods that nothing can replace before it is gone. A budget that forbids this holds the drain at most so long.
+  node_eviction_node_pool_settings {
+    eviction_grace_duration              = "PT10M"
+    is_force_delete_after_grace_duration = true
+  }
   node_config_details {
     size = var.nodes.count
 

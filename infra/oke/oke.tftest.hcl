@@ -50,6 +50,13 @@ run "the_default_is_free_and_arm64" {
   }
 }
 
+run "a_drain_ends" {
+  assert {
+    condition     = one(oci_containerengine_node_pool.this.node_eviction_node_pool_settings).is_force_delete_after_grace_duration && one(oci_containerengine_node_pool.this.node_eviction_node_pool_settings).eviction_grace_duration == "PT10M"
+    error_message = "A budget could hold the replacement of a node forever."
+  }
+}
+
 run "another_version_brings_its_image" {
   variables {
     kubernetes_version = "v1.33.1"

@@ -1,3 +1,8 @@
+output "node_pool_id" {
+  description = "OCID of the node pool, to replace its nodes after an upgrade."
+  value       = oci_containerengine_node_pool.this.id
+}
+
 output "cluster_id" {
   description = "Value of the variable OKE_CLUSTER_ID in the GitHub environment oke."
   value       = oci_containerengine_cluster.this.id

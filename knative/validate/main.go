@@ -17,6 +17,7 @@ import (
 	"path/filepath"
 
 	appsv1 "k8s.io/api/apps/v1"
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
@@ -27,6 +28,7 @@ import (
 	"k8s.io/kube-openapi/pkg/validation/strfmt"
 	"k8s.io/kube-openapi/pkg/validation/validate"
 	"knative.dev/pkg/apis"
+	"knative.dev/serving/pkg/apis/config"
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 	servingv1beta1 "knative.dev/serving/pkg/apis/serving/v1beta1"
 	kjson "sigs.k8s.io/json"
@@ -35,6 +37,7 @@ import (
 
 var kinds = map[string]func() any{
 	"apps/v1/Deployment":                        func() any { return new(appsv1.Deployment) },
+	"autoscaling/v2/HorizontalPodAutoscaler":    func() any { return new(autoscalingv2.HorizontalPodAutoscaler) },
 	"batch/v1/CronJob":                          func() any { return new(batchv1.CronJob) },
 	"batch/v1/Job":                              func() any { return new(batchv1.Job) },
 	"networking.k8s.io/v1/Ingress":              func() any { return new(networkingv1.Ingress) },
@@ -112,7 +115,7 @@ func check(name string, text []byte, document map[string]any, schemas map[string
 		apis.Defaultable
 		apis.Validatable
 	}); ok {
-		ctx := apis.WithinCreate(context.Background())
+		ctx := apis.WithinCreate(withFeatures(context.Background()))
 		knative.SetDefaults(ctx)
 		if err := knative.Validate(ctx); err != nil {
 			return err
@@ -183,4 +186,14 @@ func closeObjects(schema map[string]any) {
 func fail(err error) {
 	fmt.Fprintln(os.Stderr, "validate:", err)
 	os.Exit(1)
+}
+
+// withFeatures enables the feature flags of infra/platform/knative.
+func withFeatures(ctx context.Context) context.Context {
+	settings := config.FromContextOrDefaults(ctx)
+	settings.Features.PodSpecNodeSelector = config.Enabled
+	settings.Features.PodSpecTolerations = config.Enabled
+	settings.Features.PodSpecPriorityClassName = config.Enabled
+	settings.Features.PodSpecTopologySpreadConstraints = config.Enabled
+	return config.ToContext(ctx, settings)
 }

@@ -8,6 +8,7 @@ cd "$1"
 rm -rf apt debs root
 mkdir -p apt/lists/partial apt/archives/partial debs
 # The mirror that this machine uses for its own release.
+# shellcheck disable=SC2016 # apt-get expands $(REPO_URI)
 mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | grep -v security | head -n 1)
 echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror trixie main" >apt/sources.list
 apt=(-o "Dir::Etc::sourcelist=$PWD/apt/sources.list" -o Dir::Etc::sourceparts=/dev/null -o "Dir::State::lists=$PWD/apt/lists"

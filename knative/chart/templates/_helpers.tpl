@@ -30,7 +30,27 @@ app.kubernetes.io/part-of: punctual
 {{- end -}}
 
 {{- define "punctual.image" -}}
-{{ required "image.registry is not set" .root.Values.image.registry }}/{{ .name }}:{{ .root.Values.image.tag | default .root.Chart.AppVersion }}
+{{- $image := .root.Values.image -}}
+{{ required "image.registry is not set" $image.registry }}/{{ .name }}
+{{- if $image.digests -}}
+@{{ index $image.digests .name | required (printf "image.digests.%s is not set, and other digests are" .name) }}
+{{- else -}}
+:{{ $image.tag | default .root.Chart.AppVersion }}
+{{- end -}}
+{{- end -}}
+
+{{/* The number of a function's pods: the least and the most. Call it as punctual.function. */}}
+{{- define "punctual.pods" -}}
+{{- $function := include "punctual.function" . | fromYaml -}}
+{{- $least := $function.minScale -}}
+{{- $most := $function.maxScale -}}
+{{- if not .root.Values.knative.enabled -}}
+  {{- $least = max 1 $least -}}
+  {{- if not .root.Values.autoscaling.cpu }}{{ $most = $least }}{{ end -}}
+{{- end -}}
+{{- if gt (int $least) (int $most) }}{{ fail (printf "functions.%s: minScale is above maxScale" .name) }}{{ end -}}
+least: {{ $least }}
+most: {{ $most }}
 {{- end -}}
 
 {{/* The restricted Pod Security Standard, with a read-only root file system. */}}
@@ -55,6 +75,58 @@ imagePullSecrets: {{- range . }}
   - name: {{ . }}
 {{- end }}
 {{- end }}
+{{- include "punctual.placement" . }}
+{{- end -}}
+
+{{/* Where pods run. Starts with a new line, or is empty. */}}
+{{- define "punctual.placement" -}}
+{{- with .Values.pods }}
+{{- with .nodeSelector }}
+nodeSelector: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .tolerations }}
+tolerations: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- end }}
+{{- end -}}
+
+{{/* Spreads pods over zones. Call it with (dict "root" $ "selector" <label selector>). Starts with a new line, or is empty. */}}
+{{- define "punctual.spread" -}}
+{{- with .root.Values.pods.spread }}
+topologySpreadConstraints:
+{{- range . }}
+  - { topologyKey: {{ . }}, maxSkew: 1, whenUnsatisfiable: ScheduleAnyway, labelSelector: {{ $.selector }} }
+{{- end }}
+{{- end }}
+{{- end -}}
+
+{{/* The volumes of a pod; `secretReader` adds the token of reminder-due's daprd. Starts with a new line, or is empty. */}}
+{{- define "punctual.volumes" -}}
+{{- $volumes := .root.Values.pods.volumes -}}
+{{- with .root.Values.database.ca -}}
+{{- if .configMap -}}
+  {{- $item := dict "key" .key "path" "ca.crt" -}}
+  {{- $volumes = append $volumes (dict "name" "database-ca" "configMap" (dict "name" .configMap "items" (list $item))) -}}
+{{- end -}}
+{{- end -}}
+{{- if .secretReader }}{{ $volumes = append $volumes (include "punctual.secretReader" .root | fromYaml) }}{{ end -}}
+{{- with $volumes }}
+volumes: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}
+
+{{/* The volume mounts of a container of ours. Starts with a new line, or is empty. */}}
+{{- define "punctual.volumeMounts" -}}
+{{- $mounts := .Values.pods.volumeMounts -}}
+{{- if .Values.database.ca.configMap -}}
+  {{- $mounts = append $mounts (dict "name" "database-ca" "mountPath" "/etc/punctual" "readOnly" true) -}}
+{{- end -}}
+{{- with $mounts }}
+volumeMounts: {{- toYaml . | nindent 2 }}
+{{- end }}
 {{- end -}}
 
 {{- define "punctual.fromSecret" -}}
@@ -64,6 +136,10 @@ valueFrom: { secretKeyRef: { name: {{ .name }}, key: {{ .key }} } }
 {{- define "punctual.databaseUrl" -}}
 - name: DATABASE_URL
   {{- include "punctual.fromSecret" .Values.secrets.database | nindent 2 }}
+{{- if .Values.database.ca.configMap }}
+- name: PGSSLROOTCERT
+  value: /etc/punctual/ca.crt
+{{- end }}
 {{- end -}}
 
 {{/* The Secret with the API token of a function's daprd. The daprd that reads secrets has its own. */}}
@@ -157,7 +233,10 @@ policies:
 {{- $values := .root.Values -}}
 {{- $function := include "punctual.function" . | fromYaml -}}
 {{- $env := list -}}
-{{- range $key, $value := $values.broker.env }}{{ $env = append $env (printf "%s=%s" $key $value) }}{{ end -}}
+{{- $ca := and (eq .name "reminder-due") $values.database.ca.configMap -}}
+{{- $variables := mergeOverwrite (deepCopy $values.broker.env) (deepCopy $values.dapr.env) -}}
+{{- if $ca }}{{ $_ := set $variables "PGSSLROOTCERT" "/etc/punctual/ca.crt" }}{{ end -}}
+{{- range $key, $value := $variables }}{{ $env = append $env (printf "%s=%v" $key $value) }}{{ end -}}
 {{- $secrets := list -}}
 {{- range $key, $value := $values.broker.envFromSecret }}{{ $secrets = append $secrets (printf "%s=%s" $key $value) }}{{ end -}}
 {{- if eq .name "reminder-due" -}}
@@ -192,20 +271,21 @@ dapr.io/env: {{ join "," . | quote }}
 dapr.io/env-from-secret: {{ join "," . | quote }}
 {{- end }}
 {{- if eq .name "reminder-due" }}
-dapr.io/volume-mounts: secret-reader:/var/run/secrets/kubernetes.io/serviceaccount
+dapr.io/volume-mounts: secret-reader:/var/run/secrets/kubernetes.io/serviceaccount{{ if $ca }},database-ca:/etc/punctual{{ end }}
 {{- end }}
 # Hot reload is off, so a change of the Dapr resources must replace the pod.
 punctual/dapr: {{ include (print .root.Template.BasePath "/dapr.yaml") .root | sha256sum }}
+{{- with $values.pods.annotations }}
+{{ toYaml . }}
+{{- end }}
 {{- end -}}
 
 {{/* Service account token with which only reminder-due's daprd reads the e-mail provider's secrets. */}}
 {{- define "punctual.secretReader" -}}
-serviceAccountName: reminder-due-daprd
-volumes:
-  - name: secret-reader
-    projected:
-      sources:
-        - serviceAccountToken: { path: token, expirationSeconds: 3600 }
-        - configMap: { name: kube-root-ca.crt, items: [{ key: ca.crt, path: ca.crt }] }
-        - downwardAPI: { items: [{ path: namespace, fieldRef: { fieldPath: metadata.namespace } }] }
+name: secret-reader
+projected:
+  sources:
+    - serviceAccountToken: { path: token, expirationSeconds: 3600 }
+    - configMap: { name: kube-root-ca.crt, items: [{ key: ca.crt, path: ca.crt }] }
+    - downwardAPI: { items: [{ path: namespace, fieldRef: { fieldPath: metadata.namespace } }] }
 {{- end -}}

@@ -22,7 +22,7 @@ use axum::{
     extract::{Request, State},
     http::{HeaderMap, StatusCode, Uri, header, request::Parts, uri::PathAndQuery},
     response::{IntoResponse as _, Response},
-    routing::any,
+    routing::{any, get},
 };
 use clap::Parser;
 use http_body_util::Full;
@@ -70,6 +70,9 @@ pub struct Settings {
     /// TCP port on 127.0.0.1 that daprd calls.
     #[arg(long, env, default_value_t = 8080)]
     pub port: u16,
+    /// TCP port on all addresses that answers `/healthz` to the kubelet's probes, and nothing else. Without it nothing does.
+    #[arg(long, env)]
+    pub health_port: Option<u16>,
 }
 
 #[derive(Clone)]
@@ -107,8 +110,15 @@ pub fn router(target: &Uri, patience: Duration, attempt: Duration) -> anyhow::Re
 /// door, and its calls end with it.
 ///
 /// # Errors
-/// When the port is taken.
-pub async fn run(routes: Router, port: u16) -> anyhow::Result<()> {
+/// When a port is taken.
+pub async fn run(routes: Router, port: u16, health_port: Option<u16>) -> anyhow::Result<()> {
+    if let Some(port) = health_port {
+        let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, port))
+            .await
+            .with_context(|| format!("cannot listen on port {port}: set HEALTH_PORT to a free port"))?;
+        let health = Router::new().route("/healthz", get(async || StatusCode::OK));
+        tokio::spawn(async move { axum::serve(listener, health).await });
+    }
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))
         .await
         .with_context(|| format!("cannot listen on port {port}: set PORT to a free port"))?;

@@ -59,6 +59,7 @@ fn spawn_here(program: &Program, out: File, detached: bool) -> anyhow::Result<Ch
         command.pre_exec(move || {
             libc::setsid(); // Ctrl-C then reaches only us, and we stop the processes in order
             if !detached {
+                #[cfg(target_os = "linux")] // nothing else has it: there, a killed run leaves its processes behind
                 libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
                 if libc::getppid() as u32 != parent {
                     libc::_exit(1); // the parent died before prctl took effect

@@ -28,10 +28,18 @@ impl Drop for Door {
 }
 
 async fn start(target: SocketAddr) -> (Door, SocketAddr) {
-    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let (door, address, _) = start_with_health(target).await;
+    (door, address)
+}
+
+/// The door, the address that daprd calls, and the address of its health.
+async fn start_with_health(target: SocketAddr) -> (Door, SocketAddr, SocketAddr) {
+    let [free, health] = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+    let [free, health] = [free, health].map(|listener| listener.local_addr().unwrap());
     let door = Command::new(env!("CARGO_BIN_EXE_door"))
         .env("TARGET", format!("http://{target}"))
         .env("PORT", free.port().to_string())
+        .env("HEALTH_PORT", health.port().to_string())
         .stdout(Stdio::null())
         .spawn()
         .unwrap();
@@ -41,7 +49,18 @@ async fn start(target: SocketAddr) -> (Door, SocketAddr) {
         assert!(began.elapsed() < Duration::from_secs(5), "the door does not listen within 5 s");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    (door, free)
+    (door, free, health)
+}
+
+#[tokio::test]
+async fn a_probe_wakes_no_function_and_its_port_leads_nowhere() {
+    let route = Route::start(&[Step::Answer("200 OK", "", "")]).await;
+    let (_door, _, health) = start_with_health(route.address).await;
+    for (path, expected) in [("/healthz", "200"), ("/events/task-created", "404"), ("/events/_ignore", "404")] {
+        let probe = format!("GET {path} HTTP/1.1\r\nhost: door\r\nconnection: close\r\n\r\n");
+        assert_eq!(status(&call(health, &probe).await), expected, "{path}");
+    }
+    assert_eq!(route.connections(), 0);
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ mod network;
 mod new_function;
 mod pods;
 mod render;
+mod settings;
 
 use std::collections::BTreeSet;
 

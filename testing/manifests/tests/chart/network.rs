@@ -144,6 +144,18 @@ fn only_the_identity_provider_that_is_configured_is_asked() {
 }
 
 #[test]
+fn daprds_alone_reach_the_collector_of_traces_and_only_if_there_is_one() {
+    for (arguments, reached) in [(&[] as &[&str], false), (&["--set", "networkPolicy.traces.ports={4317}"], true)] {
+        let network = Network(render(arguments));
+        for name in ["tasks", "reminder-due"] {
+            let daprd = network.labels("Deployment", &format!("{name}-daprd"));
+            assert_eq!(network.allowed("Egress", daprd, &End::Outside, 4317), reached);
+            assert!(!network.allowed("Egress", network.labels("Service", name), &End::Outside, 4317));
+        }
+    }
+}
+
+#[test]
 fn without_knative_clients_come_through_the_ingress_controller_alone() {
     let network = Network(render(PLAIN));
     let pod = |name: &str| network.labels("Deployment", name);

@@ -22,7 +22,7 @@ pub(crate) fn pod(document: &Value) -> Option<&Value> {
     template["spec"]["containers"].is_array().then_some(template)
 }
 
-fn containers(pod: &Value) -> impl Iterator<Item = &Value> {
+pub(crate) fn containers(pod: &Value) -> impl Iterator<Item = &Value> {
     ["initContainers", "containers"].into_iter().filter_map(|kind| pod["spec"][kind].as_array()).flatten()
 }
 

@@ -1,0 +1,191 @@
+//! What the values that a platform team needs do: scale, placement, volumes, the database's CA, traces, digests, drains.
+
+use std::{collections::BTreeSet, fs};
+
+use lab::root;
+use serde_json::{Value, json};
+
+use super::{
+    PLAIN, name, names, of_kind,
+    pods::{containers, pod},
+    render::{GIVEN, helm, render},
+};
+
+fn find<'a>(documents: &'a [Value], kind: &str, called: &str) -> &'a Value {
+    let mut found = of_kind(documents, kind).filter(|document| name(document) == called);
+    found.next().unwrap_or_else(|| panic!("no {kind} {called}"))
+}
+
+fn variable<'a>(container: &'a Value, called: &str) -> Option<&'a Value> {
+    container["env"].as_array()?.iter().find(|variable| variable["name"] == called)
+}
+
+#[test]
+fn a_function_has_as_many_pods_as_its_settings_say() {
+    let scale = ["--set", "functions.tasks.minScale=2,functions.tasks.maxScale=6"];
+    let documents = render(&scale);
+    let annotations = &find(&documents, "Service", "tasks")["spec"]["template"]["metadata"]["annotations"];
+    assert_eq!(annotations["autoscaling.knative.dev/min-scale"], "2");
+    assert_eq!(annotations["autoscaling.knative.dev/max-scale"], "6");
+
+    let plain = render(&[PLAIN, &scale].concat());
+    assert_eq!(find(&plain, "Deployment", "tasks")["spec"]["replicas"], 2);
+    assert_eq!(find(&plain, "Deployment", "upkeep")["spec"]["replicas"], 1);
+    assert!(names(&plain, "HorizontalPodAutoscaler").is_empty());
+
+    // An upgrade that names the replicas would undo what the autoscaler set.
+    let plain = render(&[PLAIN, &scale, &["--set", "autoscaling.cpu=200m,functions.alarm.maxScale=1"]].concat());
+    assert!(find(&plain, "Deployment", "tasks")["spec"]["replicas"].is_null());
+    assert_eq!(find(&plain, "Deployment", "alarm")["spec"]["replicas"], 1);
+    let autoscaler = &find(&plain, "HorizontalPodAutoscaler", "tasks")["spec"];
+    assert_eq!((&autoscaler["minReplicas"], &autoscaler["maxReplicas"]), (&json!(2), &json!(6)));
+    assert_eq!(autoscaler["scaleTargetRef"]["name"], "tasks");
+    assert_eq!(autoscaler["metrics"][0]["resource"]["target"]["averageValue"], "200m");
+
+    assert!(helm("template", &[GIVEN, &["--set", "functions.tasks.minScale=9"]].concat()).is_err());
+}
+
+#[test]
+fn every_pod_runs_where_the_settings_say() {
+    let settings = [
+        "--set",
+        "pods.spread={topology.kubernetes.io/zone},pods.priorityClassName=high,pods.nodeSelector.pool=work,pods.tolerations[0].key=work,\
+         pods.annotations.team=tasks",
+    ];
+    for plain in [false, true] {
+        let documents = render(&[if plain { PLAIN } else { &[] }, &settings].concat());
+        let mut seen = 0;
+        for document in &documents {
+            let Some(pod) = pod(document) else { continue };
+            seen += 1;
+            let (spec, labels) = (&pod["spec"], &pod["metadata"]["labels"]);
+            assert_eq!(spec["nodeSelector"], json!({"pool": "work"}), "{}", name(document));
+            assert_eq!(spec["tolerations"], json!([{"key": "work"}]), "{}", name(document));
+            assert_eq!(spec["priorityClassName"], "high", "{}", name(document));
+            assert_eq!(pod["metadata"]["annotations"]["team"], "tasks", "{}", name(document));
+            if labels["punctual/job"].is_null() {
+                let selector = &spec["topologySpreadConstraints"][0]["labelSelector"];
+                let matched = match selector["matchLabels"]["punctual/function"].as_str() {
+                    Some(function) => labels["punctual/function"] == function,
+                    None => {
+                        selector["matchExpressions"][0]["key"] == "punctual/daprd"
+                            && !labels["punctual/daprd"].is_null()
+                    }
+                };
+                assert!(matched, "{}: spread with other pods: {selector}", name(document));
+            }
+        }
+        assert!(seen > 10);
+    }
+    // The validator enables the same feature flags of Knative. Without them its webhook refuses these settings.
+    let platform = fs::read_to_string(root().join("infra/platform/knative/kustomization.yaml")).unwrap();
+    for flag in ["nodeselector", "tolerations", "priorityclassname", "topologyspreadconstraints"] {
+        assert!(platform.contains(&format!("kubernetes.podspec-{flag}: enabled")), "{flag}");
+    }
+}
+
+#[test]
+fn whoever_connects_to_a_database_trusts_the_given_ca() {
+    let settings = [
+        "--set",
+        "database.ca.configMap=own-ca,pods.volumes[0].name=extra,pods.volumes[0].emptyDir.medium=Memory,pods.volumeMounts[0].name=extra,\
+         pods.volumeMounts[0].mountPath=/extra",
+    ];
+    for arguments in [&[], PLAIN] {
+        let documents = render(&[arguments, &settings].concat());
+        let mut connected = 0;
+        for document in &documents {
+            let Some(pod) = pod(document) else { continue };
+            let volumes = pod["spec"]["volumes"].as_array().unwrap();
+            let is_mounted = |mount: &Value| volumes.iter().any(|volume| volume["name"] == mount["name"]);
+            for container in containers(pod).filter(|container| variable(container, "DATABASE_URL").is_some()) {
+                connected += 1;
+                assert_eq!(variable(container, "PGSSLROOTCERT").unwrap()["value"], "/etc/punctual/ca.crt");
+                let mounts = container["volumeMounts"].as_array().unwrap();
+                assert!(mounts.iter().all(is_mounted), "{mounts:?}");
+                assert!(mounts.iter().any(|mount| mount["mountPath"] == "/etc/punctual"));
+                assert!(mounts.iter().any(|mount| mount["mountPath"] == "/extra"));
+            }
+            let annotations = &pod["metadata"]["annotations"];
+            if annotations["dapr.io/app-id"] == "reminder-due" {
+                assert!(annotations["dapr.io/env"].as_str().unwrap().contains("PGSSLROOTCERT=/etc/punctual/ca.crt"));
+                let mounts = annotations["dapr.io/volume-mounts"].as_str().unwrap();
+                assert_eq!(
+                    mounts,
+                    "secret-reader:/var/run/secrets/kubernetes.io/serviceaccount,database-ca:/etc/punctual"
+                );
+            }
+        }
+        assert!(connected >= 12, "{connected}");
+    }
+}
+
+#[test]
+fn a_daprd_is_told_where_its_traces_go() {
+    let settings = [
+        "--set",
+        "dapr.env.OTEL_EXPORTER_OTLP_ENDPOINT=http://collector.monitoring:4317,dapr.env.OTEL_EXPORTER_OTLP_INSECURE=true",
+    ];
+    let documents = render(&settings);
+    for deployment in of_kind(&documents, "Deployment") {
+        let variables = deployment["spec"]["template"]["metadata"]["annotations"]["dapr.io/env"].as_str().unwrap();
+        assert!(variables.contains(",OTEL_EXPORTER_OTLP_ENDPOINT=http://collector.monitoring:4317,"), "{variables}");
+        assert!(variables.contains("KAFKA_BROKERS="), "{variables}");
+    }
+}
+
+#[test]
+fn images_are_pulled_by_the_given_digests() {
+    let mut all = super::code::functions();
+    all.extend(["door", "migrate"].map(str::to_owned));
+    let digest = |image: &str| format!("sha256:{:064x}", image.len());
+    let settings: Vec<String> = all.iter().map(|image| format!("image.digests.{image}={}", digest(image))).collect();
+    for arguments in [&[], PLAIN] {
+        let documents = render(&[arguments, &["--set-string", &settings.join(",")]].concat());
+        let mut seen = BTreeSet::new();
+        for image in
+            documents.iter().filter_map(pod).flat_map(containers).map(|container| container["image"].as_str().unwrap())
+        {
+            let (reference, found) = image.split_once('@').unwrap_or_else(|| panic!("{image} has no digest"));
+            let image = reference.strip_prefix("registry.example.com/punctual/").unwrap();
+            assert_eq!(found, digest(image));
+            seen.insert(image.to_owned());
+        }
+        assert!(seen.is_subset(&all) && seen.contains("migrate") && seen.contains("tasks"), "{seen:?}");
+    }
+    // A digest that is missing must not fall back to the tag.
+    for refused in [settings[1..].join(","), "image.digests.tasks=latest".to_owned()] {
+        assert!(helm("template", &[GIVEN, &["--set-string", &refused]].concat()).is_err(), "{refused}");
+    }
+}
+
+#[test]
+fn a_door_is_probed_without_waking_its_function() {
+    let documents = render(&[]);
+    let doors: Vec<&Value> =
+        of_kind(&documents, "Deployment").map(|door| &door["spec"]["template"]["spec"]["containers"][0]).collect();
+    assert_eq!(doors.len(), super::code::functions().len());
+    for door in doors {
+        let health = variable(door, "HEALTH_PORT").unwrap()["value"].as_str().unwrap();
+        for probe in ["readinessProbe", "livenessProbe"] {
+            assert_eq!(door[probe]["httpGet"]["path"], "/healthz");
+            assert_eq!(door[probe]["httpGet"]["port"].to_string(), health);
+        }
+        assert_ne!(health, variable(door, "PORT").unwrap()["value"], "daprd's port is on 127.0.0.1 only");
+    }
+}
+
+/// On one node nothing replaces an evicted pod, so a budget that needs a replacement would hold the drain forever.
+#[test]
+fn a_drain_of_the_only_node_is_held_by_no_budget() {
+    for arguments in [&[], PLAIN] {
+        let documents = render(arguments);
+        let budgets: Vec<&Value> = of_kind(&documents, "PodDisruptionBudget").map(|budget| &budget["spec"]).collect();
+        assert!(!budgets.is_empty());
+        for budget in budgets {
+            let function = budget["selector"]["matchLabels"]["punctual/function"].as_str();
+            assert!(function.is_some(), "it selects pods of several functions: {budget}");
+            assert_eq!(budget["maxUnavailable"], 1);
+        }
+    }
+}
