@@ -52,7 +52,7 @@ const PAGE_BYTES: usize = 1024 * 1024;
     security(("bearer" = [])),
 )]
 pub(crate) async fn get_task(State(app): State<App>, user: User, Id(id): Id, headers: HeaderMap) -> Result<Answer> {
-    let mut tx = UserTx::read(&app.db, user.id).await?;
+    let mut tx = UserTx::read(&app.db, &user).await?;
     let task = task::load(&mut tx, user.id, id).await?;
     let preconditions = Preconditions::of(&headers);
     preconditions.check_if_match(task.version)?;
@@ -85,7 +85,7 @@ pub(crate) async fn list_tasks(
     Query(given): Query<Vec<(String, String)>>,
 ) -> Result<Json<TaskPage>> {
     let wanted = Wanted::read(Params::new(given)?)?;
-    let mut tx = UserTx::read(&app.db, user.id).await?;
+    let mut tx = UserTx::read(&app.db, &user).await?;
     let mut rows = wanted.page(&mut tx, user.id, wanted.limit + 1).await?;
     let more = rows.len() > wanted.limit;
     rows.truncate(wanted.limit);
@@ -259,6 +259,7 @@ impl Cursor {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use shared::address::Address;
     use sqlx::{Execute as _, PgPool};
 
     use super::*;
@@ -294,7 +295,13 @@ mod tests {
                 };
                 let is_there = usize::from(!matches!(part, query::Part::Undated));
                 assert_eq!(found(&mut db.acquire().await.unwrap()).await, is_there, "{query}: it is there to be found");
-                let mut tx = UserTx::read(&(&db).into(), Uuid::new_v4()).await.unwrap();
+                let stranger = User {
+                    id: Uuid::new_v4(),
+                    email: Address::parse("eve@example.org").unwrap(),
+                    issued_at: None,
+                    operator: false,
+                };
+                let mut tx = UserTx::read(&(&db).into(), &stranger).await.unwrap();
                 assert_eq!(found(&mut tx).await, 0, "{query}");
             }
         }
