@@ -21,7 +21,7 @@ $$;
 
 -- Keeps a user from being erased until the transaction ends.
 create function hold_off_erasure(of_user uuid) returns void language sql volatile as $$
-    select pg_advisory_xact_lock_shared(1701994867, erasure_key(of_user)) -- "eras"
+    select pg_advisory_xact_lock_shared(1701994867, public.erasure_key(of_user)) -- "eras"
 $$;
 
 -- Fails for a token of a user who was erased after the token was issued, and while the erasure lasts. A command holds off erasure before it looks,
@@ -56,7 +56,7 @@ declare
     step text;
     erased bigint;
 begin
-    perform pg_advisory_xact_lock(1701994867, erasure_key(of_user));
+    perform pg_advisory_xact_lock(1701994867, public.erasure_key(of_user));
     if not exists (select from erased_users where user_id = of_user and (not done or not exists (select from users where id = of_user))) then
         return 0;
     end if;
@@ -98,7 +98,7 @@ begin
     end loop;
     return 0;
 end $$;
-revoke execute on function erase_batch from public;
+revoke execute on function hold_off_erasure, erase_batch from public;
 
 -- Whether a dead letter has the data of an erased user: it names the user, a task or an event of the user. A letter about an event that has its data
 -- is not one: the user came back. 45 days, because no topic keeps a message for longer.

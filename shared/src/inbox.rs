@@ -177,9 +177,13 @@ where
 
 /// Claims an event whose data was erased. Its erasure did that already, but an operator may have replayed a letter of it at the same time.
 async fn acknowledge(db: &Db, consumer: &str, id: Uuid, user_id: Uuid) -> StatusCode {
-    let claimed = async { claim::claim_id(&mut *db.acquire().await?, consumer, id, user_id).await };
+    let claimed = async {
+        let mut tx = db.begin_single().await?;
+        claim::claim_id(&mut tx, consumer, id, user_id).await?;
+        tx.commit().await
+    };
     match claimed.await {
-        Ok(_) => {
+        Ok(()) => {
             tracing::info!(event.id = %id, "{consumer}: the user of event {id} was erased");
             StatusCode::OK
         }

@@ -259,10 +259,10 @@ impl Cursor {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use shared::address::Address;
     use sqlx::{Execute as _, PgPool};
 
     use super::*;
+    use crate::user_tx::user_with;
 
     /// The one statement of this function that no macro knows: also without its user filter it shows nothing of another's.
     #[sqlx::test(migrator = "migrations::MIGRATOR")]
@@ -295,13 +295,7 @@ mod tests {
                 };
                 let is_there = usize::from(!matches!(part, query::Part::Undated));
                 assert_eq!(found(&mut db.acquire().await.unwrap()).await, is_there, "{query}: it is there to be found");
-                let stranger = User {
-                    id: Uuid::new_v4(),
-                    email: Address::parse("eve@example.org").unwrap(),
-                    issued_at: None,
-                    operator: false,
-                };
-                let mut tx = UserTx::read(&(&db).into(), &stranger).await.unwrap();
+                let mut tx = UserTx::read(&(&db).into(), &user_with(Uuid::new_v4())).await.unwrap();
                 assert_eq!(found(&mut tx).await, 0, "{query}");
             }
         }

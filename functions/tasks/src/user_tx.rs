@@ -64,3 +64,10 @@ impl DerefMut for UserTx {
         &mut self.0
     }
 }
+
+/// A user with this id.
+#[cfg(test)]
+pub(crate) fn user_with(id: uuid::Uuid) -> User {
+    let email = shared::address::Address::parse("ada@example.org").unwrap();
+    User { id, email, issued_at: None, operator: false }
+}

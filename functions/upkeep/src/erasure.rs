@@ -15,24 +15,24 @@ const LIMIT: Duration = Duration::from_secs(30);
 /// Finishes the erasures that are not done, oldest first. Returns how many it has finished.
 ///
 /// # Errors
-/// The database is away.
+/// The first failure, after all others were tried.
 pub(crate) async fn finish(db: &Db) -> sqlx::Result<u64> {
     let users = sqlx::query_scalar!("select user_id from erased_users where not done order by erased_at");
     let eraser = Eraser::new(db, LIMIT);
-    let mut finished = 0;
+    let mut finished = Ok(0);
     for user_id in users.fetch_all(db).await? {
-        if !eraser.erase(user_id).await? {
-            break;
+        match eraser.erase(user_id).await {
+            Ok(done) => finished = finished.map(|finished| finished + u64::from(done)),
+            Err(error) => finished = finished.and(Err(error)),
         }
-        finished += 1;
     }
-    Ok(finished)
+    finished
 }
 
 /// Repeats the erasures that no topic has outlived yet, in another order every time, because the limit may leave some out.
 ///
 /// # Errors
-/// The database is away.
+/// The first failure, after all others were tried.
 pub(crate) async fn repeat(db: &Db) -> sqlx::Result<()> {
     let users = sqlx::query_scalar!(
         "select user_id from erased_users where done and erased_at > now() - make_interval(days => $1) order by random()",
@@ -43,11 +43,9 @@ pub(crate) async fn repeat(db: &Db) -> sqlx::Result<()> {
         return Ok(());
     }
     let eraser = Eraser::new(db, LIMIT);
-    eraser.letters().await?;
+    let mut repeated = eraser.letters().await;
     for user_id in users {
-        if !eraser.rows(user_id).await? {
-            break;
-        }
+        repeated = repeated.and(eraser.rows(user_id).await);
     }
-    Ok(())
+    repeated.map(drop)
 }
