@@ -18,6 +18,8 @@
 //! An outage never rejects an event. The function itself rejects what can never succeed, into the dead letters with the reason
 //! (`inbox/reject.rs`), and answers 200, so that the messages behind it flow: a message that names no event of the outbox, and the fifth failure of an event
 //! that is not an outage.
+//!
+//! Erasing a user empties the data of the user's events and claims them. So a message that is still on its topic changes nothing.
 
 mod claim;
 mod reject;
@@ -31,6 +33,7 @@ use axum::{
 };
 use catalogue::EventType;
 use chrono::{DateTime, Utc};
+use serde_json::json;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
@@ -119,19 +122,21 @@ where
             tracing::info!(event.id = %id, "{consumer}: event {id} was handled before");
             return StatusCode::OK;
         }
+        Ok(Standing::Erased { user_id }) => return acknowledge(&app.db, consumer, id, user_id).await,
         Ok(Standing::TooOld) => {
             return reject::message(&app.db, &message, "it is older than what the inbox remembers").await;
         }
         Ok(Standing::Unknown) => return reject::message(&app.db, &message, "the outbox does not have it").await,
         Err(error) => return retry(consumer, id, &HandlerError::from(error)),
     };
+    let event = reject::Named { id, user_id: row.user_id };
     match handled(app.clone(), id, row, handle).await {
         Ok(()) => StatusCode::OK,
-        Err(HandlerError::Reject(reason)) => reject::event(&app.db, &message, id, &reason).await,
-        Err(failure @ HandlerError::Failed(_)) => match count(&app.db, consumer, id, &failure).await {
-            Ok(FAILURES..) => {
+        Err(HandlerError::Reject(reason)) => reject::event(&app.db, &message, event, &reason).await,
+        Err(failure @ HandlerError::Failed(_)) => match count(&app.db, consumer, event, &failure).await {
+            Ok(Some(FAILURES..)) => {
                 let reason = format!("it failed {FAILURES} times: {}", chain(&failure));
-                reject::event(&app.db, &message, id, &reason).await
+                reject::event(&app.db, &message, event, &reason).await
             }
             Ok(_) => retry(consumer, id, &failure),
             Err(error) => retry(consumer, id, &HandlerError::from(error)),
@@ -170,6 +175,22 @@ where
     outcome
 }
 
+/// Claims an event whose data was erased. Its erasure did that already, but an operator may have replayed a letter of it at the same time.
+async fn acknowledge(db: &Db, consumer: &str, id: Uuid, user_id: Uuid) -> StatusCode {
+    let claimed = async {
+        let mut tx = db.begin_single().await?;
+        claim::claim_id(&mut tx, consumer, id, user_id).await?;
+        tx.commit().await
+    };
+    match claimed.await {
+        Ok(()) => {
+            tracing::info!(event.id = %id, "{consumer}: the user of event {id} was erased");
+            StatusCode::OK
+        }
+        Err(error) => retry(consumer, id, &HandlerError::from(error)),
+    }
+}
+
 fn retry(consumer: &str, id: Uuid, failure: &HandlerError) -> StatusCode {
     tracing::warn!(event.id = %id, error = chain(failure), "{consumer}: event {id} was not handled and will come again");
     StatusCode::SERVICE_UNAVAILABLE
@@ -189,6 +210,10 @@ fn chain(error: &dyn std::error::Error) -> String {
 enum Standing {
     New(Row),
     Claimed,
+    /// Its user was erased.
+    Erased {
+        user_id: Uuid,
+    },
     /// The partition that would know its claim is gone, and its row may be too.
     TooOld,
     /// The outbox has no such event of this type. Retention deletes only events below the floor, so it was never committed, or lost by a restore.
@@ -197,6 +222,7 @@ enum Standing {
 
 /// An event, as the outbox has it.
 struct Row {
+    user_id: Uuid,
     data: serde_json::Value,
     traceparent: Option<String>,
     occurred_at: DateTime<Utc>,
@@ -217,7 +243,7 @@ async fn standing(db: &Db, kind: EventType, id: Uuid) -> sqlx::Result<Standing> 
     let found = sqlx::query!(
         r#"select exists (select from processed_events where consumer = $1 and event_id = $2) as "claimed!",
                   $2 < (select event_id from marks where name = 'inbox-floor') as "too_old!",
-                  data as "data?", traceparent, occurred_at as "occurred_at?"
+                  user_id as "user_id?", data as "data?", traceparent, occurred_at as "occurred_at?"
            from (select) as message left join task_events event on event.id = $2 and type = $3"#,
         kind.consumer(),
         id,
@@ -225,26 +251,32 @@ async fn standing(db: &Db, kind: EventType, id: Uuid) -> sqlx::Result<Standing> 
     )
     .fetch_one(db)
     .await?;
-    Ok(match (found.data, found.occurred_at) {
+    Ok(match (found.user_id, found.data, found.occurred_at) {
         _ if found.claimed => Standing::Claimed,
+        (Some(user_id), Some(data), _) if data == json!({}) => Standing::Erased { user_id },
         _ if found.too_old => Standing::TooOld,
-        (Some(data), Some(occurred_at)) => Standing::New(Row { data, traceparent: found.traceparent, occurred_at }),
+        (Some(user_id), Some(data), Some(occurred_at)) => {
+            Standing::New(Row { user_id, data, traceparent: found.traceparent, occurred_at })
+        }
         _ => Standing::Unknown,
     })
 }
 
-/// Counts a failure of this function on this event.
-async fn count(db: &Db, consumer: &str, id: Uuid, failure: &HandlerError) -> sqlx::Result<i32> {
+/// Counts a failure of this function on this event. Returns none if its user was erased meanwhile: the reason may quote the data.
+async fn count(db: &Db, consumer: &str, event: reject::Named, failure: &HandlerError) -> sqlx::Result<Option<i32>> {
     sqlx::query_scalar!(
-        "insert into event_failures (consumer, event_id, failures, reason) values ($1, $2, 1, $3)
+        "with held as materialized (select hold_off_erasure($4))
+         insert into event_failures (consumer, event_id, failures, reason)
+         select $1, $2, 1, $3 from held where exists (select from task_events where id = $2 and data <> '{}')
          on conflict on constraint event_failures_pkey do update
          set failures = event_failures.failures + 1, reason = excluded.reason, failed_at = now()
          returning failures",
         consumer,
-        id,
+        event.id,
         // PostgreSQL takes no NUL, and a failure that could not be counted would come for ever.
         chain(failure).replace('\0', "\u{fffd}"),
+        event.user_id,
     )
-    .fetch_one(db)
+    .fetch_optional(db)
     .await
 }

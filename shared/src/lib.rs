@@ -26,6 +26,7 @@ pub mod config;
 pub mod db;
 pub mod deadlines;
 pub mod delivery;
+pub mod erasure;
 pub mod faults;
 pub mod from_daprd;
 pub mod inbox;

@@ -19,6 +19,9 @@ use crate::db::is_outage;
 const FIELDS_LIMIT: usize = 20;
 /// Maximum characters of the name of one.
 const NAME_LIMIT: usize = 100;
+/// Why a token of an erased user is refused.
+const ERASED: &str =
+    "the user was erased, and the token was not issued after that (iat): sign in again for a new, empty account";
 
 /// Why a request was refused or failed.
 #[derive(Debug, thiserror::Error)]
@@ -74,6 +77,9 @@ pub enum Problem {
     /// 503: this process has reached a limit. The request had no effect.
     #[error("the server is at its limit; retry after the time in `Retry-After`")]
     Overloaded,
+    /// 503: the user was erased, and the last rows are not deleted yet.
+    #[error("the former data of this user are still being erased; retry after the time in `Retry-After`")]
+    Erasing,
     /// 503: a dependency of this function is unavailable.
     #[error("a service behind this one is unavailable; retry after the time in `Retry-After`")]
     Unavailable(#[source] Box<dyn Error + Send + Sync>),
@@ -245,6 +251,7 @@ impl Problem {
             Self::TooMany(_) => {
                 (StatusCode::TOO_MANY_REQUESTS, "urn:punctual:problem:too-many-requests", "Too many requests")
             }
+            Self::Erasing => (StatusCode::SERVICE_UNAVAILABLE, "urn:punctual:problem:erasing", "Erasing"),
             Self::Overloaded => (StatusCode::SERVICE_UNAVAILABLE, "urn:punctual:problem:overloaded", "Overloaded"),
             Self::Unavailable(_) => {
                 (StatusCode::SERVICE_UNAVAILABLE, "urn:punctual:problem:unavailable", "Unavailable")
@@ -277,6 +284,8 @@ impl IntoResponse for Problem {
             // In whole seconds, rounded up: a client that comes earlier is refused again.
             Self::TooMany(wait) => Some((header::RETRY_AFTER, HeaderValue::from(wait.as_secs() + 1))),
             Self::Overloaded => Some((header::RETRY_AFTER, HeaderValue::from_static("1"))),
+            // Repair continues an erasure that its command could not finish.
+            Self::Erasing => Some((header::RETRY_AFTER, HeaderValue::from_static("60"))),
             Self::Unavailable(_) => Some((header::RETRY_AFTER, HeaderValue::from_static("2"))),
             _ => None,
         };
@@ -294,9 +303,13 @@ impl IntoResponse for Problem {
 
 impl From<sqlx::Error> for Problem {
     fn from(error: sqlx::Error) -> Self {
-        let code = error.as_database_error().and_then(|error| error.code()).unwrap_or_default().into_owned();
+        let database = error.as_database_error();
+        let code = database.and_then(|error| error.code()).unwrap_or_default().into_owned();
         match (&error, &*code) {
             (sqlx::Error::RowNotFound, _) => Self::NotFound,
+            // The SQL function `admit_token` raises these two.
+            (_, "23514") if violated(&error) == Some("token_from_before_erasure") => Self::BadToken(ERASED),
+            (_, "23514") if violated(&error) == Some("erasure_not_done") => Self::Erasing,
             // lock_not_available, deadlock_detected, serialization_failure: a function retries by itself, a caller is told to.
             (_, "55P03" | "40P01" | "40001") => Self::BUSY,
             // insufficient_privilege: the second wall stopped a statement of ours. Retrying does not help.

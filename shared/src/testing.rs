@@ -24,6 +24,7 @@ use crate::{
     cloud_event::Trace,
     db::Db,
     deadlines::Deadlines,
+    erasure::Eraser,
     outbox,
     schema::{Payload, TaskRef},
 };
@@ -184,6 +185,39 @@ pub async fn due(db: &PgPool, at: DateTime<Utc>) -> (Uuid, TaskRef) {
 pub async fn call_job(routes: &Router, id: Uuid, version: i32) -> StatusCode {
     let job = json!({"reminder_id": id, "version": version, "due_at": Utc::now()});
     post(routes, &format!("/job/reminder-{id}-{version}"), job.to_string()).await
+}
+
+/// The tables with a row that contains a text anywhere, in upper or lower case.
+pub async fn tables_with(db: &PgPool, text: &str) -> Vec<String> {
+    let tables: Vec<String> = sqlx::query_scalar(
+        "select table_name::text from information_schema.tables
+         where table_schema = 'public' and table_type = 'BASE TABLE' order by 1",
+    )
+    .fetch_all(db)
+    .await
+    .unwrap();
+    let mut found = Vec::new();
+    for table in tables {
+        let query = format!("select exists (select from {table} t where strpos(lower(t::text), lower($1)) > 0)");
+        let query = sqlx::query_scalar::<_, bool>(sqlx::AssertSqlSafe(query)).bind(text);
+        if query.fetch_one(db).await.unwrap() {
+            found.push(table);
+        }
+    }
+    found
+}
+
+/// Orders a user's erasure, as a command does.
+pub async fn order_erasure(db: &PgPool, user: Uuid) {
+    let order = sqlx::query("insert into erased_users (user_id) values ($1)");
+    order.bind(user).execute(db).await.unwrap();
+}
+
+/// Erases a user.
+pub async fn erase(db: &PgPool, user: Uuid) {
+    order_erasure(db, user).await;
+    let db = Db::from(db);
+    assert!(Eraser::new(&db, Duration::from_secs(30)).erase(user).await.unwrap());
 }
 
 /// Runs SQL.

@@ -5,7 +5,7 @@
 //!
 //! Runs twice without harm: function and event id identify a letter, so it is stored once. A letter whose replay fails too is
 //! opened again, as a letter of `daprd`: it does not hold the claim of its event, which repair may have its function handle meanwhile. An event
-//! that its function has handled is not stored.
+//! that its function has handled is not stored, nor a message with data of an erased user.
 
 use axum::{
     Router,
@@ -50,7 +50,7 @@ async fn store(_: FromDaprd, State(app): State<App>, Path(function): Path<String
     }
 }
 
-/// Stores a letter and returns true, unless it is stored already or its function has handled the event.
+/// Stores a letter and returns true, unless it is stored already, its function has handled the event, or its user was erased.
 async fn insert(app: &App, function: &str, payload: &[u8]) -> sqlx::Result<bool> {
     let event: Value = serde_json::from_slice(payload).unwrap_or_default();
     let event_id: Option<Uuid> = event["id"].as_str().and_then(|id| id.parse().ok());
@@ -61,7 +61,7 @@ async fn insert(app: &App, function: &str, payload: &[u8]) -> sqlx::Result<bool>
     let stored = sqlx::query!(
         "insert into dead_letters (id, consumer, dedupe, event_id, type, topic, origin, reason, payload, payload_bytes)
          select $1, $2, $3, $4, $5, $6, 'daprd', $7, $8, $9
-         where not exists (select from processed_events where consumer = $2 and event_id = $4)
+         where not exists (select from processed_events where consumer = $2 and event_id = $4) and not is_letter_of_erased($4, $8)
          on conflict on constraint dead_letters_once do update
          set state = 'open', origin = excluded.origin, reason = excluded.reason
          where dead_letters.state = 'replayed'",

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use shared::{
     schema::TaskCreated,
     serve::complete,
-    testing::{app, count, emitted, post, task, user},
+    testing::{app, count, emitted, erase, post, tables_with, task, user},
 };
 use sqlx::PgPool;
 use uuid::Uuid;
@@ -126,4 +126,33 @@ async fn without_the_token_or_the_database_the_answer_is_503(db: PgPool) {
     let closed = sqlx::postgres::PgPoolOptions::new().connect_lazy_with(db.connect_options().as_ref().clone());
     closed.close().await;
     assert_eq!(post(&routes(&closed), ROUTE, "{}").await, StatusCode::SERVICE_UNAVAILABLE);
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn a_message_with_data_of_an_erased_user_is_not_stored(db: PgPool) {
+    let (owner, other) = (user(&db).await, event(&db).await);
+    let task = task(&db, owner).await;
+    let event = emitted(&db, &TaskCreated { task }).await;
+    erase(&db, owner).await;
+    let whole = event.to_string();
+    let mut unknown = event.clone();
+    unknown["id"] = json!(Uuid::now_v7());
+    let messages =
+        [whole.clone(), whole[..whole.len() - 1].to_owned(), unknown.to_string(), format!("garbage {owner}")];
+    for forgets in ["select", "delete from processed_events"] {
+        sqlx::query(forgets).execute(&db).await.unwrap();
+        for message in &messages {
+            assert_eq!(post(&routes(&db), ROUTE, wrapped(message.as_bytes())).await, StatusCode::OK);
+            assert!(letters(&db).await.is_empty(), "{message}");
+        }
+    }
+    assert_eq!(tables_with(&db, "dentist").await, ["task_events", "tasks"], "of the other user");
+    assert_eq!(post(&routes(&db), ROUTE, wrapped(other.to_string().as_bytes())).await, StatusCode::OK);
+    assert_eq!(letters(&db).await.len(), 1);
+    // The user came back: a letter about an event of the new account is stored, and stays.
+    sqlx::query("insert into users (id, email) values ($1, 'ada@example.com')").bind(owner).execute(&db).await.unwrap();
+    let task = shared::testing::task(&db, owner).await;
+    let event = emitted(&db, &TaskCreated { task }).await;
+    assert_eq!(post(&routes(&db), ROUTE, wrapped(event.to_string().as_bytes())).await, StatusCode::OK);
+    assert_eq!(letters(&db).await.len(), 2);
 }

@@ -110,14 +110,16 @@ impl Sender {
         Ok(())
     }
 
-    /// Creates the deliveries of a due reminder. Returns them, whoever created them.
+    /// Creates the deliveries of a due reminder. Returns them, whoever created them. Locks the reminder, so that an erasure, which deletes
+    /// reminders first, finds the deliveries.
     async fn deliveries(conn: &mut PgConnection, event: &Event<ReminderDue>) -> sqlx::Result<Vec<Uuid>> {
         let due = &event.data;
         let created = sqlx::query_scalar!(
             "insert into notification_deliveries (id, reminder_id, reminder_version, channel, user_id, task_id, event_id)
              select gen_random_uuid(), id, $2, unnest(channels), user_id, task_id, $3
-             from task_reminders
-             where id = $1 and version = $2 and exists (select from task_events where id = $3)
+             from (select * from task_reminders
+                   where id = $1 and version = $2 and exists (select from task_events where id = $3)
+                   for key share) reminder
              on conflict on constraint notification_deliveries_once do nothing
              returning id",
             due.reminder_id,
@@ -140,11 +142,11 @@ impl Sender {
     }
 
     /// Records why an event creates no delivery: the reminder has a newer version. An event that a restored database does not know
-    /// is rejected, because that database fires the reminder again itself.
+    /// is rejected, because that database fires the reminder again itself. So is one whose user was erased, which leaves no letter.
     async fn nothing_to_send(&self, conn: &mut PgConnection, event: &Event<ReminderDue>) -> Result<(), HandlerError> {
         let due = &event.data;
         let row = sqlx::query!(
-            r#"select exists (select from task_events where id = $1) as "known!",
+            r#"select exists (select from task_events where id = $1 and data <> '{}') as "known!",
                       (select cancel_reason from task_reminders where id = $2) as "cancel_reason: CancelReason""#,
             event.id,
             due.reminder_id,
@@ -191,12 +193,7 @@ impl Sender {
     /// Performs the steps of an attempt.
     async fn attempt_on(&self, conn: &mut Connection<'_>, id: Uuid, job: Option<&str>) -> Result<(), HandlerError> {
         let provider = self.provider.get_or_try_init(|| self.provider()).await?;
-        let Some(mut row) =
-            self.in_time(Row::read(conn.get().await?, id, self.config.user_messages_per_hour.get())).await?
-        else {
-            tracing::info!(delivery.id = %id, "reminder-due: delivery {id} does not exist");
-            return Ok(());
-        };
+        let Some(mut row) = self.read(conn, id).await? else { return Ok(()) };
         let mut step = attempt::start(&row.snapshot(), provider.has_idempotency_key(), self.accepted_as(id));
         loop {
             step = match step {
@@ -211,11 +208,13 @@ impl Sender {
                     if begun { begin.committed() } else { begin.lost() }
                 }
                 Step::LookAgain(look) => {
-                    row = self.read_again(conn, id).await?;
+                    let Some(again) = self.read(conn, id).await? else { return Ok(()) };
+                    row = again;
                     look.found(&row.snapshot())
                 }
                 Step::ReadAgain(read) => {
-                    row = self.read_again(conn, id).await?;
+                    let Some(again) = self.read(conn, id).await? else { return Ok(()) };
+                    row = again;
                     read.found(&row.snapshot(), self.accepted_as(id))
                 }
                 Step::CallProvider(call) if self.app.stop.is_cancelled() => call.stopped(row.now),
@@ -275,9 +274,13 @@ impl Sender {
         }
     }
 
-    async fn read_again(&self, conn: &mut Connection<'_>, id: Uuid) -> Result<Row, HandlerError> {
+    /// Reads a delivery. None ends the attempt: an erasure may delete the row at any time.
+    async fn read(&self, conn: &mut Connection<'_>, id: Uuid) -> Result<Option<Row>, HandlerError> {
         let row = self.in_time(Row::read(conn.get().await?, id, self.config.user_messages_per_hour.get())).await?;
-        row.ok_or_else(|| HandlerError::Failed(anyhow::anyhow!("delivery {id} was deleted while it was attempted")))
+        if row.is_none() {
+            tracing::info!(delivery.id = %id, "reminder-due: delivery {id} does not exist");
+        }
+        Ok(row)
     }
 
     async fn provider(&self) -> Result<Provider, HandlerError> {

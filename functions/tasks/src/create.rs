@@ -25,6 +25,7 @@ use crate::{
     params,
     tags::{self, tag_ids},
     task::{Inner, Repeats, Task},
+    user_tx::admit,
 };
 
 /// The answer to a command whose user disappeared before what it adds was linked to them.
@@ -47,6 +48,8 @@ pub(crate) async fn create_task(State(app): State<App>, user: User, command: Com
     let (wanted, reminders) = command.object()?.read(draft::new_task)?;
     let answer = if command.key.is_some() {
         let mut tx = app.db.begin().await?;
+        // `insert` does so too, but a kept answer must not reach a token from before.
+        admit(&mut tx, &user).await?;
         if let Some(answer) = command.answered(&mut tx, user.id).await? {
             return Ok(answer);
         }
@@ -94,8 +97,10 @@ async fn insert(
     let event = outbox::Row::new(&TaskCreated { task }, &command.trace);
     let inserted = sqlx::query!(
         r#"
-        with quota as materialized (
-            select check_quotas($2, 1, $16, cardinality($24::timestamptz[]), '{}', $24, $24, $25, $26, $27, $28)
+        with admitted as materialized (
+            select admit_token($2, $22, true)
+        ), quota as materialized (
+            select check_quotas($2, 1, $16, cardinality($24::timestamptz[]), '{}', $24, $24, $25, $26, $27, $28) from admitted
         ), owner as (
             insert into users (id, email, email_issued_at) values ($2, $3, $22) on conflict (id) do nothing
         ), address as (

@@ -21,6 +21,7 @@ use crate::{
     command::{Command, Id},
     docs::{OperatorProblems, WriteProblems},
     params::{IdempotencyKey, PageParams, Params},
+    user_tx::admit,
 };
 
 /// A user whose token names the operator's scope. Handlers that take one see every user's rows.
@@ -77,7 +78,7 @@ pub(crate) struct DeadLetterPage {
 )]
 pub(crate) async fn list_dead_letters(
     State(app): State<App>,
-    _: Operator,
+    Operator(user): Operator,
     mut params: Params,
 ) -> Result<Json<DeadLetterPage>> {
     let after = params.take("cursor", |text| {
@@ -90,6 +91,8 @@ pub(crate) async fn list_dead_letters(
     let limit = params.limit();
     params.finish()?;
     let (at, id) = after.unwrap_or_default();
+    let mut tx = app.db.begin().await?;
+    admit(&mut tx, &user).await?;
     let mut items = sqlx::query_as!(
         DeadLetter,
         r#"select id, consumer, event_id, type as kind, topic, origin, reason, left(payload, 16384) as "payload!",
@@ -101,7 +104,7 @@ pub(crate) async fn list_dead_letters(
         id,
         i64::try_from(limit + 1).unwrap_or(i64::MAX)
     )
-    .fetch_all(&app.db)
+    .fetch_all(&mut *tx)
     .await?;
     let more = items.len() > limit;
     items.truncate(limit);
@@ -133,6 +136,7 @@ pub(crate) async fn replay_dead_letter(
 ) -> Result<Answer> {
     command.no_fields()?;
     let mut tx = app.db.begin().await?;
+    admit(&mut tx, &user).await?;
     if let Some(answer) = command.answered(&mut tx, user.id).await? {
         return Ok(answer);
     }
@@ -178,7 +182,7 @@ async fn replay(conn: &mut PgConnection, letter: &Stored) -> Result<()> {
     let event = sqlx::query!(
         r#"select id, id < (select event_id from marks where name = 'inbox-floor') as "too_old!",
                   exists (select from processed_events where consumer = $2 and event_id = $1) as "claimed!"
-           from task_events where id = $1 and replace(type, '.', '-') = $2"#,
+           from task_events where id = $1 and replace(type, '.', '-') = $2 and data <> '{}'"#,
         letter.event_id,
         letter.consumer,
     )

@@ -63,7 +63,7 @@ pub(crate) async fn task_history(
         .take("cursor", |text| text.parse::<i64>().map_err(|_| "must be the `next_cursor` of a page of this history"));
     let limit = params.limit();
     params.finish()?;
-    let mut tx = UserTx::read(&app.db, user.id).await?;
+    let mut tx = UserTx::read(&app.db, &user).await?;
     let exists = sqlx::query_scalar!(
         r#"select exists (select from tasks where id = $1 and user_id = $2)
                or exists (select from audit_logs where task_id = $1 and user_id = $2) as "exists!""#,

@@ -102,7 +102,7 @@ fn documented() -> OpenApiRouter<Api> {
         .routes(routes!(reminders::send_reminder_now))
         .routes(routes!(timeline::reminder_timeline))
         .routes(routes!(tags::list_tags))
-        .routes(routes!(me::get_me, me::change_me))
+        .routes(routes!(me::get_me, me::change_me, me::erase_me))
         .routes(routes!(dead_letters::list_dead_letters))
         .routes(routes!(dead_letters::replay_dead_letter))
 }

@@ -52,7 +52,7 @@ const PAGE_BYTES: usize = 1024 * 1024;
     security(("bearer" = [])),
 )]
 pub(crate) async fn get_task(State(app): State<App>, user: User, Id(id): Id, headers: HeaderMap) -> Result<Answer> {
-    let mut tx = UserTx::read(&app.db, user.id).await?;
+    let mut tx = UserTx::read(&app.db, &user).await?;
     let task = task::load(&mut tx, user.id, id).await?;
     let preconditions = Preconditions::of(&headers);
     preconditions.check_if_match(task.version)?;
@@ -81,7 +81,7 @@ pub(crate) struct TaskPage {
 )]
 pub(crate) async fn list_tasks(State(app): State<App>, user: User, params: Params) -> Result<Json<TaskPage>> {
     let wanted = Wanted::read(params)?;
-    let mut tx = UserTx::read(&app.db, user.id).await?;
+    let mut tx = UserTx::read(&app.db, &user).await?;
     let mut rows = wanted.page(&mut tx, user.id, wanted.limit + 1).await?;
     let more = rows.len() > wanted.limit;
     rows.truncate(wanted.limit);
@@ -258,6 +258,7 @@ mod tests {
     use sqlx::{Execute as _, PgPool};
 
     use super::*;
+    use crate::user_tx::user_with;
 
     /// The one statement of this function that no macro knows: also without its user filter it shows nothing of another's.
     #[sqlx::test(migrator = "migrations::MIGRATOR")]
@@ -290,7 +291,7 @@ mod tests {
                 };
                 let is_there = usize::from(!matches!(part, query::Part::Undated));
                 assert_eq!(found(&mut db.acquire().await.unwrap()).await, is_there, "{query}: it is there to be found");
-                let mut tx = UserTx::read(&(&db).into(), Uuid::new_v4()).await.unwrap();
+                let mut tx = UserTx::read(&(&db).into(), &user_with(Uuid::new_v4())).await.unwrap();
                 assert_eq!(found(&mut tx).await, 0, "{query}");
             }
         }

@@ -52,7 +52,7 @@ impl Command {
     where
         Handled: Future<Output = Result<Answer>>,
     {
-        let mut tx = UserTx::begin(&app.db, user.id).await?;
+        let mut tx = UserTx::begin(&app.db, user).await?;
         if let Some(answer) = self.answered(&mut tx, user.id).await? {
             return Ok(answer);
         }

@@ -1,8 +1,10 @@
-//! `/v1/me`: the user whom the token names, and their time zone.
+//! `/v1/me`: the user whom the token names, their time zone, and their erasure.
+
+use std::time::Duration;
 
 use axum::{Json, extract::State, http::StatusCode};
 use serde::Serialize;
-use shared::{App, auth::User, problem::Result, recurrence::Zone};
+use shared::{App, auth::User, erasure::Eraser, problem::Result, recurrence::Zone};
 use sqlx::PgConnection;
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -36,7 +38,7 @@ pub(crate) struct Me {
     security(("bearer" = [])),
 )]
 pub(crate) async fn get_me(State(app): State<App>, user: User) -> Result<Json<Me>> {
-    let mut tx = UserTx::read(&app.db, user.id).await?;
+    let mut tx = UserTx::read(&app.db, &user).await?;
     let stored =
         sqlx::query!("select email, time_zone from users where id = $1", user.id).fetch_optional(&mut *tx).await?;
     Ok(Json(match stored {
@@ -57,7 +59,7 @@ pub(crate) async fn get_me(State(app): State<App>, user: User) -> Result<Json<Me
 )]
 pub(crate) async fn change_me(State(app): State<App>, user: User, command: Command) -> Result<Answer> {
     let given = command.object()?.read(|fields| Some(fields.take(&TIME_ZONE)))?;
-    let mut tx = UserTx::begin(&app.db, user.id).await?;
+    let mut tx = UserTx::begin(&app.db, &user).await?;
     if let Some(answer) = command.answered(&mut tx, user.id).await? {
         return Ok(answer);
     }
@@ -81,6 +83,39 @@ pub(crate) async fn change_me(State(app): State<App>, user: User, command: Comma
     .await?;
     let me = Me { id: user.id, email: stored.email, time_zone: zone(stored.time_zone).to_string() };
     command.commit(tx, user.id, Answer::json(StatusCode::OK, &me)).await
+}
+
+/// How long a request erases. `upkeep` continues; meanwhile nobody sees the rest.
+const ERASE: Duration = Duration::from_secs(10);
+
+/// Erase the user
+///
+/// For good, with all tasks, reminders, tags, histories and kept answers. From now on every token that was issued until now is refused (401), the
+/// token of this request among them: a repetition that is answered 401 was successful. A token without `iat` stays refused. A token that is issued
+/// later opens a new, empty account. While a large account is being deleted, which can take minutes, such a token is answered 503.
+#[utoipa::path(
+    delete, path = "/v1/me", operation_id = "erase_me", tag = "me",
+    responses((status = 204, description = "Erased"), WriteProblems),
+    security(("bearer" = [])),
+)]
+pub(crate) async fn erase_me(State(app): State<App>, user: User, command: Command) -> Result<Answer> {
+    command.no_fields()?;
+    let mut tx = UserTx::begin(&app.db, &user).await?;
+    // Not before the token of this request, which a provider may have issued by a faster clock.
+    sqlx::query!(
+        "insert into erased_users (user_id, erased_at) values ($1, greatest(clock_timestamp(), $2))
+         on conflict on constraint erased_users_pkey do update set erased_at = excluded.erased_at, done = false",
+        user.id,
+        user.issued_at
+    )
+    .execute(&mut *tx)
+    .await?;
+    tx.commit().await?;
+    match Eraser::new(&app.db, ERASE).erase(user.id).await {
+        Ok(done) => tracing::info!(done, "tasks: a user was erased, done: {done}"),
+        Err(error) => tracing::warn!(%error, "tasks: a user is to be erased, and upkeep will do so"),
+    }
+    Ok(Answer::empty())
 }
 
 /// The zone of a user's tasks that do not name one.

@@ -41,7 +41,7 @@ pub(crate) struct ReminderList {
     security(("bearer" = [])),
 )]
 pub(crate) async fn list_reminders(State(app): State<App>, user: User, Id(id): Id) -> Result<Json<ReminderList>> {
-    let mut tx = UserTx::read(&app.db, user.id).await?;
+    let mut tx = UserTx::read(&app.db, &user).await?;
     let task = task::load(&mut tx, user.id, id).await?;
     Ok(Json(ReminderList { items: task.reminders }))
 }

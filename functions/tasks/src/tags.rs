@@ -54,7 +54,7 @@ pub(crate) async fn list_tags(State(app): State<App>, user: User, mut params: Pa
     });
     let limit = params.limit();
     params.finish()?;
-    let mut tx = UserTx::read(&app.db, user.id).await?;
+    let mut tx = UserTx::read(&app.db, &user).await?;
     // The page is chosen before its tasks are counted.
     let mut items = sqlx::query_as!(
         Tag,

@@ -133,7 +133,7 @@ pub(crate) async fn reminder_timeline(
         .unwrap_or_default();
     let limit = params.limit();
     params.finish()?;
-    let mut tx = UserTx::read(&app.db, user.id).await?;
+    let mut tx = UserTx::read(&app.db, &user).await?;
     let row = sqlx::query!(
         r#"select task_id, created_at, updated_at, fired_at,
                   jsonb_build_object(

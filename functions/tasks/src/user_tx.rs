@@ -2,32 +2,38 @@
 
 use std::ops::{Deref, DerefMut};
 
-use shared::db::{Db, Tx};
+use shared::{
+    auth::User,
+    db::{Db, Tx},
+};
 use sqlx::PgConnection;
-use uuid::Uuid;
 
 /// A transaction as the role `punctual_api`, under row-level security. Dropping it rolls it back.
 pub(crate) struct UserTx(Tx);
 
 impl UserTx {
-    /// A transaction for a command.
-    pub(crate) async fn begin(db: &Db, user_id: Uuid) -> sqlx::Result<Self> {
-        Self::start(db, user_id, None).await
+    /// A transaction for a command. Until it ends, the user is not erased.
+    pub(crate) async fn begin(db: &Db, user: &User) -> sqlx::Result<Self> {
+        Self::start(db, user, None).await
     }
 
     /// A transaction for a read request. PostgreSQL ends a statement that takes longer than a person waits.
-    pub(crate) async fn read(db: &Db, user_id: Uuid) -> sqlx::Result<Self> {
-        Self::start(db, user_id, Some("3s")).await
+    pub(crate) async fn read(db: &Db, user: &User) -> sqlx::Result<Self> {
+        Self::start(db, user, Some("3s")).await
     }
 
-    async fn start(db: &Db, user_id: Uuid, statement_timeout: Option<&str>) -> sqlx::Result<Self> {
+    /// Fails for a token from before its user was erased, as [`admit`] does.
+    async fn start(db: &Db, user: &User, statement_timeout: Option<&str>) -> sqlx::Result<Self> {
         let mut tx = db.begin().await?;
         // `true` limits the settings to this transaction, so the connection returns to the pool unchanged.
         sqlx::query!(
             "select set_config('role', 'punctual_api', true) as role, set_config('punctual.user_id', $1, true) as user_id,
-                    set_config('statement_timeout', coalesce($2, current_setting('statement_timeout')), true) as timeout",
-            user_id.to_string(),
-            statement_timeout
+                    set_config('statement_timeout', coalesce($2, current_setting('statement_timeout')), true) as timeout,
+                    admit_token($3, $4, $2::text is null)::text as admitted",
+            user.id.to_string(),
+            statement_timeout,
+            user.id,
+            user.issued_at
         )
         .fetch_one(&mut *tx)
         .await?;
@@ -37,6 +43,12 @@ impl UserTx {
     pub(crate) async fn commit(self) -> sqlx::Result<()> {
         self.0.commit().await
     }
+}
+
+/// Fails for a token from before its user was erased, in a transaction without row-level security. Until it ends, the user is not erased.
+pub(crate) async fn admit(conn: &mut PgConnection, user: &User) -> sqlx::Result<()> {
+    sqlx::query!("select admit_token($1, $2, true)::text as admitted", user.id, user.issued_at).fetch_one(conn).await?;
+    Ok(())
 }
 
 impl Deref for UserTx {
@@ -51,4 +63,11 @@ impl DerefMut for UserTx {
     fn deref_mut(&mut self) -> &mut PgConnection {
         &mut self.0
     }
+}
+
+/// A user with this id.
+#[cfg(test)]
+pub(crate) fn user_with(id: uuid::Uuid) -> User {
+    let email = shared::address::Address::parse("ada@example.org").unwrap();
+    User { id, email, issued_at: None, operator: false }
 }

@@ -5,12 +5,13 @@
 //! - `POST /job/retention`, a Dapr job, daily. See [`retention`].
 //! - `POST /job/arming`, a Dapr job, every 6 hours: arms the reminders that enter the arming window. See [`arming`].
 //! - `upkeep --repair`, a short process that a Kubernetes CronJob starts every 5 minutes by default. It finds lost work in the database and
-//!   has it done, arms reminders, fills missing search texts, schedules the two jobs, and exits. See [`repair`].
+//!   has it done, arms reminders, finishes erasures, fills missing search texts, schedules the two jobs, and exits. See [`repair`].
 //!
 //! Running twice, also at the same time, is safe: each statement changes only rows that still need it, an event published again has the same
 //! id, a job armed again has the same name. Where nothing is to do, no row is touched.
 
 pub mod arming;
+mod erasure;
 pub mod repair;
 pub mod retention;
 pub mod search_text;

@@ -11,7 +11,7 @@ use shared::{App, catalogue::EventType, db::Db, delivery::DeliveryJob, faults::c
 use sqlx::PgExecutor;
 use uuid::Uuid;
 
-use crate::{arming, search_text};
+use crate::{arming, erasure, search_text};
 
 /// Timeout for publishing the committed events.
 const PUBLISH: Duration = Duration::from_secs(30);
@@ -45,11 +45,13 @@ pub async fn run(app: &App, settings: &Settings) -> anyhow::Result<()> {
     let unpublished = unpublish_unclaimed(&app.db, now, settings).await;
     let published = app.outbox.flush(PUBLISH).await;
     let jobs = repeat_jobs(app).await;
+    let erased = erasure::finish(&app.db).await;
     let texts = search_text::fill(&app.db).await;
     tracing::info!(
         events = unpublished.as_ref().ok(),
         reminders = reminders.as_ref().ok(),
         deliveries = deliveries.as_ref().ok(),
+        erased = erased.as_ref().ok(),
         texts = texts.as_ref().ok(),
         "upkeep: repaired"
     );
@@ -57,6 +59,7 @@ pub async fn run(app: &App, settings: &Settings) -> anyhow::Result<()> {
     deliveries?;
     unpublished?;
     published?;
+    erased?;
     texts?;
     jobs
 }

@@ -1,4 +1,4 @@
-//! Retention: deletes rows that are no longer needed, and creates the inbox partitions of the next weeks.
+//! Retention: deletes rows that are no longer needed, repeats erasures, and creates the inbox partitions of the next weeks.
 //!
 //! An inbox partition is dropped only after the floor was raised past it, and only while every event below is claimed. So no event can be
 //! handled again after the inbox has forgotten it. Deletes run in batches and skip locked rows.
@@ -13,8 +13,10 @@ use chrono::{DateTime, Utc};
 use shared::{App, db::Db};
 use uuid::Uuid;
 
+use crate::erasure;
+
 /// How long claims and events are kept: longer than Kafka's 30 days plus a week for a replay.
-const DAYS: i32 = 45;
+pub(crate) const DAYS: i32 = 45;
 /// Maximum rows of one delete.
 const BATCH: i64 = 10_000;
 /// How often a partition is tried, and the pause in between, in which the functions that waited go on.
@@ -72,6 +74,7 @@ pub async fn run(app: &App) -> sqlx::Result<()> {
             break;
         }
     }
+    erasure::repeat(&app.db).await?;
     tracing::info!(
         made,
         dropped,

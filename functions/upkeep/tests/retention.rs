@@ -6,7 +6,7 @@ use axum::{Router, http::StatusCode};
 use shared::{
     schema::TaskCreated,
     serve::complete,
-    testing::{app, count, emitted, post, task, user},
+    testing::{app, count, emitted, erase, order_erasure, post, reminder, tables_with, task, user},
 };
 use sqlx::PgPool;
 use uuid::Uuid;
@@ -246,4 +246,68 @@ async fn without_the_database_it_runs_again(db: PgPool) {
     closed.close().await;
     assert_eq!(post(&routes(&closed), "/job/retention", "{}").await, StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(post(&routes(&db), "/job/other", "{}").await, StatusCode::INTERNAL_SERVER_ERROR);
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn an_erasure_is_repeated_until_no_topic_has_a_message_from_before_unless_the_user_came_back(db: PgPool) {
+    let back = async |user: Uuid, came_back: bool| {
+        let (task_id, letter) = (Uuid::now_v7(), format!("dentist {user}"));
+        if came_back {
+            sqlx::query("insert into users (id, email) values ($1, 'dentist')").bind(user).execute(&db).await.unwrap();
+        }
+        sqlx::query("insert into audit_logs (user_id, task_id, action, detail) values ($1, $2, 'a', '\"dentist\"')")
+            .bind(user)
+            .bind(task_id)
+            .execute(&db)
+            .await
+            .unwrap();
+        sqlx::query(
+            "insert into dead_letters (id, consumer, dedupe, origin, reason, payload)
+             values (gen_random_uuid(), 'task-created', $1, 'daprd', '', $1)",
+        )
+        .bind(letter)
+        .execute(&db)
+        .await
+        .unwrap();
+    };
+    let erased = async || {
+        let owner = user(&db).await;
+        erase(&db, owner).await;
+        owner
+    };
+    for (days, came_back, left) in [
+        (0, false, &[][..]),
+        (44, false, &[]),
+        (0, true, &["audit_logs", "users"]),
+        (46, false, &["audit_logs", "dead_letters"]),
+    ] {
+        let owner = erased().await;
+        back(owner, came_back).await;
+        sqlx::query("update erased_users set erased_at = now() - make_interval(days => $1)")
+            .bind(days)
+            .execute(&db)
+            .await
+            .unwrap();
+        retain(&db).await;
+        assert_eq!(tables_with(&db, "dentist").await, left, "{days} {came_back}");
+        execute(&db, "truncate erased_users, audit_logs, dead_letters, users cascade").await;
+    }
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn repair_finishes_an_erasure_and_has_nothing_of_it_published_or_armed(db: PgPool) {
+    let owner = user(&db).await;
+    let task = task(&db, owner).await;
+    reminder(&db, &task, chrono::Utc::now()).await;
+    emitted(&db, &TaskCreated { task }).await;
+    order_erasure(&db, owner).await;
+    let settings = upkeep::repair::Settings { repair_interval_seconds: 300, repair_after_seconds: 0 };
+    for _ in 0..2 {
+        // Arming fails, because there is no daprd.
+        let _ = upkeep::repair::run(&app(&db), &settings).await;
+        assert!(tables_with(&db, "dentist").await.is_empty());
+    }
+    assert_eq!(count(&db, "select count(*) from erased_users where done").await, 1);
+    assert_eq!(count(&db, "select count(*) from task_events where published_at is null").await, 0);
+    assert_eq!(upkeep::arming::due(&db, chrono::Utc::now(), &settings, None).await.unwrap(), []);
 }

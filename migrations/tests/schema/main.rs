@@ -240,7 +240,7 @@ async fn whatever_the_role_of_the_api_may_touch_is_behind_row_level_security(db:
     .fetch_all(&db)
     .await
     .unwrap();
-    assert_eq!(reachable.len(), 12, "{reachable:?}");
+    assert_eq!(reachable.len(), 13, "{reachable:?}");
     for (table, secured, policies) in reachable {
         assert!(secured && policies == 1, "{table}: row-level security {secured}, {policies} policies");
     }

@@ -27,20 +27,25 @@ pub struct Claimed {
 pub async fn claim<T: Payload>(app: &App, event: &Event<T>) -> Result<Option<Claimed>, HandlerError> {
     crash("event-before-claim");
     let mut tx = app.db.begin().await?;
-    let first = claim_id(&mut tx, T::TYPE.consumer(), event.id).await?;
+    let first = claim_id(&mut tx, T::TYPE.consumer(), event.id, event.data.task().user_id).await?;
     crash("event-claimed");
     Ok(first.then(|| Claimed { tx, trace: event.trace.clone() }))
 }
 
 /// Inserts a claim. Returns false if the event is claimed already, or if it is below the floor, where every event was claimed and the
 /// claims are forgotten: the floor may have passed it since [`super::standing`] asked.
-pub(super) async fn claim_id(conn: &mut PgConnection, consumer: &str, id: Uuid) -> sqlx::Result<bool> {
+///
+/// Until the transaction ends, the event's user is not erased. An erasure claims all events of its user, so it is either seen here or it
+/// finds everything that this transaction writes.
+pub(super) async fn claim_id(conn: &mut PgConnection, consumer: &str, id: Uuid, user_id: Uuid) -> sqlx::Result<bool> {
     let claimed = sqlx::query!(
-        "insert into processed_events (consumer, event_id)
-         select $1, $2::uuid where $2 >= (select event_id from marks where name = 'inbox-floor')
+        "with held as materialized (select hold_off_erasure($3))
+         insert into processed_events (consumer, event_id)
+         select $1, $2::uuid from held where $2 >= (select event_id from marks where name = 'inbox-floor')
          on conflict do nothing",
         consumer,
-        id
+        id,
+        user_id
     )
     .execute(conn)
     .await?;

@@ -1,7 +1,7 @@
 //! Dead letters: what a function gives up on, with the reason, so that the messages behind it flow.
 //!
 //! An event of the outbox is claimed in the transaction that stores its letter. Any other message is stored by its place on the topic and claims
-//! nothing: its id may be that of an event that is still to be handled.
+//! nothing: its id may be that of an event that is still to be handled. One that has data of an erased user is not stored.
 
 use axum::http::{HeaderMap, StatusCode};
 use catalogue::EventType;
@@ -34,10 +34,17 @@ impl Message<'_> {
     }
 }
 
-/// Rejects an event of the outbox, whose id the message names.
-pub(super) async fn event(db: &Db, message: &Message<'_>, id: Uuid, reason: &str) -> StatusCode {
-    let consumer = message.kind.consumer();
-    match store(db, message, Some(id), reason).await {
+/// An event of the outbox, which a message names.
+#[derive(Clone, Copy)]
+pub(super) struct Named {
+    pub(super) id: Uuid,
+    pub(super) user_id: Uuid,
+}
+
+/// Rejects an event of the outbox.
+pub(super) async fn event(db: &Db, message: &Message<'_>, named: Named, reason: &str) -> StatusCode {
+    let (consumer, id) = (message.kind.consumer(), named.id);
+    match store(db, message, Some(named), reason).await {
         Ok(true) => {
             tracing::error!(event.id = %id, reason, "{consumer}: event {id} rejected into the dead letters");
             StatusCode::OK
@@ -54,12 +61,16 @@ pub(super) async fn event(db: &Db, message: &Message<'_>, id: Uuid, reason: &str
 pub(super) async fn message(db: &Db, message: &Message<'_>, reason: &str) -> StatusCode {
     let (consumer, place) = (message.kind.consumer(), message.place());
     match store(db, message, None, reason).await {
-        Ok(_) => {
+        Ok(true) => {
             tracing::error!(
                 message.place = place,
                 reason,
                 "{consumer}: message {place} rejected into the dead letters"
             );
+            StatusCode::OK
+        }
+        Ok(false) => {
+            tracing::info!(message.place = place, "{consumer}: message {place} is of an erased user");
             StatusCode::OK
         }
         Err(error) => {
@@ -69,12 +80,12 @@ pub(super) async fn message(db: &Db, message: &Message<'_>, reason: &str) -> Sta
     }
 }
 
-/// Stores a letter. Returns false if a concurrent delivery has handled or rejected the event.
-async fn store(db: &Db, message: &Message<'_>, event: Option<Uuid>, reason: &str) -> sqlx::Result<bool> {
+/// Stores a letter. Returns false if a concurrent delivery has handled or rejected the event, or if the user was erased.
+async fn store(db: &Db, message: &Message<'_>, event: Option<Named>, reason: &str) -> sqlx::Result<bool> {
     let consumer = message.kind.consumer();
     let mut tx = db.begin().await?;
-    if let Some(id) = event {
-        let first = claim_id(&mut tx, consumer, id).await?;
+    if let Some(Named { id, user_id }) = event {
+        let first = claim_id(&mut tx, consumer, id, user_id).await?;
         sqlx::query!("delete from event_failures where consumer = $1 and event_id = $2", consumer, id)
             .execute(&mut *tx)
             .await?;
@@ -86,15 +97,15 @@ async fn store(db: &Db, message: &Message<'_>, event: Option<Uuid>, reason: &str
     // A parser quotes what it could not read, however long that is, and PostgreSQL stores no NUL.
     let reason: String = reason.chars().take(REASON_LIMIT).collect::<String>().replace('\0', "\u{fffd}");
     // A letter that was replayed and is rejected again is open again. It may have been daprd's before; now it holds the claim.
-    sqlx::query!(
+    let stored = sqlx::query!(
         "insert into dead_letters (id, consumer, dedupe, event_id, type, topic, origin, reason, payload, payload_bytes)
-         values ($1, $2, $3, $4, $5, $6, 'function', $7, $8, $9)
+         select $1, $2, $3, $4, $5, $6, 'function', $7, $8, $9 where not is_letter_of_erased($4, $8)
          on conflict on constraint dead_letters_once do update
          set state = 'open', origin = excluded.origin, reason = excluded.reason",
         Uuid::now_v7(),
         consumer,
-        event.map_or_else(|| message.place(), |id| id.to_string()),
-        event,
+        event.map_or_else(|| message.place(), |event| event.id.to_string()),
+        event.map(|event| event.id),
         message.kind.as_str(),
         message.kind.topic(),
         reason,
@@ -106,7 +117,7 @@ async fn store(db: &Db, message: &Message<'_>, event: Option<Uuid>, reason: &str
     crash("letter-before-commit");
     tx.commit().await?;
     crash("letter-stored");
-    Ok(true)
+    Ok(stored.rows_affected() == 1)
 }
 
 /// The beginning of a message, as text that PostgreSQL stores.

@@ -1,5 +1,6 @@
 //! The inbox on a real PostgreSQL: one effect for each event, and which failure ends how.
 
+mod erasure;
 mod faults;
 mod once;
 mod outages;

@@ -68,9 +68,11 @@ impl Row {
                       then date_trunc('hour', now(), 'UTC') + interval '1 hour' end as over_quota_until
                from notification_deliveries delivery
                join task_reminders reminder on reminder.id = reminder_id
-               join task_events event on event.id = delivery.event_id
+               join task_events event on event.id = delivery.event_id and event.data <> '{}'
                left join tasks task on task.id = delivery.task_id
+               -- An erasure that goes on has not deleted the user yet.
                left join users owner on owner.id = delivery.user_id
+                   and not exists (select from erased_users where user_id = owner.id and not done)
                where delivery.id = $1"#,
             id,
             i64::from(messages_per_hour)

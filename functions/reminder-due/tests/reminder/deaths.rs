@@ -205,7 +205,7 @@ async fn an_attempt_whose_connection_dies_before_the_body_sends_nothing(db: PgPo
 
 /// A proxy of `server` that forwards its first connection once it is opened. Returns its URL, a signal that a client has connected, and the
 /// sender that opens it.
-async fn gate(server: &SmtpServer) -> (String, oneshot::Receiver<()>, oneshot::Sender<()>) {
+pub(crate) async fn gate(server: &SmtpServer) -> (String, oneshot::Receiver<()>, oneshot::Sender<()>) {
     let gate = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("smtp://{}", gate.local_addr().unwrap());
     let (arrived, arrives) = oneshot::channel();
@@ -244,7 +244,7 @@ async fn a_process_whose_lease_was_taken_over_sends_nothing_and_writes_nothing(d
     }
 }
 
-async fn delivery_id(db: &PgPool) -> Uuid {
+pub(crate) async fn delivery_id(db: &PgPool) -> Uuid {
     sqlx::query_scalar("select id from notification_deliveries").fetch_one(db).await.unwrap()
 }
 

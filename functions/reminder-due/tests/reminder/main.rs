@@ -2,6 +2,7 @@
 //! daprd: arming a job and the state store fail, which answers 503 and must lose nothing.
 
 mod deaths;
+mod erasure;
 mod former_jobs;
 mod refusals;
 mod send;

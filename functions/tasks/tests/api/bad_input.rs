@@ -185,7 +185,7 @@ async fn unknown_routes_and_methods_are_problems(db: PgPool) {
         ada.get(path).await.expect(404);
     }
     ada.patch("/v1/tasks", json!({})).await.expect(405);
-    ada.delete("/v1/me").await.expect(405);
+    ada.post("/v1/me", json!({})).await.expect(405);
     ada.post("/v1/tasks/x", json!({})).await.expect(405);
 }
 

@@ -15,6 +15,7 @@ const UNREACHABLE: &[(&str, &str)] = &[
     ("dead_letters_origin", NOT_INSERTED),
     ("dead_letters_pkey", NOT_INSERTED),
     ("dead_letters_state", "a replay writes the literal `replayed`"),
+    ("erased_users_pkey", "the insert says `on conflict`"),
     ("event_failures_pkey", NOT_INSERTED),
     ("idempotency_keys_key_length", "`Command` refuses a longer or empty key first"),
     ("idempotency_keys_pkey", ON_CONFLICT),

@@ -5,6 +5,7 @@ mod commands;
 mod constraints;
 mod dead_letters;
 mod edge;
+mod erasure;
 mod idempotency;
 mod limits;
 mod lists;

@@ -119,7 +119,7 @@ async fn every_problem_is_as_in_its_snapshot(db: PgPool) {
     note("invalid token", &forged.get("/v1/tasks").await);
     note("forbidden", &ada.get("/v1/dead-letters").await);
     note("not found", &ada.get(&format!("/v1/tasks/{}", Uuid::nil())).await);
-    note("method not allowed", &ada.delete("/v1/me").await);
+    note("method not allowed", &ada.put("/v1/me", json!({})).await);
     note("changed since", &ada.with("if-match", "\"7\"").patch(&path, json!({})).await);
     note("exists", &ada.with("if-none-match", "*").put(&path, json!({"title": "a"})).await);
     note("too large", &ada.send(Method::POST, "/v1/tasks", "x".repeat((1 << 20) + 1)).await);
@@ -161,6 +161,11 @@ async fn every_problem_is_as_in_its_snapshot(db: PgPool) {
     note("conflict", &ada.post(&format!("/v1/reminders/{reminder}/snooze"), json!({"minutes": 5})).await);
     sqlx::query("revoke all on tasks from punctual_api").execute(&db).await.unwrap();
     note("internal", &ada.get(&path).await);
+    let (erased, later) = (Client::new(&db), erasure::later);
+    erased.delete("/v1/me").await.expect(204);
+    note("token from before the erasure", &erased.get("/v1/me").await);
+    sqlx::query("update erased_users set done = false").execute(&db).await.unwrap();
+    note("erasing", &later(&erased).get("/v1/me").await);
 
     let kinds: BTreeSet<&str> = problems.values().map(|problem| problem["body"]["type"].as_str().unwrap()).collect();
     let source = include_str!("../../../../shared/src/problem.rs");

@@ -14,7 +14,7 @@ fn operations_without_object() -> Vec<(Method, String, Value)> {
     Operation::all().into_iter().filter(about).map(|operation| operation.on(&Value::Null)).collect()
 }
 
-const ROW_LEVEL_SECURITY: [&str; 12] = [
+const ROW_LEVEL_SECURITY: [&str; 13] = [
     "users",
     "tasks",
     "task_tags",
@@ -27,6 +27,7 @@ const ROW_LEVEL_SECURITY: [&str; 12] = [
     "notification_deliveries",
     "feed",
     "user_usage",
+    "erased_users",
 ];
 
 pub(crate) async fn canary(ada: &Client) -> Value {

@@ -12,6 +12,7 @@ mod core;
 mod crowds;
 mod deaths;
 mod documented;
+mod erasure;
 mod events;
 mod guarded;
 mod hosts;

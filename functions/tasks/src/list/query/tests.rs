@@ -3,7 +3,10 @@
 use sqlx::PgPool;
 
 use super::*;
-use crate::{params::Params, user_tx::UserTx};
+use crate::{
+    params::Params,
+    user_tx::{UserTx, user_with},
+};
 
 const TASKS: i64 = 6_000;
 const PAGE: i64 = 51;
@@ -47,7 +50,7 @@ async fn page(db: &PgPool, ada: Uuid, query: &str) -> (Vec<(Uuid, Option<i64>)>,
     let given = query.split('&').map(|pair| pair.split_once('=').unwrap());
     let given = given.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
     let wanted = Wanted::read(Params::new(given).unwrap()).unwrap();
-    let mut tx = UserTx::read(&db.into(), ada).await.unwrap();
+    let mut tx = UserTx::read(&db.into(), &user_with(ada)).await.unwrap();
     sqlx::query("set local plan_cache_mode = force_generic_plan").execute(&mut *tx).await.unwrap();
     let read = async |conn: &mut PgConnection| -> i64 {
         let read = "select sum(seq_tup_read + coalesce(idx_tup_fetch, 0))::bigint from pg_stat_xact_user_tables

@@ -1,0 +1,51 @@
+//! Erasure: finishes what a command could not finish, and repeats the erasures of the last weeks.
+//!
+//! Nothing is known to bring an erased user's rows back, but copies of them exist: messages on the topics, processes of the previous release during a
+//! rollout, another writer of the database. So erasures are repeated until no topic has a message from before.
+
+use std::time::Duration;
+
+use shared::{db::Db, erasure::Eraser};
+
+use crate::retention::DAYS;
+
+/// When a run ends. The next run continues.
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// Finishes the erasures that are not done, oldest first. Returns how many it has finished.
+///
+/// # Errors
+/// The first failure, after all others were tried.
+pub(crate) async fn finish(db: &Db) -> sqlx::Result<u64> {
+    let users = sqlx::query_scalar!("select user_id from erased_users where not done order by erased_at");
+    let eraser = Eraser::new(db, LIMIT);
+    let mut finished = Ok(0);
+    for user_id in users.fetch_all(db).await? {
+        match eraser.erase(user_id).await {
+            Ok(done) => finished = finished.map(|finished| finished + u64::from(done)),
+            Err(error) => finished = finished.and(Err(error)),
+        }
+    }
+    finished
+}
+
+/// Repeats the erasures that no topic has outlived yet, in another order every time, because the limit may leave some out.
+///
+/// # Errors
+/// The first failure, after all others were tried.
+pub(crate) async fn repeat(db: &Db) -> sqlx::Result<()> {
+    let users = sqlx::query_scalar!(
+        "select user_id from erased_users where done and erased_at > now() - make_interval(days => $1) order by random()",
+        DAYS
+    );
+    let users = users.fetch_all(db).await?;
+    if users.is_empty() {
+        return Ok(());
+    }
+    let eraser = Eraser::new(db, LIMIT);
+    let mut repeated = eraser.letters().await;
+    for user_id in users {
+        repeated = repeated.and(eraser.rows(user_id).await);
+    }
+    repeated.map(drop)
+}
