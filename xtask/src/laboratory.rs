@@ -3,7 +3,7 @@
 use std::{fs, path::PathBuf, process::Command};
 
 use anyhow::{bail, ensure};
-use lab::{cargo, dapr, dev, kafka, links, mail, postgres, progress::say, tools, topology::target_dir};
+use lab::{cargo, dapr, dev, kafka, links, mail, pgbouncer, postgres, progress::say, tools, topology::target_dir};
 
 /// Runs `testing/bench`.
 pub(crate) fn bench(arguments: &[String]) -> anyhow::Result<()> {
@@ -18,6 +18,8 @@ pub(crate) fn gauntlet(arguments: &[String]) -> anyhow::Result<()> {
     kafka::binaries()?;
     mail::python()?;
     dapr::binaries()?;
+    dapr::movable_scheduler()?;
+    pgbouncer::binary()?;
     links::binary()?;
     let bin_dir = with_crash_points()?;
     let arguments = [&["--bin-dir".to_owned(), bin_dir.display().to_string()], arguments].concat();

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use clap::Parser;
 use shared::{App, catalogue::EventType, db::Db, delivery::DeliveryJob, faults::crash};
 use sqlx::PgExecutor;
@@ -17,6 +17,8 @@ use crate::{arming, erasure, search_text};
 const PUBLISH: Duration = Duration::from_secs(30);
 /// Maximum rows of one query. The next run continues; by then the events and deliveries of this run are on their way.
 const LIMIT: i64 = 10_000;
+/// A job this long overdue is called at once, also by a scheduler whose clock is behind the database's.
+const SKEW: TimeDelta = TimeDelta::hours(1);
 /// Maximum events of a slow or stopped function that are republished, for each second between two repairs.
 const COPIES_A_SECOND: i64 = 10;
 
@@ -156,7 +158,7 @@ pub async fn unpublish_unclaimed(db: &Db, now: DateTime<Utc>, settings: &Setting
 async fn send_overdue(app: &App, now: DateTime<Utc>) -> anyhow::Result<u64> {
     let mut missing = 0;
     for (delivery_id, attempts) in overdue(&app.db, now).await? {
-        missing += u64::from(DeliveryJob { delivery_id, attempts }.arm_if_missing(&app.sidecar, now).await?);
+        missing += u64::from(DeliveryJob { delivery_id, attempts }.arm_if_missing(&app.sidecar, now - SKEW).await?);
     }
     Ok(missing)
 }

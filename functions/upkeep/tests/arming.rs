@@ -428,6 +428,28 @@ async fn five_thousand_reminders_at_the_boundary_outlast_pauses_and_are_late_by_
     }
 }
 
+/// The job has the instant by which even a scheduler an hour behind calls it.
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn an_overdue_delivery_without_a_job_is_called_at_once_whatever_the_schedulers_clock(db: PgPool) {
+    let plane = Plane::new(&db).await;
+    let of = plane.reminder(-TimeDelta::minutes(1)).await;
+    let id: Uuid = sqlx::query_scalar(
+        "insert into notification_deliveries
+             (id, reminder_id, reminder_version, channel, user_id, task_id, event_id, state, next_attempt_at, attempts)
+         select gen_random_uuid(), id, 1, 'email', user_id, task_id, gen_random_uuid(), 'retrying', now() - interval '20 s', 1
+         from task_reminders where id = $1 returning id",
+    )
+    .bind(of)
+    .fetch_one(&db)
+    .await
+    .unwrap();
+
+    plane.repair().await;
+
+    let due = plane.reminder_due.jobs()[&format!("delivery-{id}-1")].due.unwrap();
+    assert!(due <= now(&db).await - TimeDelta::hours(1), "{due}");
+}
+
 /// Arms a reminder as a release before `alarm` does: at `reminder-due`, however far ahead, and recorded without a version.
 async fn armed_by_the_release_before(plane: &Plane, id: Uuid) {
     let before = app_with(&plane.db, &plane.reminder_due, &plane.reminder_due, &plane.reminder_due);

@@ -38,6 +38,8 @@ pub(crate) struct Evidence {
     pub(crate) orphans: Vec<String>,
     pub(crate) canaries: Vec<String>,
     pub(crate) checked_at: DateTime<Utc>,
+    /// How much later than the database's clock the scheduler's reaches an instant.
+    pub(crate) lag: TimeDelta,
 }
 
 /// The result of a run.

@@ -19,6 +19,8 @@ use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use crate::clock;
+
 /// A message that a provider accepted.
 #[derive(Clone, Debug)]
 pub(crate) struct Accept {
@@ -157,7 +159,7 @@ async fn resend(State(doubles): State<Doubles>, headers: HeaderMap, Json(mail): 
         delivery: key.as_ref().and_then(|key| key.parse().ok()),
         to: mail["to"][0].as_str().unwrap_or_default().to_owned(),
         subject: mail["subject"].as_str().unwrap_or_default().to_owned(),
-        at: Utc::now(),
+        at: clock::now(),
     };
     doubles.accept(Some(accept), key.map(|key| (key, mail)), json!({"id": Uuid::now_v7()})).await
 }
@@ -165,7 +167,7 @@ async fn resend(State(doubles): State<Doubles>, headers: HeaderMap, Json(mail): 
 async fn mailgun(State(doubles): State<Doubles>, Form(mail): Form<HashMap<String, String>>) -> Response {
     let field = |name: &str| mail.get(name).cloned().unwrap_or_default();
     let id = field("h:Message-Id");
-    let accept = Accept { delivery: delivery(&id), to: field("to"), subject: field("subject"), at: Utc::now() };
+    let accept = Accept { delivery: delivery(&id), to: field("to"), subject: field("subject"), at: clock::now() };
     doubles.accept(Some(accept), None, json!({"id": id, "message": "Queued. Thank you."})).await
 }
 

@@ -11,7 +11,10 @@ use serde_json::{Value, json};
 use sqlx::{PgPool, Row as _};
 use uuid::Uuid;
 
-use crate::doubles::{Accept, Doubles, delivery};
+use crate::{
+    clock,
+    doubles::{Accept, Doubles, delivery},
+};
 
 /// An event of the outbox and its effects.
 #[derive(Clone, Debug, sqlx::FromRow)]
@@ -62,6 +65,7 @@ pub(crate) struct Delivery {
     pub(crate) state: String,
     pub(crate) started_at: Option<DateTime<Utc>>,
     pub(crate) repeated: bool,
+    pub(crate) attempts: i32,
     /// The due time in its event.
     pub(crate) due: DateTime<Utc>,
 }
@@ -112,7 +116,7 @@ impl Facts {
         .fetch_all(db)
         .await?;
         let deliveries: Vec<Delivery> = sqlx::query_as(
-            "select delivery.id, reminder_id, reminder_version, delivery.task_id, state, started_at, repeated,
+            "select delivery.id, reminder_id, reminder_version, delivery.task_id, state, started_at, repeated, attempts,
                     (data ->> 'remind_at')::timestamptz as due
              from notification_deliveries delivery join task_events event on event.id = event_id",
         )
@@ -151,7 +155,7 @@ fn mails(topology: &Topology) -> Vec<Accept> {
         delivery: message.header("message-id").as_deref().and_then(delivery),
         to: message.header("to").unwrap_or_default(),
         subject: message.header("subject").unwrap_or_default(),
-        at: message.accepted_at().into(),
+        at: clock::by_database(message.accepted_at().into()),
     };
     mail::messages(&topology.mail_dir).into_iter().map(accept).collect()
 }

@@ -22,8 +22,10 @@ use shared::{
 use tokio::runtime::Handle;
 use uuid::Uuid;
 
-use crate::{Arguments, doubles::Doubles, messages, routes::Routes};
+use crate::{Arguments, clock, doubles::Doubles, messages, routes::Routes};
 
+/// The time before the first fault. In it, as in every calm time, the hot user must not delay the others.
+const BASELINE: Duration = Duration::from_secs(20);
 /// The name of the silent peer for `--often`.
 const SILENCE: &str = "silence";
 
@@ -122,7 +124,7 @@ impl Faults {
             for process in self.processes() {
                 let name = process.name();
                 if process.pid().is_none() && !lock(&self.held).contains(name) {
-                    let started = Utc::now();
+                    let started = clock::now();
                     thread::sleep(Duration::from_millis(300));
                     self.hold(name, || {
                         let _ = self.start(process);
@@ -138,7 +140,7 @@ impl Faults {
     pub(crate) fn rage(self: &Arc<Self>, seed: u64, until: Instant) {
         let mut rng = Rng::with_seed(seed);
         let mut at_work = Vec::new();
-        thread::sleep(Duration::from_secs(10)); // a period without faults, as a baseline
+        thread::sleep(BASELINE);
         while Instant::now() < until {
             let (faults, own) = (self.clone(), rng.fork());
             let round = at_work.len();
@@ -188,7 +190,7 @@ impl Faults {
 
     /// Locks a random process that no other fault is using. Shared servers are chosen less often than functions and daprds.
     fn victim(&self, rng: &mut Rng) -> Option<&Process> {
-        let servers = ["kafka", "postgres", "scheduler", "smtp", "repair"];
+        let servers = ["kafka", "postgres", "pgbouncer", "scheduler", "smtp", "repair"];
         let all = self.processes();
         if let Some(often) = all.iter().find(|process| self.often.as_deref() == Some(process.name()) && rng.bool()) {
             return lock(&self.held).insert(often.name().to_owned()).then_some(*often);
@@ -202,7 +204,7 @@ impl Faults {
 
     fn kill(&self, mut rng: Rng) {
         let Some(process) = self.victim(&mut rng) else { return };
-        let started = Utc::now();
+        let started = clock::now();
         process.kill9();
         thread::sleep(Duration::from_millis(rng.u64(..8_000)));
         let _ = self.start(process);
@@ -212,7 +214,7 @@ impl Faults {
 
     fn pause(&self, mut rng: Rng) {
         let Some(process) = self.victim(&mut rng) else { return };
-        let started = Utc::now();
+        let started = clock::now();
         process.pause();
         let longest = u64::try_from(self.longest_pause.as_millis()).unwrap_or(u64::MAX);
         thread::sleep(Duration::from_millis(rng.u64(1_000..longest)));
@@ -222,7 +224,7 @@ impl Faults {
     }
 
     fn end_backend(&self) {
-        let started = Utc::now();
+        let started = clock::now();
         let one = "select pg_terminate_backend(pid) from pg_stat_activity
             where datname = 'punctual' and pid <> pg_backend_pid() order by random() limit 1";
         let _ = self.topology.postgres.sql("punctual", one);
@@ -231,7 +233,7 @@ impl Faults {
 
     /// Reads the inbox in a long transaction, as a backup does, while retention must make a partition of it.
     fn long_reader(&self, mut rng: Rng) {
-        let started = Utc::now();
+        let started = clock::now();
         self.hold("inbox", || {
             let missing = "do $$ begin
                 perform set_config('lock_timeout', '1s', true);
@@ -266,7 +268,7 @@ impl Faults {
         let name = &names[rng.usize(..names.len())];
         let stream = ["upstream", "downstream"][rng.usize(..2)];
         let slow = rng.u64(200..2_000);
-        let started = Utc::now();
+        let started = clock::now();
         self.hold(&format!("link {name}"), || {
             let (what, done) = match rng.u32(..6) {
                 0 | 1 => ("link cut", links.cut(name)),
@@ -288,7 +290,7 @@ impl Faults {
         let Some(links) = &self.topology.links else { return self.kill(rng) };
         let names = links.silenceable();
         let name = &names[rng.usize(..names.len())];
-        let started = Utc::now();
+        let started = clock::now();
         self.hold(&format!("link {name}"), || {
             links.silence(name);
             // By then every wait has ended.
@@ -305,7 +307,7 @@ impl Faults {
         }
         let name = names[rng.usize(..names.len())].clone();
         let status = [404, 502, 503][rng.usize(..3)];
-        let started = Utc::now();
+        let started = clock::now();
         self.hold(&format!("route {name}"), || {
             self.routes.answer(&name, status);
             // Sometimes longer than a door waits.
@@ -318,7 +320,7 @@ impl Faults {
     fn fill_disk(&self, mut rng: Rng) {
         let disk = ["pg", "kafka"][rng.usize(..2)];
         let target = if disk == "pg" { "postgres" } else { "kafka" };
-        let started = Utc::now();
+        let started = clock::now();
         self.hold(&format!("disk {disk}"), || {
             let filled = self.topology.fill_disk(disk);
             thread::sleep(Duration::from_millis(rng.u64(1_000..8_000)));
@@ -335,7 +337,7 @@ impl Faults {
         let Some(kafka) = &self.topology.kafka else { return self.kill(rng) };
         let topic = TOPICS[rng.usize(..TOPICS.len())];
         self.hold("kafka", || {
-            let started = Utc::now();
+            let started = clock::now();
             let deleted = kafka.delete_topic(topic.name);
             thread::sleep(Duration::from_millis(rng.u64(1_000..20_000)));
             let created = kafka.create_topic(topic.name, i32::from(topic.partitions));
@@ -350,13 +352,13 @@ impl Faults {
     fn partition(&self, rng: Rng, length: Duration) {
         let Some(kafka) = &self.topology.kafka else { return self.kill(rng) };
         self.hold("kafka", || {
-            let before = Utc::now();
+            let before = clock::now();
             let lost = kafka.lose_leader(LEADERLESS.0.name, LEADERLESS.1);
             self.note("a partition moves", "kafka", before);
-            let started = Utc::now();
+            let started = clock::now();
             thread::sleep(length);
             self.note("no leader", PARTITION, started);
-            let after = Utc::now();
+            let after = clock::now();
             if let Err(error) = lost.and(kafka.return_leader()) {
                 eprintln!("the partition without a leader: {error:#}");
             }
@@ -366,7 +368,7 @@ impl Faults {
 
     /// Appends all messages of a partition to it again, from the first one.
     fn replay(&self, rng: Rng) {
-        let started = Utc::now();
+        let started = clock::now();
         let brokers = self.topology.kafka_brokers().unwrap_or_default();
         let done = self.runtime.block_on(messages::replay(&brokers, rng, |records| self.count_copies(records)));
         let what = done.map_or_else(|error| format!("none: {error:#}"), |count| format!("{count} messages"));
@@ -384,7 +386,7 @@ impl Faults {
 
     /// Makes the provider refuse messages, or accept them without an answer.
     fn mail(&self, mut rng: Rng) {
-        let started = Utc::now();
+        let started = clock::now();
         let times = rng.u32(1..6);
         match &self.topology.smtp {
             Some(smtp) => {
@@ -406,7 +408,7 @@ impl Faults {
     }
 
     fn repeat_messages(&self, rng: Rng) {
-        let started = Utc::now();
+        let started = clock::now();
         let brokers = self.topology.kafka_brokers().unwrap_or_default();
         let done = self.runtime.block_on(messages::repeat(&brokers, &self.topology.database_url, rng));
         let what = done.map_or_else(|error| format!("none: {error:#}"), |count| format!("{count} messages"));
@@ -414,7 +416,7 @@ impl Faults {
     }
 
     fn poison_topic(&self, rng: Rng) {
-        let started = Utc::now();
+        let started = clock::now();
         let brokers = self.topology.kafka_brokers().unwrap_or_default();
         if let Ok(poison) = self.runtime.block_on(messages::poison(&brokers, rng)) {
             lock(&self.poison).extend(poison);
@@ -426,7 +428,7 @@ impl Faults {
         if !lock(&self.held).insert("scheduler".to_owned()) {
             return;
         }
-        let started = Utc::now();
+        let started = clock::now();
         let _ = self.topology.scheduler.wipe();
         lock(&self.held).remove("scheduler");
         self.note("jobs lost", "scheduler", started);
@@ -435,7 +437,7 @@ impl Faults {
     /// Arms crash points: a process that reaches one dies, and the supervisor restarts it.
     fn crash(&self, rng: Rng) {
         let folder = self.topology.mail_dir.with_file_name("crash");
-        let started = Utc::now();
+        let started = clock::now();
         let armed = self.draw(rng);
         for point in &armed {
             let _ = std::fs::write(folder.join(point), "");
@@ -483,7 +485,7 @@ impl Faults {
     }
 
     fn note(&self, what: &str, target: &str, started: DateTime<Utc>) {
-        let fault = Fault { what: what.to_owned(), target: target.to_owned(), started, ended: Utc::now() };
+        let fault = Fault { what: what.to_owned(), target: target.to_owned(), started, ended: clock::now() };
         lock(&self.log).push(fault);
     }
 
@@ -497,7 +499,7 @@ impl Faults {
         for disk in ["pg", "kafka"] {
             self.topology.empty_disk(disk);
         }
-        all.sort_by_key(|process| !["postgres", "kafka", "scheduler", "smtp"].contains(&process.name()));
+        all.sort_by_key(|process| !["postgres", "pgbouncer", "kafka", "scheduler", "smtp"].contains(&process.name()));
         for process in all {
             process.resume();
             // Restarts a process that exits during the wait, such as a daprd whose broker was unavailable.
@@ -510,7 +512,7 @@ impl Faults {
                 thread::sleep(Duration::from_millis(500));
             }
         }
-        self.note("the last", "all", Utc::now());
+        self.note("the last", "all", clock::now());
         Ok(())
     }
 

@@ -6,6 +6,8 @@ use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use crate::clock;
+
 /// The kind of a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -129,7 +131,7 @@ impl History {
     }
 
     pub(crate) fn leak(&self, what: String) {
-        let leak = Leak { at: Utc::now(), what };
+        let leak = Leak { at: clock::now(), what };
         self.leaks.lock().unwrap_or_else(PoisonError::into_inner).push(leak);
     }
 

@@ -1,7 +1,10 @@
 //! The users' load, determined by the seed. They create, change, complete, reopen and delete tasks, and set and move
 //! reminders. Some requests race with their own duplicate, some are invalid, and some ask for another user's task.
 //!
-//! One client works on a task, sequentially, so the answers determine the expected state.
+//! One client works on a task, sequentially, so the answers determine the expected state. Only the hot user's changes of titles race, which
+//! touch no reminder.
+
+mod hot;
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -15,9 +18,12 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::{
+    clock,
     history::{Command, History, Kind, Shown},
     user::Users,
 };
+
+pub(crate) use hot::HOT;
 
 /// The number of tasks a user works on at a time.
 const HELD: usize = 12;
@@ -56,8 +62,10 @@ impl Load {
 
     /// Works as one user until a deadline.
     pub(crate) async fn work(self: Arc<Self>, user: usize, seed: u64, until: Instant) {
-        let rng = Rng::with_seed(seed.wrapping_mul(1_000_003).wrapping_add(user as u64));
-        let mut worker = Worker { load: self, user, rng, made: 0, held: Vec::new() };
+        if user == HOT {
+            return self.work_hot(seed, until).await;
+        }
+        let mut worker = Worker::new(self, user, seed, 0);
         while Instant::now() < until {
             worker.act().await;
             let pause = worker.rng.u64(200..1_000);
@@ -67,6 +75,12 @@ impl Load {
 }
 
 impl Worker {
+    /// `made` is the number of tasks that other workers of the user may have made: their titles differ by a number.
+    fn new(load: Arc<Load>, user: usize, seed: u64, made: u32) -> Self {
+        let rng = Rng::with_seed(seed.wrapping_mul(1_000_003).wrapping_add(user as u64));
+        Self { load, user, rng, made, held: Vec::new() }
+    }
+
     async fn act(&mut self) {
         let choice = self.rng.u32(..100);
         if self.held.is_empty() {
@@ -80,7 +94,8 @@ impl Worker {
             52..64 => self.snooze(at).await,
             64..69 => self.add_reminder(at).await,
             69..72 => self.cancel_reminder(at).await,
-            72..80 => self.complete(at).await,
+            72..74 => self.cancel_and_add_again(at).await,
+            74..80 => self.complete(at).await,
             80..84 => self.reopen(at).await,
             84..89 => self.delete(at).await,
             89..93 => self.refused(at).await,
@@ -160,17 +175,21 @@ impl Worker {
 
     /// Replaces all reminders of a task by twenty others, a few times in a row, and at the end by one.
     async fn replace_reminders(&mut self, at: usize) {
-        let Held { id, marker, .. } = self.held[at].clone();
-        // The bodies name no due time.
-        self.held[at].due = false;
-        let times = self.rng.usize(2..6);
-        for left in (0..=times).rev() {
-            let reminders: Vec<Value> = match left {
-                0 => vec![json!({"remind_at": text(in_ms(self.rng.i64(5_000..25_000)))})],
-                _ => (0..20).map(|nth| json!({"remind_at": text(in_ms(10_000 + nth * 750))})).collect(),
-            };
-            let body = json!({"title": format!("{marker} replaced"), "reminders": reminders});
-            self.on(at, Kind::Change, Method::PUT, &format!("/v1/tasks/{id}"), Some(body)).await;
+        for left in (0..=self.rng.usize(2..6)).rev() {
+            self.replace_once(at, left).await;
+        }
+    }
+
+    /// Cancels a reminder and adds it again for the same time, a few times in a row. The last one stays.
+    async fn cancel_and_add_again(&mut self, at: usize) {
+        let task = self.held[at].id;
+        let body = json!({"remind_at": text(in_ms(self.rng.i64(5_000..25_000)))});
+        for left in (0..self.rng.usize(2..5)).rev() {
+            let before: Vec<Uuid> = self.held[at].reminders.iter().map(|shown| shown.id).collect();
+            self.on(at, Kind::Change, Method::POST, &format!("/v1/tasks/{task}/reminders"), Some(body.clone())).await;
+            let added = self.held[at].reminders.iter().find(|shown| !before.contains(&shown.id));
+            let Some(added) = added.filter(|_| left > 0).map(|shown| shown.id) else { continue };
+            self.on(at, Kind::Change, Method::DELETE, &format!("/v1/reminders/{added}"), None).await;
         }
     }
 
@@ -271,8 +290,8 @@ impl Worker {
             marker: marker.to_owned(),
             kind,
             request: format!("{method} {path} {}", body.as_ref().map(Value::to_string).unwrap_or_default()),
-            started: Utc::now(),
-            ended: Utc::now(),
+            started: clock::now(),
+            ended: clock::now(),
             statuses: Vec::new(),
             tasks: Vec::new(),
             version: None,
@@ -295,7 +314,7 @@ impl Worker {
                 let (status, body) = answer.unwrap_or((0, Value::Null));
                 command.answered(status, &body);
             }
-            command.ended = Utc::now();
+            command.ended = clock::now();
             let clear = command.statuses.iter().any(|status| matches!(status, 200..=299 | 400..=408 | 410..=428));
             if clear {
                 break;
@@ -307,5 +326,5 @@ impl Worker {
 }
 
 fn in_ms(milliseconds: i64) -> DateTime<Utc> {
-    Utc::now() + TimeDelta::milliseconds(milliseconds)
+    clock::now() + TimeDelta::milliseconds(milliseconds)
 }

@@ -5,6 +5,7 @@
 //! their exact timing depends on the machine.
 
 mod check;
+mod clock;
 mod doubles;
 mod facts;
 mod faults;
@@ -16,6 +17,7 @@ mod report;
 mod routes;
 mod run;
 mod scratch;
+mod setting;
 mod table;
 mod user;
 mod variants;
@@ -58,6 +60,12 @@ pub(crate) struct Arguments {
     /// Let each daprd call its function directly, without a door, as on a cluster without Knative
     #[arg(long)]
     pub(crate) no_doors: bool,
+    /// Whether PgBouncer stands before PostgreSQL, and is killed and paused like the others [default: the seed decides]
+    #[arg(long, value_name = "BOOL")]
+    pub(crate) pooler: Option<bool>,
+    /// Let all processes have this machine's clock, instead of clocks that differ by minutes
+    #[arg(long)]
+    pub(crate) same_clock: bool,
     /// Build and run these broken variants (`docs/gauntlet.md`), separated by commas: each must be found
     #[arg(long = "variant", visible_alias = "variants", value_name = "NAME", value_delimiter = ',', group = "series")]
     pub(crate) variants: Vec<String>,

@@ -14,7 +14,7 @@ use sqlx::{Connection as _, PgConnection};
 use tokio::time::timeout;
 use uuid::Uuid;
 
-use crate::faults::Poison;
+use crate::{clock, faults::Poison};
 
 const LIMIT: Duration = Duration::from_secs(10);
 
@@ -82,8 +82,8 @@ pub(crate) async fn replay(brokers: &str, mut rng: Rng, copied: impl FnOnce(&[Re
 /// The data of an event of any type, about a task that does not exist.
 fn forged(id: Uuid) -> Value {
     json!({
-        "task_id": id, "user_id": id, "title": "forged", "version": 1, "completed_at": Utc::now(), "reminder_id": id,
-        "remind_at": Utc::now(), "reminder_version": 1, "channel": "email", "delivery_id": id, "cause": "task.created",
+        "task_id": id, "user_id": id, "title": "forged", "version": 1, "completed_at": clock::now(), "reminder_id": id,
+        "remind_at": clock::now(), "reminder_version": 1, "channel": "email", "delivery_id": id, "cause": "task.created",
     })
 }
 
@@ -97,7 +97,7 @@ pub(crate) async fn poison(brokers: &str, mut rng: Rng) -> anyhow::Result<Vec<Po
         let id = Uuid::now_v7();
         let data = [json!({"task_id": "nobody"}), json!("text"), json!({}), forged(id)][rng.usize(..4)].clone();
         let event = json!({
-            "specversion": "1.0", "id": id, "source": SOURCE, "type": kind.as_str(), "subject": id, "time": Utc::now(),
+            "specversion": "1.0", "id": id, "source": SOURCE, "type": kind.as_str(), "subject": id, "time": clock::now(),
             "datacontenttype": "application/json", "data": data,
         });
         let partition = any_partition(&kafka, kind.topic(), &mut rng).await?;

@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::Context as _;
-use chrono::Utc;
+use chrono::TimeDelta;
 use lab::{
     api::Api,
     dev,
@@ -22,6 +22,7 @@ use sqlx::{PgPool, postgres::PgPoolOptions};
 use crate::{
     Arguments, Provider,
     check::{self, Evidence, Verdict},
+    clock,
     doubles::Doubles,
     facts::Facts,
     faults::Faults,
@@ -30,6 +31,7 @@ use crate::{
     load::Load,
     report,
     routes::Routes,
+    setting::Setting,
     user::Users,
 };
 
@@ -37,6 +39,8 @@ use crate::{
 const REPAIR: Duration = Duration::from_secs(20);
 /// Limit for settling after the last fault, in addition to one repair.
 const HEALED: Duration = Duration::from_secs(60);
+/// The jobs that a reminder may need one after another while nothing fails: its own, and one for each attempt that failed before.
+const LAGGING_JOBS: u32 = 3;
 /// Size of each limited disk in megabytes.
 const DISKS: u32 = 1_000;
 /// Users set reminders at most this far ahead, or for the year 9999.
@@ -46,13 +50,17 @@ const AHEAD: Duration = Duration::from_secs(30);
 pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<Verdict> {
     let seed = arguments.seed.unwrap_or_else(|| fastrand::u64(..1_000_000));
     println!("gauntlet: seed {seed}, {} minutes, mail by {:?}", arguments.minutes, arguments.provider);
+    let setting = Setting::draw(seed, &arguments);
+    println!("{}", setting.describe());
+    clock::follow(setting.clocks.database);
     let repairs = arguments.repair_every().is_some();
     let doubles = Doubles::start().await?;
-    let options = options(&arguments, &doubles)?;
+    let options = options(&arguments, &setting, &doubles)?;
     let topology = tokio::task::spawn_blocking(|| Topology::start(options)).await??;
     fs::create_dir_all(dev().join(&arguments.name).join("crash"))?;
     let (seconds, urls) = seconds(&topology)?;
     let db = PgPoolOptions::new().max_connections(4).connect_lazy(&topology.database_url)?;
+    setting.verify(&db, &topology, &urls).await?;
 
     let history = Arc::new(History::default());
     let api = Api::at([topology.url.clone(), urls["tasks"].clone()], &topology.jwt_secret);
@@ -88,7 +96,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<Verdict> {
     tokio::task::spawn_blocking(move || healing.heal()).await??;
     let healed = Instant::now();
     let repair = if repairs { REPAIR } else { Duration::ZERO };
-    let unsettled = rest(&db, healed, AHEAD + HEALED + repair).await;
+    let unsettled = rest(&db, healed, AHEAD + HEALED + repair + LAGGING_JOBS * setting.lag()).await;
     println!("at rest {} s after the last fault", healed.elapsed().as_secs());
 
     let facts = Facts::gather(&db, &faults.topology, &faults.doubles).await?;
@@ -102,7 +110,8 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<Verdict> {
         unsettled,
         orphans,
         canaries: load.users.canaries.clone(),
-        checked_at: Utc::now(),
+        checked_at: clock::now(),
+        lag: TimeDelta::from_std(setting.lag())?,
     };
     let verdict = check::check(&evidence);
     report::report(&db, &evidence, &verdict, &dev().join(&arguments.name)).await?;
@@ -125,7 +134,7 @@ fn seconds(topology: &Topology) -> anyhow::Result<(Vec<Process>, BTreeMap<String
     Ok((processes, urls))
 }
 
-fn options(arguments: &Arguments, doubles: &Doubles) -> anyhow::Result<Options> {
+fn options(arguments: &Arguments, setting: &Setting, doubles: &Doubles) -> anyhow::Result<Options> {
     let dir = dev().join(&arguments.name);
     let crash = dir.join("crash");
     let mut options = Options {
@@ -133,6 +142,8 @@ fn options(arguments: &Arguments, doubles: &Doubles) -> anyhow::Result<Options> 
         bin_dir: arguments.bin_dir.clone(),
         links: true,
         doors: !arguments.no_doors,
+        pooler: setting.pooler,
+        clocks: setting.clocks.clone(),
         small_disks: arguments.disks.or(tools::is_root().then_some(DISKS)),
         ..Options::distributed(&arguments.name)
     };

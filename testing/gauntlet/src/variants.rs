@@ -92,6 +92,8 @@ async fn search(variant: &Variant) -> anyhow::Result<Outcome> {
             arguments.bin_dir = scratch::build(&variant.name, patch)?;
             // Repair would mask some of the defects. The unpatched product also keeps every promise without repair.
             arguments.no_repair = true;
+            // The table says what a variant's own defect shows.
+            (arguments.same_clock, arguments.pooler) = (true, Some(false));
         }
         None => arguments.upkeep_never_woken = true,
     }

@@ -1,7 +1,7 @@
 //! Dapr on this machine: the scheduler, and one daprd per app-id.
 //!
 //! An installed pair of binaries is used if it is at least version 1.17.7. Otherwise Go builds them from `dapr/runtime` into
-//! `.dev/bin`.
+//! `.dev/bin`. A scheduler whose clock is moved is always built, into `.dev/bin/clock`.
 
 use std::{
     env, fs,
@@ -13,7 +13,7 @@ use std::{
 use catalogue::{CALLS, Function};
 
 use crate::{
-    dev, http,
+    clocks, dev, http,
     links::Links,
     ports,
     process::{Process, Program, READY, Ready, Run},
@@ -45,10 +45,8 @@ pub fn binaries() -> anyhow::Result<Binaries> {
     }
     let bin = dev().join("bin");
     let source = root().join("dapr/runtime");
-    let files = ["go.mod", "go.sum", "daprd/main.go", "daprd/components.go", "scheduler/main.go"];
-    let pin = tools::pin_of(&files.map(|file| source.join(file)))?;
-    tools::pinned(&bin, &pin, || {
-        let go = tools::require("go", "Go 1.26.4 or newer (https://go.dev/dl)")?;
+    tools::pinned(&bin, &pin(&["daprd", "scheduler"])?, || {
+        let go = go()?;
         tools::require("git", "git (Debian: apt-get install git)")?;
         progress::say(format!(
             "no Dapr on this machine: building {VERSION} from its Go module, 4 to 6 minutes the first time"
@@ -56,8 +54,8 @@ pub fn binaries() -> anyhow::Result<Binaries> {
         progress::run(
             "building daprd and scheduler",
             Command::new(go)
-                .args(["build", "-v", "-mod=readonly", "-buildvcs=false", "-trimpath", "-ldflags"])
-                .arg(format!("-s -w -X github.com/dapr/dapr/pkg/buildinfo.version={VERSION}"))
+                .args(["build", "-v"])
+                .args(flags())
                 .arg("-o")
                 .arg(&bin)
                 .args(["./daprd", "./scheduler"])
@@ -67,6 +65,41 @@ pub fn binaries() -> anyhow::Result<Binaries> {
         )
     })?;
     Ok(Binaries { daprd: bin.join("daprd"), scheduler: bin.join("scheduler") })
+}
+
+/// Builds the scheduler whose clock is moved by the environment. Only the gauntlet uses it.
+pub fn movable_scheduler() -> anyhow::Result<PathBuf> {
+    let dir = dev().join("bin/clock");
+    tools::pinned(&dir, &pin(&["scheduler", "clock"])?, || {
+        go()?;
+        let mut build = Command::new(root().join("dapr/runtime/clock/build.sh"));
+        build.arg(&dir).args(flags()).env("CGO_ENABLED", "0").env("GOFLAGS", "");
+        progress::run("building a scheduler whose clock is moved", &mut build)
+    })?;
+    Ok(dir.join("scheduler"))
+}
+
+/// A pin of the Go module in `dapr/runtime` with these folders.
+fn pin(folders: &[&str]) -> anyhow::Result<String> {
+    let source = root().join("dapr/runtime");
+    let mut files = vec![source.join("go.mod"), source.join("go.sum")];
+    for folder in folders {
+        let entries = fs::read_dir(source.join(folder))?;
+        let mut own = entries.map(|entry| Ok(entry?.path())).collect::<anyhow::Result<Vec<_>>>()?;
+        own.sort();
+        files.extend(own);
+    }
+    Ok(format!("{VERSION} {}", tools::pin_of(&files)?))
+}
+
+/// Arguments of `go build`.
+fn flags() -> [String; 5] {
+    let version = format!("-s -w -X github.com/dapr/dapr/pkg/buildinfo.version={VERSION}");
+    ["-mod=readonly", "-buildvcs=false", "-trimpath", "-ldflags", &version].map(str::to_owned)
+}
+
+fn go() -> anyhow::Result<PathBuf> {
+    tools::require("go", "Go 1.26.4 or newer (https://go.dev/dl)")
 }
 
 fn installed(dir: &Path) -> Option<Binaries> {
@@ -100,10 +133,17 @@ pub struct Scheduler {
 impl Scheduler {
     /// Starts it.
     pub fn launch(run: &Run, binaries: &Binaries, links: Option<&Links>) -> anyhow::Result<Self> {
+        Self::launch_with(run, binaries, links, 0)
+    }
+
+    /// [`Scheduler::launch`], with a clock that is ahead by seconds, or behind if negative.
+    pub fn launch_with(run: &Run, binaries: &Binaries, links: Option<&Links>, ahead: i64) -> anyhow::Result<Self> {
+        let path = if ahead == 0 { binaries.scheduler.clone() } else { movable_scheduler()? };
         let data = run.dir.join("scheduler");
         let port = ports::free();
         let shown = links.map_or(Ok(port), |links| links.to("scheduler", port))?;
-        let program = Program::new("scheduler", &binaries.scheduler)
+        let program = Program::new("scheduler", path)
+            .env(clocks::VARIABLE, format!("{ahead}s"))
             .args(["--listen-address=127.0.0.1".to_owned(), format!("--port={port}")])
             .args(["--healthz-listen-address=127.0.0.1".to_owned(), format!("--healthz-port={}", ports::free())])
             .args(["--enable-metrics=false".to_owned(), format!("--etcd-data-dir={}", data.display())])

@@ -11,6 +11,7 @@
 pub mod api;
 pub mod cargo;
 pub mod chart;
+pub mod clocks;
 pub mod dapr;
 pub mod forwarder;
 pub mod http;

@@ -38,11 +38,16 @@ pub struct Postgres {
 impl Postgres {
     /// Starts a server on a free port. Its data stays in `<run>/pg` and is reused.
     pub fn launch(run: &Run) -> anyhow::Result<Self> {
-        Self::launch_for(run, None)
+        Self::launch_with(run, None, 0)
     }
 
     /// [`Postgres::launch`], listening also on an address of this machine that pods or other machines can reach.
     pub fn launch_for(run: &Run, others: Option<IpAddr>) -> anyhow::Result<Self> {
+        Self::launch_with(run, others, 0)
+    }
+
+    /// [`Postgres::launch_for`], with a clock that is ahead by seconds, or behind if negative.
+    pub fn launch_with(run: &Run, others: Option<IpAddr>, ahead: i64) -> anyhow::Result<Self> {
         let bin = binaries()?;
         let port = ports::free();
         let user = tools::is_root().then(unprivileged).transpose()?;
@@ -59,7 +64,8 @@ impl Postgres {
             .args(["-c".to_owned(), format!("listen_addresses=127.0.0.1{listen}")])
             .args(["-c", "unix_socket_directories="])
             .args(["-c", "max_connections=500", "-c", "fsync=on", "-c", "timezone=UTC", "-c", "log_timezone=UTC"])
-            .ready(Ready::Tcp(port));
+            .ready(Ready::Tcp(port))
+            .clock(ahead)?;
         program.user = user;
         program.stop_signal = libc::SIGINT; // "fast": ends the sessions instead of waiting for them
         let postgres = Self { process: Process::spawn(run, program)?, port, bin };

@@ -7,7 +7,7 @@ use std::{
     os::unix::fs::PermissionsExt as _,
     path::PathBuf,
     thread,
-    time::{Duration, Instant},
+    time::{Duration, Instant, UNIX_EPOCH},
 };
 
 use lab::{
@@ -45,6 +45,22 @@ fn postgres_keeps_committed_rows_when_it_is_killed() {
     assert_eq!(postgres.sql("punctual", "select n from kept").unwrap().trim(), "7");
     assert_eq!(postgres.sql("punctual", "show max_connections").unwrap().trim(), "500");
     assert_eq!(postgres.sql("punctual", "show fsync").unwrap().trim(), "on");
+    drop(postgres);
+    postgres::wipe(&run.dir).unwrap();
+}
+
+/// A moved clock that PostgreSQL sees only outside signal handlers would make its timeouts end minutes early or late.
+#[test]
+fn postgres_keeps_its_timeouts_by_a_clock_that_is_ahead() {
+    let run = run("clock");
+    postgres::wipe(&run.dir).unwrap();
+    let postgres = Postgres::launch_with(&run, None, 120).unwrap();
+    let answer = postgres.sql("postgres", "select extract(epoch from clock_timestamp())").unwrap();
+    let ahead = answer.trim().parse::<f64>().unwrap() - UNIX_EPOCH.elapsed().unwrap().as_secs_f64();
+    assert!((110.0..130.0).contains(&ahead), "{ahead}");
+    let began = Instant::now();
+    assert!(postgres.sql("postgres", "set statement_timeout = '200ms'; select pg_sleep(20)").is_err());
+    assert!(began.elapsed() < Duration::from_secs(10));
     drop(postgres);
     postgres::wipe(&run.dir).unwrap();
 }

@@ -13,15 +13,18 @@ use crate::{
     facts::Delivery,
     faults::{Fault, LEADERLESS, PARTITION},
     history::{Command, Kind, Outcome, Shown},
+    load::HOT,
 };
 
-/// How late a message may be accepted, without the time of faults in a component that every reminder needs: a minute and two repairs.
+/// How late a message may be accepted, without the time of faults in a component that every reminder needs, and by which the scheduler's
+/// clock is behind: a minute and two repairs.
 const BOUND: TimeDelta = TimeDelta::seconds(100);
 
 /// An acknowledged version of a reminder.
 #[derive(Clone, Debug)]
 struct Promise {
     task: Uuid,
+    user: usize,
     marker: String,
     due: DateTime<Utc>,
     /// The end of the first command that acknowledged it.
@@ -31,6 +34,9 @@ struct Promise {
     /// The end of the first acknowledged command that moved or ended it.
     over: Option<DateTime<Utc>>,
 }
+
+/// How late a message may be accepted while no fault is near, whatever the hot user does.
+const CALM_BOUND: TimeDelta = TimeDelta::seconds(15);
 
 /// The backlog of a fault is gone after this time. Kafka needs 10 s to notice a dead consumer.
 const SETTLED: TimeDelta = TimeDelta::seconds(15);
@@ -90,6 +96,7 @@ fn promises(commands: &[Command]) -> BTreeMap<Version, Promise> {
                     live.push(version);
                     Promise {
                         task: *task,
+                        user: command.user,
                         marker: marker.to_owned(),
                         due: shown.remind_at,
                         known: command.ended,
@@ -164,7 +171,7 @@ fn unable_to_record(faults: &[Fault], at: DateTime<Utc>) -> bool {
     let lease_ends = at + TimeDelta::seconds(60);
     let away: TimeDelta = faults
         .iter()
-        .filter(|fault| fault.target == "postgres")
+        .filter(|fault| ["postgres", "pgbouncer"].contains(&fault.target.as_str()))
         .map(|fault| (fault.ended.min(lease_ends) - fault.started.max(at)).max(TimeDelta::zero()))
         .sum();
     away > TimeDelta::seconds(30)
@@ -200,7 +207,7 @@ fn beyond_faults(evidence: &Evidence, task: Uuid, from: DateTime<Utc>, to: DateT
     let (topic, leaderless) = LEADERLESS;
     let needed = |fault: &&Fault| {
         (fault.target == PARTITION && topic.partition_of(&task.to_string()) == leaderless)
-            || ["kafka", "postgres", "scheduler", "smtp", "provider"].contains(&fault.target.as_str())
+            || ["kafka", "postgres", "pgbouncer", "scheduler", "smtp", "provider"].contains(&fault.target.as_str())
             || ["alarm", "reminder-due"].iter().any(|function| fault.target.contains(function))
     };
     let mut faults: Vec<_> = evidence.faults.iter().filter(needed).map(|fault| (fault.started, fault.ended)).collect();
@@ -221,10 +228,17 @@ fn kept(
     verdict: &mut Verdict,
 ) {
     let (mut late, mut calmly, mut beyond): (Vec<i64>, Vec<i64>, Vec<i64>) = Default::default();
+    let mut attempts: BTreeMap<Version, i32> = BTreeMap::new();
+    for delivery in evidence.facts.deliveries.values() {
+        attempts.insert((delivery.reminder_id, delivery.reminder_version), delivery.attempts);
+    }
     for ((id, version), promise) in promises {
         let (task, marker) = (Some(promise.task), Some(promise.marker.as_str()));
-        let due = promise.due.max(promise.known);
-        let stood = promise.maybe_over.is_none_or(|over| beyond_faults(evidence, promise.task, due, over) > BOUND);
+        // A job that calls late by the scheduler's clock made the reminder due, and another one each further attempt.
+        let due = (promise.due + evidence.lag).max(promise.known);
+        let repeats = attempts.get(&(*id, *version)).map_or(0, |attempts| (attempts - 1).max(0));
+        let bound = BOUND + evidence.lag * repeats;
+        let stood = promise.maybe_over.is_none_or(|over| beyond_faults(evidence, promise.task, due, over) > bound);
         let first = accepts.get(&(*id, *version)).and_then(|all| all.first());
         let waited = beyond_faults(evidence, promise.task, due, first.map_or(evidence.checked_at, |accept| accept.at));
         if let Some(accept) = first {
@@ -233,6 +247,11 @@ fn kept(
             beyond.push(waited.num_milliseconds());
             if calm(evidence, due - SETTLED, accept.at) {
                 calmly.push(ms);
+                if promise.user != HOT && accept.at - due > CALM_BOUND {
+                    verdict.count("late without a fault near", 1);
+                    let what = format!("reminder {id} due {due}, accepted {} without a fault near", accept.at);
+                    verdict.find("I6", task, marker, what);
+                }
             }
         }
         match first {
@@ -240,12 +259,12 @@ fn kept(
             None if died_twice(evidence, *id, *version) => {
                 verdict.count("unknown after two deaths at the final dot", 1)
             }
-            None if stood && waited > BOUND => {
+            None if stood && waited > bound => {
                 verdict.count("lost", 1);
                 let what = format!("reminder {id} version {version} due {due} was never accepted");
                 verdict.find("I6", task, marker, what);
             }
-            Some(accept) if waited > BOUND => {
+            Some(accept) if waited > bound => {
                 verdict.count("late beyond the bound", 1);
                 verdict.find("I6", task, marker, format!("reminder {id} due {due}, accepted {}", accept.at));
             }
@@ -346,7 +365,7 @@ fn fired_once(evidence: &Evidence, verdict: &mut Verdict) {
 fn overdue(evidence: &Evidence, verdict: &mut Verdict) {
     for reminder in &evidence.facts.reminders {
         let unfired = reminder.fired_version.is_none_or(|fired| fired < reminder.version);
-        let late = beyond_faults(evidence, reminder.task_id, reminder.remind_at, evidence.checked_at);
+        let late = beyond_faults(evidence, reminder.task_id, reminder.remind_at + evidence.lag, evidence.checked_at);
         if reminder.state == "scheduled" && unfired && late > BOUND {
             verdict.count("lost", 1);
             let what = format!("reminder {} due {} has not fired", reminder.id, reminder.remind_at);

@@ -34,10 +34,7 @@ impl Topology {
             ("APP_API_TOKEN".to_owned(), self.app_api_token.clone()),
             ("SECRETS_FILE".to_owned(), secrets_file.display().to_string()),
             ("NAME_RESOLUTION_FILE".to_owned(), run.dir.join("name-resolution.db").display().to_string()),
-            (
-                "STATE_DATABASE_URL".to_owned(),
-                self.postgres.url_at(self.through("postgres", self.postgres.port)?, "dapr_state"),
-            ),
+            ("STATE_DATABASE_URL".to_owned(), self.postgres.url_at(self.database_port()?, "dapr_state")),
         ];
         if let Some(kafka) = &self.kafka {
             env.push(("KAFKA_BROKERS".to_owned(), kafka.brokers()));
@@ -83,7 +80,7 @@ impl Topology {
         };
         let every = self.options.repair_every.map_or(30, |every| every.as_secs().max(1));
         let mut env = vec![
-            ("DATABASE_URL", self.postgres.url_at(self.through("postgres", self.postgres.port)?, "punctual")),
+            ("DATABASE_URL", self.postgres.url_at(self.database_port()?, "punctual")),
             ("PORT", port.to_string()),
             ("DAPR_GRPC_ENDPOINT", daprd(name, own)?),
             ("ALARM_DAPR_ENDPOINT", daprd(owners.alarm.0, owners.alarm.1)?),
@@ -112,6 +109,11 @@ impl Topology {
         }
         let own = env.into_iter().map(|(name, value)| (name.to_owned(), value));
         Ok(own.chain(self.options.env.iter().cloned()).collect())
+    }
+
+    /// The port of PostgreSQL, or of the pooler before it, for the product.
+    fn database_port(&self) -> anyhow::Result<u16> {
+        self.through("postgres", self.pooler.as_ref().map_or(self.postgres.port, |pooler| pooler.port))
     }
 
     /// The port for clients of `port`: that of its link, if there are links.

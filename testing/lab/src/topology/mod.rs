@@ -26,6 +26,7 @@ use crate::{
     kafka::{self, Kafka},
     links::Links,
     mail::{self, Catcher},
+    pgbouncer::PgBouncer,
     ports,
     postgres::{self, Postgres},
     process::{Process, Program, READY, Ready, Run},
@@ -99,6 +100,8 @@ pub struct Topology {
     pub redis: Option<Redis>,
     /// The database server.
     pub postgres: Postgres,
+    /// The pooler before the database server, if the options ask for one.
+    pub pooler: Option<PgBouncer>,
     /// The links between the parts, if the options ask for them.
     pub links: Option<Links>,
     /// The routes behind the doors, if there are doors.
@@ -129,7 +132,7 @@ impl Topology {
 
         progress::say("starting PostgreSQL, the scheduler, the broker and the mail server");
         let (postgres, kafka, redis, smtp, scheduler) = thread::scope(|scope| {
-            let postgres = scope.spawn(|| database(&run, &options.bin_dir));
+            let postgres = scope.spawn(|| database(&run, &options));
             let kafka = scope.spawn(|| match options.broker {
                 Broker::Kafka => {
                     let listeners = kafka::Listeners { links: links.as_ref(), ..kafka::Listeners::default() };
@@ -141,7 +144,8 @@ impl Topology {
             let redis = scope.spawn(|| (options.broker == Broker::Redis).then(|| Redis::launch(&run)).transpose());
             let smtp =
                 scope.spawn(|| (options.mail == Mail::Smtp).then(|| Catcher::launch(&run, &mail_dir)).transpose());
-            let scheduler = scope.spawn(|| Scheduler::launch(&run, &binaries, links.as_ref()));
+            let scheduler =
+                scope.spawn(|| Scheduler::launch_with(&run, &binaries, links.as_ref(), options.clocks.scheduler));
             (join(postgres), join(kafka), join(redis), join(smtp), join(scheduler))
         });
         let (postgres, kafka, redis, smtp, scheduler) = (postgres?, kafka?, redis?, smtp?, scheduler?);
@@ -149,6 +153,7 @@ impl Topology {
             smtp.process.wait_ready(READY)?;
         }
         scheduler.wait_ready()?;
+        let pooler = options.pooler.then(|| pooler(&run, &postgres)).transpose()?;
 
         let port = options.port.unwrap_or_else(ports::free);
         let mut topology = Self {
@@ -166,6 +171,7 @@ impl Topology {
             kafka,
             redis,
             postgres,
+            pooler,
             links,
             routes: Vec::new(),
             doors: Vec::new(),
@@ -212,6 +218,7 @@ impl Topology {
             ensure!(binary.exists(), "{} is not built: cargo build --workspace --bins", binary.display());
             let mut program = Program::new(*name, binary).ready(Ready::Http(*port, "/readyz"));
             program.env = self.env(*port, (name, *sidecar), &owners)?;
+            let program = program.clock(self.options.clocks.process(name))?;
             let process = Process::spawn(run, program)?;
             self.functions.push(Function { name: (*name).to_owned(), process, daprd, port: *port });
         }
@@ -244,7 +251,7 @@ impl Topology {
         let script = format!("while :; do '{}' --repair; sleep {}; done", upkeep.display(), every.as_secs_f32());
         let mut program = Program::new("repair", "/bin/sh").args(["-c".to_owned(), script]);
         program.env = env;
-        Process::spawn(run, program).map(Some)
+        Process::spawn(run, program.clock(self.options.clocks.process("repair"))?).map(Some)
     }
 
     /// The function with this name. In embedded mode, the single process for any name.
@@ -314,16 +321,23 @@ pub fn prerequisites(options: &Options) -> anyhow::Result<dapr::Binaries> {
 }
 
 /// PostgreSQL with the product's schema, and an empty database for Dapr's state.
-fn database(run: &Run, bin_dir: &Path) -> anyhow::Result<Postgres> {
-    let postgres = Postgres::launch(run)?;
+fn database(run: &Run, options: &Options) -> anyhow::Result<Postgres> {
+    let postgres = Postgres::launch_with(run, None, options.clocks.database)?;
     postgres.create_database("punctual")?;
     postgres.create_database("dapr_state")?;
-    let migrate = bin_dir.join("migrate");
+    let migrate = options.bin_dir.join("migrate");
     if !migrate.exists() {
         bail!("{} is not built: cargo build --workspace --bins", migrate.display());
     }
     quietly(Command::new(migrate).env("DATABASE_URL", postgres.url("punctual")))?;
     Ok(postgres)
+}
+
+fn pooler(run: &Run, postgres: &Postgres) -> anyhow::Result<PgBouncer> {
+    /// To each database. All processes of a run together want more.
+    const CONNECTIONS: u32 = 40;
+    let server = format!("host=127.0.0.1 port={} user=postgres", postgres.port);
+    PgBouncer::launch_with(run, &server, CONNECTIONS, "")
 }
 
 /// Every topic with its partitions, dead-letter topics included.

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
-use crate::root;
+use crate::{clocks::Clocks, root};
 
 /// How the functions are hosted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +65,10 @@ pub struct Options {
     pub doors: bool,
     /// The size in megabytes of small disks (tmpfs) for PostgreSQL and Kafka, which a test can fill. Needs root.
     pub small_disks: Option<u32>,
+    /// Whether PgBouncer stands between the functions with their daprds and PostgreSQL.
+    pub pooler: bool,
+    /// The clocks that differ from this machine's.
+    pub clocks: Clocks,
     /// The folder of the functions' binaries.
     pub bin_dir: PathBuf,
 }
@@ -87,6 +91,8 @@ impl Options {
             links: false,
             doors: false,
             small_disks: None,
+            pooler: false,
+            clocks: Clocks::default(),
             bin_dir: target_dir().join("debug"),
         }
     }

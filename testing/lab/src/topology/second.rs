@@ -17,6 +17,8 @@ impl Topology {
         let binary: PathBuf = self.options.bin_dir.join(name);
         let mut program = Program::new(format!("{name}-2"), binary).ready(Ready::Http(port, "/readyz"));
         program.env = self.env_behind(name, port)?;
+        let ahead = self.options.clocks.process(&program.name);
+        let program = program.clock(ahead)?;
         let run = Run { dir: dev().join(&self.options.name), detached: false };
         Ok((Process::spawn(&run, program)?, format!("http://127.0.0.1:{port}")))
     }

@@ -17,6 +17,7 @@ impl Topology {
         all.push(&self.scheduler.process);
         all.extend(self.kafka.iter().map(|kafka| &kafka.process));
         all.extend(self.redis.iter().map(|redis| &redis.process));
+        all.extend(self.pooler.iter().map(|pooler| &pooler.process));
         all.push(&self.postgres.process);
         all
     }
