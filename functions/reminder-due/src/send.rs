@@ -32,7 +32,7 @@ use shared::{
     faults::crash,
     inbox::HandlerError,
     reminder::CancelReason,
-    schema::ReminderDue,
+    schema::{Channel, ReminderDue},
 };
 use sqlx::PgConnection;
 use tokio::{
@@ -197,6 +197,11 @@ impl Sender {
             tracing::info!(delivery.id = %id, "reminder-due: delivery {id} does not exist");
             return Ok(());
         };
+        if row.channel.parse::<Channel>().is_err() {
+            // During an upgrade, or after a rollback. Newer code finds it overdue.
+            tracing::warn!(delivery.id = %id, "reminder-due: delivery {id} is on a channel of a newer release, which is to send it");
+            return Ok(());
+        }
         let mut step = attempt::start(&row.snapshot(), provider.has_idempotency_key(), self.accepted_as(id));
         loop {
             step = match step {
