@@ -33,11 +33,11 @@ text_enum! {
 }
 
 impl DeliveryState {
-    /// Whether the delivery has ended: no attempt follows.
+    /// Whether the delivery has ended: no attempt follows. For all we know, one in a state of a newer release has not.
     #[must_use]
     pub const fn has_ended(self) -> bool {
         match self {
-            Self::Pending | Self::Sending | Self::Retrying => false,
+            Self::Pending | Self::Sending | Self::Retrying | Self::Other => false,
             Self::Sent | Self::Skipped | Self::Failed | Self::Unknown => true,
         }
     }

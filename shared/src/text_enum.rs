@@ -2,7 +2,11 @@
 
 /// Declares an enum whose variants are stored in PostgreSQL `text` columns and sent as JSON strings.
 ///
-/// Defines `ALL`, `as_str`, `Display`, `FromStr`, serde and the sqlx traits. In a query, name the type: `state as "state: ReminderState"`.
+/// Adds the variant `Other`, for a text that newer code wrote: during an upgrade and after a rollback, older code reads its rows. `Other` is
+/// read and shown, and never written.
+///
+/// Defines `ALL` (without `Other`), `as_str`, `Display`, serde and the sqlx traits. In a query, name the type:
+/// `state as "state: ReminderState"`.
 macro_rules! text_enum {
     (
         $(#[$meta:meta])*
@@ -12,16 +16,19 @@ macro_rules! text_enum {
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
         pub enum $name {
             $( $(#[$variant_meta])* #[serde(rename = $text)] $variant, )+
+            /// A value of a newer release.
+            #[serde(rename = "other", other)]
+            Other,
         }
 
         impl $name {
-            /// Every variant, in order of declaration.
+            /// Every variant that is stored, in order of declaration.
             pub const ALL: &[Self] = &[$( Self::$variant, )+];
 
-            /// The stored text.
+            /// The text.
             #[must_use]
             pub const fn as_str(self) -> &'static str {
-                match self { $( Self::$variant => $text, )+ }
+                match self { $( Self::$variant => $text, )+ Self::Other => "other" }
             }
         }
 
@@ -31,12 +38,9 @@ macro_rules! text_enum {
             }
         }
 
-        impl std::str::FromStr for $name {
-            type Err = $crate::text_enum::UnknownText;
-
-            fn from_str(text: &str) -> Result<Self, Self::Err> {
-                let found = Self::ALL.iter().find(|variant| variant.as_str() == text);
-                found.copied().ok_or_else(|| $crate::text_enum::UnknownText::new(stringify!($name), text))
+        impl From<&str> for $name {
+            fn from(text: &str) -> Self {
+                Self::ALL.iter().copied().find(|variant| variant.as_str() == text).unwrap_or(Self::Other)
             }
         }
 
@@ -61,24 +65,10 @@ macro_rules! text_enum {
 
         impl sqlx::Decode<'_, sqlx::Postgres> for $name {
             fn decode(value: sqlx::postgres::PgValueRef<'_>) -> Result<Self, sqlx::error::BoxDynError> {
-                Ok(<&str as sqlx::Decode<sqlx::Postgres>>::decode(value)?.parse()?)
+                Ok(<&str as sqlx::Decode<sqlx::Postgres>>::decode(value)?.into())
             }
         }
     };
 }
 
 pub(crate) use text_enum;
-
-/// A text that is not a variant of the enum. Newer code wrote it, or a program that is not ours.
-#[derive(Debug, thiserror::Error)]
-#[error("{text:?} is not a {kind}")]
-pub struct UnknownText {
-    kind: &'static str,
-    text: String,
-}
-
-impl UnknownText {
-    pub(crate) fn new(kind: &'static str, text: &str) -> Self {
-        Self { kind, text: text.to_owned() }
-    }
-}

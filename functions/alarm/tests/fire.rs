@@ -150,6 +150,16 @@ async fn a_version_that_has_passed_fires_nothing_and_leaves_one_line_that_says_w
         ("update task_reminders set version = 2, state = 'cancelled', cancel_reason = 'completed'", "completed"),
         ("update task_reminders set version = 2, state = 'cancelled', cancel_reason = 'deleted'", "deleted"),
         ("update task_reminders set state = 'failed'", "failed"),
+        // By a newer release, whose words this one does not know.
+        (
+            "alter table task_reminders drop constraint task_reminders_state; update task_reminders set state = 'muted'",
+            "other",
+        ),
+        (
+            "alter table task_reminders drop constraint task_reminders_cancel_reason;
+             update task_reminders set version = 2, state = 'cancelled', cancel_reason = 'merged'",
+            "other",
+        ),
         // By an application that knows of no reminders.
         ("update tasks set completed = true", "completed"),
         ("delete from tasks", "deleted"),

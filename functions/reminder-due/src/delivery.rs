@@ -54,7 +54,7 @@ pub enum Next {
     Wait(DateTime<Utc>),
     /// End it as `unknown`: its one repeat is used, or the provider has forgotten the key.
     GiveUp,
-    /// Nothing: it has ended.
+    /// Nothing: it has ended, or newer code goes on with it.
     Nothing,
 }
 
@@ -62,7 +62,11 @@ pub enum Next {
 #[must_use]
 pub fn next(record: &Record, has_key: bool, now: DateTime<Utc>) -> Next {
     match record.state {
-        DeliveryState::Sent | DeliveryState::Skipped | DeliveryState::Failed | DeliveryState::Unknown => Next::Nothing,
+        DeliveryState::Sent
+        | DeliveryState::Skipped
+        | DeliveryState::Failed
+        | DeliveryState::Unknown
+        | DeliveryState::Other => Next::Nothing,
         DeliveryState::Pending => Next::Attempt { repeat: false },
         DeliveryState::Retrying if has_key && record.repeated && is_forgotten(record, now) => Next::GiveUp,
         DeliveryState::Retrying if record.next_attempt_at > now => Next::Wait(record.next_attempt_at),

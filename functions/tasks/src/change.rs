@@ -32,6 +32,9 @@ use crate::{
 /// The answer to a change of later occurrences when the next one, which they will be made from, exists.
 const NEXT_EXISTS: Problem =
     Problem::Conflict("the next occurrence exists already: make a change that is for later occurrences there");
+/// The answer to a change of a task that this release does not know how to write back, during an upgrade or after a rollback.
+const NEWER: Problem =
+    Problem::Conflict("the task has a value of a newer release, which this one would lose; retry later");
 
 /// Replace a task
 ///
@@ -81,6 +84,9 @@ pub(crate) async fn change_task(State(app): State<App>, user: User, Id(id): Id, 
 /// Makes a task what is wanted of it. Without `reminders` it keeps those it has.
 async fn change(mut locked: LockedTask<'_>, edit: Edit, reminders: Option<Vec<NewReminder>>) -> Result<Answer> {
     let task = &locked.task;
+    if task.inner.has_newer_words {
+        return Err(NEWER);
+    }
     let zone = match &edit.wanted.time_zone {
         Some(zone) => zone.clone(),
         None => users_zone(&mut locked.tx, task.inner.user_id).await?,

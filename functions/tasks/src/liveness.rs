@@ -18,7 +18,8 @@
 //! | cancelled: `completed`, of a completed task | moves | moves | cancelled: `due_removed` |
 //! | cancelled: `completed`, of an open task | moves | stays | cancelled: `due_removed` |
 //! | cancelled: `due_removed` | moves | stays | stays |
-//! | cancelled: `user` or `deleted` | stays | stays | stays |
+//! | cancelled: `user`, `deleted`, or a reason of a newer release | stays | stays | stays |
+//! | in a state of a newer release | stays | stays | stays |
 //!
 //! A reminder that moves is scheduled afterwards. If the task is completed, it is cancelled instead (`completed`), until the task is
 //! reopened. An open task has a reminder cancelled as `completed` if its time had passed when the task was reopened, or when the
@@ -139,7 +140,7 @@ impl Reminder {
             (ReminderState::Sent | ReminderState::Failed, _) => ahead,
             (ReminderState::Cancelled, Some(CancelReason::DueRemoved)) => ahead,
             (ReminderState::Cancelled, Some(CancelReason::Completed)) => ahead || completed,
-            (ReminderState::Cancelled, _) => false,
+            (ReminderState::Cancelled | ReminderState::Other, _) => false,
         };
         let moved = ReminderChange { remind_at: at, ..self.cancelled(CancelReason::Completed) };
         moves.then(|| if completed { moved } else { self.scheduled(at) })

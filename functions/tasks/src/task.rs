@@ -4,6 +4,7 @@ use std::str::FromStr;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use shared::{
     problem::{Problem, Result},
     recurrence::{Anchor, Kind, Recurrence, RecurrenceError, Zone},
@@ -53,6 +54,8 @@ pub(crate) struct Inner {
     pub(crate) series_id: Option<Uuid>,
     pub(crate) occurrence: Option<i32>,
     pub(crate) series_values: SeriesValues,
+    /// Whether a column has a word of a newer release, which this one shows as if it were the default.
+    pub(crate) has_newer_words: bool,
     /// The time by the database's clock when the task was read.
     pub(crate) now: DateTime<Utc>,
 }
@@ -210,7 +213,7 @@ pub(crate) async fn load_all(conn: &mut PgConnection, user_id: Uuid, ids: &[Uuid
         select task.id, title, description, completed, completed_at, priority, due_at,
                coalesce(time_zone, 'UTC') as "time_zone!", recurrence_type, recurrence_interval, recurrence_rule,
                recurrence_anchor, recurrence_start, series_id, occurrence, next_occurrence_at,
-               series_values as "series_values: Json<SeriesValues>",
+               series_values,
                coalesce(version, 1) as "version!", created_at, updated_at,
                array(select name from task_tag_associations
                      join task_tags on task_tags.id = tag_id
@@ -236,21 +239,24 @@ pub(crate) async fn load_all(conn: &mut PgConnection, user_id: Uuid, ids: &[Uuid
     .fetch_all(conn)
     .await?;
     let tasks = rows.into_iter().map(|row| {
-        let recurrence = row.recurrence_type.and_then(|kind| {
-            Some(Repeats {
-                kind: kind.parse().ok()?,
-                interval: row.recurrence_interval.and_then(|interval| interval.try_into().ok()).unwrap_or(1),
-                rule: row.recurrence_rule,
-                anchor: row.recurrence_anchor.and_then(|anchor| anchor.parse().ok()).unwrap_or_default(),
-            })
+        let mut has_newer_words = false;
+        let priority = known(row.priority, &mut has_newer_words).unwrap_or_default();
+        let anchor = known(row.recurrence_anchor, &mut has_newer_words).unwrap_or_default();
+        let recurrence = known(row.recurrence_type, &mut has_newer_words).map(|kind| Repeats {
+            kind,
+            interval: row.recurrence_interval.and_then(|interval| interval.try_into().ok()).unwrap_or(1),
+            rule: row.recurrence_rule,
+            anchor,
         });
+        let series_values = serde_json::from_value(row.series_values.unwrap_or_else(|| json!({})));
+        has_newer_words |= series_values.is_err();
         Task {
             id: row.id,
             title: row.title,
             description: row.description,
             completed: row.completed,
             completed_at: row.completed_at,
-            priority: row.priority.and_then(|priority| priority.parse().ok()).unwrap_or_default(),
+            priority,
             due_at: row.due_at,
             time_zone: row.time_zone,
             tags: row.tags,
@@ -265,10 +271,18 @@ pub(crate) async fn load_all(conn: &mut PgConnection, user_id: Uuid, ids: &[Uuid
                 recurrence_start: row.recurrence_start,
                 series_id: row.series_id,
                 occurrence: row.occurrence,
-                series_values: row.series_values.unwrap_or_default().0,
+                series_values: series_values.unwrap_or_default(),
+                has_newer_words,
                 now: row.now,
             },
         }
     });
     Ok(tasks.collect())
+}
+
+/// The word in a column; `None` for one of a newer release, which is noted.
+fn known<T: FromStr>(word: Option<String>, has_newer_words: &mut bool) -> Option<T> {
+    let parsed = word?.parse().ok();
+    *has_newer_words |= parsed.is_none();
+    parsed
 }

@@ -1,5 +1,8 @@
 //! Builds the MIME message, with text and HTML as alternatives.
 
+use icu_properties::props::{
+    BinaryProperty as _, EnumeratedProperty as _, GeneralCategory, PrependedConcatenationMark,
+};
 use lettre::{
     Address, Message,
     message::{
@@ -7,8 +10,6 @@ use lettre::{
         header::{HeaderName, HeaderValue},
     },
 };
-
-use unicode_properties::{GeneralCategory, UnicodeGeneralCategory as _};
 
 use super::{Email, SendError};
 
@@ -35,16 +36,8 @@ fn without_format_characters(text: &str) -> String {
         let keeps = match c {
             '\u{200c}' | '\u{200d}' => before.is_some_and(is_joined) && rest.peek().copied().is_some_and(is_joined),
             '\u{e0020}'..='\u{e007f}' => matches!(before, Some('\u{1f3f4}' | '\u{e0020}'..='\u{e007e}')),
-            // Signs of numbers and verses, which enclose or precede digits.
-            '\u{600}'..='\u{605}'
-            | '\u{6dd}'
-            | '\u{70f}'
-            | '\u{890}'
-            | '\u{891}'
-            | '\u{8e2}'
-            | '\u{110bd}'
-            | '\u{110cd}' => true,
-            _ => c.general_category() != GeneralCategory::Format,
+            // Signs of numbers and verses, which enclose or precede digits, are visible.
+            _ => GeneralCategory::for_char(c) != GeneralCategory::Format || PrependedConcatenationMark::for_char(c),
         };
         if keeps {
             kept.push(c);
@@ -56,7 +49,7 @@ fn without_format_characters(text: &str) -> String {
 /// Whether a joiner beside this character has a meaning: a letter of a script without case or its mark, or an emoji or its modifier.
 fn is_joined(c: char) -> bool {
     use GeneralCategory::{ModifierSymbol, NonspacingMark, OtherLetter, OtherSymbol, SpacingMark};
-    matches!(c.general_category(), OtherLetter | NonspacingMark | SpacingMark | OtherSymbol | ModifierSymbol)
+    matches!(GeneralCategory::for_char(c), OtherLetter | NonspacingMark | SpacingMark | OtherSymbol | ModifierSymbol)
 }
 
 pub(super) fn build(email: &Email, from: &Mailbox, to: Address) -> Result<Message, SendError> {

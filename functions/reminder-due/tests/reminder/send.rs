@@ -160,6 +160,11 @@ async fn a_version_that_passed_between_firing_and_sending_is_not_sent(db: PgPool
             "update task_reminders set version = 2, state = 'cancelled', cancel_reason = 'deleted'; delete from tasks",
             "deleted",
         ),
+        (
+            "alter table task_reminders drop constraint task_reminders_cancel_reason;
+             update task_reminders set version = 2, state = 'cancelled', cancel_reason = 'merged'",
+            "other",
+        ),
     ] {
         execute(&db, "delete from audit_logs; delete from task_reminders").await;
         let folder = Folder::new();
@@ -197,6 +202,33 @@ async fn what_an_application_without_reminders_completed_or_deleted_is_not_sent(
         // Not failed: nobody wanted it.
         assert_eq!(reminder_state(&db).await, "scheduled", "{change}");
     }
+}
+
+/// During an upgrade, and after a rollback.
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn a_channel_or_state_of_a_newer_release_is_left_to_that_release(db: PgPool) {
+    execute(&db, "alter table notification_deliveries drop constraint notification_deliveries_state").await;
+    let folder = Folder::new();
+    let routes = with_files(&db, &folder);
+    let (.., event) = fired(&db, &routes).await;
+    execute(&db, "update task_reminders set channels = '{email,push}'").await;
+    for _ in 0..2 {
+        assert_eq!(deliver(&routes, &event).await, StatusCode::OK);
+    }
+    let states = "select channel, state, attempts from notification_deliveries order by channel";
+    let states: Vec<(String, String, i32)> = sqlx::query_as(states).fetch_all(&db).await.unwrap();
+    assert_eq!(states, [("email".to_owned(), "sent".to_owned(), 1), ("push".to_owned(), "pending".to_owned(), 0)]);
+    assert_eq!(folder.messages().len(), 1);
+
+    execute(&db, "delete from notification_deliveries where channel = 'push'; delete from processed_events").await;
+    execute(&db, "update notification_deliveries set state = 'bounced'").await;
+    let job: String = sqlx::query_scalar("select 'delivery-' || id || '-1' from notification_deliveries")
+        .fetch_one(&db)
+        .await
+        .unwrap();
+    assert_eq!(deliver(&routes, &event).await, StatusCode::OK);
+    assert_eq!(post(&routes, &format!("/job/{job}"), "{}").await, StatusCode::OK);
+    assert_eq!(delivery(&db).await, ("bounced".to_owned(), 1, false, None));
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]

@@ -5,10 +5,43 @@ use std::time::Duration;
 use lab::forwarder::Forwarder;
 use shared::{
     deadlines::Deadlines,
-    testing::{at_port, commits_take_a_second, count, relay_was_woken},
+    testing::{at_port, commits_take_a_second, count, execute, relay_was_woken},
 };
 
 use super::*;
+
+/// During an upgrade, and after a rollback. A change writes the whole row, and would replace what it cannot read.
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn a_task_with_a_word_of_a_newer_release_is_shown_and_not_changed(db: PgPool) {
+    execute(
+        &db,
+        "alter table tasks drop constraint tasks_priority, drop constraint tasks_recurrence_type,
+                           drop constraint tasks_recurrence_anchor",
+    )
+    .await;
+    let ada = Client::new(&db);
+    for newer in [
+        "priority = 'critical'",
+        "recurrence_type = 'hourly'",
+        "recurrence_anchor = 'lunar'",
+        r#"series_values = '{"priority": "critical"}'"#,
+    ] {
+        let task = json!({"title": "a", "due_at": ahead(5), "recurrence": {"type": "daily"}});
+        let task = ada.task(task).await;
+        execute(&db, &format!("update tasks set {newer} where id = '{}'", id(&task))).await;
+        assert_eq!(ada.get(&path(&task)).await.expect(200)["priority"], "medium", "{newer}");
+        ada.get("/v1/tasks").await.expect(200);
+        let before = ada.footprint().await;
+        let refused = ada.patch(&path(&task), json!({"title": "b"})).await.expect(409);
+        assert_eq!(
+            refused["detail"],
+            "the task has a value of a newer release, which this one would lose; retry later"
+        );
+        assert_eq!(ada.footprint().await, before, "{newer}");
+        ada.post(&format!("{}/complete", path(&task)), Value::Null).await.expect(200);
+        ada.delete(&path(&task)).await.expect(204);
+    }
+}
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
 async fn create_stores_the_task_with_its_event_and_reminder(db: PgPool) {

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use shared::testing::execute;
+
 use super::*;
 
 fn path_of(reminder: &Value) -> String {
@@ -30,6 +32,46 @@ async fn a_reminder_in_the_past_is_accepted_and_overdue(db: PgPool) {
     assert_eq!(ada.get(&path(&task)).await.expect(200)["reminders"][0]["overdue"], true);
     was_sent(&db, &task["reminders"][0]).await;
     assert_eq!(ada.get(&path(&task)).await.expect(200)["reminders"][0]["overdue"], false);
+}
+
+/// During an upgrade, and after a rollback.
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn a_state_or_reason_of_a_newer_release_is_shown_as_other_and_left_alone(db: PgPool) {
+    execute(
+        &db,
+        "alter table task_reminders drop constraint task_reminders_state, drop constraint task_reminders_cancel_reason",
+    )
+    .await;
+    let ada = Client::new(&db);
+    let reminders = json!([{"before_due": "PT1H"}, {"before_due": "PT2H"}]);
+    let task = ada.task(json!({"title": "a", "due_at": ahead(5), "reminders": reminders})).await;
+    let [merged, muted] = [0, 1].map(|index| id(&task["reminders"][index]));
+    sqlx::query(
+        "update task_reminders set state = case when id = $1 then 'cancelled' else 'muted' end,
+                                   cancel_reason = case when id = $1 then 'merged' end",
+    )
+    .bind(merged)
+    .execute(&db)
+    .await
+    .unwrap();
+    let stored = "select array_agg(concat_ws(' ', state, cancel_reason, version) order by state) from task_reminders";
+    let stored = async || -> Vec<String> { sqlx::query_scalar(stored).fetch_one(&db).await.unwrap() };
+    let other = |task: &Value| [reminder(task, 0), reminder(task, 1)];
+    let expected = [cancelled(1, "other"), ("other".to_owned(), 1, Value::Null)];
+    assert_eq!(other(&ada.get(&path(&task)).await.expect(200)), expected);
+    assert_eq!(other(&ada.get("/v1/tasks").await.expect(200)["items"][0]), expected);
+    for reminder in [merged, muted] {
+        ada.get(&format!("/v1/reminders/{reminder}/timeline")).await.expect(200);
+    }
+    for due in [json!(ahead(6)), Value::Null] {
+        assert_eq!(other(&ada.patch(&path(&task), json!({"due_at": due})).await.expect(200)), expected);
+    }
+    ada.post(&format!("{}/complete", path(&task)), Value::Null).await.expect(200);
+    ada.post(&format!("{}/reopen", path(&task)), Value::Null).await.expect(200);
+    assert_eq!(stored().await, ["cancelled merged 1", "muted 1"]);
+    // Its user decides.
+    ada.delete(&format!("/v1/reminders/{muted}")).await.expect(200);
+    assert_eq!(stored().await, ["cancelled merged 1", "cancelled user 1"]);
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
