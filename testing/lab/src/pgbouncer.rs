@@ -35,7 +35,8 @@ impl PgBouncer {
             format!(
                 "[databases]\n* = {server}\n[pgbouncer]\nlisten_addr = 127.0.0.1\n\
                  listen_port = {listen}\nunix_socket_dir =\nauth_type = any\npool_mode = transaction\n\
-                 default_pool_size = {connections}\nserver_login_retry = 1\nmax_prepared_statements = 200\nignore_startup_parameters = {ignored}\n"
+                 default_pool_size = {connections}\nmax_client_conn = 900\nserver_login_retry = 1\n\
+                 max_prepared_statements = 200\nignore_startup_parameters = {ignored}\n"
             ),
         )?;
         let mut program = Program::new("pgbouncer", binary()?);
