@@ -36,7 +36,7 @@ struct Promise {
 }
 
 /// How late a message may be accepted while no fault is near, whatever the hot user does.
-const CALM_BOUND: TimeDelta = TimeDelta::seconds(15);
+const CALM_BOUND: TimeDelta = TimeDelta::seconds(20);
 
 /// The backlog of a fault is gone after this time. Kafka needs 10 s to notice a dead consumer.
 const SETTLED: TimeDelta = TimeDelta::seconds(15);
