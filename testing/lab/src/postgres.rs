@@ -4,7 +4,7 @@
 //! `nobody`.
 
 use std::{
-    fs,
+    env, fs,
     net::IpAddr,
     os::unix::fs::{PermissionsExt as _, chown},
     os::unix::process::CommandExt as _,
@@ -23,6 +23,9 @@ use crate::{
     tools,
 };
 
+/// The variable that gives new servers an ICU locale as their default, such as `tr`, instead of the locale C. No behaviour may depend on it.
+/// Needs PostgreSQL 15 or newer.
+const LOCALE: &str = "PUNCTUAL_TEST_LOCALE";
 const ACCESS: &str = "host all all 127.0.0.1/32 trust\nhost all all all scram-sha-256\n";
 
 /// A running server. It trusts connections from this machine and requires a password from others.
@@ -163,6 +166,9 @@ fn is_complete(bin: &Path) -> bool {
 fn init(bin: &Path, data: &Path, user: Option<(u32, u32)>) -> anyhow::Result<()> {
     let mut initdb = Command::new(bin.join("initdb"));
     initdb.args(["--auth=trust", "--username=postgres", "--encoding=UTF8", "--locale=C", "--no-sync", "-D"]).arg(data);
+    if let Ok(locale) = env::var(LOCALE) {
+        initdb.args(["--locale-provider=icu".to_owned(), format!("--icu-locale={locale}")]);
+    }
     if let Some((uid, gid)) = user {
         chown(data, Some(uid), Some(gid))?;
         initdb.uid(uid).gid(gid).current_dir("/");

@@ -2,6 +2,9 @@
 
 mod doors;
 mod pooler;
+#[expect(dead_code, reason = "the tests of e-mail use all of it")]
+#[path = "../../../../functions/reminder-due/tests/email/smtp_server.rs"]
+mod smtp_server;
 
 use axum::{
     Router,
@@ -17,8 +20,13 @@ use tower::ServiceExt as _;
 const SECRET: &str = "an HS256 secret of 32 bytes or more";
 
 fn product(app: &App) -> Router {
+    product_with(app, &["--email-provider", "files", "--mail-dir", "/nowhere"])
+}
+
+/// The product with these settings of e-mail.
+fn product_with(app: &App, email: &[&str]) -> Router {
     let auth = auth::AuthConfig::try_parse_from(["test", "--jwt-secret", SECRET]).unwrap();
-    let email = ["test", "--email-provider", "files", "--email-from", "a@example.org", "--mail-dir", "/nowhere"];
+    let email = ["test", "--email-from", "a@example.org"].iter().chain(email);
     let email = reminder_due::email::EmailConfig::try_parse_from(email).unwrap();
     let tasks = tasks::routes(app.clone(), auth::Auth::new(auth).unwrap());
     shared::serve::complete(embedded::routes(app, tasks, email), app.clone())

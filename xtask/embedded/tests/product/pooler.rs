@@ -14,12 +14,15 @@ use shared::{
     catalogue::EventType,
     db::Db,
     deadlines::Deadlines,
-    testing::{Dapr, app_with, at_port, call_job, count, deliver_at_once, handed_over},
+    testing::{Dapr, app_with, at_port, call_job, count, deliver, deliver_at_once, handed_over},
 };
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
-use super::*;
+use super::{
+    smtp_server::{SmtpServer, WILLING},
+    *,
+};
 
 /// A pooler before the server of `db`.
 fn pooler(db: &PgPool, ignored: &str) -> PgBouncer {
@@ -64,7 +67,8 @@ async fn the_product_works_through_a_transaction_pooler(db: PgPool) {
     let pooler = pooler(&db, "");
     let dapr = Dapr::start().await;
     let app = app_with(at_port(&db, pooler.port, Deadlines::default()), &dapr, &dapr, &dapr);
-    let product = product(&app);
+    let server = SmtpServer::start(WILLING).await;
+    let product = product_with(&app, &["--email-provider", "smtp", "--smtp-url", &server.url]);
     let ada = User {
         id: Uuid::new_v4(),
         email: Address::parse("ada@example.org").unwrap(),
@@ -122,6 +126,23 @@ async fn the_product_works_through_a_transaction_pooler(db: PgPool) {
     assert!(fired.join_all().await.into_iter().all(|status| status == StatusCode::OK));
     let due = format!("select count(*) from task_events where type = '{}'", EventType::ReminderDue.as_str());
     assert_eq!((live.len(), count(&db, due.leak()).await), (6, 6));
+
+    // Sending, and marking as sent.
+    for (kind, state) in [(EventType::ReminderDue, "scheduled"), (EventType::ReminderSent, "sent")] {
+        let events: Vec<Uuid> = sqlx::query_scalar("select id from task_events where type = $1")
+            .bind(kind.as_str())
+            .fetch_all(&db)
+            .await
+            .unwrap();
+        let mut handled = JoinSet::new();
+        for id in events {
+            let (product, event) = (product.clone(), handed_over(&db, id).await);
+            handled.spawn(async move { deliver(&product, &event).await });
+        }
+        assert_eq!(handled.join_all().await, [StatusCode::OK; 6], "{kind:?}");
+        let in_state = format!("select count(*) from task_reminders where state = '{state}'");
+        assert_eq!((server.bodies().len(), count(&db, in_state.leak()).await), (6, 6));
+    }
 }
 
 /// A start-up option that is refused or ignored is set in each transaction instead.
