@@ -26,6 +26,8 @@ use self::together::{Look, Together};
 const WAIT: chrono::Duration = chrono::Duration::seconds(5);
 /// A callback that is early by at most this comes from a scheduler whose clock is ahead, because a version's instant never changes. To that
 /// clock the instant has passed, so a job armed again would be called at once, and again. Instead the scheduler is made to retry, every 5 s.
+/// go-etcd-cron counts these pauses from the job's instant (`internal/counter`), so a clock that is n seconds ahead first calls n/5 times in a
+/// row.
 const SKEW: chrono::Duration = chrono::Duration::hours(1);
 /// How often a callback reads a row that is locked, changes, or is not due yet, before the scheduler must call again. The pauses grow, and add
 /// up to about the lock timeout, so that the transaction that holds the row has ended.

@@ -41,7 +41,7 @@ impl PgBouncer {
         )?;
         let mut program = Program::new("pgbouncer", binary()?);
         if tools::is_root() {
-            // It refuses to run as root.
+            // It refuses to run as root. Changing its user clears the signal that ends it with this process: a run that is killed leaves it behind.
             program = program.args(["-u", "nobody"]);
         }
         let program = program.args([settings.display().to_string()]).ready(Ready::Tcp(listen));
