@@ -168,9 +168,7 @@ async fn insert(
     .await
     .map_err(|error| command.quotas.refusal(error))
     .on_constraint("task_tag_associations_tag_id_fkey", tags::DELETED)
-    .on_constraint("tasks_user_id_fkey", USER_DELETED)
-    .on_constraint("user_usage_user_id_fkey", USER_DELETED)
-    .on_constraint("task_tags_user_id_fkey", USER_DELETED)?;
+    .on_constraint("user_usage_user_id_fkey", USER_DELETED)?;
     let mut reminders: Vec<_> = rows.iter().map(|row| row.to_reminder(inserted.now)).collect();
     reminders.sort_by_key(|reminder| (reminder.remind_at, reminder.id));
     Ok(Task {

@@ -11,6 +11,9 @@ use crate::history::History;
 /// Longer than a command waits for the database.
 const TIMEOUT: Duration = Duration::from_secs(20);
 
+/// Age of the users' tokens: a process whose clock is behind refuses a token from its future.
+const HOUR: Duration = Duration::from_secs(60 * 60);
+
 /// Numbered users. The titles of a user's tasks contain the user's canary.
 #[derive(Debug)]
 pub(crate) struct Users {
@@ -23,7 +26,7 @@ impl Users {
     pub(crate) fn new(api: &Api, count: usize, history: Arc<History>) -> Self {
         let canary = |number| format!("canary{number:02}x{}", &Uuid::now_v7().simple().to_string()[24..]);
         let canaries: Vec<String> = (0..count).map(canary).collect();
-        let user = |canary: &String| api.user_with(Uuid::now_v7(), &address(canary), false);
+        let user = |canary: &String| api.user_since(Uuid::now_v7(), &address(canary), HOUR);
         Self { users: canaries.iter().map(user).collect(), canaries, history }
     }
 

@@ -95,6 +95,13 @@ impl Api {
         User { id, email: email.to_owned(), token, api: self.clone() }
     }
 
+    /// A user whose token was issued a while ago, also by the clock of a process that is behind.
+    #[must_use]
+    pub fn user_since(&self, id: Uuid, email: &str, age: Duration) -> User {
+        let token = secrets::older_token(&self.jwt_secret, &id.to_string(), email, false, age);
+        User { id, email: email.to_owned(), token, api: self.clone() }
+    }
+
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
         let turn = self.requests.fetch_add(1, Ordering::Relaxed);
         let request = self.http.request(method, format!("{}{path}", self.urls[turn % self.urls.len()]));

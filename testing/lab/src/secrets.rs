@@ -6,7 +6,7 @@
 use std::{
     fs::File,
     io::Read as _,
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use anyhow::Context as _;
@@ -16,8 +16,6 @@ use serde_json::json;
 use sha2::Sha256;
 
 const DAYS_30: u64 = 30 * 24 * 60 * 60;
-/// Tokens say that they were issued this long ago: a process whose clock is behind refuses a token from its future.
-const HOUR: u64 = 60 * 60;
 
 /// 32 random bytes in base64.
 pub fn random() -> anyhow::Result<String> {
@@ -29,8 +27,14 @@ pub fn random() -> anyhow::Result<String> {
 /// A bearer token that is valid for 30 days, signed with HS256.
 #[must_use]
 pub fn token(secret: &str, user: &str, email: &str, operator: bool) -> String {
+    older_token(secret, user, email, operator, Duration::ZERO)
+}
+
+/// A [`token`] that was issued a while ago. A process whose clock is behind refuses a token from its future.
+#[must_use]
+pub fn older_token(secret: &str, user: &str, email: &str, operator: bool, age: Duration) -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    let mut claims = json!({ "sub": user, "email": email, "iat": now - HOUR, "exp": now + DAYS_30 });
+    let mut claims = json!({ "sub": user, "email": email, "iat": now - age.as_secs(), "exp": now + DAYS_30 });
     if operator {
         claims["scope"] = "operator".into();
     }

@@ -340,7 +340,7 @@ async fn a_message_above_its_users_quota_is_delayed_with_the_reason_and_sent_lat
     .await
     .unwrap();
     assert_eq!(delayed, ("retrying".to_owned(), 0, Some(reason.to_owned()), true));
-    assert_eq!(audit_steps(&db).await.last(), Some(&step("reminder.retrying", Some(reason))));
+    assert!(audit_steps(&db).await.contains(&step("reminder.retrying", Some(reason))));
     // Another user is not delayed.
     let (.., other) = fired(&db, &routes).await;
     assert_eq!(deliver(&routes, &other).await, StatusCode::OK);

@@ -84,6 +84,7 @@ impl Statement {
                 "Int8" => number.to_string() + "::bigint",
                 "Bool" => "false".to_owned(),
                 "Bytea" => "'\\x00'::bytea".to_owned(),
+                "TimestamptzArray" => "array['2031-01-01T00:00:00Z']::timestamptz[]".to_owned(),
                 "Timestamptz" => "'2021-01-01T00:00:00Z'::timestamptz".to_owned(),
                 "Jsonb" => format!(
                     "'[{{\"id\": \"{id}\", \"remind_at\": \"2031-01-01T00:00:00Z\", \"state\": \"cancelled\", \
