@@ -47,11 +47,11 @@ pub struct ReminderRef {
 }
 
 /// Logs a step of a reminder. `reminder.armed`, `reminder.fired` and `reminder.skipped` are logged once a version;
-/// `reminder.sending`, `reminder.retrying`, `reminder.unknown` and `reminder.failed` each time. Of a reminder that was erased, nothing is logged.
+/// `reminder.sending`, `reminder.retrying`, `reminder.unknown` and `reminder.failed` each time.
 pub async fn reminder(conn: &mut PgConnection, of: ReminderRef, action: &str, detail: Value) -> sqlx::Result<()> {
     sqlx::query!(
         "insert into audit_logs (user_id, task_id, reminder_id, reminder_version, action, detail)
-         select $1, $2, $3, $4, $5, $6 where exists (select from task_reminders where id = $3) on conflict do nothing",
+         values ($1, $2, $3, $4, $5, $6) on conflict do nothing",
         of.user_id,
         of.task_id,
         of.id,
