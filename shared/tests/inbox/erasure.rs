@@ -164,9 +164,9 @@ async fn what_a_handler_that_has_claimed_writes_is_erased_with_its_user(db: PgPo
     });
     let waits = "select count(*) from pg_stat_activity where datname = current_database() and wait_event = 'advisory'";
     while count(&db, waits).await == 0 {
+        assert!(!erasure.is_finished(), "it did not wait for the handler");
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;
     }
-    assert!(!erasure.is_finished());
     pause.go_on();
     assert_eq!(delivery.await.unwrap(), StatusCode::OK);
     erasure.await.unwrap();
