@@ -65,7 +65,7 @@ async fn a_task_is_found_by_each_word_that_a_person_sees_on_every_database(db: P
         }
         for (task, (_, words)) in tasks.iter().zip(TITLES) {
             for word in words {
-                assert_eq!(found(&ada, word).await, [task.clone()], "{word}");
+                assert_eq!(found(&ada, word).await, std::slice::from_ref(task), "{word}");
             }
         }
         let task = ada.task(json!({"title": "Title", "description": "First DESCRIPTION", "tags": ["hidden"]})).await;
