@@ -26,6 +26,8 @@ $$;
 
 -- Fails for a token of a user who was erased after the token was issued, and while the erasure lasts. A command holds off erasure before it looks,
 -- so that nothing of it is written after an erasure that it did not see.
+--
+-- PostgreSQL inlines SQL functions into this one, with the `search_path` of this one. So what they call needs `public.`, too.
 create function admit_token(of_user uuid, issued_at timestamptz, is_command boolean) returns void
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
