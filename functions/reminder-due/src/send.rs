@@ -110,7 +110,7 @@ impl Sender {
         Ok(())
     }
 
-    /// Creates the deliveries of a due reminder. Returns them, whoever created them. Locks the reminder, so that an erasure, which deletes
+    /// Creates the deliveries of a due reminder that do not exist yet, and returns all of them. Locks the reminder, so that an erasure, which deletes
     /// reminders first, finds the deliveries.
     async fn deliveries(conn: &mut PgConnection, event: &Event<ReminderDue>) -> sqlx::Result<Vec<Uuid>> {
         let due = &event.data;

@@ -22,7 +22,6 @@ use crate::{
     locked_task::{LockedTask, Target},
     me::users_zone,
     params,
-    quotas::Added,
     series::SeriesValues,
     tags::{self, tag_ids},
     task::{Repeats, Task},
@@ -108,8 +107,7 @@ async fn change(mut locked: LockedTask<'_>, edit: Edit, reminders: Option<Vec<Ne
         return Err(NEXT_EXISTS);
     }
     let rows = Row::all(&added, to);
-    let added = Added::to_task(task, &changes, &rows, &change.wanted.tags);
-    locked.command.quotas.check(&mut locked.tx, task.inner.user_id, &added).await?;
+    locked.command.quotas.check(&mut locked.tx, task, &changes, &rows, &change.wanted.tags).await?;
     liveness::apply(&mut locked.tx, task.inner.user_id, &changes).await?;
     change.keep_distances(&mut locked.tx).await?;
     liveness::add(&mut locked.tx, task, &rows).await?;

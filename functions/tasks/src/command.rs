@@ -34,7 +34,7 @@ pub(crate) struct Command {
     /// Hash of method, path and body: tells different requests with the same key apart.
     pub(crate) fingerprint: Vec<u8>,
     pub(crate) preconditions: Preconditions,
-    /// What its user may have.
+    /// The quotas of its user.
     pub(crate) quotas: Quotas,
     form: Form,
     body: Bytes,

@@ -10,7 +10,6 @@ use crate::{
     liveness,
     locked_task::{LockedTask, Target},
     params,
-    quotas::Added,
     task::{Reminder, Task},
     user_tx::UserTx,
 };
@@ -67,8 +66,7 @@ async fn reopen(mut locked: LockedTask<'_>) -> Result<Answer> {
     }
     let now = task.inner.now;
     let changes: Vec<_> = task.reminders.iter().filter_map(|reminder| reminder.on_reopen(now)).collect();
-    let added = Added::to_task(task, &changes, &[], &task.tags);
-    locked.command.quotas.check(&mut locked.tx, task.inner.user_id, &added).await?;
+    locked.command.quotas.check(&mut locked.tx, task, &changes, &[], &task.tags).await?;
     liveness::apply(&mut locked.tx, task.inner.user_id, &changes).await?;
     set_completed(&mut locked.tx, &Task { completed_at: None, ..task.clone() }).await?;
     locked.updated(StatusCode::OK).await

@@ -67,7 +67,7 @@ pub struct LimitsConfig {
     /// Maximum requests in flight, of all users
     #[arg(long, env, default_value = "128")]
     pub requests_in_flight: NonZeroU32,
-    /// What a user may have.
+    /// The quotas of a user.
     #[command(flatten)]
     pub quotas: Quotas,
 }

@@ -202,13 +202,11 @@ impl By {
     }
 
     /// The same as a number: microseconds are what PostgreSQL keeps of a time.
-    const fn as_number(self) -> &'static str {
+    fn as_number(self) -> String {
+        let key = self.sql();
         match self {
-            Self::Created => "(extract(epoch from created_at) * 1000000)::bigint",
-            Self::Due => "(extract(epoch from due_at) * 1000000)::bigint",
-            Self::Priority => {
-                "(case priority when 'low' then 1 when 'high' then 3 when 'urgent' then 4 else 2 end)::bigint"
-            }
+            Self::Created | Self::Due => format!("(extract(epoch from {key}) * 1000000)::bigint"),
+            Self::Priority => format!("{key}::bigint"),
         }
     }
 

@@ -1,4 +1,4 @@
-//! What one user may have, counted in the database for all processes together.
+//! Quotas of a user, counted in the database for all processes together.
 //!
 //! A command that would exceed a quota is refused (422) and has no effect. Its check locks the user's row of `user_usage`, so commands of one
 //! user that add something run one after the other. The next occurrence of a recurring task is exempt: the promise to make it is older than
@@ -42,9 +42,9 @@ pub struct Quotas {
     pub user_keys_per_day: u32,
 }
 
-/// What a command on a task adds to what its user has.
+/// How much a command on a task adds.
 #[derive(Debug, Default)]
-pub(crate) struct Added {
+struct Added {
     /// All tags of the task.
     tags: Vec<Uuid>,
     /// How many more reminders are live.
@@ -53,13 +53,12 @@ pub(crate) struct Added {
     changed: Vec<Uuid>,
     /// The instants of the changed and the new ones that are live afterwards.
     live: Vec<DateTime<Utc>>,
-    /// Those of them that were not live in the same hour before.
+    /// The instants among these whose reminders were not live in the same hour before.
     arriving: Vec<DateTime<Utc>>,
 }
 
 impl Added {
-    /// Changes and new reminders of a task, and its new tags.
-    pub(crate) fn to_task(task: &Task, changes: &[ReminderChange], rows: &[Row], tags: &[String]) -> Self {
+    fn to_task(task: &Task, changes: &[ReminderChange], rows: &[Row], tags: &[String]) -> Self {
         let mut added = Self::default();
         if tags != task.tags {
             added.tags = tag_ids(task.inner.user_id, tags);
@@ -103,14 +102,23 @@ fn hour(at: DateTime<Utc>) -> DateTime<Utc> {
 }
 
 impl Quotas {
-    /// Refuses a command that would exceed a quota.
-    pub(crate) async fn check(&self, conn: &mut PgConnection, user_id: Uuid, added: &Added) -> Result<()> {
+    /// Refuses a command on a task that would exceed a quota. `changes` are of the task's reminders, `rows` are new ones, and `tags` are all
+    /// that the task then has.
+    pub(crate) async fn check(
+        &self,
+        conn: &mut PgConnection,
+        task: &Task,
+        changes: &[ReminderChange],
+        rows: &[Row],
+        tags: &[String],
+    ) -> Result<()> {
+        let added = Added::to_task(task, changes, rows, tags);
         if added.is_nothing() {
             return Ok(());
         }
         sqlx::query!(
             "select check_quotas($1, 0, $2, $3, $4, $5, $6, $7, $8, $9, $10)::text as checked",
-            user_id,
+            task.inner.user_id,
             &added.tags,
             added.reminders,
             &added.changed,

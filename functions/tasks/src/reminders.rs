@@ -22,7 +22,6 @@ use crate::{
     liveness::{self, Due, Row},
     locked_task::{LockedTask, Target},
     params,
-    quotas::Added,
     task::{self, Reminder, Task},
     user_tx::UserTx,
 };
@@ -73,8 +72,7 @@ async fn add(mut locked: LockedTask<'_>, reminder: NewReminder) -> Result<Answer
     let in_before_due = |wrong| InvalidField::in_body(format_args!("/{}", BEFORE_DUE.name), wrong);
     reminder.instant(task.due_at, &zone).map_err(in_before_due)?;
     let rows = Row::all(&[reminder], Due { at: task.due_at, zone: &zone });
-    let added = Added::to_task(task, &[], &rows, &task.tags);
-    locked.command.quotas.check(&mut locked.tx, task.inner.user_id, &added).await?;
+    locked.command.quotas.check(&mut locked.tx, task, &[], &rows, &task.tags).await?;
     liveness::add(&mut locked.tx, task, &rows).await?;
     locked.raise_version().await?;
     locked.updated(StatusCode::CREATED).await
@@ -185,8 +183,7 @@ async fn reschedule(mut locked: LockedTask<'_>, id: Uuid, at: DateTime<Utc>) -> 
     }
     let version = reminder.version + 1;
     let changes = [change];
-    let added = Added::to_task(task, &changes, &[], &task.tags);
-    locked.command.quotas.check(&mut locked.tx, task.inner.user_id, &added).await?;
+    locked.command.quotas.check(&mut locked.tx, task, &changes, &[], &task.tags).await?;
     liveness::apply(&mut locked.tx, task.inner.user_id, &changes).await?;
     locked.raise_version().await?;
     Ok((locked.updated(StatusCode::OK).await?, Some(version)))

@@ -99,7 +99,7 @@ impl Api {
     #[must_use]
     pub fn user_since(&self, id: Uuid, email: &str, age: Duration) -> User {
         let token = secrets::older_token(&self.jwt_secret, &id.to_string(), email, false, age);
-        User { id, email: email.to_owned(), token, api: self.clone() }
+        User { token, ..self.user_with(id, email, false) }
     }
 
     fn request(&self, method: Method, path: &str) -> RequestBuilder {

@@ -41,7 +41,7 @@ async fn an_attempt_that_speaks_to_the_server_ends_before_the_message_leaves(db:
     assert_eq!(attempt.await.unwrap(), StatusCode::OK);
     assert!(server.bodies().is_empty());
     nothing_is_left(&db).await;
-    // What comes later finds nothing either.
+    // Later deliveries of the event and callbacks of the job change nothing.
     assert_eq!(deliver(&routes, &event).await, StatusCode::OK);
     assert_eq!(post(&routes, &format!("/job/delivery-{delivery}-1"), "{}").await, StatusCode::OK);
     assert_eq!(call_job(&routes, reminder, 1).await, StatusCode::OK);

@@ -60,7 +60,7 @@ fn pattern(word: &str) -> String {
 pub(super) enum Part {
     /// All, in the order of an index.
     InOrder,
-    /// Those without a due time, after all others.
+    /// The tasks without a due time, which come after all others.
     Undated,
     /// All, found first and sorted then.
     Found,

@@ -1,4 +1,4 @@
-//! `DELETE /v1/me`: nothing of the user is left, whoever was writing, and a former token opens nothing.
+//! `DELETE /v1/me` deletes everything of the user, also what is being written at that time, and earlier tokens are refused.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What a user may have: a command above it is refused and has no effect, and everything that is there stays usable.
+//! Quotas of a user: a command that would exceed one is refused and changes nothing, and a user above one can use everything as before.
 
 use super::*;
 
