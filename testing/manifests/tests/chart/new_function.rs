@@ -209,10 +209,11 @@ impl Tree {
         self.edited.iter().map(|file| (file.as_str(), hunks(file))).collect()
     }
 
+    /// Into a target folder of its own: Cargo takes the packages of two copies for the same ones, and would run the other copy's generator.
     fn generate(&self) {
         let mut cargo = Command::new(env!("CARGO"));
         cargo.args(["run", "--quiet", "--offline", "--package", "manifests", "--", "."]);
-        let done = cargo.env("CARGO_TARGET_DIR", scratch().join("target")).current_dir(&self.root).output().unwrap();
+        let done = cargo.env("CARGO_TARGET_DIR", self.root.join("target")).current_dir(&self.root).output().unwrap();
         assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
     }
 
