@@ -48,12 +48,15 @@ pub(crate) struct LambdaHost {
     run: Run,
     _scheduler: Scheduler,
     kafka: Kafka,
+    /// The daprd of every function but `reminder-due`.
     pub(crate) daprd: Sidecar,
+    reminder_due_daprd: Sidecar,
     pub(crate) postgres: Postgres,
     pub(crate) db: PgPool,
     api: Api,
     pub(crate) app_api_token: String,
     dapr_api_token: String,
+    reminder_due_dapr_api_token: String,
     jwt_secret: String,
 }
 
@@ -81,17 +84,18 @@ impl LambdaHost {
         let scheduler = Scheduler::launch(&run, &binaries, None)?;
         scheduler.wait_ready()?;
 
-        let (app_api_token, dapr_api_token) = (secrets::random()?, secrets::random()?);
+        let [app_api_token, dapr_api_token, reminder_due_dapr_api_token] =
+            [secrets::random()?, secrets::random()?, secrets::random()?];
         let secrets_file = run.dir.join("secrets.json");
         fs::write(&secrets_file, "{}")?;
-        let plane = Plane {
-            daprd: binaries.daprd,
+        let plane = |token: &str| Plane {
+            daprd: binaries.daprd.clone(),
             // No subscriptions: on Lambda, event source mappings deliver events.
             resources: vec!["pubsub/kafka", "statestore/in-memory", "local"],
             scheduler: scheduler.port,
             env: [
                 ("APP_API_TOKEN", app_api_token.clone()),
-                ("DAPR_API_TOKEN", dapr_api_token.clone()),
+                ("DAPR_API_TOKEN", token.to_owned()),
                 ("KAFKA_BROKERS", kafka.brokers()),
                 ("SECRETS_FILE", secrets_file.display().to_string()),
                 ("NAME_RESOLUTION_FILE", run.dir.join("name-resolution.db").display().to_string()),
@@ -99,10 +103,16 @@ impl LambdaHost {
             .map(|(name, value)| (name.to_owned(), value))
             .into(),
         };
-        // Nothing listens on this port: the tests deliver jobs themselves.
-        let application = Application { id: "reminder-due".to_owned(), port: ports::free() };
-        let daprd = Sidecar::launch(&run, &plane, &application, SidecarPorts::free())?;
-        daprd.wait_callable(SOON)?;
+        let launch = |id: &str, token| {
+            // Nothing listens on this port: the tests deliver jobs themselves.
+            let application = Application { id: id.to_owned(), port: ports::free() };
+            Sidecar::launch(&run, &plane(token), &application, SidecarPorts::free())
+        };
+        let daprd = launch("upkeep", &dapr_api_token)?;
+        let reminder_due_daprd = launch("reminder-due", &reminder_due_dapr_api_token)?;
+        for daprd in [&daprd, &reminder_due_daprd] {
+            daprd.wait_callable(SOON)?;
+        }
         let db = PgPoolOptions::new().max_connections(10).connect_lazy(&postgres.url("punctual"))?;
         // Requests arrive as invocations, not at a URL; this API only makes users.
         let jwt_secret = secrets::random()?;
@@ -112,12 +122,14 @@ impl LambdaHost {
             _scheduler: scheduler,
             kafka,
             daprd,
+            reminder_due_daprd,
             postgres,
             db,
             api,
             jwt_secret,
             app_api_token,
             dapr_api_token,
+            reminder_due_dapr_api_token,
         })
     }
 
@@ -150,9 +162,8 @@ impl LambdaHost {
             let value = match variable.as_str() {
                 "DATABASE_URL" => self.postgres.url("punctual"),
                 "DATABASE_CONNECTIONS" => "3".to_owned(),
-                "DAPR_GRPC_ENDPOINT" => format!("http://127.0.0.1:{}", self.daprd.grpc_port),
-                "ALARM_APP_ID" => "reminder-due".to_owned(),
-                "DAPR_API_TOKEN" => self.dapr_api_token.clone(),
+                "DAPR_GRPC_ENDPOINT" => format!("http://127.0.0.1:{}", self.daprd_of(name).0.grpc_port),
+                "DAPR_API_TOKEN" => self.daprd_of(name).1.to_owned(),
                 "APP_API_TOKEN" => self.app_api_token.clone(),
                 "JWT_SECRET" => self.jwt_secret.clone(),
                 "EMAIL_PROVIDER" => "resend".to_owned(),
@@ -162,6 +173,15 @@ impl LambdaHost {
             program = program.env(variable, value);
         }
         program
+    }
+
+    /// The daprd that a function calls, and its token.
+    pub(crate) fn daprd_of(&self, function: &str) -> (&Sidecar, &str) {
+        if function == "reminder-due" {
+            (&self.reminder_due_daprd, &self.reminder_due_dapr_api_token)
+        } else {
+            (&self.daprd, &self.dapr_api_token)
+        }
     }
 
     /// A new user.

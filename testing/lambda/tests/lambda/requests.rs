@@ -1,8 +1,10 @@
 //! Requests through API Gateway and a load balancer reach the router unchanged, and so do its answers.
 
+use clap::Parser as _;
 use lab::api::id;
 use serde_json::{Value, json};
-use shared::catalogue::EventType;
+use shared::{App, catalogue::EventType, config::Config, reminder::ReminderJobName, sidecar::SidecarError};
+use uuid::Uuid;
 
 use crate::{
     host::{bearer, on_lambda},
@@ -101,5 +103,30 @@ fn a_job_through_a_load_balancer_fires_its_reminder_once() {
             assert!(acknowledged && answer["statusCode"] == 200, "{answer}");
         }
         assert_eq!(host.on_topic(EventType::ReminderDue, id(&task["id"])).await.len(), 1);
+    });
+}
+
+/// The functions of one daprd share what it offers. The mail provider's key is at another, with another token.
+#[test]
+fn no_function_but_reminder_due_reads_secrets_or_invokes() {
+    on_lambda(async |host| {
+        let sidecar = |of: &str, token_of: &str| {
+            let config = Config::try_parse_from([
+                "test".to_owned(),
+                format!("--database-url={}", host.postgres.url("punctual")),
+                format!("--dapr-grpc-endpoint=http://127.0.0.1:{}", host.daprd_of(of).0.grpc_port),
+                format!("--dapr-api-token={}", host.daprd_of(token_of).1),
+                format!("--app-api-token={}", host.app_api_token),
+            ]);
+            App::new(config.expect("a configuration"), &host.db).expect("an address").sidecar
+        };
+        let why = |outcome: Result<(), SidecarError>| outcome.expect_err("a refusal").to_string();
+        let reads = async |of: &str, token_of: &str| why(sidecar(of, token_of).secret("nothing").await.map(drop));
+        assert!(reads("tasks", "tasks").await.contains("Not Implemented"));
+        assert!(reads("reminder-due", "tasks").await.contains("Unauthorized"));
+        let allowed = reads("reminder-due", "reminder-due").await;
+        assert!(allowed.contains("nothing") && !allowed.contains("Not Implemented"), "{allowed}");
+        let reminder = ReminderJobName { reminder_id: Uuid::nil(), version: 1 };
+        assert!(why(sidecar("tasks", "tasks").fire(reminder).await).contains("Not Implemented"));
     });
 }
