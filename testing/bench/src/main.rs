@@ -9,6 +9,7 @@ mod compare;
 mod events;
 mod faults;
 mod footprint;
+mod hostile;
 mod load;
 mod machine;
 mod overview;
