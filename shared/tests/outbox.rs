@@ -126,7 +126,7 @@ async fn what_could_not_be_published_stays_to_be_published(db: PgPool) {
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
 async fn an_event_of_a_newer_version_waits_and_does_not_keep_the_relay_spinning(db: PgPool) {
     emitted(&db, &TaskCreated { task: task(1) }).await;
-    sqlx::query("update task_events set type = 'task.archived'").execute(&db).await.unwrap();
+    sqlx::query("update task_events set type = 'task.unheard'").execute(&db).await.unwrap();
     let began = Instant::now();
     app(&db).outbox.flush(Duration::from_secs(5)).await.unwrap();
     assert!(began.elapsed() < Duration::from_secs(4));

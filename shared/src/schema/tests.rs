@@ -66,9 +66,9 @@ fn the_payloads_of_every_release_parse_and_so_do_fields_and_words_of_later_ones(
 fn an_unknown_word_is_passed_on_as_other() {
     let known: Cause = serde_json::from_value(json!("task.created")).unwrap();
     assert_eq!(known, Cause::Known(EventType::TaskCreated));
-    let unknown: Cause = serde_json::from_value(json!("task.archived")).unwrap();
-    assert_eq!(unknown, Cause::Other("task.archived".to_owned()));
-    assert_eq!(serde_json::to_value(unknown).unwrap(), "task.archived");
+    let unknown: Cause = serde_json::from_value(json!("task.unheard")).unwrap();
+    assert_eq!(unknown, Cause::Other("task.unheard".to_owned()));
+    assert_eq!(serde_json::to_value(unknown).unwrap(), "task.unheard");
     let pushed: SentOn = serde_json::from_value(json!("push")).unwrap();
     assert_eq!((&pushed, serde_json::to_value(&pushed).unwrap()), (&SentOn::Other("push".to_owned()), json!("push")));
     serde_json::from_value::<SentOn>(json!(7)).unwrap_err();

@@ -56,7 +56,7 @@ async fn the_first_event_of_each_task_and_topic_is_read_unless_it_is_held(db: Pg
         for (n, (task, kind, published, unknown)) in rows.into_iter().enumerate() {
             let (event, task, kind) = (id(0, n as u64 + 1), task_id(task), KINDS[kind]);
             let user = id(task.as_u64_pair().0 % 2, 0);
-            insert(&db, event, if unknown { "task.archived" } else { kind }, task, user, published).await;
+            insert(&db, event, if unknown { "task.unheard" } else { kind }, task, user, published).await;
             let topic = EventType::parse(kind).unwrap().topic();
             if published || unknown || held_keys.contains(&(topic, task)) {
                 continue;

@@ -144,7 +144,7 @@ fn an_event_without_a_route_is_never_acknowledged() {
         let (tasks, function, user) = (host.function("tasks").await, host.function("task-updated").await, host.user());
         let (task, event) = created(host, &tasks, &user).await;
         let mut unknown = parsed(&event);
-        unknown["type"] = json!("task.archived");
+        unknown["type"] = json!("task.unheard");
         for record in [event, unknown.to_string().into_bytes(), b"no JSON".to_vec()] {
             let (acknowledged, error) = function.invoke(sqs(&[record])).await;
             assert!(!acknowledged && error["errorMessage"] == "1 of 1 records were not handled", "{error}");

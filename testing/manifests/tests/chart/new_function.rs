@@ -76,18 +76,18 @@ fn add_function(tree: &mut Tree) {
     for file in ["Cargo.toml", "src/lib.rs", "src/main.rs"] {
         let text = fs::read_to_string(root().join("functions/task-deleted").join(file)).unwrap();
         let replaced =
-            [("task-deleted", "task-archived"), ("task_deleted", "task_archived"), ("TaskDeleted", "TaskArchived")];
+            [("task-deleted", "task-pinned"), ("task_deleted", "task_pinned"), ("TaskDeleted", "TaskPinned")];
         let text = replaced.iter().fold(text, |text, (from, to)| text.replace(from, to));
-        tree.create(&format!("functions/task-archived/{file}"), &text);
+        tree.create(&format!("functions/task-pinned/{file}"), &text);
     }
 }
 
 fn add_event_type(tree: &mut Tree) {
-    let row = "    /// A task was archived.\n    TaskArchived: \"task.archived\", TASK_EVENTS, \"task-archived\";\n";
+    let row = "    /// A task was pinned.\n    TaskPinned: \"task.pinned\", TASK_EVENTS, \"task-pinned\";\n";
     tree.insert("shared/catalogue/src/lib.rs", row, "    /// A reminder is due.\n");
-    let payload = "/// A task was archived.
+    let payload = "/// A task was pinned.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct TaskArchived {
+pub struct TaskPinned {
     /// The task.
     #[serde(flatten)]
     pub task: TaskRef,
@@ -95,43 +95,37 @@ pub struct TaskArchived {
 
 ";
     tree.insert("shared/src/schema.rs", payload, "payloads!(\n");
-    tree.insert("shared/src/schema.rs", "    TaskArchived,\n", "    TaskCreated,\n");
+    tree.insert("shared/src/schema.rs", "    TaskPinned,\n", "    TaskCreated,\n");
 }
 
 fn add_to_embedded(tree: &mut Tree) {
-    tree.insert("Cargo.toml", "task-archived = { path = \"functions/task-archived\" }\n", "task-changed = { path");
-    tree.insert("xtask/embedded/Cargo.toml", "task-archived.workspace = true\n", "task-changed.workspace");
-    tree.insert("xtask/embedded/src/lib.rs", "        task_archived::router,\n", "        task_changed::router,\n");
+    tree.insert("Cargo.toml", "task-pinned = { path = \"functions/task-pinned\" }\n", "task-changed = { path");
+    tree.insert("xtask/embedded/Cargo.toml", "task-pinned.workspace = true\n", "task-changed.workspace");
+    tree.insert("xtask/embedded/src/lib.rs", "        task_pinned::router,\n", "        task_changed::router,\n");
 }
 
 fn every_list_has_it(tree: &Tree) {
     let mut expected = BTreeMap::from([
-        ("dapr/dapr.yaml".to_owned(), vec!["  - appID: task-archived\n"]),
-        ("dapr/configurations/task-archived.yaml".to_owned(), vec!["  name: task-archived\n"]),
+        ("dapr/dapr.yaml".to_owned(), vec!["  - appID: task-pinned\n"]),
+        ("dapr/configurations/task-pinned.yaml".to_owned(), vec!["  name: task-pinned\n"]),
         (
             "dapr/subscriptions/subscriptions.yaml".to_owned(),
             vec![
-                "      - match: event.type == \"task.archived\"\n        path: /events/task-archived\n",
-                "  deadLetterTopic: task-events.dlq.task-archived\n",
-                "  topic: task-events.dlq.task-archived\n",
+                "      - match: event.type == \"task.pinned\"\n        path: /events/task-pinned\n",
+                "  deadLetterTopic: task-events.dlq.task-pinned\n",
+                "  topic: task-events.dlq.task-pinned\n",
             ],
         ),
-        ("dapr/subscriptions-embedded/subscriptions.yaml".to_owned(), vec!["event.type == \"task.archived\"\n"]),
-        (
-            "infra/redpanda/topics/lists.sh".to_owned(),
-            vec!["    task-events.dlq.task-archived:1\n", "    task-archived\n"],
-        ),
-        ("infra/minikube/images.sh".to_owned(), vec!["    task-archived\n"]),
-        (
-            "infra/lambda/template.yaml".to_owned(),
-            vec!["  TaskArchived:\n", "{\"value\":{\"type\":[\"task.archived\"]}}"],
-        ),
-        (".github/images.json".to_owned(), vec!["    \"task-archived\",\n"]),
-        ("compose/docker-compose.dev.yaml".to_owned(), vec!["\n  task-archived:\n", "\n  task-archived-daprd:\n"]),
+        ("dapr/subscriptions-embedded/subscriptions.yaml".to_owned(), vec!["event.type == \"task.pinned\"\n"]),
+        ("infra/redpanda/topics/lists.sh".to_owned(), vec!["    task-events.dlq.task-pinned:1\n", "    task-pinned\n"]),
+        ("infra/minikube/images.sh".to_owned(), vec!["    task-pinned\n"]),
+        ("infra/lambda/template.yaml".to_owned(), vec!["  TaskPinned:\n", "{\"value\":{\"type\":[\"task.pinned\"]}}"]),
+        (".github/images.json".to_owned(), vec!["    \"task-pinned\",\n"]),
+        ("compose/docker-compose.dev.yaml".to_owned(), vec!["\n  task-pinned:\n", "\n  task-pinned-daprd:\n"]),
     ]);
     for broker in ["confluent-cloud", "kafka", "redis", "redpanda-cloud"] {
-        let publishes = "        task-archived=reminders,task-events,task-updates,task-events.dlq.task-archived;\n";
-        let receives = "        task-archived=task-events;\n";
+        let publishes = "        task-pinned=reminders,task-events,task-updates,task-events.dlq.task-pinned;\n";
+        let receives = "        task-pinned=task-events;\n";
         expected.insert(format!("dapr/pubsub/{broker}/pubsub.yaml"), vec![publishes, receives]);
     }
     for (file, parts) in expected {
@@ -143,14 +137,14 @@ fn every_list_has_it(tree: &Tree) {
 }
 
 fn the_chart_renders_it(tree: &Tree) {
-    for (arguments, daprd) in [(&[] as &[&str], "task-archived-daprd"), (PLAIN, "task-archived")] {
+    for (arguments, daprd) in [(&[] as &[&str], "task-pinned-daprd"), (PLAIN, "task-pinned")] {
         let documents = tree.render(arguments);
         assert!(names(&documents, "Deployment").contains(daprd));
-        assert!(names(&documents, "Service").contains("task-archived-daprd"));
-        assert!(names(&documents, "Configuration").contains("task-archived"));
+        assert!(names(&documents, "Service").contains("task-pinned-daprd"));
+        assert!(names(&documents, "Configuration").contains("task-pinned"));
         assert!(
             names(&documents, "Subscription")
-                .is_superset(&BTreeSet::from(["task-archived".to_owned(), "dead-letters-task-archived".to_owned()]))
+                .is_superset(&BTreeSet::from(["task-pinned".to_owned(), "dead-letters-task-pinned".to_owned()]))
         );
     }
 }
