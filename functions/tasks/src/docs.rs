@@ -1,7 +1,11 @@
 //! The common parts of the OpenAPI document. Each route is documented beside its handler, each body in `bodies`.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::LazyLock};
 
+use axum::{
+    http::header::CONTENT_TYPE,
+    response::{IntoResponse, Response as Answer},
+};
 use shared::{
     problem::{InvalidField, ProblemBody},
     schema::Channel,
@@ -16,7 +20,34 @@ use utoipa::{
 
 use crate::{bodies, series::Scope};
 
-/// The document without its routes.
+/// Makes the router of the operations, by path and method, and the document of the same operations. The document is built when it is first
+/// asked for: that takes longer than the whole start of the function.
+macro_rules! operations {
+    ($($path:literal: $($method:ident($module:ident::$operation:ident))+,)+) => {
+        fn operations() -> axum::Router<Api> {
+            axum::Router::new()$(.route($path, axum::routing::MethodRouter::new()$(.$method($module::$operation))+))+
+        }
+
+        /// The OpenAPI document.
+        #[must_use]
+        pub fn document() -> utoipa::openapi::OpenApi {
+            #[derive(utoipa::OpenApi)]
+            #[openapi(paths($($($module::$operation),+),+))]
+            struct Operations;
+            <crate::docs::Common as utoipa::OpenApi>::openapi().merge_from(<Operations as utoipa::OpenApi>::openapi())
+        }
+    };
+}
+pub(crate) use operations;
+
+/// `GET /openapi.json`.
+pub(crate) async fn openapi() -> Answer {
+    static DOCUMENT: LazyLock<String> =
+        LazyLock::new(|| crate::document().to_json().expect("the document has only strings as keys"));
+    ([(CONTENT_TYPE, "application/json")], DOCUMENT.as_str()).into_response()
+}
+
+/// The document without its operations.
 #[derive(OpenApi)]
 #[openapi(
     info(
@@ -34,7 +65,7 @@ use crate::{bodies, series::Scope};
         (name = "operator", description = "Requires a token whose scope names the operator's, which the deployment sets (`JWT_OPERATOR_SCOPE`)"),
     ),
 )]
-pub(crate) struct Document;
+pub(crate) struct Common;
 
 struct Bearer;
 

@@ -45,10 +45,10 @@ mod user_tx;
 pub use limits::LimitsConfig;
 pub use quotas::Quotas;
 
-use axum::{Json, Router, extract::FromRef, middleware, routing::get};
+use axum::{Router, extract::FromRef, middleware, routing::get};
 use shared::{App, auth::Auth, config, problem::Problem};
-use utoipa::OpenApi as _;
-use utoipa_axum::{router::OpenApiRouter, routes};
+
+use self::docs::operations;
 
 /// The state that handlers extract from.
 #[derive(Clone, FromRef)]
@@ -72,37 +72,27 @@ pub fn routes(app: App, auth: Auth) -> Router {
 /// The routes of this function, with the given limits.
 pub fn limited(app: App, auth: Auth, limits: LimitsConfig) -> Router {
     let api = Api { app, auth, quotas: limits.quotas, limits: limits::Limits::new(limits) };
-    let (routes, document) = documented().split_for_parts();
-    let document = Json(document);
-    let document = get(async move || document);
-    routes
+    operations()
         .route_layer(middleware::from_fn_with_state(api.clone(), limits::limit))
-        .route("/openapi.json", document)
+        .route("/openapi.json", get(docs::openapi))
         .method_not_allowed_fallback(async || Problem::MethodNotAllowed)
         .fallback(async || Problem::NotFound)
         .with_state(api)
 }
 
-/// The OpenAPI document.
-#[must_use]
-pub fn document() -> utoipa::openapi::OpenApi {
-    documented().into_openapi()
-}
-
-fn documented() -> OpenApiRouter<Api> {
-    OpenApiRouter::with_openapi(docs::Document::openapi())
-        .routes(routes!(create::create_task, list::list_tasks))
-        .routes(routes!(list::get_task, change::replace_task, change::change_task, delete::delete_task))
-        .routes(routes!(complete::complete_task))
-        .routes(routes!(complete::reopen_task))
-        .routes(routes!(history::task_history))
-        .routes(routes!(reminders::list_reminders, reminders::add_reminder))
-        .routes(routes!(reminders::cancel_reminder))
-        .routes(routes!(reminders::snooze_reminder))
-        .routes(routes!(reminders::send_reminder_now))
-        .routes(routes!(timeline::reminder_timeline))
-        .routes(routes!(tags::list_tags))
-        .routes(routes!(me::get_me, me::change_me, me::erase_me))
-        .routes(routes!(dead_letters::list_dead_letters))
-        .routes(routes!(dead_letters::replay_dead_letter))
+operations! {
+    "/v1/tasks": post(create::create_task) get(list::list_tasks),
+    "/v1/tasks/{id}": get(list::get_task) put(change::replace_task) patch(change::change_task) delete(delete::delete_task),
+    "/v1/tasks/{id}/complete": post(complete::complete_task),
+    "/v1/tasks/{id}/reopen": post(complete::reopen_task),
+    "/v1/tasks/{id}/history": get(history::task_history),
+    "/v1/tasks/{id}/reminders": get(reminders::list_reminders) post(reminders::add_reminder),
+    "/v1/reminders/{id}": delete(reminders::cancel_reminder),
+    "/v1/reminders/{id}/snooze": post(reminders::snooze_reminder),
+    "/v1/reminders/{id}/send-now": post(reminders::send_reminder_now),
+    "/v1/reminders/{id}/timeline": get(timeline::reminder_timeline),
+    "/v1/tags": get(tags::list_tags),
+    "/v1/me": get(me::get_me) patch(me::change_me) delete(me::erase_me),
+    "/v1/dead-letters": get(dead_letters::list_dead_letters),
+    "/v1/dead-letters/{id}/replay": post(dead_letters::replay_dead_letter),
 }
