@@ -3,7 +3,7 @@
 //! A delivery is one reminder, version and channel: a row of `notification_deliveries`. `reminder-due` attempts it and arms the
 //! job of the next attempt; repair arms that job again if it was lost.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -74,6 +74,14 @@ impl DeliveryJob {
     /// If the scheduler did not confirm it. The job may be armed nevertheless.
     pub async fn arm(&self, sidecar: &Sidecar, at: DateTime<Utc>) -> Result<(), SidecarError> {
         sidecar.delivery_jobs.arm(&self.name(), at, &json!({"delivery_id": self.delivery_id})).await
+    }
+
+    /// While the job calls `early`: has it call again, see [`crate::sidecar::Jobs::call_again`].
+    ///
+    /// # Errors
+    /// If the scheduler did not confirm it. The job may be armed nevertheless.
+    pub async fn call_again(&self, sidecar: &Sidecar, early: TimeDelta) -> Result<(), SidecarError> {
+        sidecar.delivery_jobs.call_again(&self.name(), early, &json!({"delivery_id": self.delivery_id})).await
     }
 
     /// Arms the job unless one of its name exists. Returns whether it was missing.

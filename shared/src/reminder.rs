@@ -10,7 +10,7 @@
 
 use std::{fmt, str::FromStr};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sqlx::PgConnection;
@@ -126,6 +126,14 @@ impl ReminderJob {
     /// The job may be armed or not.
     pub async fn arm(&self, sidecar: &Sidecar) -> Result<(), SidecarError> {
         sidecar.reminder_jobs.arm(&self.name().to_string(), self.due_at, &json!(self)).await
+    }
+
+    /// While it calls `early`: has it call again, see [`crate::sidecar::Jobs::call_again`].
+    ///
+    /// # Errors
+    /// The job may be armed or not.
+    pub async fn call_again(&self, sidecar: &Sidecar, early: TimeDelta) -> Result<(), SidecarError> {
+        sidecar.reminder_jobs.call_again(&self.name().to_string(), early, &json!(self)).await
     }
 
     /// Arms it unless there is a job of its name. Returns whether it was missing.

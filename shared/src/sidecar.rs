@@ -9,7 +9,7 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use dapr::dapr::proto::{
     common::v1::{
         HttpExtension, InvokeRequest, JobFailurePolicy, JobFailurePolicyConstant, StateItem, http_extension::Verb,
@@ -31,7 +31,7 @@ use tonic::{
 };
 use uuid::Uuid;
 
-use crate::{Config, deadlines::Deadlines, faults::crash, recurrence::end_of_calendar, reminder::ReminderJobName};
+use crate::{Config, deadlines::Deadlines, faults::crash, recurrence::end_of_calendar};
 
 /// Deadline for a call to the jobs API.
 const JOB_DEADLINE: Duration = Duration::from_secs(2);
@@ -44,6 +44,8 @@ const DEADLINE: Duration = Duration::from_secs(5);
 /// Interval at which the scheduler retries a job that was not answered 2xx. The number of retries is unlimited: by default the scheduler
 /// gives up after three tries and deletes the job.
 const JOB_RETRY: Duration = Duration::from_secs(5);
+/// Longest pause until a job that came early calls again. A reminder is late by at most this if the scheduler's clock is put right meanwhile.
+pub const CALL_AGAIN: Duration = Duration::from_secs(30);
 
 /// A Dapr call failed.
 #[derive(Debug, thiserror::Error)]
@@ -198,8 +200,8 @@ impl Sidecar {
     ///
     /// # Errors
     /// The reminder may have fired or not.
-    pub async fn fire(&self, reminder: ReminderJobName) -> Result<(), SidecarError> {
-        let body = serde_json::json!({"reminder_id": reminder.reminder_id, "version": reminder.version});
+    pub async fn fire(&self, reminder_id: Uuid, version: i32) -> Result<(), SidecarError> {
+        let body = serde_json::json!({"reminder_id": reminder_id, "version": version});
         let message = InvokeRequest {
             method: "send-now".to_owned(),
             data: Some(Any { type_url: String::new(), value: body.to_string().into_bytes() }),
@@ -221,6 +223,20 @@ impl Jobs {
         self.schedule(at(due, job(name, data)), true).await?;
         crash("job-armed");
         Ok(())
+    }
+
+    /// Has the job that is calling call again when `early` has passed by the scheduler's clock, or after [`CALL_AGAIN`] at the latest.
+    ///
+    /// A call comes early if the scheduler's clock is ahead. By that clock the instant has passed, so a job armed for the instant would call at
+    /// once, again and again. The retries of a failed call would come at once too: go-etcd-cron counts their pauses from the job's instant
+    /// (`internal/counter`). A job that is replaced while it calls stays, whatever the call answers.
+    ///
+    /// # Errors
+    /// The job may be scheduled or not.
+    pub async fn call_again(&self, name: &str, early: TimeDelta, data: &serde_json::Value) -> Result<(), SidecarError> {
+        let pause = early.to_std().unwrap_or_default().min(CALL_AGAIN);
+        let due_time = Some(format!("{}ms", pause.as_millis()));
+        self.schedule(Job { due_time, ..job(name, data) }, true).await.map(drop)
     }
 
     /// Schedules a job unless one of that name exists. Returns whether it was missing. Checks first, because daprd and the scheduler log an

@@ -24,10 +24,7 @@ use self::together::{Look, Together};
 
 /// A callback that is early by at most this waits.
 const WAIT: chrono::Duration = chrono::Duration::seconds(5);
-/// A callback that is early by at most this comes from a scheduler whose clock is ahead, because a version's instant never changes. To that
-/// clock the instant has passed, so a job armed again would be called at once, and again. Instead the scheduler is made to retry, every 5 s.
-/// go-etcd-cron counts these pauses from the job's instant (`internal/counter`), so a clock that is n seconds ahead first calls n/5 times in a
-/// row.
+/// A callback that is early by at most this comes from a scheduler whose clock is ahead, because a version's instant never changes.
 const SKEW: chrono::Duration = chrono::Duration::hours(1);
 /// How often a callback reads a row that is locked, changes, or is not due yet, before the scheduler must call again. The pauses grow, and add
 /// up to about the lock timeout, so that the transaction that holds the row has ended.
@@ -64,7 +61,7 @@ pub enum Decision {
     Again,
     /// A little early: read it again after this long.
     Wait(chrono::Duration),
-    /// Early by this: let the scheduler call again.
+    /// Early by this: have the job call again.
     Early(chrono::Duration),
     /// Early by more than a clock can be ahead: arm the job at the reminder's instant.
     Arm,
@@ -72,15 +69,6 @@ pub enum Decision {
     Fired,
     /// This version must not fire, for this reason.
     Skip(&'static str),
-}
-
-/// What became of a callback.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Called {
-    /// It has done its work, or there was none.
-    Done,
-    /// It came this long before the reminder's instant.
-    Early(chrono::Duration),
 }
 
 /// Decides the next step of the callback of `version` that read `row` and did not fire it.
@@ -100,6 +88,11 @@ pub fn decide(row: &Row, version: i32) -> Decision {
 impl Row {
     const fn of(&self, id: Uuid, version: i32) -> ReminderRef {
         ReminderRef { id, version, task_id: self.task_id, user_id: self.user_id }
+    }
+
+    /// The job of its version.
+    const fn job(&self, id: Uuid) -> ReminderJob {
+        ReminderJob { reminder_id: id, version: self.version, due_at: self.remind_at }
     }
 
     /// Why this version must not fire, if so.
@@ -130,21 +123,21 @@ impl Firing {
         Self { together: Together::new(app.clone()), app }
     }
 
-    /// Fires a version of a reminder if it is live and due. The caller of an early one must call again.
+    /// Fires a version of a reminder if it is live and due. If it is early, its job calls again.
     ///
     /// # Errors
     /// The database or the scheduler is unavailable, or the row stayed locked. The caller must call again.
-    pub async fn fire(&self, job: ReminderJobName) -> Result<Called, HandlerError> {
+    pub async fn fire(&self, job: ReminderJobName) -> Result<(), HandlerError> {
         let ReminderJobName { reminder_id: id, version } = job;
         for looks in 0..LOOKS {
             let row = match self.together.look(id, version).await? {
                 Look::Fired { late_ms } => {
                     tracing::info!(reminder.id = %id, late_ms, "alarm: reminder {id} fired {late_ms} ms after its time");
-                    return Ok(Called::Done);
+                    return Ok(());
                 }
                 Look::Missing => {
                     tracing::info!(reminder.id = %id, "alarm: reminder {id} does not exist, its job is dropped");
-                    return Ok(Called::Done);
+                    return Ok(());
                 }
                 Look::NotFired(row) => row,
             };
@@ -153,20 +146,20 @@ impl Firing {
                 Decision::Wait(early) => {
                     tokio::time::sleep(early.to_std().unwrap_or_default() + Duration::from_millis(1)).await;
                 }
-                Decision::Early(by) => return Ok(Called::Early(by)),
-                Decision::Arm => {
-                    let job = ReminderJob { reminder_id: id, version, due_at: row.remind_at };
-                    job.arm(&self.app.sidecar).await?;
-                    return Ok(Called::Done);
+                Decision::Early(by) => {
+                    let early_ms = by.num_milliseconds();
+                    tracing::info!(reminder.id = %id, early_ms, "alarm: the job of reminder {id} is {early_ms} ms early and calls again");
+                    return Ok(row.job(id).call_again(&self.app.sidecar, by).await?);
                 }
+                Decision::Arm => return Ok(row.job(id).arm(&self.app.sidecar).await?),
                 // A repeated callback adds nothing to the audit log.
                 Decision::Fired => {
                     tracing::info!(reminder.id = %id, "alarm: reminder {id} version {version} has fired before");
-                    return Ok(Called::Done);
+                    return Ok(());
                 }
                 Decision::Skip(reason) => {
                     self.skip(row.of(id, version), reason).await?;
-                    return Ok(Called::Done);
+                    return Ok(());
                 }
             }
         }

@@ -11,8 +11,8 @@
 //! audit log. If it is the current version, of a task that another writer completed or deleted, the reminder is cancelled, so that no repair
 //! arms it again.
 //!
-//! A callback before the reminder's instant by the database's clock comes from a scheduler whose clock is ahead. It is answered 503 with JSON,
-//! which the door passes on, and the scheduler calls again every 5 s. One whose clock is behind calls late by as much.
+//! A callback before the reminder's instant by the database's clock comes from a scheduler whose clock is ahead. Its job is armed anew, to call
+//! again when the rest has passed. A scheduler whose clock is behind calls late by as much.
 //!
 //! Running twice is safe: a version fires once (`fired_version`), from whichever app-id its jobs come and however often they are called.
 //!
@@ -36,15 +36,13 @@ use axum::{
     Json, Router,
     extract::{FromRef, Path, State},
     http::StatusCode,
-    response::{IntoResponse as _, Response},
     routing::post,
 };
 use serde::Deserialize;
-use serde_json::json;
 use shared::{App, from_daprd::FromDaprd, inbox::HandlerError, reminder::ReminderJobName};
 use uuid::Uuid;
 
-use crate::fire::{Called, Firing};
+use crate::fire::Firing;
 
 /// `POST /job/reminder-<uuid>-<version>` and `POST /send-now`.
 pub fn router(app: App) -> Router {
@@ -60,14 +58,14 @@ struct Alarm {
     firing: Firing,
 }
 
-async fn job(_: FromDaprd, State(firing): State<Firing>, Path(key): Path<String>) -> Response {
+async fn job(_: FromDaprd, State(firing): State<Firing>, Path(key): Path<String>) -> StatusCode {
     let name = format!("{}{key}", ReminderJobName::PREFIX);
     match name.parse() {
         Ok(job) => answer(&name, firing.fire(job).await),
         Err(error) => {
             // Only our code schedules jobs, and repair arms the row again if this was one of ours.
             tracing::error!(job = name, %error, "alarm: job {name} is unknown and is dropped");
-            StatusCode::OK.into_response()
+            StatusCode::OK
         }
     }
 }
@@ -79,23 +77,17 @@ struct SendNow {
     version: i32,
 }
 
-async fn send_now(_: FromDaprd, State(firing): State<Firing>, Json(now): Json<SendNow>) -> Response {
+async fn send_now(_: FromDaprd, State(firing): State<Firing>, Json(now): Json<SendNow>) -> StatusCode {
     answer("send-now", firing.fire(ReminderJobName { reminder_id: now.reminder_id, version: now.version }).await)
 }
 
-fn answer(name: &str, called: Result<Called, HandlerError>) -> Response {
-    match called {
-        Ok(Called::Done) => StatusCode::OK.into_response(),
-        Ok(Called::Early(by)) => {
-            let early_ms = by.num_milliseconds();
-            tracing::info!(job = name, early_ms, "alarm: {name} is {early_ms} ms early and will be called again");
-            // With JSON, or the door would call again at once.
-            (StatusCode::SERVICE_UNAVAILABLE, Json(json!({"early_ms": early_ms}))).into_response()
-        }
+fn answer(name: &str, fired: Result<(), HandlerError>) -> StatusCode {
+    match fired {
+        Ok(()) => StatusCode::OK,
         Err(failure) => {
             let error = format!("{:#}", anyhow::Error::new(failure));
             tracing::warn!(job = name, error, "alarm: {name} failed and will be called again");
-            StatusCode::SERVICE_UNAVAILABLE.into_response()
+            StatusCode::SERVICE_UNAVAILABLE
         }
     }
 }

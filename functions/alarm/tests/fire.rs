@@ -302,15 +302,20 @@ async fn a_callback_that_is_early_by_hours_arms_its_job_again(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn a_callback_of_a_scheduler_whose_clock_is_ahead_comes_again_and_arms_nothing(db: PgPool) {
+async fn the_job_of_a_scheduler_whose_clock_is_ahead_calls_again_when_the_rest_has_passed(db: PgPool) {
     let dapr = Dapr::start().await;
     let app = app_with(&db, &dapr, &dapr, &dapr);
     let routes = complete(alarm::router(app.clone()), app);
-    for ahead in [30, 120, 3_500] {
+    for (ahead, pause) in [(6, 6), (20, 20), (120, 30), (3_500, 30)] {
         let (id, _) = due(&db, Utc::now() + chrono::Duration::seconds(ahead)).await;
-        let answer = call_job(&routes, id, 1).await;
-        assert_eq!((answer, dapr.calls()), (StatusCode::SERVICE_UNAVAILABLE, 0), "{ahead} s ahead");
+        let before = Utc::now();
+        assert_eq!(call_job(&routes, id, 1).await, StatusCode::OK);
+        let calls_in = dapr.jobs()[&format!("reminder-{id}-1")].due.unwrap() - before;
+        assert!((calls_in - chrono::Duration::seconds(pause)).abs() < chrono::Duration::seconds(1), "{calls_in}");
     }
+    dapr.set_away(true);
+    let (id, _) = due(&db, Utc::now() + chrono::Duration::seconds(60)).await;
+    assert_eq!(call_job(&routes, id, 1).await, StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!((events(&db).await, audit_steps(&db).await.len()), (0, 0));
 }
 

@@ -18,7 +18,7 @@ pub fn router(app: App) -> Router {
 
 async fn forward(_: FromDaprd, State(app): State<App>, Path(key): Path<String>) -> StatusCode {
     let name = format!("{}{key}", ReminderJobName::PREFIX);
-    let Ok(job) = name.parse() else {
+    let Ok(ReminderJobName { reminder_id, version }) = name.parse() else {
         tracing::error!(job = name, "reminder-due: job {name} is unknown and is dropped");
         return StatusCode::OK;
     };
@@ -27,7 +27,7 @@ async fn forward(_: FromDaprd, State(app): State<App>, Path(key): Path<String>) 
         tracing::error!(job = name, "reminder-due: job {name} waits: its daprd must route /job/reminder-* to alarm");
         return StatusCode::SERVICE_UNAVAILABLE;
     }
-    match app.sidecar.fire(job).await {
+    match app.sidecar.fire(reminder_id, version).await {
         Ok(()) => StatusCode::OK,
         Err(error) => {
             tracing::warn!(job = name, %error, "reminder-due: alarm did not take {name}, which will be called again");

@@ -258,9 +258,10 @@ impl Sender {
                     conn.give_back();
                     let next = DeliveryJob { delivery_id: id, attempts: wait.attempts };
                     if job == Some(next.name().as_str()) {
-                        return Err(HandlerError::Outage(anyhow::anyhow!("delivery {id} waits until {}", wait.until)));
+                        next.call_again(&self.app.sidecar, wait.until - row.now).await?;
+                    } else {
+                        next.arm_if_missing(&self.app.sidecar, wait.until).await?;
                     }
-                    next.arm_if_missing(&self.app.sidecar, wait.until).await?;
                     wait.armed()
                 }
                 Step::Done => return Ok(()),

@@ -7,7 +7,7 @@ use shared::{
     App,
     auth::User,
     problem::{InvalidField, Problem, Result},
-    reminder::{CancelReason, ReminderJobName},
+    reminder::CancelReason,
 };
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -163,7 +163,7 @@ pub(crate) async fn send_reminder_now(
     if let Some(version) = new_version {
         // A shortcut past the broker. Nothing depends on it: the event arms the job for the same instant.
         tokio::spawn(async move {
-            if let Err(error) = app.sidecar.fire(ReminderJobName { reminder_id: id, version }).await {
+            if let Err(error) = app.sidecar.fire(id, version).await {
                 tracing::info!(reminder.id = %id, %error, "reminder {id} version {version} waits for its event");
             }
         });

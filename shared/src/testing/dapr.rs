@@ -205,7 +205,10 @@ impl State {
                 }
                 self.scheduled.fetch_add(1, Ordering::SeqCst);
                 let data = serde_json::from_slice(&job.data.unwrap().value).unwrap();
-                let due = job.due_time.map(|due| due.parse().unwrap());
+                let due = job.due_time.map(|due| match due.strip_suffix("ms") {
+                    Some(pause) => Utc::now() + TimeDelta::milliseconds(pause.parse().unwrap()),
+                    None => due.parse().unwrap(),
+                });
                 jobs.insert(job.name, Job { due, schedule: job.schedule, data });
                 Ok(Vec::new())
             }

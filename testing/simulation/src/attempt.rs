@@ -118,9 +118,10 @@ async fn perform(invocation: &Invocation, delivery: usize, job: Option<&str>) ->
             Step::Wait(wait) => {
                 let next = invocation.now(|world| world.delivery_job(delivery, wait.attempts, wait.until));
                 if job == Some(next.name.as_str()) {
-                    return Err(Away);
+                    invocation.call(|world| world.call_again(next)).await?;
+                } else {
+                    invocation.call(|world| world.arm_if_missing(next)).await?;
                 }
-                invocation.call(|world| world.arm_if_missing(next)).await?;
                 wait.armed()
             }
             Step::Done => return Ok(row.attempts),

@@ -199,6 +199,10 @@ pub(crate) async fn called(invocation: Invocation, job: Job) -> Result<(), Away>
 
 /// `Firing::fire`.
 pub(crate) async fn fire(invocation: Invocation, reminder: usize, version: i32) -> Result<(), Away> {
+    let job = |row: &fire::Row, world: &World| {
+        let job = ReminderJob { reminder_id: id_of(reminder), version, due_at: row.remind_at };
+        world.job(job.name().to_string(), job.due_at, Calls::Reminder { reminder, version })
+    };
     for _ in 0..10 {
         let Some(row) = invocation.db(|world| world.fire(reminder, version)).await? else { return Ok(()) };
         match fire::decide(&row, version) {
@@ -212,13 +216,9 @@ pub(crate) async fn fire(invocation: Invocation, reminder: usize, version: i32) 
             }
             Decision::Early(by) => {
                 assert!(by <= TimeDelta::hours(1), "a callback comes again until a distant instant");
-                return Err(Away);
+                return invocation.call(|world| world.call_again(job(&row, world))).await;
             }
-            Decision::Arm => {
-                let job = ReminderJob { reminder_id: id_of(reminder), version, due_at: row.remind_at };
-                let calls = Calls::Reminder { reminder, version };
-                return invocation.call(|world| world.arm(world.job(job.name().to_string(), job.due_at, calls))).await;
-            }
+            Decision::Arm => return invocation.call(|world| world.arm(job(&row, world))).await,
             Decision::Fired | Decision::Skip(_) => return Ok(()),
         }
     }

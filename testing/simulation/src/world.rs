@@ -13,6 +13,7 @@ use shared::{
     delivery::{DeliveryJob, DeliveryState},
     recurrence::Zone,
     reminder::{CancelReason, ReminderJobName, ReminderState},
+    sidecar::CALL_AGAIN,
 };
 use tasks::liveness::{Due, Reminder, ReminderChange};
 use uuid::Uuid;
@@ -410,6 +411,11 @@ impl World {
 
     pub(crate) fn arm(&mut self, job: Job) {
         self.jobs.insert(job.name.clone(), Job { armed: self.clock, ..job });
+    }
+
+    /// `Jobs::call_again`, with the scheduler's clock in line with the others.
+    pub(crate) fn call_again(&mut self, early: Job) {
+        self.arm(Job { due_at: early.due_at.min(self.now + CALL_AGAIN), ..early });
     }
 
     pub(crate) fn arm_if_missing(&mut self, job: Job) {

@@ -1,6 +1,6 @@
 //! What real daprds offer and refuse, under the configuration files of every environment.
 
-use shared::{catalogue::FUNCTIONS, reminder::ReminderJobName, sidecar::SidecarError};
+use shared::{catalogue::FUNCTIONS, sidecar::SidecarError};
 use uuid::Uuid;
 
 use crate::product::beside_others;
@@ -48,10 +48,9 @@ fn the_daprd_that_reads_secrets_refuses_the_token_of_the_others() {
 #[test]
 fn nobody_invokes_a_function_but_alarm() {
     beside_others(async |product| {
-        let nothing = ReminderJobName { reminder_id: Uuid::nil(), version: 1 };
         let token = product.topology.dapr_api_token("tasks");
         for function in FUNCTIONS.into_iter().filter(|function| function.name != "tasks") {
-            let outcome = product.sidecar_as("tasks", token, function.name).fire(nothing).await;
+            let outcome = product.sidecar_as("tasks", token, function.name).fire(Uuid::nil(), 1).await;
             if function.name == "alarm" {
                 outcome.expect("alarm is invoked");
             } else {
@@ -59,7 +58,7 @@ fn nobody_invokes_a_function_but_alarm() {
                 assert!(why.contains("access control policy has denied access"), "{}: {why}", function.name);
             }
         }
-        let elsewhere = product.sidecar("upkeep").fire(nothing).await;
+        let elsewhere = product.sidecar("upkeep").fire(Uuid::nil(), 1).await;
         assert!(!is_offered(elsewhere), "upkeep invokes nobody");
     });
 }

@@ -3,7 +3,7 @@
 use clap::Parser as _;
 use lab::api::id;
 use serde_json::{Value, json};
-use shared::{App, catalogue::EventType, config::Config, reminder::ReminderJobName, sidecar::SidecarError};
+use shared::{App, catalogue::EventType, config::Config, sidecar::SidecarError};
 use uuid::Uuid;
 
 use crate::{
@@ -126,7 +126,6 @@ fn no_function_but_reminder_due_reads_secrets_or_invokes() {
         assert!(reads("reminder-due", "tasks").await.contains("Unauthorized"));
         let allowed = reads("reminder-due", "reminder-due").await;
         assert!(allowed.contains("nothing") && !allowed.contains("Not Implemented"), "{allowed}");
-        let reminder = ReminderJobName { reminder_id: Uuid::nil(), version: 1 };
-        assert!(why(sidecar("tasks", "tasks").fire(reminder).await).contains("Not Implemented"));
+        assert!(why(sidecar("tasks", "tasks").fire(Uuid::nil(), 1).await).contains("Not Implemented"));
     });
 }
