@@ -1,6 +1,6 @@
 //! Dead letters: what a function gives up on, with the reason, so that the messages behind it flow.
 //!
-//! An event of the outbox is claimed in the transaction that stores its letter. Any other message is stored by its place on the topic and claims
+//! An event of the outbox is claimed in the transaction that stores its letter. Any other message is stored by its place and content and claims
 //! nothing: its id may be that of an event that is still to be handled. One that has data of an erased user is not stored.
 
 use axum::http::{HeaderMap, StatusCode};
@@ -23,13 +23,15 @@ pub(super) struct Message<'a> {
 }
 
 impl Message<'_> {
-    /// Where the message lies, which identifies it through redeliveries. Without a broker that says so, its content does.
+    /// What identifies the message through redeliveries: where it lies, if the broker says so, and its content. A topic that was deleted and
+    /// made again uses its offsets again.
     fn place(&self) -> String {
+        let content = Uuid::new_v5(&Uuid::NAMESPACE_OID, self.body);
         let place = ["__topic", "__partition", "__offset"]
             .map(|name| self.headers.get(name).and_then(|value| value.to_str().ok()));
         match place {
-            [Some(topic), Some(partition), Some(offset)] => format!("{topic}/{partition}/{offset}"),
-            _ => Uuid::new_v5(&Uuid::NAMESPACE_OID, self.body).to_string(),
+            [Some(topic), Some(partition), Some(offset)] => format!("{topic}/{partition}/{offset}/{content}"),
+            _ => content.to_string(),
         }
     }
 }

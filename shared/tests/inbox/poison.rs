@@ -152,19 +152,19 @@ async fn a_letter_keeps_the_beginning_of_a_large_message_and_its_size(db: PgPool
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn the_same_words_at_two_places_of_the_topic_are_two_letters(db: PgPool) {
+async fn each_place_of_a_topic_has_a_letter_and_so_has_each_message_of_a_topic_that_was_made_again(db: PgPool) {
     let routes = routes(&app(&db), effect);
-    for offset in ["7", "7", "8"] {
+    for (offset, body) in [("7", "no JSON"), ("7", "no JSON"), ("8", "no JSON"), ("7", "nor this")] {
         let request = axum::http::Request::post("/events/task-changed")
             .header("dapr-api-token", TOKEN)
             .header("__topic", "task-updates")
             .header("__partition", "0")
             .header("__offset", offset)
-            .body(axum::body::Body::from("not JSON at all"))
+            .body(axum::body::Body::from(body))
             .unwrap();
         assert_eq!(routes.clone().oneshot(request).await.unwrap().status(), StatusCode::OK);
     }
-    assert_eq!(letters(&db).await.len(), 2);
+    assert_eq!(letters(&db).await.len(), 3);
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
