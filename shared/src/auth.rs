@@ -96,7 +96,7 @@ pub struct User {
 }
 
 impl Auth {
-    /// As the environment says; ends the process with one line if that is wrong.
+    /// Reads the configuration from the environment. If it is invalid, ends the process with one line.
     #[must_use]
     pub fn from_env() -> Self {
         Self::new(config::from_env()).unwrap_or_else(|error| {

@@ -1,4 +1,5 @@
-//! The deadlines of a process. Each wait has one, and each is longer than those inside it, so that the innermost, which knows most, ends first.
+//! The deadlines of a process. Every wait has a deadline that is longer than the deadlines inside it. So the innermost wait ends first, and its error
+//! is the most specific one.
 
 use std::time::Duration;
 

@@ -1,14 +1,14 @@
 //! The inbox: a function handles each event once, however often, however concurrently and in whatever order it is delivered.
 //!
-//! [`receive`] is the route of an event. Of a message it reads the id and the type, nothing else: the event is the row of the outbox. So a message
-//! can only wake a function. A forged one, or one from the lost history of a restored database, is no event; one whose data was changed
-//! is the event that was written.
+//! [`receive`] is the route of an event. It reads only the id and the type of a message. The event itself is its row in the outbox, so a
+//! message can only wake a function. A forged message, or one from the lost history of a restored database, names no event. Changed data
+//! has no effect.
 //!
 //! A delivery takes these steps, in this order, because each other order has a hole:
 //!
 //! 1. Already claimed: 200. Nothing else is done again.
 //! 2. The function's effects outside the database, which must be idempotent (arm a job, delete one). A failure is a 5xx, so
-//!    they come again. Done after the claim they would be lost with the process.
+//!    daprd redelivers the event. If they came after the claim, the death of the process would lose them.
 //! 3. One transaction: [`claim()`] the event, write rows, emit events. The claim is an `insert … on conflict do nothing`, so
 //!    a concurrent duplicate waits for the first to commit and then sees that nothing is left to do.
 //!
@@ -100,7 +100,7 @@ where
         let handle = handle.clone();
         async move { deliver(app, headers, body, handle).await }
     };
-    // Above what any broker carries: a message too large for the route could not be rejected and would come for ever.
+    // Larger than any broker's messages: a message too large for the route could not be rejected and would be redelivered forever.
     post(deliver).layer(DefaultBodyLimit::max(16 << 20))
 }
 
@@ -273,7 +273,7 @@ async fn count(db: &Db, consumer: &str, event: reject::Named, failure: &HandlerE
          returning failures",
         consumer,
         event.id,
-        // PostgreSQL takes no NUL, and a failure that could not be counted would come for ever.
+        // PostgreSQL stores no NUL. An event whose failure cannot be counted would be redelivered forever.
         chain(failure).replace('\0', "\u{fffd}"),
         event.user_id,
     )

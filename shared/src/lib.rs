@@ -15,7 +15,9 @@
 //! - [`auth`], [`problem`]: authentication and problem details (HTTP)
 //! - [`search_text`]: the text of a task that searches look at
 //! - [`db`], [`deadlines`]: the pool, the deadline of every wait, and which database errors are outages
-//! - [`faults`]: injected faults for tests
+//! - [`erasure`]: erases a user in batches
+//! - [`text_enum`]: enums that are stored as text
+//! - [`faults`]: crash points for tests
 //! - [`serve`], [`config`], [`telemetry`]: one process, under axum or AWS Lambda
 
 pub mod address;

@@ -58,7 +58,7 @@ pub struct Snapshot {
 #[derive(Debug)]
 #[must_use = "a step that is not performed leaves the delivery to repair"]
 pub enum Step {
-    /// Ask until when the provider wants no messages.
+    /// Ask how long the provider throttles us.
     CheckThrottle(CheckThrottle),
     /// Commit that an attempt begins.
     Begin(Begin),

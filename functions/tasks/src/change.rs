@@ -80,7 +80,7 @@ pub(crate) async fn change_task(State(app): State<App>, user: User, Id(id): Id, 
     command.on_task(&app, &user, Target::Task(id), apply_patch).await
 }
 
-/// Makes a task what is wanted of it. Without `reminders` it keeps those it has.
+/// Applies an edit to a task. Without `reminders`, the task keeps its reminders.
 async fn change(mut locked: LockedTask<'_>, edit: Edit, reminders: Option<Vec<NewReminder>>) -> Result<Answer> {
     let task = &locked.task;
     if task.inner.has_newer_words {

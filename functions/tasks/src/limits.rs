@@ -1,9 +1,9 @@
 //! Limits for one user, and for all users of this process together. A request over a limit is refused at once and has no effect: 429
 //! for a limit of the user, 503 for one of the process, each with `Retry-After`.
 //!
-//! - Per user: a request rate, and a number of places in the process, of which fewer are turns at the database. Without turns, clients
+//! - Per user: a request rate, a number of places in the process, and a smaller number of turns at the database. Without turns, clients
 //!   that wait for each other at one task would hold every database connection while they wait. Without places, one user's slow and
-//!   waiting requests would be all that a process takes.
+//!   waiting requests would use up the whole process.
 //! - Per process: a number of requests in flight, because each takes memory, even while the database does not answer.
 //!
 //! A request takes a place, sends its body, waits for a turn and is handled. A body that arrives slowly holds no turn, and

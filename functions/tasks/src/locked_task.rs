@@ -56,7 +56,7 @@ impl Command {
         if let Some(answer) = self.answered(&mut tx, user.id).await? {
             return Ok(answer);
         }
-        // Before the task, as everybody does who needs both.
+        // Before the task: every transaction that locks both uses this order.
         sqlx::query!("select lock_user_usage($1)", user.id)
             .fetch_one(&mut *tx)
             .await

@@ -85,7 +85,7 @@ pub(crate) async fn change_me(State(app): State<App>, user: User, command: Comma
     command.commit(tx, user.id, Answer::json(StatusCode::OK, &me)).await
 }
 
-/// How long a request erases. `upkeep` continues; meanwhile nobody sees the rest.
+/// Limit for erasing within the request. `upkeep` deletes the remaining rows, which no request sees.
 const ERASE: Duration = Duration::from_secs(10);
 
 /// Erase the user
@@ -101,7 +101,7 @@ const ERASE: Duration = Duration::from_secs(10);
 pub(crate) async fn erase_me(State(app): State<App>, user: User, command: Command) -> Result<Answer> {
     command.no_fields()?;
     let mut tx = UserTx::begin(&app.db, &user).await?;
-    // Not before the token of this request, which a provider may have issued by a faster clock.
+    // At least the `iat` of this request's token: the provider's clock may be ahead.
     sqlx::query!(
         "insert into erased_users (user_id, erased_at) values ($1, greatest(clock_timestamp(), $2))
          on conflict on constraint erased_users_pkey do update set erased_at = excluded.erased_at, done = false",

@@ -1,8 +1,8 @@
 //! Quotas of a user, counted in the database for all processes together.
 //!
 //! A command that would exceed a quota is refused (422) and has no effect. Its check locks the user's row of `user_usage`, so commands of one
-//! user that add something run one after the other. The next occurrence of a recurring task is exempt: the promise to make it is older than
-//! the task it makes. A quota that is lowered takes nothing from anybody.
+//! user that add something run one after the other. The next occurrence of a recurring task is exempt, because it was promised when
+//! the series was created. Lowering a quota deletes nothing.
 
 use chrono::{DateTime, DurationRound as _, TimeDelta, Utc};
 use clap::Args;

@@ -145,8 +145,8 @@ impl Armed {
 
 /// The reminders that must have a job at `now`: due within two repair intervals, or overdue and not fired. Ordered, after `last`.
 ///
-/// One interval would do if repair were always on time: what is due after the next repair is for the next one. The second interval covers a
-/// repair that is late or missing.
+/// If repair were always on time, one interval would suffice: the next repair handles later reminders. The second interval covers a repair that is
+/// late or missing.
 ///
 /// # Errors
 /// The database is unavailable.

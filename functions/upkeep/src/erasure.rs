@@ -29,7 +29,7 @@ pub(crate) async fn finish(db: &Db) -> sqlx::Result<u64> {
     finished
 }
 
-/// Repeats the erasures that no topic has outlived yet, in another order every time, because the limit may leave some out.
+/// Repeats the erasures of users whose messages may still be on a topic. The order is random, because the limit may skip some users.
 ///
 /// # Errors
 /// The first failure, after all others were tried.

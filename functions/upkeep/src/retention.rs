@@ -3,8 +3,8 @@
 //! An inbox partition is dropped only after the floor was raised past it, and only while every event below is claimed. So no event can be
 //! handled again after the inbox has forgotten it. Deletes run in batches and skip locked rows.
 //!
-//! Making or dropping a partition locks the inbox against every function. While a backup reads the inbox, that lock is not to be had, and who
-//! waits for it makes all functions wait. So each partition is a transaction that waits 200 ms, tried a few times. If none succeeds, the rest of
+//! Making or dropping a partition locks the inbox against every function. While a backup reads the inbox, the lock cannot be acquired,
+//! and waiting for it would block all functions. So each partition is a transaction that waits 200 ms, tried a few times. If none succeeds, the rest of
 //! retention goes on, and the next day tries again: partitions are made six weeks ahead.
 
 use std::time::Duration;

@@ -20,7 +20,7 @@ use crate::problem::Problem;
 
 /// Age from which the keys are refreshed, so that a withdrawn key stops working.
 const MAX_AGE: Duration = Duration::from_secs(60 * 60);
-/// Age from which nobody gets in with the keys: a provider that stays away must not keep a withdrawn key alive.
+/// Age from which the keys verify no token: an outage of the provider must not keep a withdrawn key alive.
 const LAST_AGE: Duration = Duration::from_secs(24 * 60 * 60);
 /// Minimum time between two fetches, failed ones included: made-up key ids must not put load on the provider.
 const COOL_DOWN: Duration = Duration::from_secs(60);

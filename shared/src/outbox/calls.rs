@@ -10,7 +10,7 @@
 //! whether the failure is over, because a failed call can take seconds. New events wait only after a new event has failed too: held ones may
 //! be unpublishable, and prove nothing about others. A success releases the events that were held for the same cause.
 //!
-//! This is the memory of one process, lost at its end. Whatever it says, an event is published at some time.
+//! This state is in the memory of one process and ends with it. It only delays events: each is published eventually.
 
 use std::{
     cmp::min_by_key,
@@ -30,7 +30,7 @@ const FIRST_DELAY: Duration = Duration::from_millis(50);
 const LONGEST_OF_TASK: Duration = Duration::from_secs(60);
 /// Shorter, because healthy events may wait for it.
 const LONGEST_SHARED: Duration = Duration::from_secs(5);
-/// Maximum tasks to remember. Without its place here an event fails in the calls of others again.
+/// Maximum held tasks. An event of any further task stays in the ordinary calls and fails them again.
 const MEMORY: usize = 2_000;
 
 /// The next event of a task on a topic.
@@ -129,7 +129,7 @@ impl Default for Pass {
 }
 
 impl Calls {
-    /// Begins a pass: what is due is tried again. Of a blamed topic or partition that is one event, the one with the fewest failures.
+    /// Begins a pass with the held events that are due. Of a blamed topic or partition, only the event with the fewest failures is tried.
     pub(super) fn begin(&mut self, now: Instant) {
         let mut probes = HashMap::<Shared, (Backoff, Head)>::new();
         let mut due = HashMap::<Topic, Vec<Head>>::new();
@@ -265,7 +265,7 @@ impl Calls {
         }
     }
 
-    /// What a held event has failed of, if that is not itself: its topic if several partitions fail, or its partition if several tasks fail.
+    /// The shared cause of a held event's failure: its topic if several partitions fail, its partition if several tasks fail, otherwise none.
     fn cause(&self, head: Head, healthy: &HashSet<Shared>) -> Option<Shared> {
         let of_topic = self.held.keys().filter(|(topic, _)| *topic == head.topic);
         let partitions: Vec<u16> = of_topic.map(|(topic, task)| partition(*topic, *task)).collect();

@@ -1,5 +1,5 @@
-//! The clock of the gauntlet: the database's, which decides when a reminder is due. The users live by it, and everything that the checker
-//! compares is an instant of it.
+//! The clock of the gauntlet: the database's, which decides when a reminder is due. The users act by it, and the checker
+//! compares only instants of it.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 

@@ -1,4 +1,4 @@
-//! What the seed decides once, at the start of a run: how far the clocks are apart, and whether a pooler stands before the database.
+//! The setting of a run, which the seed decides at its start: how far the clocks differ, and whether a pooler is in front of the database.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -32,7 +32,7 @@ impl Setting {
         }
     }
 
-    /// How much later than the database's clock the scheduler's reaches an instant.
+    /// How far the scheduler's clock is behind the database's.
     pub(crate) fn lag(&self) -> Duration {
         Duration::from_secs(u64::try_from(self.clocks.database - self.clocks.scheduler).unwrap_or_default())
     }

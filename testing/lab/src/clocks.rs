@@ -46,7 +46,7 @@ impl Program {
 }
 
 fn library() -> anyhow::Result<PathBuf> {
-    // PostgreSQL runs as another user then, who may not be able to enter `.dev`.
+    // As root, PostgreSQL runs as another user, which may not have access to `.dev`.
     let dir = if tools::is_root() { PathBuf::from("/var/tmp/punctual-clock") } else { dev().join("clock") };
     let (source, library) = (root().join("testing/lab/clock.c"), dir.join("clock.so"));
     tools::pinned(&dir, &pin_of(std::slice::from_ref(&source))?, || {

@@ -1,8 +1,10 @@
-//! The documentation points at what exists: files, headings, and the tests and functions that it names.
+//! The documentation points at what exists: files, headings, and the tests and functions that it names. It lists every variant of the gauntlet
+//! and every module of `shared`, and no module of `shared` imports one that imports it.
 //!
 //! A link whose text is code, such as `[`a_test_name`](../path/file.rs)`, names a function that the file must define.
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
 };
@@ -152,4 +154,91 @@ fn what_does_not_exist_is_found() {
         "there is no testing/no-such-folder",
     ];
     assert_eq!(faults(&path, page), expected);
+}
+
+#[test]
+fn every_variant_of_the_gauntlet_has_a_row_that_says_how_it_was_found() {
+    let page = fs::read_to_string(root().join("docs/gauntlet.md")).unwrap();
+    for entry in fs::read_dir(root().join("testing/gauntlet/variants")).unwrap() {
+        let file = entry.unwrap().file_name().into_string().unwrap();
+        let name = file.strip_suffix(".patch").unwrap();
+        let row = page.lines().find(|line| line.starts_with(&format!("| `{name}` |")));
+        let row = row.unwrap_or_else(|| panic!("no row for {name}: cargo xtask gauntlet --variants {name} --write"));
+        assert!(row.split('|').skip(1).all(|cell| cell.is_empty() || !cell.trim().is_empty()), "an empty cell: {row}");
+    }
+}
+
+#[test]
+fn the_list_of_shared_modules_is_complete() {
+    let list = fs::read_to_string(root().join("shared/src/lib.rs")).unwrap();
+    for module in list.lines().filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';')) {
+        assert!(
+            module == "testing" || list.contains(&format!("[`{module}`]")),
+            "shared/src/lib.rs does not list {module}"
+        );
+    }
+}
+
+#[test]
+fn no_modules_of_shared_import_each_other_in_a_circle() {
+    let mut imports: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    let mut folders = vec![root().join("shared/src")];
+    while let Some(folder) = folders.pop() {
+        for path in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+            let module = path.strip_prefix(root().join("shared/src")).unwrap().iter().next().unwrap().to_str().unwrap();
+            let module = module.trim_end_matches(".rs").to_owned();
+            if module == "testing" || module == "lib" || path.ends_with("tests") || path.ends_with("tests.rs") {
+                continue;
+            }
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                let imported =
+                    imported(&fs::read_to_string(path).unwrap()).into_iter().filter(|other| *other != module);
+                imports.entry(module.clone()).or_default().extend(imported);
+            }
+        }
+    }
+    assert!(imports["inbox"].contains("outbox") && imports["inbox"].contains("app"), "{imports:?}");
+    // Modules that import nothing that is left are taken away, again and again. A circle stays.
+    while let Some(leaf) = imports.iter().find(|(_, others)| others.iter().all(|other| !imports.contains_key(other))) {
+        let leaf = leaf.0.clone();
+        imports.remove(&leaf);
+    }
+    assert!(imports.is_empty(), "in a circle, or importing one: {imports:?}");
+}
+
+/// The modules of its crate that a source names outside of comments and tests.
+fn imported(source: &str) -> BTreeSet<String> {
+    let source = source.split("#[cfg(test)]").next().unwrap();
+    let code: String = source.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
+    let mut names = BTreeSet::new();
+    for rest in code.split("crate::").skip(1) {
+        let Some(group) = rest.strip_prefix('{') else {
+            names.insert(identifier(rest));
+            continue;
+        };
+        let mut depth = 0_usize;
+        let own = group.split_inclusive(['{', '}', ',']).take_while(|part| {
+            let ends = depth == 0 && part.ends_with('}');
+            let starts = depth == 0;
+            if starts {
+                names.insert(identifier(part.trim_start()));
+            }
+            match part.chars().last() {
+                Some('{') => depth += 1,
+                Some('}') if depth > 0 => depth -= 1,
+                _ => {}
+            }
+            !ends
+        });
+        own.for_each(drop);
+    }
+    names.remove("");
+    // What the crate's root re-exports.
+    names.into_iter().map(|name| if name == "App" { "app".to_owned() } else { name.to_lowercase() }).collect()
+}
+
+fn identifier(text: &str) -> String {
+    text.chars().take_while(|char| char.is_alphanumeric() || *char == '_').collect()
 }

@@ -1,4 +1,4 @@
-//! Keeps in the state store until when a provider throttles us, so that all processes wait. Each process asks once a second.
+//! Shares through the state store how long a provider throttles us, so that all processes wait. Each process asks at most once a second.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -36,8 +36,8 @@ impl Known {
 }
 
 impl Throttle {
-    /// Until when the provider throttles us, if it does. An error counts as no: not knowing costs one refused attempt. Gives `conn` back
-    /// before it asks the store.
+    /// When the throttling ends; `None` if the provider does not throttle us. An error counts as `None`, which costs one refused attempt. Gives
+    /// `conn` back before it asks the store.
     pub(super) async fn until(
         &self,
         conn: &mut Connection<'_>,

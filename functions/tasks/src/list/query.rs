@@ -144,7 +144,7 @@ impl Wanted {
         query.push(format_args!("select id, {} as place from tasks where user_id = $1", by.as_number()));
         match completed {
             Some(completed) => query.push(format_args!(" and completed = {completed}")),
-            // Says nothing, but lets an index serve the column behind this one.
+            // Always true. It lets PostgreSQL use the index column after this one.
             None => query.push(" and completed in (false, true)"),
         };
         if let Some(priority) = self.priority {

@@ -1,5 +1,5 @@
-//! The hot user, who does what must not delay the others: storms of replaced reminders on one task, which leaves a backlog of cancelled ones,
-//! and storms of racing changes of another from several connections.
+//! The hot user, whose load must not delay other users. It replaces the reminders of one task again and again, which leaves a backlog of cancelled
+//! ones, and changes another task from several connections at once.
 
 use std::{
     sync::Arc,
