@@ -27,8 +27,8 @@ COPY . .
 # `release`, or `dev`, which builds in a fraction of the time.
 ARG PROFILE=release
 ARG TARGETARCH
-# Uses the image's toolchain and ignores rust-toolchain.toml. sqlx checks queries against .sqlx.
-ENV RUSTUP_TOOLCHAIN=1.95.0 SQLX_OFFLINE=true
+# The toolchain is the image's: .dockerignore leaves out rust-toolchain.toml. sqlx checks queries against .sqlx.
+ENV SQLX_OFFLINE=true
 # On Alpine rustc targets musl and links statically. The cache mounts survive the build, so the next build compiles only changes.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/src/target,id=target-${TARGETARCH} \

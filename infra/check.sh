@@ -4,13 +4,14 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-ACTIONLINT=v1.7.12
+# shellcheck source=versions.env
+source versions.env
 
 go build -C infra/check -o "$PWD/.dev/bin/check" .
 .dev/bin/check .
 
-if ! .dev/bin/actionlint -version 2>/dev/null | grep -qF "$ACTIONLINT"; then
-    GOBIN=$PWD/.dev/bin go install "github.com/rhysd/actionlint/cmd/actionlint@$ACTIONLINT"
+if ! .dev/bin/actionlint -version 2>/dev/null | grep -qF "$ACTIONLINT_VERSION"; then
+    GOBIN=$PWD/.dev/bin go install "github.com/rhysd/actionlint/cmd/actionlint@$ACTIONLINT_VERSION"
 fi
 .dev/bin/actionlint
 # Actions must be pinned to a commit hash, because a tag can move to other code. Each job must declare its own permissions.
@@ -23,7 +24,7 @@ for workflow in .github/workflows/*.yaml; do
 done
 echo "workflows: well-formed, actions pinned, no permissions by default"
 
-mapfile -t scripts < <(git ls-files --cached --others --exclude-standard '*.sh' .ci/run)
+mapfile -t scripts < <(git ls-files --cached --others --exclude-standard '*.sh' .ci/run versions.env)
 for script in "${scripts[@]}"; do
     bash -n "$script"
 done
@@ -59,7 +60,7 @@ infra/platform/test.sh
 infra/check/terraform.sh
 
 # Transforms the SAM template as AWS does, and runs AWS's linter on the result.
-LINTERS=(cfn-lint==1.58.0 aws-sam-translator==1.115.0)
+LINTERS=("cfn-lint==$CFN_LINT_VERSION" "aws-sam-translator==$SAM_TRANSLATOR_VERSION")
 lint=.dev/venv-cfn-lint
 if ! python3 -c 'import ensurepip' 2>/dev/null; then
     echo "infra/lambda/template.yaml: NOT CHECKED, Python's venv is not installed (Debian: apt-get install python3-venv)"

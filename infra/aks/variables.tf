@@ -33,11 +33,10 @@ variable "name" {
 variable "kubernetes_version" {
   description = "Kubernetes minor version. Azure installs its newest patch and keeps it updated. List versions: az aks get-versions."
   type        = string
-  default     = "1.34"
 
   validation {
     condition     = can(regex("^1\\.[0-9]+$", var.kubernetes_version))
-    error_message = "A version looks like 1.34."
+    error_message = "A version looks like 1.2."
   }
 }
 

@@ -8,6 +8,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
 PROFILE=${PROFILE:-release}
 DAPR_CHARTS=https://dapr.github.io/helm-charts/
+# shellcheck source=versions.env
+source versions.env
 # shellcheck source=infra/minikube/images.sh
 source infra/minikube/images.sh
 
@@ -49,13 +51,13 @@ for image in migrate "${functions[@]}"; do
 done
 
 say "Dapr and its dashboard"
-chart dapr dapr --repo "$DAPR_CHARTS" --version 1.18.0 --namespace dapr-system \
+chart dapr dapr --repo "$DAPR_CHARTS" --version "$DAPR_VERSION" --namespace dapr-system \
     --set dapr_sidecar_injector.sidecarDropALLCapabilities=true
-chart dapr-dashboard dapr-dashboard --repo "$DAPR_CHARTS" --version 0.15.0 --namespace dapr-system
+chart dapr-dashboard dapr-dashboard --repo "$DAPR_CHARTS" --version "$DAPR_DASHBOARD_VERSION" --namespace dapr-system
 
 say "Redpanda and the topics"
-chart redpanda redpanda --repo https://charts.redpanda.com --version 26.2.2 --namespace redpanda \
-    --values infra/redpanda/values-local.yaml
+chart redpanda redpanda --repo https://charts.redpanda.com --version "$REDPANDA_CHART_VERSION" --namespace redpanda \
+    --values infra/redpanda/values-local.yaml --set-string "image.tag=$REDPANDA_VERSION"
 # A Job is immutable: only a changed one is refused, and then replaced.
 kubectl --context punctual apply --kustomize infra/redpanda/topics >/dev/null 2>&1 || {
     kubectl --context punctual --namespace redpanda delete job topics --ignore-not-found >/dev/null
@@ -66,7 +68,7 @@ kubectl --context punctual --namespace redpanda wait --for=condition=complete jo
 say "PostgreSQL and Mailpit"
 kubectl --context punctual create namespace punctual --dry-run=client --output yaml |
     kubectl --context punctual apply --filename - >/dev/null
-kube apply --filename infra/minikube/postgres.yaml --filename infra/minikube/mailpit.yaml >/dev/null
+kube apply --kustomize infra/minikube >/dev/null
 kube rollout status deployment postgres mailpit --timeout=10m >/dev/null
 
 # Secrets are created once: a new token would lock out running pods.

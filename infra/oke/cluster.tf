@@ -2,7 +2,7 @@ locals {
   # The free shape, which is arm64. All images (ours, Knative's, Dapr's and Redpanda's) support arm64.
   shape = "VM.Standard.A1.Flex"
 
-  # A name looks like Oracle-Linux-8.10-aarch64-2026.01.31-0-OKE-1.34.2-1234, so the last in sorted order is the newest. A newer image
+  # A name looks like Oracle-Linux-8.10-aarch64-DATE-0-OKE-1.2.3-1234, so the last in sorted order is the newest. A newer image
   # applies only to new nodes: no plan replaces a running node.
   images = {
     for source in data.oci_containerengine_node_pool_option.this.sources : source.source_name => source.image_id

@@ -27,8 +27,9 @@ mock_provider "oci" {
 }
 
 variables {
-  region         = "eu-frankfurt-1"
-  compartment_id = "ocid1.compartment.oc1..aaaa"
+  region             = "eu-frankfurt-1"
+  compartment_id     = "ocid1.compartment.oc1..aaaa"
+  kubernetes_version = "v1.34.2"
 }
 
 run "the_default_is_free_and_arm64" {

@@ -32,11 +32,10 @@ variable "name" {
 variable "kubernetes_version" {
   description = "Kubernetes version of the control plane and the nodes. List versions: oci ce cluster-options get --cluster-option-id all."
   type        = string
-  default     = "v1.34.2"
 
   validation {
     condition     = can(regex("^v1\\.[0-9]+\\.[0-9]+$", var.kubernetes_version))
-    error_message = "A version looks like v1.34.2."
+    error_message = "A version looks like v1.2.3."
   }
 }
 

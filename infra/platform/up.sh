@@ -10,10 +10,8 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
-KNATIVE=1.21.0 # also in knative/kustomization.yaml
-DAPR=1.18.0
-CERT_MANAGER=v1.18.2
-REDPANDA_CHART=26.2.2
+# shellcheck source=versions.env
+source versions.env
 
 cloud=${1:-}
 case $cloud in
@@ -40,12 +38,13 @@ fi
 say "Cluster: $(kubectl config current-context)"
 
 if [[ -n ${TLS_ISSUER:-} ]]; then
-    say "cert-manager $CERT_MANAGER"
-    chart cert-manager oci://quay.io/jetstack/charts/cert-manager --version "$CERT_MANAGER" --namespace cert-manager --set crds.enabled=true
+    say "cert-manager $CERT_MANAGER_VERSION"
+    chart cert-manager oci://quay.io/jetstack/charts/cert-manager --version "$CERT_MANAGER_VERSION" \
+        --namespace cert-manager --set crds.enabled=true
 fi
 
-say "Knative Serving $KNATIVE and Kourier"
-crds=https://github.com/knative/serving/releases/download/knative-v$KNATIVE/serving-crds.yaml
+say "Knative Serving $KNATIVE_VERSION and Kourier $KOURIER_VERSION"
+crds=https://github.com/knative/serving/releases/download/knative-v$KNATIVE_VERSION/serving-crds.yaml
 kubectl apply --filename "$crds" >/dev/null
 kubectl wait --for=condition=Established --filename "$crds" --timeout=2m >/dev/null
 # Retries once, because the webhook that validates the ConfigMaps may not be running at the first attempt.
@@ -69,14 +68,14 @@ if [[ -n ${TLS_ISSUER:-} ]]; then
     fi
 fi
 
-say "Dapr $DAPR"
-chart dapr dapr --repo https://dapr.github.io/helm-charts/ --version "$DAPR" --namespace dapr-system \
+say "Dapr $DAPR_VERSION"
+chart dapr dapr --repo https://dapr.github.io/helm-charts/ --version "$DAPR_VERSION" --namespace dapr-system \
     --set dapr_sidecar_injector.sidecarDropALLCapabilities=true
 
 if [[ -n ${REDPANDA:-} ]]; then
-    say "Redpanda $REDPANDA_CHART and the topics"
-    chart redpanda redpanda --repo https://charts.redpanda.com --version "$REDPANDA_CHART" --namespace redpanda \
-        --values infra/redpanda/values-local.yaml
+    say "Redpanda $REDPANDA_VERSION and the topics"
+    chart redpanda redpanda --repo https://charts.redpanda.com --version "$REDPANDA_CHART_VERSION" --namespace redpanda \
+        --values infra/redpanda/values-local.yaml --set-string "image.tag=$REDPANDA_VERSION"
     # A Job is immutable: only a changed one is refused, and then replaced.
     kubectl apply --kustomize infra/redpanda/topics >/dev/null 2>&1 || {
         kubectl --namespace redpanda delete job topics --ignore-not-found >/dev/null

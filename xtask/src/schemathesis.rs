@@ -19,7 +19,6 @@ use lab::{
     topology::target_dir,
 };
 
-const SCHEMATHESIS: &str = "4.32.5";
 const USER: &str = "0198c0de-0000-7000-8000-000000000001";
 /// The number of operations in the document, among which the cases are divided.
 const OPERATIONS: u32 = 21;
@@ -37,7 +36,7 @@ pub(crate) struct Arguments {
 
 /// A Python with schemathesis, which is installed if missing.
 pub(crate) fn python() -> anyhow::Result<PathBuf> {
-    tools::venv(&dev().join("schemathesis"), "schemathesis", SCHEMATHESIS)
+    tools::venv(&dev().join("schemathesis"), "schemathesis", tools::version("SCHEMATHESIS_VERSION"))
 }
 
 /// Runs schemathesis until there were enough cases.

@@ -7,8 +7,6 @@ use std::{path::PathBuf, process::Command};
 
 use crate::{dev, progress, progress::quietly, root, tools};
 
-const HELM: &str = "v3.18.4";
-
 /// The programs, and the schemas of Dapr's resources.
 #[derive(Clone, Debug)]
 pub struct Tools {
@@ -22,7 +20,7 @@ pub struct Tools {
 
 /// Finds or builds the programs.
 pub fn tools() -> anyhow::Result<Tools> {
-    let go = tools::require("go", "Go 1.26.4 or newer (https://go.dev/dl)")?;
+    let go = tools::go()?;
     let installed = tools::on_path("helm").filter(|helm| {
         quietly(Command::new(helm).args(["version", "--short"])).is_ok_and(|says| says.starts_with("v3."))
     });
@@ -30,8 +28,9 @@ pub fn tools() -> anyhow::Result<Tools> {
         Some(helm) => helm,
         None => {
             let dir = dev().join("helm");
-            tools::pinned(&dir, HELM, || {
-                let package = format!("helm.sh/helm/v3/cmd/helm@{HELM}");
+            let version = tools::version("HELM_VERSION");
+            tools::pinned(&dir, version, || {
+                let package = format!("helm.sh/helm/v3/cmd/helm@{version}");
                 let mut build = Command::new(&go);
                 build
                     .args(["install", "-trimpath", &package])
@@ -57,7 +56,7 @@ pub fn compose_check() -> anyhow::Result<PathBuf> {
 
 /// A program of ours in Go, built into `.dev/<name>/<name>`.
 fn built(source: &str, name: &str) -> anyhow::Result<PathBuf> {
-    let go = tools::require("go", "Go 1.26.4 or newer (https://go.dev/dl)")?;
+    let go = tools::go()?;
     let source = root().join(source);
     let dir = dev().join(name);
     let pin = tools::pin_of(&["go.mod", "go.sum", "main.go"].map(|file| source.join(file)))?;

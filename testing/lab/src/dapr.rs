@@ -1,6 +1,6 @@
 //! Dapr on this machine: the scheduler, and one daprd per app-id.
 //!
-//! An installed pair of binaries is used if it is at least version 1.17.7. Otherwise Go builds them from `dapr/runtime` into
+//! An installed pair of binaries is used if it is at least [`OLDEST`]. Otherwise Go builds them from `dapr/runtime` into
 //! `.dev/bin`. A scheduler whose clock is moved is always built, into `.dev/bin/clock`.
 
 use std::{
@@ -21,7 +21,6 @@ use crate::{
     root, tools,
 };
 
-const VERSION: &str = "1.18.0";
 /// Older versions lose reminders. From this version on, the scheduler retries a job whose daprd disconnected.
 const OLDEST: [u32; 3] = [1, 17, 7];
 /// The time that daprd gives calls in flight when it shuts down.
@@ -46,10 +45,11 @@ pub fn binaries() -> anyhow::Result<Binaries> {
     let bin = dev().join("bin");
     let source = root().join("dapr/runtime");
     tools::pinned(&bin, &pin(&["daprd", "scheduler"])?, || {
-        let go = go()?;
+        let go = tools::go()?;
         tools::require("git", "git (Debian: apt-get install git)")?;
         progress::say(format!(
-            "no Dapr on this machine: building {VERSION} from its Go module, 4 to 6 minutes the first time"
+            "no Dapr on this machine: building {} from its Go module, 4 to 6 minutes the first time",
+            version()
         ));
         progress::run(
             "building daprd and scheduler",
@@ -71,7 +71,7 @@ pub fn binaries() -> anyhow::Result<Binaries> {
 pub fn movable_scheduler() -> anyhow::Result<PathBuf> {
     let dir = dev().join("bin/clock");
     tools::pinned(&dir, &pin(&["scheduler", "clock"])?, || {
-        go()?;
+        tools::go()?;
         let mut build = Command::new(root().join("dapr/runtime/clock/build.sh"));
         build.arg(&dir).args(flags()).env("CGO_ENABLED", "0").env("GOFLAGS", "");
         progress::run("building a scheduler whose clock is moved", &mut build)
@@ -89,17 +89,17 @@ fn pin(folders: &[&str]) -> anyhow::Result<String> {
         own.sort();
         files.extend(own);
     }
-    Ok(format!("{VERSION} {}", tools::pin_of(&files)?))
+    Ok(format!("{} {}", version(), tools::pin_of(&files)?))
 }
 
 /// Arguments of `go build`.
 fn flags() -> [String; 5] {
-    let version = format!("-s -w -X github.com/dapr/dapr/pkg/buildinfo.version={VERSION}");
+    let version = format!("-s -w -X github.com/dapr/dapr/pkg/buildinfo.version={}", version());
     ["-mod=readonly", "-buildvcs=false", "-trimpath", "-ldflags", &version].map(str::to_owned)
 }
 
-fn go() -> anyhow::Result<PathBuf> {
-    tools::require("go", "Go 1.26.4 or newer (https://go.dev/dl)")
+fn version() -> &'static str {
+    tools::version("DAPR_VERSION")
 }
 
 fn installed(dir: &Path) -> Option<Binaries> {

@@ -21,7 +21,6 @@ use crate::{
     progress, tools,
 };
 
-const VERSION: &str = "v2.5.0";
 /// The name of a toxic. A link has at most one.
 const TOXIC: &str = "toxic";
 
@@ -122,9 +121,10 @@ pub fn binary() -> anyhow::Result<PathBuf> {
         return Ok(installed);
     }
     let dir = dev().join("toxiproxy");
-    tools::pinned(&dir, VERSION, || {
-        let go = tools::require("go", "Go 1.26.4 or newer (https://go.dev/dl)")?;
-        let package = format!("github.com/Shopify/toxiproxy/v2/cmd/server@{VERSION}");
+    let version = tools::version("TOXIPROXY_VERSION");
+    tools::pinned(&dir, version, || {
+        let go = tools::go()?;
+        let package = format!("github.com/Shopify/toxiproxy/v2/cmd/server@{version}");
         let mut build = Command::new(go);
         build.args(["install", "-trimpath", &package]).env("GOBIN", &dir).env("CGO_ENABLED", "0").env("GOFLAGS", "");
         progress::run("building toxiproxy", &mut build)

@@ -17,8 +17,6 @@ use crate::{
     root, tools,
 };
 
-const AIOSMTPD: &str = "1.4.6";
-
 /// A running SMTP server that keeps the messages it accepts.
 #[derive(Debug)]
 pub struct Catcher {
@@ -61,7 +59,7 @@ impl Catcher {
 
 /// A Python with aiosmtpd, which is installed if missing.
 pub fn python() -> anyhow::Result<PathBuf> {
-    tools::venv(&dev().join("venv"), "aiosmtpd", AIOSMTPD)
+    tools::venv(&dev().join("venv"), "aiosmtpd", tools::version("AIOSMTPD_VERSION"))
 }
 
 /// A message as it arrived.

@@ -27,6 +27,24 @@ pub fn require(name: &str, what_to_install: &str) -> anyhow::Result<PathBuf> {
     on_path(name).with_context(|| format!("{name} is missing: install {what_to_install} and try again"))
 }
 
+/// A version that `versions.env` names.
+///
+/// # Panics
+/// When it does not name it.
+#[must_use]
+pub fn version(name: &str) -> &'static str {
+    let version = |line: &'static str| line.strip_prefix(name)?.strip_prefix('=');
+    let found = include_str!("../../../versions.env").lines().find_map(version);
+    found.unwrap_or_else(|| panic!("versions.env names no {name}"))
+}
+
+/// Go on PATH; the error says which version to install.
+pub fn go() -> anyhow::Result<PathBuf> {
+    let module = include_str!("../../../dapr/runtime/go.mod");
+    let oldest = module.lines().find_map(|line| line.strip_prefix("go ")).unwrap_or_default();
+    require("go", &format!("Go {oldest} or newer (https://go.dev/dl)"))
+}
+
 /// Runs `install` for `dir` unless its stamp equals `pin`. If `install` fails, there is no stamp and the next run tries again.
 pub fn pinned(dir: &Path, pin: &str, install: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<()> {
     // Tests share `.dev/` with other runs, so only one process installs at a time.

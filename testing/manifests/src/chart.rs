@@ -2,7 +2,7 @@
 
 use catalogue::FUNCTIONS;
 
-use crate::{MARK, Manifest};
+use crate::{FROM_CATALOGUE, MARK, Manifest};
 
 /// The functions, for the templates of the chart.
 pub(crate) fn catalogue() -> Manifest {
@@ -18,6 +18,6 @@ pub(crate) fn images() -> Manifest {
     let mut names: Vec<&str> = FUNCTIONS.iter().map(|function| function.name).chain(["door", "migrate"]).collect();
     names.sort_unstable();
     let list = names.iter().map(|name| format!("    \"{name}\"")).collect::<Vec<_>>().join(",\n");
-    let text = format!("{{ \"//\": \"{MARK}\",\n  \"image\": [\n{list}\n  ]\n}}\n");
+    let text = format!("{{ \"//\": \"{FROM_CATALOGUE} {MARK}\",\n  \"image\": [\n{list}\n  ]\n}}\n");
     Manifest { path: ".github/images.json".to_owned(), text }
 }

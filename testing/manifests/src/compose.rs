@@ -4,12 +4,13 @@ use std::{io, path::Path};
 
 use catalogue::{CALLS, FUNCTIONS, Function};
 
-use crate::Manifest;
+use crate::{Manifest, versions};
 
 /// The compose file. The Dapr Dashboard finds the daprds in this one file and reads no `include`, so the list continues a head. What a
-/// function needs beside the common settings is a service in the head.
+/// function needs beside the common settings is a service in the head, which names versions as `versions.env` does.
 pub(crate) fn services(root: &Path) -> io::Result<Manifest> {
-    Manifest::continuing(root, "compose/docker-compose.head.yaml", "compose/docker-compose.dev.yaml", |head| {
+    let (head, path) = ("compose/docker-compose.head.yaml", "compose/docker-compose.dev.yaml");
+    let written = Manifest::continuing(root, head, path, |head| {
         let own = |function: &Function| head.contains(&format!("\n  {}:\n", function.name));
         FUNCTIONS
             .iter()
@@ -18,7 +19,8 @@ pub(crate) fn services(root: &Path) -> io::Result<Manifest> {
                 service + &if function.daprd { daprd(function) } else { String::new() }
             })
             .collect()
-    })
+    })?;
+    Ok(Manifest { text: versions::filled(root, &written.text)?, ..written })
 }
 
 fn service(function: &Function) -> String {

@@ -1,4 +1,5 @@
-//! Writes every list of functions, event types and topics that is not Rust from the catalogue: `cargo xtask manifests`.
+//! `cargo xtask manifests`: writes every list of functions, event types and topics that is not Rust from the catalogue, and the versions
+//! of `versions.env` into the files that cannot read it.
 //!
 //! A list is a file of its own wherever its reader can include one. Dapr components, `dapr run`, the Dapr Dashboard and SAM read single
 //! files only. For them a hand-written `<name>.head.yaml` ends where its list begins, and the generated file is that head with its list.
@@ -8,11 +9,14 @@ mod compose;
 mod dapr;
 mod lambda;
 mod scripts;
+mod versions;
 
 use std::{fs, io, path::Path};
 
 /// Every generated file has this in its first line.
-pub const MARK: &str = "Written from shared/catalogue by `cargo xtask manifests`";
+pub const MARK: &str = "by `cargo xtask manifests`";
+/// The first words of a generated list.
+const FROM_CATALOGUE: &str = "Written from shared/catalogue";
 
 /// A generated file.
 #[derive(Clone, Debug)]
@@ -25,7 +29,7 @@ pub struct Manifest {
 
 impl Manifest {
     fn yaml(path: &str, text: &str) -> Self {
-        Self { path: path.to_owned(), text: format!("# {MARK}.\n{text}") }
+        Self { path: path.to_owned(), text: format!("# {FROM_CATALOGUE} {MARK}.\n{text}") }
     }
 
     /// A list that continues the hand-written file `head`.
@@ -33,14 +37,17 @@ impl Manifest {
         let text = fs::read_to_string(root.join(head))?;
         let name = head.rsplit('/').next().unwrap_or(head);
         let list = list(&text);
-        Ok(Self { path: path.to_owned(), text: format!("# {MARK}: {name} and its list.\n{text}{list}") })
+        Ok(Self {
+            path: path.to_owned(),
+            text: format!("# {FROM_CATALOGUE} {MARK}: {name} and its list.\n{text}{list}"),
+        })
     }
 }
 
 /// Every generated file of the tree at `root`.
 ///
 /// # Errors
-/// When a hand-written head cannot be read.
+/// When a hand-written head or `versions.env` cannot be read, or a file needs a version that it does not name.
 pub fn all(root: &Path) -> io::Result<Vec<Manifest>> {
     let mut manifests =
         vec![chart::catalogue(), chart::images(), dapr::subscriptions(), dapr::embedded_subscriptions()];
@@ -50,6 +57,7 @@ pub fn all(root: &Path) -> io::Result<Vec<Manifest>> {
     manifests.push(dapr::multi_app_run(root)?);
     manifests.push(compose::services(root)?);
     manifests.push(lambda::template(root)?);
+    manifests.extend(versions::files(root)?);
     Ok(manifests)
 }
 

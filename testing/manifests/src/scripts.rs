@@ -2,7 +2,7 @@
 
 use catalogue::{FUNCTIONS, Function, TOPICS, Trigger};
 
-use crate::{MARK, Manifest};
+use crate::{FROM_CATALOGUE, MARK, Manifest};
 
 /// The lists, each beside its script: a ConfigMap of kustomize takes no file from outside its folder.
 pub(crate) fn all() -> [Manifest; 2] {
@@ -25,8 +25,9 @@ pub(crate) fn all() -> [Manifest; 2] {
 }
 
 fn script(path: &str, arrays: &[(&str, &str, Vec<String>)]) -> Manifest {
-    let mut text =
-        format!("# {MARK}.\n# shellcheck shell=bash disable=SC2034 # used by the scripts that source this file\n");
+    let mut text = format!(
+        "# {FROM_CATALOGUE} {MARK}.\n# shellcheck shell=bash disable=SC2034 # used by the scripts that source this file\n"
+    );
     for (name, about, values) in arrays {
         text += &format!("\n# {about}\n{name}=(\n    {}\n)\n", values.join("\n    "));
     }

@@ -292,7 +292,7 @@ fn jars() -> anyhow::Result<PathBuf> {
         let _ = fs::remove_dir_all(&jars);
         fs::write(dir.join("pom.xml"), pom)?;
         progress::run(
-            "Apache Kafka 4.1.1 by Maven",
+            "Apache Kafka by Maven",
             Command::new(mvn)
                 .args(["-B", "-ntp", "-f"])
                 .arg(dir.join("pom.xml"))
@@ -300,7 +300,8 @@ fn jars() -> anyhow::Result<PathBuf> {
                 .arg(format!("-DoutputDirectory={}", jars.display())),
         )
     })?;
-    if !jars.join("kafka_2.13-4.1.1.jar").exists() {
+    let mut names = fs::read_dir(&jars).into_iter().flatten().flatten().map(|jar| jar.file_name());
+    if !names.any(|name| name.to_string_lossy().starts_with("kafka_2.13-")) {
         bail!("{} is damaged: delete {} and try again", jars.display(), dir.display());
     }
     Ok(jars)

@@ -7,7 +7,7 @@ use std::{
     sync::OnceLock,
 };
 
-use lab::{chart, root};
+use lab::{chart, root, tools::version};
 use serde_json::Value;
 
 /// What every installation must give.
@@ -45,7 +45,7 @@ pub(crate) fn helm(command: &str, arguments: &[&str]) -> Result<String, String> 
 pub(crate) fn helm_in(folder: &Path, command: &str, arguments: &[&str]) -> Result<String, String> {
     let mut helm = Command::new(&tools().helm);
     helm.arg(command).args((command == "template").then_some("punctual")).arg(".");
-    helm.args(["--namespace", NAMESPACE, "--kube-version", "1.34.0"]).args(arguments);
+    helm.args(["--namespace", NAMESPACE, "--kube-version", version("OKE_KUBERNETES_VERSION")]).args(arguments);
     let output = helm.current_dir(folder).output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
     if output.status.success() { Ok(text(output.stdout)) } else { Err(text(output.stderr) + &text(output.stdout)) }

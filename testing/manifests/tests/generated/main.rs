@@ -1,5 +1,7 @@
-//! Generated files are what the catalogue and the payload types say, and no other file contains such a list.
+//! Generated files are what the catalogue, the payload types and `versions.env` say, and no other file contains such a list or version.
 //! With `UPDATE_MANIFESTS`, which `cargo xtask manifests` sets, the JSON Schemas are written instead.
+
+mod versions;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
