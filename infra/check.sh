@@ -36,10 +36,10 @@ else
 fi
 
 if command -v kubectl >/dev/null; then
-    for overlay in infra/redpanda/topics*; do
+    for overlay in infra/redpanda/topics* infra/minikube; do
         kubectl kustomize "$overlay" >/dev/null
     done
-    echo "infra/redpanda/topics*: well-formed"
+    echo "infra/redpanda/topics*, infra/minikube: well-formed"
     if curl --silent --fail --max-time 10 --output /dev/null https://github.com; then
         kubectl kustomize infra/platform/knative-oke >.dev/knative-oke.yaml
         # A budget of a single replica that demands a part of it lets no node be drained.
@@ -52,7 +52,7 @@ if command -v kubectl >/dev/null; then
         echo "infra/platform/knative*: NOT CHECKED, cannot download Knative's manifests"
     fi
 else
-    echo "infra/redpanda/topics*, infra/platform/knative*: NOT CHECKED, kubectl is not installed"
+    echo "infra/redpanda/topics*, infra/minikube, infra/platform/knative*: NOT CHECKED, kubectl is not installed"
 fi
 
 infra/platform/test.sh
