@@ -86,6 +86,25 @@ fn every_version_is_read_and_raised() {
     assert!(names.len() > 10, "the versions were not found");
 }
 
+/// Without a tag, a cluster would run whatever is newest.
+#[test]
+fn every_image_without_a_tag_gets_one_from_kustomize() {
+    let tags = fs::read_to_string(root().join("infra/images/kustomization.yaml")).unwrap();
+    let files = files().into_iter().filter(|(path, _)| path.starts_with("infra/") && path.ends_with(".yaml"));
+    let mut found = 0;
+    for (path, text) in files {
+        let images = text.lines().filter_map(|line| line.split_once("image: ")?.1.split_whitespace().next());
+        for image in images.filter(|image| !image.contains(':')) {
+            assert!(
+                tags.contains(&format!("name: {image},")),
+                "{path}: add {image} to testing/manifests/src/versions.rs"
+            );
+            found += 1;
+        }
+    }
+    assert!(found >= 3, "the images were not found");
+}
+
 /// What is tested is what is deployed, and one toolchain builds everything.
 #[test]
 fn lock_files_agree_with_the_versions() {
