@@ -1,7 +1,7 @@
 //! Clocks that differ from this machine's, as those of hosts do.
 //!
 //! A preloaded library (`clock.c`) moves the clock of a program that reads it through libc: the functions and PostgreSQL. Go reads the kernel's
-//! clock without libc, so the scheduler is built with a clock of its own (`dapr/runtime/clock`).
+//! clock without libc, so the scheduler is built with a clock of its own (`testing/lab/clock`).
 
 use std::{collections::BTreeMap, path::PathBuf, process::Command};
 

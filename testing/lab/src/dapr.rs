@@ -44,7 +44,7 @@ pub fn binaries() -> anyhow::Result<Binaries> {
     }
     let bin = dev().join("bin");
     let source = root().join("dapr/runtime");
-    tools::pinned(&bin, &pin(&["daprd", "scheduler"])?, || {
+    tools::pinned(&bin, &pin(&["dapr/runtime/daprd", "dapr/runtime/scheduler"])?, || {
         let go = tools::go()?;
         tools::require("git", "git (Debian: apt-get install git)")?;
         progress::say(format!(
@@ -70,21 +70,21 @@ pub fn binaries() -> anyhow::Result<Binaries> {
 /// Builds the scheduler whose clock is moved by the environment. Only the gauntlet uses it.
 pub fn movable_scheduler() -> anyhow::Result<PathBuf> {
     let dir = dev().join("bin/clock");
-    tools::pinned(&dir, &pin(&["scheduler", "clock"])?, || {
+    tools::pinned(&dir, &pin(&["dapr/runtime/scheduler", "testing/lab/clock"])?, || {
         tools::go()?;
-        let mut build = Command::new(root().join("dapr/runtime/clock/build.sh"));
+        let mut build = Command::new(root().join("testing/lab/clock/build.sh"));
         build.arg(&dir).args(flags()).env("CGO_ENABLED", "0").env("GOFLAGS", "");
         progress::run("building a scheduler whose clock is moved", &mut build)
     })?;
     Ok(dir.join("scheduler"))
 }
 
-/// A pin of the Go module in `dapr/runtime` with these folders.
+/// A pin of the versions in `dapr/runtime` and of what is in these folders.
 fn pin(folders: &[&str]) -> anyhow::Result<String> {
     let source = root().join("dapr/runtime");
     let mut files = vec![source.join("go.mod"), source.join("go.sum")];
     for folder in folders {
-        let entries = fs::read_dir(source.join(folder))?;
+        let entries = fs::read_dir(root().join(folder))?;
         let mut own = entries.map(|entry| Ok(entry?.path())).collect::<anyhow::Result<Vec<_>>>()?;
         own.sort();
         files.extend(own);

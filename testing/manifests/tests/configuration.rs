@@ -59,8 +59,9 @@ fn row(arg: &Arg) -> String {
     let help = help.unwrap_or_else(|| panic!("{name} has no doc comment")).to_string();
     let mut meaning = format!("{}.", help.trim_end_matches('.'));
     for value in arg.get_possible_values() {
-        let help = value.get_help().map(ToString::to_string).unwrap_or_default();
-        write!(meaning, " `{}`: {}.", value.get_name(), help.trim_end_matches('.')).unwrap();
+        if let Some(help) = value.get_help() {
+            write!(meaning, " `{}`: {}.", value.get_name(), help.to_string().trim_end_matches('.')).unwrap();
+        }
     }
     if arg.is_hide_env_values_set() {
         meaning += " Secret.";
