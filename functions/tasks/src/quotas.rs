@@ -31,7 +31,7 @@ pub struct Quotas {
     /// Maximum reminders of a user that are still to be sent
     #[arg(long, env, default_value_t = 20_000)]
     pub user_reminders: u32,
-    /// Maximum reminders of a user that are to be sent within one clock hour
+    /// Maximum reminders of a user within one clock hour, fired ones included. One whose time has passed counts in the current hour
     #[arg(long, env, default_value_t = 1_000)]
     pub user_reminders_per_hour: u32,
     /// Maximum reminders that a user may send at once (`send-now`), per clock hour
@@ -65,7 +65,7 @@ impl Added {
         }
         for reminder in &task.reminders {
             for change in changes.iter().filter(|change| change.is_of(reminder)) {
-                added.change(reminder, change);
+                added.change(reminder, change, task.inner.now);
             }
         }
         // A completed task gets its reminders cancelled.
@@ -79,14 +79,14 @@ impl Added {
         added
     }
 
-    fn change(&mut self, from: &Reminder, to: &ReminderChange) {
+    fn change(&mut self, from: &Reminder, to: &ReminderChange, now: DateTime<Utc>) {
         self.changed.push(from.id);
         let was_live = from.state == ReminderState::Scheduled && !from.fired;
         let is_live = to.state == ReminderState::Scheduled && (was_live || !to.is_noop_for(from));
         self.reminders += i32::from(is_live) - i32::from(was_live);
         if is_live {
             self.live.push(to.remind_at);
-            if !was_live || hour(from.remind_at) != hour(to.remind_at) {
+            if !was_live || hour(from.remind_at, now) != hour(to.remind_at, now) {
                 self.arriving.push(to.remind_at);
             }
         }
@@ -97,8 +97,10 @@ impl Added {
     }
 }
 
-fn hour(at: DateTime<Utc>) -> DateTime<Utc> {
-    at.duration_trunc(TimeDelta::hours(1)).unwrap_or(at)
+/// The clock hour in which a reminder fires. One whose time has passed fires at once.
+fn hour(at: DateTime<Utc>, now: DateTime<Utc>) -> DateTime<Utc> {
+    let fires_at = at.max(now);
+    fires_at.duration_trunc(TimeDelta::hours(1)).unwrap_or(fires_at)
 }
 
 impl Quotas {
@@ -222,16 +224,21 @@ mod tests {
     #[test]
     fn only_a_reminder_that_becomes_live_or_changes_its_hour_counts_as_arriving() {
         use ReminderState::{Cancelled, Scheduled, Sent};
-        for (state, fired, to, counts) in [
+        for (now, state, fired, to, counts) in [
             // (more live reminders, live ones afterwards, arriving ones)
-            (Scheduled, false, Some(20), (0, 1, 0)),
-            (Scheduled, false, Some(70), (0, 1, 1)),
-            (Scheduled, true, Some(20), (1, 1, 1)),
-            (Scheduled, true, Some(10), (0, 0, 0)),
-            (Sent, true, Some(20), (1, 1, 1)),
-            (Cancelled, false, Some(10), (1, 1, 1)),
-            (Scheduled, false, None, (-1, 0, 0)),
-            (Sent, true, None, (0, 0, 0)),
+            (0, Scheduled, false, Some(20), (0, 1, 0)),
+            (0, Scheduled, false, Some(70), (0, 1, 1)),
+            (0, Scheduled, true, Some(20), (1, 1, 1)),
+            (0, Scheduled, true, Some(10), (0, 0, 0)),
+            (0, Sent, true, Some(20), (1, 1, 1)),
+            (0, Cancelled, false, Some(10), (1, 1, 1)),
+            (0, Scheduled, false, None, (-1, 0, 0)),
+            (0, Sent, true, None, (0, 0, 0)),
+            // Its hour has passed, so it fires in the current one.
+            (125, Scheduled, false, Some(70), (0, 1, 0)),
+            (125, Scheduled, false, Some(150), (0, 1, 0)),
+            (125, Scheduled, false, Some(190), (0, 1, 1)),
+            (125, Scheduled, true, Some(20), (1, 1, 1)),
         ] {
             let from = reminder(state, fired);
             let to = match to {
@@ -239,8 +246,12 @@ mod tests {
                 None => from.cancelled(shared::reminder::CancelReason::User),
             };
             let mut added = Added::default();
-            added.change(&from, &to);
-            assert_eq!((added.reminders, added.live.len(), added.arriving.len()), counts, "{state:?} {fired} {to:?}");
+            added.change(&from, &to, at(now));
+            assert_eq!(
+                (added.reminders, added.live.len(), added.arriving.len()),
+                counts,
+                "{now} {state:?} {fired} {to:?}"
+            );
         }
     }
 }

@@ -1,6 +1,11 @@
 //! Quotas of a user: a command that would exceed one is refused and changes nothing, and a user above one can use everything as before.
 
-use super::*;
+use shared::{
+    serve,
+    testing::{call_job, count, execute},
+};
+
+use super::{erasure::later, *};
 
 /// Ada at a process with these quotas.
 fn limited(db: &PgPool, quotas: &[&str]) -> Client {
@@ -128,6 +133,117 @@ async fn a_clock_hour_has_at_most_so_many_live_reminders(db: PgPool) {
     refused(&ada, Method::POST, &third, until.clone()).await;
     ada.post(&second, json!({"until": "2031-05-04T08:00:00Z"})).await.expect(200);
     ada.post(&third, until).await.expect(200);
+}
+
+/// Waits for the next clock hour if this one ends soon.
+async fn not_at_the_end_of_an_hour() {
+    let left = 3_600 - Utc::now().timestamp().rem_euclid(3_600);
+    if left < 20 {
+        tokio::time::sleep(std::time::Duration::from_secs(left.unsigned_abs())).await;
+    }
+}
+
+/// Fires the reminders whose time has passed, as the scheduler does.
+async fn fire(db: &PgPool) {
+    let routes = serve::complete(alarm::router(app(db)), app(db));
+    let due = "select id, version from task_reminders
+               where remind_at <= now() and reminder_is_live(state, version, fired_version)";
+    let due: Vec<(Uuid, i32)> = sqlx::query_as(due).fetch_all(db).await.unwrap();
+    for (id, version) in due {
+        assert_eq!(call_job(&routes, id, version).await, StatusCode::OK);
+    }
+}
+
+const FIRED: &str = "select count(*) from task_events where type = 'reminder.due'";
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn reminders_whose_time_has_passed_and_fired_ones_count_in_the_current_hour(db: PgPool) {
+    not_at_the_end_of_an_hour().await;
+    let ada = limited(&db, &["--user-reminders-per-hour", "3"]);
+    let past = |hours: i64| json!({"remind_at": ahead(-hours)});
+    let task = ada.task(json!({"title": "a", "reminders": [past(1), past(30)]})).await;
+    let add = format!("{}/reminders", path(&task));
+    let four = json!({"title": "a", "reminders": [past(1), past(30), past(2), past(3)]});
+    let detail = refused(&ada, Method::PUT, &path(&task), four).await;
+    let hour = Utc::now().format("%Y-%m-%dT%H:00Z");
+    assert_eq!(
+        detail,
+        format!("you would have more than 3 reminders in the hour from {hour}, the maximum: choose another hour")
+    );
+    fire(&db).await;
+    // Moving a fired one, replacing it and cancelling it make no room.
+    let others = json!({"title": "a", "reminders": [past(2), past(3)]});
+    refused(&ada, Method::PUT, &path(&task), others.clone()).await;
+    let third = ada.put(&path(&task), json!({"title": "a", "reminders": [past(4)]})).await.expect(200);
+    refused(&ada, Method::POST, &add, past(5)).await;
+    fire(&db).await;
+    let third = format!("/v1/reminders/{}", id(&third["reminders"][0]));
+    ada.post(&format!("{third}/snooze"), json!({"minutes": 600})).await.expect(200);
+    refused(&ada, Method::POST, &format!("{third}/send-now"), json!({})).await;
+    ada.delete(&third).await.expect(200);
+    refused(&ada, Method::POST, "/v1/tasks", json!({"title": "b", "remind_at": ahead(-6)})).await;
+    assert_eq!(count(&db, FIRED).await, 3);
+    // Other hours have room.
+    ada.post(&add, json!({"remind_at": ahead(7)})).await.expect(201);
+    // The next hour has room again.
+    execute(
+        &db,
+        "update task_events set id = (left(uuid_v7_floor(now() - interval '1 hour')::text, 24) || right(id::text, 12))::uuid
+         where type = 'reminder.due'",
+    )
+    .await;
+    ada.put(&path(&task), others).await.expect(200);
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn a_user_above_the_quota_of_an_hour_can_move_reminders_within_it(db: PgPool) {
+    not_at_the_end_of_an_hour().await;
+    let ada = Client::new(&db);
+    let past = |hours: i64| json!({"remind_at": ahead(-hours)});
+    let reminders = json!([past(1), past(2), {"before_due": "PT1H"}]);
+    let task = ada.task(json!({"title": "a", "due_at": ahead(-3), "reminders": reminders})).await;
+    let ada = Client { router: limited(&db, &["--user-reminders-per-hour", "1"]).router, ..ada };
+    let task = ada.patch(&path(&task), json!({"due_at": ahead(-6)})).await.expect(200);
+    ada.delete(&format!("/v1/reminders/{}", id(&task["reminders"][0]))).await.expect(200);
+    refused(&ada, Method::POST, &format!("{}/reminders", path(&task)), past(1)).await;
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn an_erased_user_who_comes_back_has_no_new_quota_of_fired_reminders(db: PgPool) {
+    not_at_the_end_of_an_hour().await;
+    let ada = limited(&db, &["--user-reminders-per-hour", "2"]);
+    let past = json!({"title": "a", "reminders": [{"remind_at": ahead(-1)}, {"remind_at": ahead(-2)}]});
+    ada.task(past.clone()).await;
+    fire(&db).await;
+    ada.delete("/v1/me").await.expect(204);
+    let again = Client { router: ada.router.clone(), ..later(&ada) };
+    again.task(json!({"title": "a"})).await;
+    refused(&again, Method::POST, "/v1/tasks", past).await;
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn concurrent_commands_fire_exactly_as_many_reminders_as_the_quota(db: PgPool) {
+    not_at_the_end_of_an_hour().await;
+    let ada = limited(&db, &["--user-reminders-per-hour", "5"]);
+    let task = path(&ada.task(json!({"title": "a"})).await);
+    let mut commands = tokio::task::JoinSet::new();
+    for n in 1..=20 {
+        let (ada, db, task) = (ada.clone(), db.clone(), task.clone());
+        commands.spawn(async move {
+            let past = json!({"remind_at": ahead(-n)});
+            let reply = if n % 2 == 0 {
+                ada.post(&format!("{task}/reminders"), past).await
+            } else {
+                ada.post("/v1/tasks", json!({"title": "b", "reminders": [past]})).await
+            };
+            fire(&db).await;
+            reply.status.as_u16()
+        });
+    }
+    let statuses = commands.join_all().await;
+    assert_eq!(statuses.iter().filter(|status| **status == 201).count(), 5, "{statuses:?}");
+    assert!(statuses.iter().all(|status| matches!(status, 201 | 422)), "{statuses:?}");
+    assert_eq!(count(&db, FIRED).await, 5);
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
