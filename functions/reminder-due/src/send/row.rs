@@ -50,35 +50,7 @@ pub(super) struct Row {
 
 impl Row {
     pub(super) async fn read(conn: &mut PgConnection, id: Uuid, messages_per_hour: u32) -> sqlx::Result<Option<Self>> {
-        let row = sqlx::query!(
-            r#"select delivery.id, reminder_id, reminder_version, channel, delivery.user_id, delivery.task_id,
-                      delivery.state as "state: DeliveryState", attempts, delivery.created_at, at_dot, repeated, next_attempt_at,
-                      coalesce(lease_until, next_attempt_at) as "lease_until!",
-                      event.data as "due: Json<ReminderDue>", event.traceparent,
-                      reminder.version, reminder.cancel_reason as "cancel_reason: CancelReason",
-                      reminder.remind_at, reminder.fired_at,
-                      task.completed as "completed?", task.due_at, coalesce(task.time_zone, owner.time_zone) as zone,
-                      owner.email as "address?", message as "message: Json<Email>", clock_timestamp() as "now!",
-                      -- A message that was delayed for more than two days does not count.
-                      case when $2 <= (
-                          select count(*) from (
-                              select from notification_deliveries other
-                              where other.user_id = delivery.user_id and other.created_at > now() - interval '2 days'
-                                and other.sent_at >= date_trunc('hour', now(), 'UTC') limit $2) sent)
-                      then date_trunc('hour', now(), 'UTC') + interval '1 hour' end as over_quota_until
-               from notification_deliveries delivery
-               join task_reminders reminder on reminder.id = reminder_id
-               join task_events event on event.id = delivery.event_id and event.data <> '{}'
-               left join tasks task on task.id = delivery.task_id
-               -- An erasure that goes on has not deleted the user yet.
-               left join users owner on owner.id = delivery.user_id
-                   and not exists (select from erased_users where user_id = owner.id and not done)
-               where delivery.id = $1"#,
-            id,
-            i64::from(messages_per_hour)
-        )
-        .fetch_optional(conn)
-        .await?;
+        let row = sqlx::query_file!("src/send/row.sql", id, i64::from(messages_per_hour)).fetch_optional(conn).await?;
         Ok(row.map(|row| Self {
             id: row.id,
             reminder_id: row.reminder_id,

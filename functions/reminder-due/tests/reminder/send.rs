@@ -2,14 +2,15 @@
 
 use std::time::Duration;
 
-use axum::http::StatusCode;
+use axum::{Router, http::StatusCode};
 use chrono::{DateTime, Utc};
 use reminder_due::email::{EmailConfig, ProviderName};
 use serde_json::{Value, json};
 use shared::{
     schema::{ReminderDue, TaskRef},
     testing::{
-        Dapr, app_with, audit_steps, call_job, count, deliver, deliver_at_once, due, execute, handed_over, post, step,
+        Dapr, app_with, audit_steps, call_job, count, deliver, deliver_at_once, due, erase, execute, handed_over, post,
+        step,
     },
 };
 use sqlx::{PgPool, postgres::PgPoolOptions};
@@ -313,19 +314,29 @@ async fn an_event_of_a_reminder_nobody_knows_is_handled_and_sends_nothing(db: Pg
     assert_eq!(audit_steps(&db).await[0], step("reminder.skipped", Some("moved")));
 }
 
-#[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn a_message_above_its_users_quota_is_delayed_with_the_reason_and_sent_later(db: PgPool) {
-    let (server, dapr) = (SmtpServer::start(WILLING).await, Dapr::start().await);
+/// A process that sends each user one message per hour.
+fn with_one_message_per_hour(db: &PgPool, server: &SmtpServer, dapr: &Dapr) -> Router {
     let config = EmailConfig {
         smtp_url: Some(server.url.clone()),
         user_messages_per_hour: 1.try_into().unwrap(),
         ..email(ProviderName::Smtp)
     };
-    let routes = routes(app_with(&db, &dapr, &dapr, &dapr), config);
+    routes(app_with(db, dapr, dapr, dapr), config)
+}
+
+/// Moves all messages that were sent to another time. A time ahead is in the hour of the test, also if that ends now.
+async fn were_sent(db: &PgPool, at: &str) {
+    let id = format!("(left(uuid_v7_floor({at})::text, 24) || right(id::text, 12))::uuid");
+    execute(db, &format!("update task_events set id = {id} where type = 'reminder.sent'")).await;
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn a_message_above_its_users_quota_is_delayed_with_the_reason_and_sent_later(db: PgPool) {
+    let (server, dapr) = (SmtpServer::start(WILLING).await, Dapr::start().await);
+    let routes = with_one_message_per_hour(&db, &server, &dapr);
     let (.., first) = fired(&db, &routes).await;
     assert_eq!(deliver(&routes, &first).await, StatusCode::OK);
-    // Not before the hour ends, if it ends now.
-    execute(&db, "update notification_deliveries set sent_at = now() + interval '1 minute'").await;
+    were_sent(&db, "now() + interval '1 minute'").await;
     let (id, _, second) = fired(&db, &routes).await;
     execute(&db, "update task_reminders set user_id = (select user_id from notification_deliveries)").await;
     assert_eq!(deliver(&routes, &second).await, StatusCode::OK);
@@ -346,13 +357,66 @@ async fn a_message_above_its_users_quota_is_delayed_with_the_reason_and_sent_lat
     assert_eq!(deliver(&routes, &other).await, StatusCode::OK);
     assert_eq!(server.bodies().len(), 2);
     // Later than any attempt for another reason.
-    execute(
-        &db,
-        "update notification_deliveries
-         set sent_at = sent_at - interval '2 hours', next_attempt_at = now(), created_at = now() - interval '26 hours'",
-    )
-    .await;
+    were_sent(&db, "now() - interval '2 hours'").await;
+    let earlier =
+        "update notification_deliveries set next_attempt_at = now(), created_at = now() - interval '26 hours'";
+    execute(&db, earlier).await;
     let (job, _) = dapr.jobs().pop_first().unwrap();
     assert_eq!(post(&routes, &format!("/job/{job}"), "{}").await, StatusCode::OK);
     assert_eq!((server.bodies().len(), sent_events(&db).await), (3, 3));
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn messages_that_waited_for_days_and_those_of_before_an_erasure_count_in_the_hour_in_which_they_are_sent(
+    db: PgPool,
+) {
+    let (server, dapr) = (SmtpServer::start(WILLING).await, Dapr::start().await);
+    let routes = with_one_message_per_hour(&db, &server, &dapr);
+    let (_, task, first) = fired(&db, &routes).await;
+    assert_eq!(deliver(&routes, &first).await, StatusCode::OK);
+    were_sent(&db, "now() + interval '1 minute'").await;
+    execute(&db, "update notification_deliveries set created_at = now() - interval '3 days'").await;
+    let next = async || {
+        let (id, _, event) = fired(&db, &routes).await;
+        let owned = format!("update task_reminders set user_id = '{}' where id = '{id}'", task.user_id);
+        execute(&db, &owned).await;
+        assert_eq!(deliver(&routes, &event).await, StatusCode::OK);
+        let state = "select state from notification_deliveries where reminder_id = $1";
+        let state: String = sqlx::query_scalar(state).bind(id).fetch_one(&db).await.unwrap();
+        assert_eq!((state.as_str(), server.bodies().len()), ("retrying", 1));
+    };
+    next().await;
+    erase(&db, task.user_id).await;
+    let again = format!("insert into users (id, email) values ('{}', 'ada@example.com')", task.user_id);
+    execute(&db, &again).await;
+    next().await;
+}
+
+/// What an attempt reads depends neither on how many deliveries of its user wait, nor on how many messages the user got before.
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn an_attempt_reads_a_bounded_number_of_rows(db: PgPool) {
+    let folder = Folder::new();
+    let routes = with_files(&db, &folder);
+    let (.., event) = fired(&db, &routes).await;
+    assert_eq!(deliver(&routes, &event).await, StatusCode::OK);
+    let delivery: Uuid = sqlx::query_scalar("select id from notification_deliveries").fetch_one(&db).await.unwrap();
+    execute(
+        &db,
+        "insert into notification_deliveries (id, reminder_id, reminder_version, channel, user_id, task_id, event_id, state)
+         select gen_random_uuid(), gen_random_uuid(), 1, channel, user_id, task_id, event_id, 'retrying'
+         from notification_deliveries, generate_series(1, 5000);
+         insert into task_events (id, type, task_id, user_id, sequence, data)
+         select (left(uuid_v7_floor(now() - n * interval '1 minute')::text, 24) || right(gen_random_uuid()::text, 12))::uuid,
+                type, task_id, user_id, n, data
+         from task_events, generate_series(1, 5000) n where type = 'reminder.sent';
+         analyze task_events",
+    )
+    .await;
+    let mut conn = db.acquire().await.unwrap();
+    sqlx::query("set plan_cache_mode = 'force_generic_plan'").execute(&mut *conn).await.unwrap();
+    let statement = concat!("explain (analyze, buffers, format json) ", include_str!("../../src/send/row.sql"));
+    let plan: Value = sqlx::query_scalar(statement).bind(delivery).bind(10_i64).fetch_one(&mut *conn).await.unwrap();
+    let top = &plan[0]["Plan"];
+    let buffers: u64 = ["Shared Hit Blocks", "Shared Read Blocks"].iter().map(|name| top[name].as_u64().unwrap()).sum();
+    assert!(buffers < 60, "{buffers} buffers: {plan}");
 }
