@@ -235,33 +235,50 @@ impl Row {
 
 /// Adds reminders to a task. In a completed task they are cancelled at once, as if it had been completed with them.
 ///
-/// If the task would have more than [`KEPT`], deletes the oldest that its user cancelled before they fired, unless the scheduler may still have
-/// their job. Nobody but their timelines needs them.
+/// If the task would have more than [`KEPT`], deletes the oldest that its user cancelled, unless the scheduler may still have their job. Nobody
+/// but their timelines needs them. Those that never fired go first, and those with a delivery that is not over stay.
 pub(crate) async fn add(conn: &mut PgConnection, task: &Task, rows: &[Row]) -> sqlx::Result<()> {
     if rows.is_empty() {
         return Ok(());
     }
-    sqlx::query!(
+    let oldest = sqlx::query_scalar!(
         "with oldest as materialized (
              select id from task_reminders
-             where task_id = $1 and user_id = $2 and cancel_reason = 'user' and fired_version is null and job_id is null
-             order by updated_at, id
+             where task_id = $1 and user_id = $2 and cancel_reason = 'user'
+               and (job_id is null or fired_version = version)
+               and not exists (select from notification_deliveries
+                               where reminder_id = task_reminders.id and state in ('pending', 'sending', 'retrying'))
+             order by fired_version is not null, updated_at, id
              limit greatest(0, $6::bigint - $5::bigint + (select count(*) from task_reminders where task_id = $1))
              -- A handler that records such a row now holds it, and may wait for the rows that this command holds.
              for update skip locked
-         ), forgotten as (
-             delete from task_reminders where id in (select id from oldest)
+         ), added as (
+             insert into task_reminders (id, task_id, user_id, remind_at, before_due, channels, state, cancel_reason)
+             select id, $1, $2, remind_at, before_due, channels,
+                    case when $3 then 'cancelled' else 'scheduled' end, case when $3 then 'completed' end
+             from jsonb_to_recordset($4) as reminder (id uuid, remind_at timestamptz, before_due text, channels text[])
          )
-         insert into task_reminders (id, task_id, user_id, remind_at, before_due, channels, state, cancel_reason)
-         select id, $1, $2, remind_at, before_due, channels,
-                case when $3 then 'cancelled' else 'scheduled' end, case when $3 then 'completed' end
-         from jsonb_to_recordset($4) as reminder (id uuid, remind_at timestamptz, before_due text, channels text[])",
+         select id from oldest",
         task.id,
         task.inner.user_id,
         task.completed,
         Json(rows) as _,
         KEPT,
         i64::try_from(rows.len()).unwrap_or(i64::MAX),
+    )
+    .fetch_all(&mut *conn)
+    .await?;
+    if oldest.is_empty() {
+        return Ok(());
+    }
+    // A statement of its own: it sees the deliveries that were created until the reminders were locked.
+    sqlx::query!(
+        "delete from task_reminders
+         where id = any($1) and user_id = $2
+           and not exists (select from notification_deliveries
+                           where reminder_id = task_reminders.id and state in ('pending', 'sending', 'retrying'))",
+        &oldest,
+        task.inner.user_id,
     )
     .execute(conn)
     .await?;

@@ -144,6 +144,42 @@ async fn a_task_keeps_two_hundred_reminders_and_forgets_the_oldest_that_were_can
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn a_task_forgets_the_oldest_fired_reminders_that_were_cancelled_once_their_deliveries_have_ended(db: PgPool) {
+    let ada = Client::new(&db);
+    let mut task = ada.task(twenty(0)).await;
+    let [armed, open, begun, ended] = [0, 1, 2, 3].map(|nth| id(&task["reminders"][nth]));
+    let delivery = "insert into notification_deliveries
+                        (id, reminder_id, reminder_version, channel, user_id, task_id, event_id, state)
+                    select gen_random_uuid(), id, 1, 'email', user_id, task_id, gen_random_uuid(), $2
+                    from (select * from task_reminders where id = $1 for key share) reminder";
+    sqlx::query(delivery).bind(open).bind("retrying").execute(&db).await.unwrap();
+    sqlx::query(delivery).bind(ended).bind("sent").execute(&db).await.unwrap();
+    let mut handler = db.begin().await.unwrap();
+    sqlx::query(delivery).bind(begun).bind("pending").execute(&mut *handler).await.unwrap();
+    for request in 1..=14 {
+        // The job that fired stays on record. Only cancelling a reminder that is not sent yet raises its version.
+        let state = if request % 2 == 0 { "sent" } else { "scheduled" };
+        let fire = format!(
+            "update task_reminders
+             set state = '{state}', fired_version = 1, fired_at = now(), job_id = 'reminder-' || id || '-1' where state = 'scheduled'"
+        );
+        execute(&db, &fire).await;
+        task = ada.put(&path(&task), twenty(request)).await.expect(200);
+        // The handler that deletes the jobs of the others has not come to this one.
+        let aligned =
+            format!("update task_reminders set job_id = null where version > fired_version and id <> '{armed}'");
+        execute(&db, &aligned).await;
+    }
+    handler.commit().await.unwrap();
+    let left = "select id from task_reminders where task_id = $1";
+    let left: Vec<Uuid> = sqlx::query_scalar(left).bind(id(&task)).fetch_all(&db).await.unwrap();
+    assert_eq!(left.len(), 200);
+    assert!([armed, open, begun].iter().all(|reminder| left.contains(reminder)), "a function is not done with them");
+    assert!(!left.contains(&ended));
+    assert!(task["reminders"].as_array().unwrap().iter().all(|reminder| left.contains(&id(reminder))));
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
 async fn a_command_does_not_wait_for_a_reminder_that_the_user_cancelled(db: PgPool) {
     let ada = Client::new(&db);
     let task = ada.task(json!({"title": "a", "remind_at": ahead(1)})).await;
