@@ -304,6 +304,28 @@ async fn a_user_uses_at_most_so_many_keys_a_day(db: PgPool) {
     keyed("c").task(json!({"title": "b"})).await;
 }
 
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn an_erased_user_who_comes_back_continues_with_the_sends_and_keys_of_before(db: PgPool) {
+    not_at_the_end_of_an_hour().await;
+    let ada = limited(&db, &["--user-sends-now-per-hour", "1", "--user-keys-per-day", "2"]);
+    let body = json!({"title": "a", "remind_at": ahead(1)});
+    let send_now = |task: &Value| format!("/v1/reminders/{}/send-now", id(&task["reminders"][0]));
+    let task = ada.task(body.clone()).await;
+    ada.with("idempotency-key", "a").post(&send_now(&task), json!(null)).await.expect(200);
+    ada.delete("/v1/me").await.expect(204);
+    let again = Client { router: ada.router.clone(), ..later(&ada) };
+    let task = again.task(body).await;
+    again.with("idempotency-key", "b").patch("/v1/me", json!({"time_zone": "Asia/Tokyo"})).await.expect(200);
+    for (path, key, expected) in [
+        (send_now(&task), None, "you had 1 reminders sent at once within this clock hour"),
+        (format!("{}/complete", path(&task)), Some("c"), "you used 2 idempotency keys today (UTC)"),
+    ] {
+        let again = key.map_or(again.clone(), |key| again.with("idempotency-key", key));
+        let refused = again.post(&path, json!(null)).await.expect(422);
+        assert!(refused["detail"].as_str().unwrap().starts_with(expected), "{refused}");
+    }
+}
+
 /// A small generator, so that a failure can be repeated.
 struct Choice(u64);
 
