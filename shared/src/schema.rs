@@ -123,6 +123,9 @@ pub enum Channel {
 }
 
 impl Channel {
+    /// Every channel, in order of declaration.
+    pub const ALL: [Self; 1] = [Self::Email];
+
     /// The stored value.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -136,10 +139,7 @@ impl std::str::FromStr for Channel {
     type Err = UnknownChannel;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text {
-            "email" => Ok(Self::Email),
-            _ => Err(UnknownChannel),
-        }
+        Self::ALL.into_iter().find(|channel| channel.as_str() == text).ok_or(UnknownChannel)
     }
 }
 

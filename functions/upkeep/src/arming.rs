@@ -20,7 +20,7 @@ use uuid::Uuid;
 use crate::repair::Settings;
 
 /// Calls to the scheduler at a time.
-const AT_ONCE: usize = 32;
+pub(crate) const AT_ONCE: usize = 32;
 /// Maximum rows of one query.
 const PAGE: i64 = 10_000;
 /// An instant before that of every reminder.
@@ -84,6 +84,23 @@ pub async fn take_over(app: &App, now: DateTime<Utc>) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Makes up to [`AT_ONCE`] calls to the scheduler. Returns the results and the first error. If all fail, the scheduler is unavailable.
+pub(crate) async fn at_once<T: Send + 'static>(
+    calls: impl IntoIterator<Item = impl Future<Output = anyhow::Result<T>> + Send + 'static>,
+) -> anyhow::Result<(Vec<T>, Option<anyhow::Error>)> {
+    let (mut results, mut first_error) = (Vec::new(), None);
+    for called in calls.into_iter().collect::<JoinSet<_>>().join_all().await {
+        match called {
+            Ok(result) => results.push(result),
+            Err(error) => first_error = first_error.or(Some(error)),
+        }
+    }
+    match first_error {
+        Some(error) if results.is_empty() => Err(error),
+        first_error => Ok((results, first_error)),
+    }
+}
+
 /// How to arm a job.
 #[derive(Clone, Copy)]
 enum Call {
@@ -100,36 +117,23 @@ struct Armed {
 }
 
 impl Armed {
-    /// Arms a page of jobs, and records those that exist then. A job that fails does not stop the others; if all of [`AT_ONCE`] fail, the
-    /// scheduler is unavailable.
+    /// Arms a page of jobs, and records those that exist then.
     async fn page(&mut self, app: &App, jobs: Vec<ReminderJob>, call: Call) -> anyhow::Result<()> {
         for some in jobs.chunks(AT_ONCE) {
-            let mut calls = JoinSet::new();
-            for job in some {
+            let calls = some.iter().map(|job| {
                 let (job, sidecar) = (job.clone(), app.sidecar.clone());
-                calls.spawn(async move {
+                async move {
                     let missing = match call {
                         Call::IfMissing => job.arm_if_missing(&sidecar).await?,
                         Call::Replace => job.arm(&sidecar).await.map(|()| true)?,
                     };
-                    Ok::<_, anyhow::Error>((job, missing))
-                });
-            }
-            let mut exist = Vec::new();
-            let mut error = None;
-            for called in calls.join_all().await {
-                match called {
-                    Ok((job, missing)) => {
-                        self.count += u64::from(missing);
-                        exist.push(job);
-                    }
-                    Err(failed) => error = error.or(Some(failed)),
+                    Ok((job, missing))
                 }
-            }
-            match error {
-                Some(error) if exist.is_empty() => return Err(error),
-                error => self.first_error = self.first_error.take().or(error),
-            }
+            });
+            let (called, error) = at_once(calls).await?;
+            self.first_error = self.first_error.take().or(error);
+            self.count += called.iter().filter(|(_, missing)| *missing).count() as u64;
+            let exist: Vec<ReminderJob> = called.into_iter().map(|(job, _)| job).collect();
             let mut tx = app.db.begin_single().await?;
             record_armed(&mut tx, &exist).await?;
             tx.commit().await?;

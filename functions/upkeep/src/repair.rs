@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use clap::Parser;
-use shared::{App, catalogue::EventType, db::Db, delivery::DeliveryJob, faults::crash};
+use shared::{App, catalogue::EventType, db::Db, delivery::DeliveryJob, faults::crash, schema::Channel};
 use sqlx::PgExecutor;
 use uuid::Uuid;
 
@@ -156,23 +156,32 @@ pub async fn unpublish_unclaimed(db: &Db, now: DateTime<Utc>, settings: &Setting
 
 /// Retries deliveries whose next attempt is overdue: their job was lost, or the process died during the attempt.
 async fn send_overdue(app: &App, now: DateTime<Utc>) -> anyhow::Result<u64> {
-    let mut missing = 0;
-    for (delivery_id, attempts) in overdue(&app.db, now).await? {
-        missing += u64::from(DeliveryJob { delivery_id, attempts }.arm_if_missing(&app.sidecar, now - SKEW).await?);
+    let (mut missing, mut first_error) = (0, None);
+    for some in overdue(&app.db, now).await?.chunks(arming::AT_ONCE) {
+        let calls = some.iter().map(|&(delivery_id, attempts)| {
+            let sidecar = app.sidecar.clone();
+            async move { Ok(DeliveryJob { delivery_id, attempts }.arm_if_missing(&sidecar, now - SKEW).await?) }
+        });
+        let (were_missing, error) = arming::at_once(calls).await?;
+        missing += were_missing.into_iter().map(u64::from).sum::<u64>();
+        first_error = first_error.or(error);
     }
-    Ok(missing)
+    first_error.map_or(Ok(missing), Err)
 }
 
 /// The deliveries whose next attempt is overdue at `now` by more than ten seconds, and how many attempts were made. An attempt whose
-/// lease has not ended is not overdue.
+/// lease has not ended is not overdue. One on a channel of a newer release is left to that release's repair.
 pub async fn overdue(db: impl PgExecutor<'_>, now: DateTime<Utc>) -> sqlx::Result<Vec<(Uuid, i32)>> {
+    let channels = Channel::ALL.map(|channel| channel.as_str().to_owned());
     let rows = sqlx::query!(
         "select id, attempts from notification_deliveries
-         where state in ('pending', 'sending', 'retrying') and next_attempt_at < $1::timestamptz - interval '10 seconds'
+         where state in ('pending', 'sending', 'retrying') and channel = any($3)
+           and next_attempt_at < $1::timestamptz - interval '10 seconds'
            and (state <> 'sending' or lease_until is null or lease_until < $1::timestamptz - interval '10 seconds')
          order by next_attempt_at limit $2",
         now,
         LIMIT,
+        &channels[..],
     )
     .fetch_all(db)
     .await?;

@@ -428,26 +428,45 @@ async fn five_thousand_reminders_at_the_boundary_outlast_pauses_and_are_late_by_
     }
 }
 
+/// A delivery after one attempt, whose next one should have begun `overdue` ago.
+async fn delivery(plane: &Plane, overdue: TimeDelta) -> Uuid {
+    let of = plane.reminder(-TimeDelta::minutes(1)).await;
+    sqlx::query_scalar(
+        "insert into notification_deliveries
+             (id, reminder_id, reminder_version, channel, user_id, task_id, event_id, state, next_attempt_at, attempts)
+         select gen_random_uuid(), id, 1, 'email', user_id, task_id, gen_random_uuid(), 'retrying', now() - $2, 1
+         from task_reminders where id = $1 returning id",
+    )
+    .bind(of)
+    .bind(overdue)
+    .fetch_one(&plane.db)
+    .await
+    .unwrap()
+}
+
 /// The job has the instant by which even a scheduler an hour behind calls it.
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
 async fn an_overdue_delivery_without_a_job_is_called_at_once_whatever_the_schedulers_clock(db: PgPool) {
     let plane = Plane::new(&db).await;
-    let of = plane.reminder(-TimeDelta::minutes(1)).await;
-    let id: Uuid = sqlx::query_scalar(
-        "insert into notification_deliveries
-             (id, reminder_id, reminder_version, channel, user_id, task_id, event_id, state, next_attempt_at, attempts)
-         select gen_random_uuid(), id, 1, 'email', user_id, task_id, gen_random_uuid(), 'retrying', now() - interval '20 s', 1
-         from task_reminders where id = $1 returning id",
-    )
-    .bind(of)
-    .fetch_one(&db)
-    .await
-    .unwrap();
+    let id = delivery(&plane, TimeDelta::seconds(20)).await;
 
     plane.repair().await;
 
     let due = plane.reminder_due.jobs()[&format!("delivery-{id}-1")].due.unwrap();
     assert!(due <= now(&db).await - TimeDelta::hours(1), "{due}");
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn an_overdue_delivery_that_cannot_be_armed_does_not_stop_the_others(db: PgPool) {
+    let plane = Plane::new(&db).await;
+    let oldest = delivery(&plane, TimeDelta::seconds(30)).await;
+    let other = delivery(&plane, TimeDelta::seconds(20)).await;
+    plane.reminder_due.refuse(format!("delivery-{oldest}-1"));
+
+    let told = run(&plane.app, &SETTINGS).await.unwrap_err();
+
+    assert!(format!("{told:#}").contains("schedule job"), "{told:#}");
+    assert_eq!(plane.reminder_due.names(), [format!("delivery-{other}-1")]);
 }
 
 /// Arms a reminder as a release before `alarm` does: at `reminder-due`, however far ahead, and recorded without a version.

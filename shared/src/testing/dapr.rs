@@ -135,13 +135,13 @@ impl Dapr {
         self.state.publish_calls.load(Ordering::SeqCst)
     }
 
-    /// Makes the broker refuse a topic or a partition key. It takes the other entries of a call, and daprd answers with an error and no
-    /// entries, as daprd 1.18 does.
-    pub fn refuse(&self, topic_or_key: impl ToString) {
-        self.state.refused.lock().unwrap().insert(topic_or_key.to_string());
+    /// Makes the broker refuse a topic or a partition key, or the scheduler a job's name. The broker takes the other entries of a call, and
+    /// daprd answers with an error and no entries, as daprd 1.18 does.
+    pub fn refuse(&self, topic_key_or_job: impl ToString) {
+        self.state.refused.lock().unwrap().insert(topic_key_or_job.to_string());
     }
 
-    /// Makes the broker take everything again.
+    /// Makes the broker and the scheduler take everything again.
     pub fn refuse_nothing(&self) {
         self.state.refused.lock().unwrap().clear();
     }
@@ -200,6 +200,9 @@ impl State {
             "ScheduleJob" => {
                 let request = ScheduleJobRequest::decode(message).unwrap();
                 let job = request.job.unwrap();
+                if self.refused.lock().unwrap().contains(&job.name) {
+                    return Err(Code::Internal);
+                }
                 if jobs.contains_key(&job.name) && !request.overwrite {
                     return Err(Code::AlreadyExists);
                 }

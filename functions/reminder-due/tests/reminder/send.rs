@@ -220,6 +220,9 @@ async fn a_channel_or_state_of_a_newer_release_is_left_to_that_release(db: PgPoo
     let states: Vec<(String, String, i32)> = sqlx::query_as(states).fetch_all(&db).await.unwrap();
     assert_eq!(states, [("email".to_owned(), "sent".to_owned(), 1), ("push".to_owned(), "pending".to_owned(), 0)]);
     assert_eq!(folder.messages().len(), 1);
+    // Repair of this release arms no job for it: this release's `reminder-due` would do nothing, at every repair.
+    let overdue = upkeep::repair::overdue(&db, Utc::now() + chrono::TimeDelta::hours(1)).await.unwrap();
+    assert_eq!(overdue, []);
 
     execute(&db, "delete from notification_deliveries where channel = 'push'; delete from processed_events").await;
     execute(&db, "update notification_deliveries set state = 'bounced'").await;
