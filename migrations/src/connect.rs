@@ -4,13 +4,23 @@ use sqlx::{PgPool, postgres::PgConnectOptions};
 const POOLER: &str =
     "DATABASE_URL is a pooler's address: migrations need a direct one, because their lock belongs to a session";
 
+/// What the connection sets in the server. By the first, a pooler is recognized, which refuses or ignores it. By the others, the server notices
+/// within about a minute that we have vanished, and frees our lock.
+const SETTINGS: [(&str, &str); 5] = [
+    ("punctual.direct", "on"),
+    ("tcp_keepalives_idle", "30"),
+    ("tcp_keepalives_interval", "10"),
+    ("tcp_keepalives_count", "3"),
+    ("tcp_user_timeout", "30s"),
+];
+
 /// Connects to a database for [`apply`](crate::apply).
 ///
 /// # Errors
 /// - The database cannot be reached.
-/// - A transaction pooler stands in between. It is recognized by a start-up option, which poolers refuse or ignore.
+/// - A transaction pooler stands in between.
 pub async fn connect(options: PgConnectOptions) -> anyhow::Result<PgPool> {
-    let options = options.extra_float_digits(None).options([("punctual.direct", "on")]);
+    let options = options.extra_float_digits(None).options(SETTINGS);
     let db = match PgPool::connect_with(options).await {
         Err(error) if refuses_options(&error) => bail!(POOLER),
         connected => connected.context("the database cannot be reached")?,

@@ -13,6 +13,7 @@ use sqlx::{
     migrate::{MigrateError, Migrator},
 };
 
+use anyhow::bail;
 pub use connect::connect;
 
 /// All migrations, embedded in the program.
@@ -20,11 +21,15 @@ pub static MIGRATOR: Migrator = sqlx::migrate!("./../migrations");
 
 /// How long a migration waits for a lock on a table. Every statement that needs the table waits behind it.
 const LOCK_TIMEOUT: &str = "2s";
-/// How long [`apply`] tries to get the locks: shorter than the deadline of the job that runs it.
+/// How long [`apply`] tries to get the locks. Shorter than [`DEADLINE`], so that the error says who holds them.
 const PATIENCE: Duration = Duration::from_secs(480);
+/// How long the program `migrate` may take: shorter than the deadline of the job that runs it. Init containers have no other deadline.
+pub const DEADLINE: Duration = Duration::from_secs(570);
 /// The pause before the second try. It doubles, so that those who wait for a table get more and more of the time.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// The pause between two looks at the lock of another migration.
+const POLL: Duration = Duration::from_millis(100);
 
 /// The result of [`apply`].
 #[derive(Debug, PartialEq, Eq)]
@@ -48,8 +53,17 @@ pub enum Applied {
 /// # Errors
 /// - The database is newer than this code and does not declare itself compatible (`schema_compatibility.since`).
 /// - An applied migration differs from the embedded one.
+/// - Another migration runs for minutes.
 /// - A statement fails, or gets no lock for minutes. Nothing of that migration stays.
 pub async fn apply(db: &PgPool) -> anyhow::Result<Applied> {
+    apply_within(db, PATIENCE).await
+}
+
+/// [`apply`], with another limit for getting the locks.
+///
+/// # Errors
+/// As [`apply`].
+pub async fn apply_within(db: &PgPool, patience: Duration) -> anyhow::Result<Applied> {
     let code = newest();
     let database = applied(db).await?;
     if database > code {
@@ -62,10 +76,10 @@ pub async fn apply(db: &PgPool) -> anyhow::Result<Applied> {
     }
     // A separate connection, because the lock lasts as long as its session.
     let mut conn = db.acquire().await?.detach();
-    lock(&mut conn).await?;
     let (began, mut pause) = (Instant::now(), FIRST_PAUSE);
+    lock(&mut conn, patience).await?;
     while let Err(error) = run_pending(&mut conn, database).await {
-        if !lost_to_others(&error) || began.elapsed() + pause > PATIENCE {
+        if !lost_to_others(&error) || began.elapsed() + pause > patience {
             return Err(error.into());
         }
         println!("{error}; trying again in {pause:?}");
@@ -102,15 +116,33 @@ fn lost_to_others(error: &MigrateError) -> bool {
     matches!(code.as_deref(), Some("55P03" | "40P01"))
 }
 
-/// Waits until no other migration of this code runs, by polling the lock.
+/// Waits until no other migration of this code runs, by polling the lock, but at most `patience`.
 ///
 /// sqlx's own lock waits inside one statement. `create index concurrently` waits for every older statement, so the two would wait for each
 /// other.
-async fn lock(conn: &mut PgConnection) -> sqlx::Result<()> {
+async fn lock(conn: &mut PgConnection, patience: Duration) -> anyhow::Result<()> {
+    let began = Instant::now();
     while !sqlx::query_scalar("select pg_try_advisory_lock(hashtext('migrations'))").fetch_one(&mut *conn).await? {
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        if began.elapsed() > patience {
+            let holder = holder(conn).await?.unwrap_or_else(|| "none anymore".to_owned());
+            bail!("another migration has held the lock for {patience:?}; its session: {holder}");
+        }
+        tokio::time::sleep(POLL).await;
     }
     Ok(())
+}
+
+/// The session that holds the lock, and how to end it.
+async fn holder(conn: &mut PgConnection) -> sqlx::Result<Option<String>> {
+    sqlx::query_scalar(
+        "select format('from %s since %s, %s; end it with select pg_terminate_backend(%s)',
+                       coalesce(host(client_addr), 'the server''s host'), backend_start, coalesce(state, 'not ours'), pid)
+         from pg_locks join pg_stat_activity using (pid)
+         where locktype = 'advisory' and granted and objsubid = 1 and datname = current_database()
+           and (classid::bigint << 32) | objid::bigint = hashtext('migrations')",
+    )
+    .fetch_optional(conn)
+    .await
 }
 
 /// Drops the indexes whose `create index concurrently` was interrupted. PostgreSQL keeps them unused, and their names stay taken.

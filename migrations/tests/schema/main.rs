@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use migrations::{Applied, MIGRATOR, apply};
+use migrations::{Applied, MIGRATOR, apply, apply_within, connect};
 use sqlx::{ConnectOptions as _, PgPool, Row as _};
 use uuid::Uuid;
 
@@ -106,6 +106,30 @@ async fn migrating_at_once_is_migrating_once(db: PgPool) {
     for applied in [all.0, all.1, all.2] {
         assert!(matches!(applied.unwrap(), Applied::Migrated(_)));
     }
+}
+
+/// The session of a migrator whose host is gone, for example, until the server notices.
+#[sqlx::test(migrations = false)]
+async fn a_migration_that_waits_too_long_for_another_says_which_session_to_end(db: PgPool) {
+    let mut other = db.acquire().await.unwrap();
+    let lock = "select pg_backend_pid() from pg_advisory_lock(hashtext('migrations'))";
+    let session: i32 = sqlx::query_scalar(lock).fetch_one(&mut *other).await.unwrap();
+
+    let error = apply_within(&db, Duration::from_millis(200)).await.unwrap_err().to_string();
+
+    assert!(error.contains("another migration has held the lock for 200ms"), "{error}");
+    assert!(error.ends_with(&format!("end it with select pg_terminate_backend({session})")), "{error}");
+    drop(other.detach());
+    assert!(matches!(apply(&db).await.unwrap(), Applied::Migrated(_)));
+}
+
+#[sqlx::test(migrations = false)]
+async fn the_server_notices_within_a_minute_that_a_migrator_has_vanished(db: PgPool) {
+    let db = connect(db.connect_options().as_ref().clone().host("127.0.0.1")).await.unwrap();
+    let set =
+        "select concat_ws(' ', current_setting('tcp_keepalives_idle'), current_setting('tcp_keepalives_interval'),
+                                current_setting('tcp_keepalives_count'), current_setting('tcp_user_timeout'))";
+    assert_eq!(sqlx::query_scalar::<_, String>(set).fetch_one(&db).await.unwrap(), "30 10 3 30000");
 }
 
 #[sqlx::test(migrations = false)]

@@ -174,6 +174,8 @@ fn whoever_waits_waits_longer_than_whom_it_waits_for() {
     assert!(ours.answer <= ours.request && ours.answer < ours.handler && ours.handler < ours.call);
     assert!(ours.call < door::ATTEMPT && door::ATTEMPT.as_secs() < inbound);
     let documents = render(&[]);
+    let migrate = of_kind(&documents, "Job").next().unwrap();
+    assert!(migrations::DEADLINE.as_secs() < migrate["spec"]["activeDeadlineSeconds"].as_u64().unwrap());
     let mut capacity = BTreeMap::new();
     for service in of_kind(&documents, "Service").filter(|service| api(service).contains("knative")) {
         let pod = &service["spec"]["template"];
