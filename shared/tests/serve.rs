@@ -1,12 +1,20 @@
 //! The answers of every function outside its own routes.
 
+use std::time::Duration;
+
 use axum::{
     Router,
     body::{Body, to_bytes},
     http::{Request, StatusCode, header},
     routing::get,
 };
-use shared::{serve, testing::app};
+use shared::{
+    serve::{
+        complete,
+        connections::{Limits, serve_within},
+    },
+    testing::app,
+};
 use sqlx::PgPool;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -18,7 +26,7 @@ use tower::ServiceExt as _;
 #[tokio::test]
 async fn every_refusal_is_a_problem() {
     let app = app(&PgPool::connect_lazy("postgres://unused").unwrap());
-    let routes = serve::complete(Router::new().route("/v1/here", get(async || StatusCode::OK)), app);
+    let routes = complete(Router::new().route("/v1/here", get(async || StatusCode::OK)), app);
     for (method, path, status) in [
         ("POST", "/healthz", 405),
         ("DELETE", "/readyz", 405),
@@ -48,8 +56,9 @@ async fn a_connection_too_many_replaces_the_one_that_is_idle_for_longest() {
     let app = app(&PgPool::connect_lazy("postgres://unused").unwrap());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let routes = serve::complete(Router::new(), app);
-    tokio::spawn(serve::connections::serve_at_most(2, listener, routes, std::future::pending()));
+    let routes = complete(Router::new(), app);
+    let limits = Limits { connections: 2, ..Limits::default() };
+    tokio::spawn(serve_within(limits, listener, routes, std::future::pending()));
     let mut half_head = TcpStream::connect(address).await.unwrap();
     half_head.write_all(b"GET /healthz HTTP/1.1\r\n").await.unwrap();
     let mut honest = TcpStream::connect(address).await.unwrap();
@@ -63,11 +72,41 @@ async fn a_connection_too_many_replaces_the_one_that_is_idle_for_longest() {
     assert_eq!((ask(&mut third).await, ask(&mut honest).await), (None, Some(200)));
 }
 
+/// It asks for a large answer, or for small ones without end, and reads none.
+#[tokio::test]
+async fn a_client_that_stops_reading_its_answers_is_disconnected() {
+    const LARGE: usize = 16 << 20;
+    let app = app(&PgPool::connect_lazy("postgres://unused").unwrap());
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let answers = Router::new()
+        .route("/v1/large", get(async || vec![0; LARGE]))
+        .route("/v1/small", get(async || vec![0; 64 << 10]));
+    let limits = Limits { unread: Duration::from_millis(300), ..Limits::default() };
+    tokio::spawn(serve_within(limits, listener, complete(answers, app), std::future::pending()));
+    let request = |path: &str| format!("GET /v1/{path} HTTP/1.1\r\nhost: x\r\n\r\n");
+
+    let mut reading = TcpStream::connect(address).await.unwrap();
+    reading.write_all(request("large").as_bytes()).await.unwrap();
+    let mut answer = vec![0; LARGE];
+    reading.read_exact(&mut answer).await.unwrap();
+
+    for (path, requests) in [("large", 1), ("small", LARGE / (64 << 10))] {
+        let mut client = TcpStream::connect(address).await.unwrap();
+        client.write_all(request(path).repeat(requests).as_bytes()).await.unwrap();
+        tokio::time::sleep(limits.unread * 2).await;
+        answer.clear();
+        // The connection ends after what the sockets hold, or is reset.
+        let ended = tokio::time::timeout(Duration::from_secs(5), client.read_to_end(&mut answer)).await;
+        assert!(ended.is_ok() && answer.len() < LARGE, "{path}: {} bytes", answer.len());
+    }
+}
+
 #[tokio::test]
 async fn a_handler_that_panics_is_a_problem_and_does_not_say_why() {
     let app = app(&PgPool::connect_lazy("postgres://unused").unwrap());
     let panics = get(async || -> StatusCode { panic!("ada@example.org") });
-    let routes = serve::complete(Router::new().route("/v1/panics", panics), app);
+    let routes = complete(Router::new().route("/v1/panics", panics), app);
     let answer = routes.clone().oneshot(Request::get("/v1/panics").body(Body::empty()).unwrap()).await.unwrap();
     assert_eq!(answer.status(), StatusCode::INTERNAL_SERVER_ERROR);
     assert_eq!(answer.headers()[header::CONTENT_TYPE], "application/problem+json");

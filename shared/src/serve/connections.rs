@@ -2,7 +2,7 @@
 //!
 //! A request head must arrive completely within `HEAD_DEADLINE` and `HEAD_LIMIT` bytes, else the connection is closed. At the maximum of open
 //! connections a new one replaces the one that is idle for longest, so clients that only connect replace each other. Bodies have their own
-//! limits where they are read, which is after authentication.
+//! limits where they are read, which is after authentication. A client that stops reading its answers is disconnected.
 
 use std::{
     collections::BTreeMap,
@@ -26,6 +26,7 @@ use tokio::{
     net::TcpListener,
     sync::{Notify, OwnedSemaphorePermit, Semaphore},
 };
+use tokio_io_timeout::TimeoutWriter;
 use tower::{ServiceExt as _, service_fn};
 
 /// Limit for receiving a request head, and for an idle connection. Deliberately not a round number: reminders fire on the
@@ -33,20 +34,34 @@ use tower::{ServiceExt as _, service_fn};
 const HEAD_DEADLINE: Duration = Duration::from_secs(37);
 /// Limit of a request head in bytes: several times the longest token.
 const HEAD_LIMIT: usize = 32 * 1024;
-/// Maximum open connections. Idle ones take at most `HEAD_LIMIT` each: 32 MB.
-const CONNECTIONS: usize = 1_000;
+
+/// The limits of a server; tests lower them.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Maximum open connections. Idle ones take at most `HEAD_LIMIT` each: 32 MB.
+    pub connections: usize,
+    /// A connection is closed when its client takes nothing of an answer for this long. A client that takes a little at a time gains little: the
+    /// socket accepts more only when a third of its buffer is free.
+    pub unread: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { connections: 1_000, unread: Duration::from_secs(30) }
+    }
+}
 
 /// Serves `routes` until `stop` completes, then until the requests in flight are answered.
 pub async fn serve(listener: TcpListener, routes: Router, stop: impl Future<Output = ()>) {
-    serve_at_most(CONNECTIONS, listener, routes, stop).await;
+    serve_within(Limits::default(), listener, routes, stop).await;
 }
 
-/// [`serve`], with another maximum of open connections.
-pub async fn serve_at_most(maximum: usize, listener: TcpListener, routes: Router, stop: impl Future<Output = ()>) {
+/// [`serve`], with other limits.
+pub async fn serve_within(limits: Limits, listener: TcpListener, routes: Router, stop: impl Future<Output = ()>) {
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(HEAD_DEADLINE).max_header_size(HEAD_LIMIT);
     let open = GracefulShutdown::new();
-    let (places, idle) = (Arc::new(Semaphore::new(maximum)), Arc::<Idle>::default());
+    let (places, idle) = (Arc::new(Semaphore::new(limits.connections)), Arc::<Idle>::default());
     let mut stop = pin!(stop);
     loop {
         let accepted = tokio::select! {
@@ -80,7 +95,9 @@ pub async fn serve_at_most(maximum: usize, listener: TcpListener, routes: Router
                 answer
             }
         }));
-        let serving = open.watch(http.serve_connection(TokioIo::new(socket), service));
+        let mut socket = TimeoutWriter::new(socket);
+        socket.set_timeout(Some(limits.unread));
+        let serving = open.watch(http.serve_connection(TokioIo::new(Box::pin(socket)), service));
         tokio::spawn(async move {
             let _place = place;
             tokio::select! {
