@@ -210,6 +210,31 @@ async fn a_process_whose_pool_is_useless_is_not_healthy(db: PgPool) {
     assert_eq!(ask(&routes, "/readyz").await.status(), StatusCode::SERVICE_UNAVAILABLE);
 }
 
+/// Anybody may ask, and each question costs a connection of a pool that requests need.
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn a_hundred_callers_of_readyz_at_once_cost_one_connection_and_one_wait(db: PgPool) {
+    let (db, forwarder) = through(&db);
+    let routes = || serve::complete(Router::new(), app(db.clone()));
+    let a_hundred = async |routes: Router| {
+        let mut asked = JoinSet::new();
+        for _ in 0..100 {
+            let routes = routes.clone();
+            asked.spawn(async move { ask(&routes, "/readyz").await.status() });
+        }
+        asked.join_all().await
+    };
+    assert_eq!(a_hundred(routes()).await, [StatusCode::OK; 100]);
+    assert_eq!(forwarder.accepted(), 1);
+    let mut held = Vec::new();
+    for _ in 0..3 {
+        held.push(db.begin().await.unwrap());
+    }
+    let began = Instant::now();
+    // Another router, because an answer is kept for a second.
+    assert_eq!(a_hundred(routes()).await, [StatusCode::SERVICE_UNAVAILABLE; 100]);
+    assert!(began.elapsed() < SHORT.acquire * 2, "{:?}", began.elapsed());
+}
+
 /// Otherwise Kubernetes would restart every process again and again while the database is away.
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
 async fn a_process_without_its_database_is_healthy(db: PgPool) {
