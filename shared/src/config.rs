@@ -13,7 +13,7 @@ use crate::{db::Db, deadlines::Deadlines};
 #[derive(Parser, Clone, Debug)]
 #[command(about, long_about = None)]
 pub struct Config {
-    /// PostgreSQL: `postgres://user:password@host[:port]/database[?sslmode=verify-full]`, directly or through a transaction pooler.
+    /// PostgreSQL: `postgres://user:password@host[:port]/database[?sslmode=verify-full]`, directly or through a transaction pooler; `migrate` only directly.
     #[arg(long, env, hide_env_values = true)]
     pub database_url: SecretString,
     /// TCP port of the HTTP server, on all interfaces.

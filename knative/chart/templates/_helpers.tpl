@@ -133,13 +133,19 @@ volumeMounts: {{- toYaml . | nindent 2 }}
 valueFrom: { secretKeyRef: { name: {{ .name }}, key: {{ .key }} } }
 {{- end -}}
 
+{{/* The database of a container, by its Secret. Call it with (dict "root" $ "secret" <name and key>). */}}
 {{- define "punctual.databaseUrl" -}}
 - name: DATABASE_URL
-  {{- include "punctual.fromSecret" .Values.secrets.database | nindent 2 }}
-{{- if .Values.database.ca.configMap }}
+  {{- include "punctual.fromSecret" .secret | nindent 2 }}
+{{- if .root.Values.database.ca.configMap }}
 - name: PGSSLROOTCERT
   value: /etc/punctual/ca.crt
 {{- end }}
+{{- end -}}
+
+{{/* The environment of migrate, which no pooler can serve. */}}
+{{- define "punctual.migrateEnv" -}}
+{{- include "punctual.databaseUrl" (dict "root" . "secret" (.Values.secrets.migrateDatabase | default .Values.secrets.database)) -}}
 {{- end -}}
 
 {{/* The Secret with the API token of a function's daprd. The daprd that reads secrets has its own. */}}
@@ -168,7 +174,7 @@ policies:
 {{- $function := include "punctual.function" . | fromYaml -}}
 {{- $sidecar := ternary (printf "%s-daprd" $name) "127.0.0.1" (or $values.knative.enabled (hasKey . "job")) -}}
 {{- if $function.database }}
-{{ include "punctual.databaseUrl" $root }}
+{{ include "punctual.databaseUrl" (dict "root" $root "secret" $values.secrets.database) }}
 {{- end }}
 {{- if $function.daprd }}
 - name: DAPR_API_TOKEN

@@ -45,6 +45,28 @@ fn a_function_has_as_many_pods_as_its_settings_say() {
     assert!(helm("template", &[GIVEN, &["--set", "functions.tasks.minScale=9"]].concat()).is_err());
 }
 
+/// `migrate` refuses a transaction pooler, which the functions may use.
+#[test]
+fn migrate_may_have_another_address_of_the_database_than_the_functions() {
+    let direct = ["--set", "secrets.migrateDatabase.name=direct,secrets.migrateDatabase.key=address"];
+    for rendering in [&[], PLAIN] {
+        for (setting, of_migrate) in [(&[] as &[&str], ("punctual-database", "url")), (&direct, ("direct", "address"))]
+        {
+            let documents = render(&[rendering, setting].concat());
+            let mut seen = BTreeSet::new();
+            for container in documents.iter().filter_map(pod).flat_map(containers) {
+                let Some(url) = variable(container, "DATABASE_URL") else { continue };
+                let is_migrate = container["name"] == "migrate";
+                let (name, key) = if is_migrate { of_migrate } else { ("punctual-database", "url") };
+                assert_eq!(url["valueFrom"]["secretKeyRef"], json!({"name": name, "key": key}), "{container}");
+                seen.insert(is_migrate);
+            }
+            assert_eq!(seen, [false, true].into());
+        }
+    }
+    assert!(helm("template", &[GIVEN, &["--set", "secrets.migrateDatabase.name=direct"]].concat()).is_err());
+}
+
 #[test]
 fn every_pod_runs_where_the_settings_say() {
     let settings = [
