@@ -115,10 +115,7 @@ impl Db {
     /// # Errors
     /// No connection is free, or the database is away.
     pub async fn begin(&self) -> sqlx::Result<Tx> {
-        let mut tx = Tx(self.acquire().await?);
-        let settings = self.is_pooled().then(begin_with_settings);
-        tx.0.answered(async |conn| PgTransactionManager::begin(conn, settings).await).await?;
-        Ok(tx)
+        self.acquire().await?.begin().await
     }
 
     /// A transaction for a single statement. On a direct connection that is PostgreSQL's implicit one, and `commit` does nothing.
@@ -126,19 +123,10 @@ impl Db {
     /// # Errors
     /// As [`Db::begin`].
     pub async fn begin_single(&self) -> sqlx::Result<Tx> {
-        let mut tx = Tx(self.acquire().await?);
-        if self.is_pooled() {
-            tx.0.answered(async |conn| PgTransactionManager::begin(conn, Some(begin_with_settings())).await).await?;
-        }
-        Ok(tx)
+        self.acquire().await?.begin_single().await
     }
 
-    /// Known once there is a connection.
-    fn is_pooled(&self) -> bool {
-        self.state.pooled.load(Ordering::Relaxed)
-    }
-
-    /// Acquires a connection. Through a pooler, what it runs outside of a transaction lacks the settings.
+    /// Acquires a connection. Through a pooler, statements that it runs outside of a transaction lack the settings.
     ///
     /// # Errors
     /// As [`Db::begin`].
@@ -152,7 +140,8 @@ impl Db {
             let mut failing_since = self.state.failing_since.lock().unwrap_or_else(PoisonError::into_inner);
             *failing_since = acquired.as_ref().err().map(|_| failing_since.unwrap_or_else(Instant::now));
         }
-        Ok(Conn { conn: Some(acquired?), awaiting: false, deadlines: self.deadlines })
+        let pooled = self.state.pooled.load(Ordering::Relaxed);
+        Ok(Conn { conn: Some(acquired?), awaiting: false, pooled, deadlines: self.deadlines })
     }
 
     /// Whether the pool has given no connection for [`Deadlines::useless`] although the database takes one. A new process would help then.
@@ -201,10 +190,31 @@ pub struct Conn {
     conn: Option<PoolConnection<Postgres>>,
     /// Whether an answer is awaited. A connection that is dropped then is in an unknown state, for example within a transaction.
     awaiting: bool,
+    /// Whether a pooler stands in between.
+    pooled: bool,
     deadlines: Deadlines,
 }
 
 impl Conn {
+    /// Begins a transaction, as [`Db::begin`] does.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn begin(self) -> sqlx::Result<Tx> {
+        let settings = self.pooled.then(begin_with_settings);
+        let mut tx = Tx(self);
+        tx.0.answered(async |conn| PgTransactionManager::begin(conn, settings).await).await?;
+        Ok(tx)
+    }
+
+    /// A transaction for a single statement, as [`Db::begin_single`] makes it.
+    ///
+    /// # Errors
+    /// As [`Conn::begin`].
+    pub async fn begin_single(self) -> sqlx::Result<Tx> {
+        if self.pooled { self.begin().await } else { Ok(Tx(self)) }
+    }
+
     /// Awaits the answer to `work`.
     async fn answered<T>(&mut self, work: impl AsyncFnOnce(&mut PgConnection) -> sqlx::Result<T>) -> sqlx::Result<T> {
         self.awaiting = true;
@@ -246,6 +256,8 @@ impl Drop for Conn {
         if self.awaiting {
             drop(conn.detach());
         } else {
+            // Rolls back the transaction that was not committed, if there is one. Goes out with the ping of the return.
+            PgTransactionManager::start_rollback(&mut conn);
             // The future owns the connection and its place in the pool: both end with it.
             tokio::spawn(timeout(self.deadlines.ping, conn.return_to_pool()));
         }
@@ -261,8 +273,18 @@ impl Tx {
     ///
     /// # Errors
     /// It may be committed or not.
-    pub async fn commit(mut self) -> sqlx::Result<()> {
-        self.0.answered(async |conn| PgTransactionManager::commit(conn).await).await
+    pub async fn commit(self) -> sqlx::Result<()> {
+        self.commit_and_keep().await.map(drop)
+    }
+
+    /// Commits, and returns the connection for another transaction.
+    ///
+    /// # Errors
+    /// As [`Tx::commit`].
+    pub async fn commit_and_keep(self) -> sqlx::Result<Conn> {
+        let Self(mut conn) = self;
+        conn.answered(async |conn| PgTransactionManager::commit(conn).await).await?;
+        Ok(conn)
     }
 }
 
@@ -277,13 +299,6 @@ impl Deref for Tx {
 impl DerefMut for Tx {
     fn deref_mut(&mut self) -> &mut PgConnection {
         &mut self.0
-    }
-}
-
-impl Drop for Tx {
-    fn drop(&mut self) {
-        // Goes out with the ping of the return.
-        PgTransactionManager::start_rollback(&mut self.0);
     }
 }
 

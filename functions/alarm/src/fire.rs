@@ -175,9 +175,9 @@ impl Firing {
             reminder.id = %of.id, reason,
             "alarm: reminder {} version {} does not fire: {reason}", of.id, of.version
         );
-        let mut conn = self.app.db.acquire().await?;
+        let mut tx = self.app.db.begin_single().await?;
         if matches!(reason, "completed" | "deleted") {
-            // Not in one transaction with the log: a callback that dies in between comes again and finds the same reason.
+            // Need not be one transaction with the log: a callback that dies in between comes again and finds the same reason.
             sqlx::query!(
                 "update task_reminders reminder set state = 'cancelled', cancel_reason = $3, updated_at = now()
                  where id = $1 and version = $2 and reminder_is_live(state, version, fired_version)
@@ -186,9 +186,10 @@ impl Firing {
                 of.version,
                 reason
             )
-            .execute(&mut *conn)
+            .execute(&mut *tx)
             .await?;
         }
-        Ok(audit::reminder(&mut conn, of, "reminder.skipped", json!({"reason": reason})).await?)
+        audit::reminder(&mut tx, of, "reminder.skipped", json!({"reason": reason})).await?;
+        Ok(tx.commit().await?)
     }
 }

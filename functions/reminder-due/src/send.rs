@@ -100,9 +100,10 @@ impl Sender {
     pub async fn send(&self, event: &Event<ReminderDue>) -> Result<(), HandlerError> {
         let _slot = self.slot().await?;
         let mut conn = Connection::of(&self.app.db);
-        let deliveries = self.in_time(Self::deliveries(conn.get().await?, event)).await?;
+        let deliveries = conn.run(async |conn| Self::deliveries(conn, event).await);
+        let deliveries = self.in_time(deliveries).await?;
         if deliveries.is_empty() {
-            self.in_time(self.nothing_to_send(conn.get().await?, event)).await?;
+            self.in_time(conn.run(async |conn| self.nothing_to_send(conn, event).await)).await?;
         }
         for id in deliveries {
             self.attempt_on(&mut conn, id, None).await?;
@@ -207,7 +208,7 @@ impl Sender {
                     None => check.found(self.throttle.until(conn, &self.app.sidecar, provider, row.now).await),
                 },
                 Step::Begin(begin) => {
-                    let begun = record::begin(conn.get().await?, &row, provider, &begin, self.config.lease());
+                    let begun = record::begin(conn, &row, provider, &begin, self.config.lease());
                     let begun = self.in_time(begun).await?;
                     crash("delivery-begun");
                     if begun { begin.committed() } else { begin.lost() }
@@ -238,13 +239,11 @@ impl Sender {
                     self.throttle.set(&self.app.sidecar, provider, throttle.until, throttle.now).await;
                     throttle.shared()
                 }
-                Step::Postpone(postpone) => {
-                    match self.in_time(record::postpone(conn.get().await?, &row, &postpone)).await? {
-                        true => postpone.committed(),
-                        false => postpone.lost(),
-                    }
-                }
-                Step::End(end) => match self.in_time(record::end(conn.get().await?, &row, &end)).await? {
+                Step::Postpone(postpone) => match self.in_time(record::postpone(conn, &row, &postpone)).await? {
+                    true => postpone.committed(),
+                    false => postpone.lost(),
+                },
+                Step::End(end) => match self.in_time(record::end(conn, &row, &end)).await? {
                     true => end.committed(),
                     false => end.lost(),
                 },
@@ -282,7 +281,8 @@ impl Sender {
 
     /// Reads a delivery. None ends the attempt: an erasure may delete the row at any time.
     async fn read(&self, conn: &mut Connection<'_>, id: Uuid) -> Result<Option<Row>, HandlerError> {
-        let row = self.in_time(Row::read(conn.get().await?, id, self.config.user_messages_per_hour.get())).await?;
+        let quota = self.config.user_messages_per_hour.get();
+        let row = self.in_time(conn.run(async |conn| Row::read(conn, id, quota).await)).await?;
         if row.is_none() {
             tracing::info!(delivery.id = %id, "reminder-due: delivery {id} does not exist");
         }
@@ -355,12 +355,10 @@ impl Sender {
     }
 
     async fn try_to_record(&self, row: &Row, message_id: &str) -> Result<(), HandlerError> {
-        let mut conn = self.app.db.acquire().await?;
+        let mut conn = Connection::of(&self.app.db);
         let recorded = timeout(TRY, record::sent(&mut conn, row, message_id)).await;
-        let recorded = recorded.unwrap_or_else(|_| {
-            conn.close();
-            Err(HandlerError::Outage(anyhow::anyhow!("the database did not answer in {TRY:?}")))
-        });
+        let recorded = recorded
+            .unwrap_or_else(|_| Err(HandlerError::Outage(anyhow::anyhow!("the database did not answer in {TRY:?}"))));
         self.app.outbox.wake_after(recorded)
     }
 

@@ -198,6 +198,9 @@ async fn fire_on(
 /// Fires the reminders of a group that are live, due and not locked: rows, events and audit log in one statement, that is one transaction.
 ///
 /// It decides by the row as it is once locked. Of a reminder that did not fire it returns the row.
+///
+/// Through a pooler it lacks the settings of [`shared::db`], which would cost two more round trips. It needs none: it waits for no row, its
+/// locks end with it although this process dies, and [`fire_on`] closes a connection on which it takes too long.
 async fn fire(conn: &mut PgConnection, group: &[Waiting]) -> sqlx::Result<HashMap<(Uuid, i32), Look>> {
     let reminders: Vec<Uuid> = group.iter().map(|one| one.id).collect();
     let versions: Vec<i32> = group.iter().map(|one| one.version).collect();

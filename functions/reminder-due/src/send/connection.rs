@@ -3,7 +3,7 @@
 use shared::db::{Conn, Db};
 use sqlx::PgConnection;
 
-/// A connection for statements that follow each other. It is given back before anything else is waited for: acquiring another costs
+/// A connection for transactions that follow each other. It is given back before anything else is waited for: acquiring another costs
 /// round trips, but a provider may take seconds.
 pub(super) struct Connection<'a> {
     db: &'a Db,
@@ -15,13 +15,33 @@ impl<'a> Connection<'a> {
         Self { db, held: None }
     }
 
-    /// The connection, acquired if it is not held.
-    pub(super) async fn get(&mut self) -> sqlx::Result<&mut PgConnection> {
-        let conn = match self.held.take() {
-            Some(conn) => conn,
-            None => self.db.acquire().await?,
-        };
-        Ok(self.held.insert(conn))
+    /// Runs a statement, or several that need not be one transaction. Through a pooler they are one, because it begins with the settings.
+    pub(super) async fn run<T, E: From<sqlx::Error>>(
+        &mut self,
+        statements: impl AsyncFnOnce(&mut PgConnection) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let mut tx = self.take().await?.begin_single().await?;
+        let result = statements(&mut tx).await?;
+        self.held = Some(tx.commit_and_keep().await?);
+        Ok(result)
+    }
+
+    /// Runs statements in one transaction.
+    pub(super) async fn transaction<T, E: From<sqlx::Error>>(
+        &mut self,
+        statements: impl AsyncFnOnce(&mut PgConnection) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let mut tx = self.take().await?.begin().await?;
+        let result = statements(&mut tx).await?;
+        self.held = Some(tx.commit_and_keep().await?);
+        Ok(result)
+    }
+
+    async fn take(&mut self) -> sqlx::Result<Conn> {
+        match self.held.take() {
+            Some(conn) => Ok(conn),
+            None => self.db.acquire().await,
+        }
     }
 
     pub(super) fn give_back(&mut self) {

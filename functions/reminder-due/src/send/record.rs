@@ -13,9 +13,9 @@ use shared::{
     outbox,
     schema::{Channel, ReminderSent},
 };
-use sqlx::{Connection as _, PgConnection, types::Json};
+use sqlx::{PgConnection, types::Json};
 
-use super::row::Row;
+use super::{connection::Connection, row::Row};
 use crate::{
     attempt::{Begin, End, Fence, Postpone},
     email::Provider,
@@ -24,7 +24,7 @@ use crate::{
 /// Commits that an attempt begins, with a lease. For a provider with a key it stores the message too: with a known key each attempt
 /// must show the same text.
 pub(super) async fn begin(
-    conn: &mut PgConnection,
+    conn: &mut Connection<'_>,
     row: &Row,
     provider: &Provider,
     begin: &Begin,
@@ -39,7 +39,7 @@ pub(super) async fn begin(
     sending["attempt"] = json!(begin.fence().attempts() + 1);
     steps.push(("reminder.sending", sending));
     let (actions, details): (Vec<&str>, Vec<serde_json::Value>) = steps.into_iter().unzip();
-    let written = sqlx::query!(
+    let statement = sqlx::query!(
         "with begun as (
              update notification_deliveries
              set state = 'sending', attempts = attempts + 1, started_at = clock_timestamp(), at_dot = null, reason = null,
@@ -64,18 +64,16 @@ pub(super) async fn begin(
         message as _,
         begin.fence().attempts(),
         lease.as_secs_f64(),
-    )
-    .execute(conn)
-    .await?
-    .rows_affected();
-    Ok(written > 0)
+    );
+    let written = conn.run(async |conn| statement.execute(conn).await).await?;
+    Ok(written.rows_affected() > 0)
 }
 
 /// Commits that the provider accepted the message, and emits `reminder.sent` when that is recorded for the first time.
 ///
 /// Without a fence: an accepted message stays accepted, whatever another process has begun since. That process finds the delivery
 /// ended, before its final dot at the latest.
-pub(super) async fn sent(conn: &mut PgConnection, row: &Row, message_id: &str) -> Result<(), HandlerError> {
+pub(super) async fn sent(conn: &mut Connection<'_>, row: &Row, message_id: &str) -> Result<(), HandlerError> {
     let sent = ReminderSent {
         task: row.due.task.clone(),
         reminder_id: row.reminder_id,
@@ -86,7 +84,7 @@ pub(super) async fn sent(conn: &mut PgConnection, row: &Row, message_id: &str) -
     };
     let event = outbox::Row::new(&sent, &row.trace);
     // One statement: the outcome and its event are recorded together, and exactly once.
-    sqlx::query!(
+    let statement = sqlx::query!(
         "with sent as (
              update notification_deliveries
              set state = 'sent', sent_at = now(), provider_message_id = $2, reason = null, message = null
@@ -103,78 +101,85 @@ pub(super) async fn sent(conn: &mut PgConnection, row: &Row, message_id: &str) -
         event.sequence,
         event.data,
         event.traceparent,
-    )
-    .execute(conn)
-    .await?;
+    );
+    conn.run(async |conn| statement.execute(conn).await).await?;
     crash("delivery-recorded");
     tracing::info!(delivery.id = %row.id, reminder.id = %row.reminder_id, "reminder-due: delivery {} accepted", row.id);
     Ok(())
 }
 
 /// Commits that another attempt follows.
-pub(super) async fn postpone(conn: &mut PgConnection, row: &Row, postpone: &Postpone) -> Result<bool, HandlerError> {
+pub(super) async fn postpone(conn: &mut Connection<'_>, row: &Row, postpone: &Postpone) -> Result<bool, HandlerError> {
     let Postpone { at, repeat, reason, .. } = postpone;
-    let mut tx = conn.begin().await?;
-    let written = sqlx::query!(
-        "update notification_deliveries
-         set state = 'retrying', next_attempt_at = $2, repeated = repeated or $3, reason = $4
-         where id = $1 and attempts = $5
-           and case when $6 then state = 'sending' else delivery_is_free(state, lease_until, next_attempt_at) end",
-        row.id,
-        at,
-        repeat,
-        reason,
-        postpone.fence().attempts(),
-        postpone.fence().is_held(),
-    )
-    .execute(&mut *tx)
-    .await?
-    .rows_affected();
-    if written == 0 {
-        return Ok(lost(row, postpone.fence()));
-    }
     let action = if *repeat { "reminder.unknown" } else { "reminder.retrying" };
     let detail = json!({"delivery_id": row.id, "channel": row.channel, "reason": reason, "next_attempt_at": at});
-    audit::reminder(&mut tx, row.of(), action, detail).await?;
-    tx.commit().await?;
+    let write = async |tx: &mut PgConnection| {
+        let written = sqlx::query!(
+            "update notification_deliveries
+             set state = 'retrying', next_attempt_at = $2, repeated = repeated or $3, reason = $4
+             where id = $1 and attempts = $5
+               and case when $6 then state = 'sending' else delivery_is_free(state, lease_until, next_attempt_at) end",
+            row.id,
+            at,
+            repeat,
+            reason,
+            postpone.fence().attempts(),
+            postpone.fence().is_held(),
+        )
+        .execute(&mut *tx)
+        .await?
+        .rows_affected();
+        if written > 0 {
+            audit::reminder(tx, row.of(), action, detail).await?;
+        }
+        Ok::<_, sqlx::Error>(written > 0)
+    };
+    if !conn.transaction(write).await? {
+        return Ok(lost(row, postpone.fence()));
+    }
     tracing::warn!(delivery.id = %row.id, reason, "reminder-due: delivery {} was not accepted; next attempt at {at}", row.id);
     Ok(true)
 }
 
 /// Commits that a delivery ended without an accepted message. The reminder fails if its deliveries on all channels ended so.
-pub(super) async fn end(conn: &mut PgConnection, row: &Row, end: &End) -> Result<bool, HandlerError> {
+pub(super) async fn end(conn: &mut Connection<'_>, row: &Row, end: &End) -> Result<bool, HandlerError> {
     let End { state, reason, .. } = end;
-    let mut tx = conn.begin().await?;
-    let written = sqlx::query!(
-        "update notification_deliveries set state = $2, reason = $3, message = null
-         where id = $1 and attempts = $4
-           and case when $5 then state = 'sending' else delivery_is_free(state, lease_until, next_attempt_at) end",
-        row.id,
-        state.as_str(),
-        reason,
-        end.fence().attempts(),
-        end.fence().is_held(),
-    )
-    .execute(&mut *tx)
-    .await?
-    .rows_affected();
-    if written == 0 {
+    let action = format!("reminder.{state}");
+    let detail = json!({"delivery_id": row.id, "channel": row.channel, "reason": reason});
+    let write = async |tx: &mut PgConnection| {
+        let written = sqlx::query!(
+            "update notification_deliveries set state = $2, reason = $3, message = null
+             where id = $1 and attempts = $4
+               and case when $5 then state = 'sending' else delivery_is_free(state, lease_until, next_attempt_at) end",
+            row.id,
+            state.as_str(),
+            reason,
+            end.fence().attempts(),
+            end.fence().is_held(),
+        )
+        .execute(&mut *tx)
+        .await?
+        .rows_affected();
+        if written == 0 {
+            return Ok(false);
+        }
+        audit::reminder(tx, row.of(), &action, detail).await?;
+        sqlx::query!(
+            "update task_reminders set state = 'failed', updated_at = now()
+             where id = $1 and version = $2 and state = 'scheduled' and $3 <> 'skipped' and not exists (
+                 select from notification_deliveries
+                 where reminder_id = $1 and reminder_version = $2 and state not in ('failed', 'unknown', 'skipped'))",
+            row.reminder_id,
+            row.reminder_version,
+            state.as_str(),
+        )
+        .execute(tx)
+        .await?;
+        Ok::<_, sqlx::Error>(true)
+    };
+    if !conn.transaction(write).await? {
         return Ok(lost(row, end.fence()));
     }
-    let detail = json!({"delivery_id": row.id, "channel": row.channel, "reason": reason});
-    audit::reminder(&mut tx, row.of(), &format!("reminder.{state}"), detail).await?;
-    sqlx::query!(
-        "update task_reminders set state = 'failed', updated_at = now()
-         where id = $1 and version = $2 and state = 'scheduled' and $3 <> 'skipped' and not exists (
-             select from notification_deliveries
-             where reminder_id = $1 and reminder_version = $2 and state not in ('failed', 'unknown', 'skipped'))",
-        row.reminder_id,
-        row.reminder_version,
-        state.as_str(),
-    )
-    .execute(&mut *tx)
-    .await?;
-    tx.commit().await?;
     tracing::warn!(delivery.id = %row.id, reason, "reminder-due: delivery {} ended {state}: {reason}", row.id);
     Ok(true)
 }

@@ -14,7 +14,10 @@ use shared::{
     catalogue::EventType,
     db::Db,
     deadlines::Deadlines,
-    testing::{Dapr, app_with, at_port, call_job, count, deliver, deliver_at_once, handed_over},
+    testing::{
+        Dapr, app_with, at_port, audit_steps, call_job, count, deliver, deliver_at_once, due, execute, handed_over,
+        post,
+    },
 };
 use tokio::task::JoinSet;
 use uuid::Uuid;
@@ -64,6 +67,7 @@ impl Client {
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
 async fn the_product_works_through_a_transaction_pooler(db: PgPool) {
+    demand_settings(&db).await;
     let pooler = pooler(&db, "");
     let dapr = Dapr::start().await;
     let app = app_with(at_port(&db, pooler.port, Deadlines::default()), &dapr, &dapr, &dapr);
@@ -145,6 +149,62 @@ async fn the_product_works_through_a_transaction_pooler(db: PgPool) {
     }
 }
 
+/// Makes every write of a delivery or of the audit log fail that lacks the settings, but the one that fires.
+async fn demand_settings(db: &PgPool) {
+    let demand = "create function demand_settings() returns trigger language plpgsql as $$ begin
+            if current_setting('lock_timeout') <> '10s' or current_setting('idle_in_transaction_session_timeout') <> '15s' then
+                raise 'the settings are missing';
+            end if;
+            return new;
+        end $$;
+        create trigger demand_settings before insert or update on notification_deliveries
+            for each row execute function demand_settings();
+        create trigger demand_settings before insert on audit_logs
+            for each row when (new.action <> 'reminder.fired') execute function demand_settings()";
+    execute(db, demand).await;
+}
+
+/// A process that vanishes within a transaction holds its locks until the server ends it, which is one of the settings.
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn an_attempt_is_postponed_and_ended_and_a_callback_skipped_with_the_settings(db: PgPool) {
+    demand_settings(&db).await;
+    let (pooler, dapr) = (pooler(&db, ""), Dapr::start().await);
+    let app = app_with(at_port(&db, pooler.port, Deadlines::default()), &dapr, &dapr, &dapr);
+    let product = product_with(&app, &["--email-provider", "smtp", "--smtp-url", "smtp://127.0.0.1:9"]);
+    let (id, _) = due(&db, Utc::now()).await;
+    assert_eq!(call_job(&product, id, 1).await, StatusCode::OK);
+    let event: Uuid = sqlx::query_scalar("select id from task_events").fetch_one(&db).await.unwrap();
+    assert_eq!(deliver(&product, &handed_over(&db, event).await).await, StatusCode::OK);
+    assert_eq!(count(&db, "select count(*) from notification_deliveries where state = 'retrying'").await, 1);
+
+    execute(&db, "update tasks set completed = true").await;
+    execute(
+        &db,
+        "begin; set local lock_timeout = '10s'; set local idle_in_transaction_session_timeout = '15s';
+         update notification_deliveries set next_attempt_at = now(); commit",
+    )
+    .await;
+    let (job, _) = dapr.jobs().into_iter().find(|(name, _)| name.starts_with("delivery-")).unwrap();
+    assert_eq!(post(&product, &format!("/job/{job}"), "{}").await, StatusCode::OK);
+
+    let (other, _) = due(&db, Utc::now()).await;
+    execute(&db, "update tasks set completed = true").await;
+    assert_eq!(call_job(&product, other, 1).await, StatusCode::OK);
+    let steps = audit_steps(&db).await.into_iter().map(|(action, _)| action).collect::<Vec<_>>();
+    assert_eq!(
+        steps,
+        [
+            "reminder.fired",
+            "reminder.sending",
+            "reminder.retrying",
+            "reminder.due",
+            "reminder.sending",
+            "reminder.skipped",
+            "reminder.skipped"
+        ]
+    );
+}
+
 /// A start-up option that is refused or ignored is set in each transaction instead.
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
 async fn the_settings_hold_on_direct_connections_and_through_poolers(db: PgPool) {
@@ -159,6 +219,9 @@ async fn the_settings_hold_on_direct_connections_and_through_poolers(db: PgPool)
         let mut tx = db.begin().await.unwrap();
         let settings: Vec<String> = sqlx::query_scalar(all).fetch_one(&mut *tx).await.unwrap();
         assert_eq!(settings, wanted, "a transaction, port {port}");
+        let mut tx = tx.commit_and_keep().await.unwrap().begin_single().await.unwrap();
+        let settings: Vec<String> = sqlx::query_scalar(all).fetch_one(&mut *tx).await.unwrap();
+        assert_eq!(settings, wanted, "a statement on a kept connection, port {port}");
         tx.commit().await.unwrap();
     }
 }
