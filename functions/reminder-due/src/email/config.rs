@@ -7,6 +7,7 @@ use clap::{Parser, ValueEnum};
 use lettre::message::Mailbox;
 use reqwest::Url;
 use secrecy::{ExposeSecret as _, SecretString};
+use shared::address::Address;
 
 /// Part of a lease for everything but the call and its record: statements, and a process that gets no processor.
 const LEASE_SLACK: Duration = Duration::from_secs(5);
@@ -89,7 +90,11 @@ impl EmailConfig {
     }
 
     pub(super) fn sender(&self) -> anyhow::Result<Mailbox> {
-        self.email_from.parse().context("EMAIL_FROM is neither an address nor `Name <address>`")
+        const WRONG: &str =
+            "EMAIL_FROM is neither an address that every mail server takes nor `Name <address>` with one";
+        let sender: Mailbox = self.email_from.parse().context(WRONG)?;
+        let address = Address::parse(sender.email.as_ref()).context(WRONG)?;
+        Ok(Mailbox::new(sender.name, address.as_str().parse()?))
     }
 }
 

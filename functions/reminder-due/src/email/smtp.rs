@@ -17,7 +17,7 @@ use lettre::{
         authentication::{Credentials, Mechanism},
         client::{AsyncSmtpConnection, Tls, TlsParameters},
         commands::{Data, Mail, Rcpt},
-        extension::{ClientId, Extension, MailBodyParameter, MailParameter},
+        extension::ClientId,
         response::Severity,
     },
 };
@@ -191,20 +191,8 @@ impl Smtp {
 
 /// Sends MAIL.
 async fn mail(connection: &mut AsyncSmtpConnection, message: &Message) -> Result<(), SendError> {
-    let envelope = message.envelope();
-    let addresses = || envelope.from().into_iter().chain(envelope.to());
-    let mut parameters = Vec::new();
-    // Text is encoded as ASCII. Only an address can need more than that.
-    if addresses().any(|address| !AsRef::<str>::as_ref(address).is_ascii()) {
-        let server = connection.server_info();
-        if !server.supports_feature(Extension::SmtpUtfEight) || !server.supports_feature(Extension::EightBitMime) {
-            return Err(SendError::permanent("smtp: the server does not take addresses beyond ASCII"));
-        }
-        parameters.push(MailParameter::SmtpUtfEight);
-        parameters.push(MailParameter::Body(MailBodyParameter::EightBitMime));
-    }
-
-    let mail = Mail::new(envelope.from().cloned(), parameters);
+    // No parameters: text is encoded as ASCII, and addresses are ASCII.
+    let mail = Mail::new(message.envelope().from().cloned(), Vec::new());
     connection.command(mail).await.map(drop).map_err(|error| refusal("MAIL", &error))
 }
 

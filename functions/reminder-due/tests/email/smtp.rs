@@ -269,14 +269,19 @@ async fn a_refused_login_does_not_cost_the_message() {
 async fn an_address_that_is_none_or_brings_more_is_refused_before_anything_connects() {
     let server = SmtpServer::start(WILLING).await;
     let provider = provider(&at(&server.url));
-    for to in ["", "ada", "Ada <ada@example.com>", "ada@example.com, eve@example.com", "ada@example.com>\r\nDATA"] {
+    for to in [
+        "",
+        "ada",
+        "Ada <ada@example.com>",
+        "ada@example.com, eve@example.com",
+        "ada@example.com>\r\nDATA",
+        // `shared::address` refuses it when the token is read. A release before that may have stored it.
+        "jörg@example.com",
+    ] {
         let error = failure(provider.send(&Email { to: to.to_owned(), ..email() }, recorded()).await);
         assert_eq!(error, permanent("the address of the recipient is not one"), "{to:?}");
     }
     assert!(server.story.events().is_empty());
-    // A server without SMTPUTF8 cannot take this address.
-    let error = failure(provider.send(&Email { to: "jörg@example.com".to_owned(), ..email() }, recorded()).await);
-    assert_eq!(error, permanent("smtp: the server does not take addresses beyond ASCII"));
 }
 
 #[test]
@@ -286,6 +291,14 @@ fn a_wrong_setting_is_said_at_the_start() {
     assert!(refused("http://mail.example").contains("SMTP_URL"));
     assert!(refused("smtp://mail.example?tls=perhaps").contains("SMTP_URL"));
     assert!(refused("mail.example").contains("SMTP_URL"));
+    let from = |sender: &str| EmailConfig { email_from: sender.to_owned(), ..at("smtp://mail.example") };
+    for sender in ["jörg@mail.example", "Jörg <jörg@mail.example>", "Punctual", "post@[127.0.0.1]"] {
+        let error = Provider::new(&from(sender), None).err().unwrap().to_string();
+        assert!(error.contains("EMAIL_FROM"), "{sender}: {error}");
+    }
+    for sender in ["Jörg <post@mail.example>", "post@bücher.example"] {
+        assert!(Provider::new(&from(sender), None).is_ok(), "{sender}");
+    }
 
     let with_user = at("smtps://post@mail.example");
     assert_eq!(with_user.secret_key(), Some("smtp-password"));

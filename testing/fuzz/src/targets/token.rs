@@ -144,7 +144,13 @@ fn run(input: &[u8]) {
     assert!((1..=255).contains(&subject.len()) && (is_canonical || user.id.get_version_num() == 5), "{claims}");
     let email = user.email.as_str();
     assert_eq!(claims["email"].as_str().and_then(Address::parse), Some(user.email.clone()));
-    assert!(email.len() <= 254 && !email.contains(char::is_control) && !email.contains('"') && !email.ends_with(']'));
+    assert!(
+        email.len() <= 254
+            && email.is_ascii()
+            && !email.contains(char::is_control)
+            && !email.contains('"')
+            && !email.ends_with(']')
+    );
     let verified = &claims["email_verified"];
     assert!(verified.is_null() || *verified == true || *verified == "true", "the address is not verified: {claims}");
     let issued = claims["iat"].as_f64();
