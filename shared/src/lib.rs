@@ -14,6 +14,7 @@
 //! - [`address`]: which e-mail addresses are accepted, at the edge and when sending
 //! - [`auth`], [`problem`]: authentication and problem details (HTTP)
 //! - [`search_text`]: the text of a task that searches look at
+//! - [`tag`]: the form of a tag's name, and its id
 //! - [`db`], [`deadlines`]: the pool, the deadline of every wait, and which database errors are outages
 //! - [`erasure`]: erases a user in batches
 //! - [`text_enum`]: enums that are stored as text
@@ -40,6 +41,7 @@ pub mod schema;
 pub mod search_text;
 pub mod serve;
 pub mod sidecar;
+pub mod tag;
 pub mod telemetry;
 #[cfg(feature = "testing")]
 pub mod testing;

@@ -15,6 +15,7 @@ mod erasure;
 pub mod repair;
 pub mod retention;
 pub mod search_text;
+pub mod tags;
 
 use axum::{Router, extract::State, http::StatusCode, routing::post};
 use shared::{App, from_daprd::FromDaprd};

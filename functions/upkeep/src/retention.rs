@@ -1,4 +1,4 @@
-//! Retention: deletes rows that are no longer needed, repeats erasures, and creates the inbox partitions of the next weeks.
+//! Retention: deletes rows that are no longer needed, repeats erasures, merges tags, and creates the inbox partitions of the next weeks.
 //!
 //! An inbox partition is dropped only after the floor was raised past it, and only while every event below is claimed. So no event can be
 //! handled again after the inbox has forgotten it. Deletes run in batches and skip locked rows.
@@ -13,7 +13,7 @@ use chrono::{DateTime, Utc};
 use shared::{App, db::Db};
 use uuid::Uuid;
 
-use crate::erasure;
+use crate::{erasure, tags};
 
 /// How long claims and events are kept: longer than Kafka's 30 days plus a week for a replay.
 pub(crate) const DAYS: i32 = 45;
@@ -75,10 +75,12 @@ pub async fn run(app: &App) -> sqlx::Result<()> {
         }
     }
     erasure::repeat(&app.db).await?;
+    let merged = tags::merge(&app.db).await?;
     tracing::info!(
         made,
         dropped,
         deleted,
+        merged,
         "upkeep: retention made {made} partitions, dropped {dropped}, deleted {deleted} rows"
     );
     Ok(())

@@ -6,6 +6,7 @@ use axum::{Router, http::StatusCode};
 use shared::{
     schema::TaskCreated,
     serve::complete,
+    tag,
     testing::{app, count, emitted, erase, order_erasure, post, reminder, tables_with, task, user},
 };
 use sqlx::PgPool;
@@ -310,4 +311,50 @@ async fn repair_finishes_an_erasure_and_has_nothing_of_it_published_or_armed(db:
     assert_eq!(count(&db, "select count(*) from erased_users where done").await, 1);
     assert_eq!(count(&db, "select count(*) from task_events where published_at is null").await, 0);
     assert_eq!(upkeep::arming::due(&db, chrono::Utc::now(), &settings, None).await.unwrap(), []);
+}
+
+/// Release 0.1.0 stored text as given. Tags are found by their name in NFC.
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn tags_that_differ_in_their_unicode_form_are_merged(db: PgPool) {
+    const NFD: &str = "cafe\u{301}";
+    const NFC: &str = "caf\u{e9}";
+    // A character that has no form of its own in NFC. There the name is longer than allowed.
+    let too_long = "\u{958}".repeat(50);
+    let (ada, bob) = (user(&db).await, user(&db).await);
+    let with = async |user: Uuid, names: &[&str]| -> Uuid {
+        let task = task(&db, user).await.task_id;
+        for name in names {
+            sqlx::query(
+                "with tag as (insert into task_tags (id, user_id, name) values ($1, $2, $3) on conflict do nothing)
+                 insert into task_tag_associations values ($4, $1)",
+            )
+            .bind(tag::id(user, name))
+            .bind(user)
+            .bind(*name)
+            .bind(task)
+            .execute(&db)
+            .await
+            .unwrap();
+        }
+        task
+    };
+    let (old, both, new) = (with(ada, &[NFD, "x"]).await, with(ada, &[NFD, NFC]).await, with(ada, &[NFC]).await);
+    let (of_bob, long) = (with(bob, &[NFD]).await, with(bob, &[&too_long]).await);
+    let tags = async |task: Uuid| -> Vec<(Uuid, String)> {
+        sqlx::query_as(
+            "select id, name from task_tags join task_tag_associations on tag_id = id where task_id = $1 order by name",
+        )
+        .bind(task)
+        .fetch_all(&db)
+        .await
+        .unwrap()
+    };
+    for _ in 0..2 {
+        retain(&db).await;
+        let tag = |user, name: &str| (tag::id(user, name), name.to_owned());
+        assert_eq!(tags(old).await, [tag(ada, NFC), tag(ada, "x")]);
+        assert_eq!((tags(both).await, tags(new).await), (vec![tag(ada, NFC)], vec![tag(ada, NFC)]));
+        assert_eq!((tags(of_bob).await, tags(long).await), (vec![tag(bob, NFC)], vec![tag(bob, &too_long)]));
+        assert_eq!(count(&db, "select count(*) from task_tags").await, 4);
+    }
 }

@@ -1,0 +1,70 @@
+//! Merges tags whose name is not in NFC, as release 0.1.0 stored it, into those of the same name in NFC. No filter finds them before.
+
+use shared::{db::Db, tag};
+use uuid::Uuid;
+
+/// The longest name that a tag may have. NFC makes a few characters longer.
+const NAME_LIMIT: usize = 50;
+
+/// Merges the tags of each user in a transaction, and returns how many were merged.
+///
+/// Looks at every tag, without an index: with one, a database in another encoding than UTF-8 would refuse every tag.
+///
+/// # Errors
+/// The database is unavailable. What was merged stays.
+pub async fn merge(db: &Db) -> sqlx::Result<u64> {
+    // In another encoding PostgreSQL normalizes nothing. This condition is evaluated first, and once.
+    let users = sqlx::query_scalar!(
+        "select distinct user_id from task_tags where getdatabaseencoding() = 'UTF8' and name is not nfc normalized"
+    )
+    .fetch_all(db)
+    .await?;
+    let mut merged = 0;
+    for user_id in users {
+        merged += merge_of(db, user_id).await?;
+    }
+    Ok(merged)
+}
+
+async fn merge_of(db: &Db, user_id: Uuid) -> sqlx::Result<u64> {
+    let mut tx = db.begin().await?;
+    // Commands lock it first, so none changes the tags of a task meanwhile.
+    sqlx::query!("select lock_user_usage($1)", user_id).fetch_one(&mut *tx).await?;
+    let tags =
+        sqlx::query!("select id, name from task_tags where user_id = $1 and name is not nfc normalized", user_id)
+            .fetch_all(&mut *tx)
+            .await?;
+    let tags = tags.into_iter().map(|old| (old.id, tag::nfc(&old.name), old.name));
+    // PostgreSQL may know another version of Unicode.
+    let tags = tags.filter(|(_, name, old)| name != old && name.chars().count() <= NAME_LIMIT);
+    let (old, names): (Vec<_>, Vec<_>) = tags.map(|(id, name, _)| (id, name)).unzip();
+    let ids: Vec<_> = names.iter().map(|name| tag::id(user_id, name)).collect();
+    sqlx::query!(
+        "insert into task_tags (id, user_id, name)
+         select id, $1, name from unnest($2::uuid[], $3::text[]) as tag (id, name) on conflict do nothing",
+        user_id,
+        &ids,
+        &names,
+    )
+    .execute(&mut *tx)
+    .await?;
+    let merged = sqlx::query!(
+        "with tagged as (
+             insert into task_tag_associations (task_id, tag_id)
+             select task_id, kept.id
+             from unnest($2::uuid[], $3::text[]) as merged (id, name)
+             join task_tags kept on kept.user_id = $1 and kept.name = merged.name
+             join task_tag_associations on tag_id = merged.id
+             on conflict do nothing
+         )
+         delete from task_tags where id = any($2)",
+        user_id,
+        &old,
+        &names,
+    )
+    .execute(&mut *tx)
+    .await?
+    .rows_affected();
+    tx.commit().await?;
+    Ok(merged)
+}
