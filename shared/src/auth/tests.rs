@@ -545,6 +545,48 @@ async fn only_a_canonical_uuid_is_an_id_as_it_is() {
     assert!(ids[1..].iter().all(|id| id.get_version_num() == 5));
 }
 
+/// Release 0.1.0 took whatever parses as a UUID as the id.
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn the_operations_page_finds_every_user_whose_id_changes_with_the_upgrade_from_0_1_0(db: sqlx::PgPool) {
+    let page = include_str!("../../../docs/operations.md");
+    let (_, part) = page.split_once("**Before the first upgrade from 0.1.0**").unwrap();
+    let (part, _) = part.split_once("Dapr is upgraded by its own chart").unwrap();
+    let query = part.split_once("```sql\n").and_then(|(_, rest)| rest.split_once("```")).unwrap().0;
+    let ids = [
+        Uuid::nil(),
+        Uuid::now_v7(),
+        Uuid::new_v4(),
+        Uuid::new_v5(&Uuid::NAMESPACE_URL, b"a"),
+        Uuid::new_v5(&Uuid::NAMESPACE_URL, b"b"),
+        Uuid::from_u128(0x5555_5555_5555_1555_5555_5555_5555_5555),
+        Uuid::from_u128(0xf),
+    ];
+    let mut changed = 0;
+    for id in ids {
+        sqlx::query("insert into users (id, email) values ($1, 'ada@example.org')")
+            .bind(id)
+            .execute(&db)
+            .await
+            .unwrap();
+        changed += i64::from(id_of(Some(ISSUER), &id.to_string()).await != id);
+    }
+    assert_eq!(sqlx::query_scalar::<_, i64>(sqlx::AssertSqlSafe(query)).fetch_one(&db).await.unwrap(), changed);
+    assert_eq!(changed, 2);
+
+    let id = Uuid::from_u128(0xf81d_4fae_7dec_41d0_a765_00a0_c91e_6bf6);
+    let words = part.split_whitespace().collect::<Vec<_>>().join(" ");
+    for (spelling, named) in [
+        (id.to_string().to_uppercase(), "in capital letters"),
+        (id.simple().to_string(), "without hyphens"),
+        (id.braced().to_string(), "in braces"),
+        (id.urn().to_string(), "after `urn:uuid:`"),
+    ] {
+        assert_eq!(spelling.parse(), Ok(id), "0.1.0 took {spelling}");
+        assert_ne!(id_of(Some(ISSUER), &spelling).await, id);
+        assert!(words.contains(named), "the page does not name {spelling}");
+    }
+}
+
 proptest::proptest! {
     /// A message can be built for whatever address gets in, and finds its recipient.
     #[test]
