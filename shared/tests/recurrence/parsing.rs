@@ -121,6 +121,17 @@ fn a_zone_is_an_exact_name_of_the_database() {
     assert_eq!(Zone::utc(), zone("UTC"));
 }
 
+/// `Factory` says that nobody has set a zone.
+#[test]
+fn every_name_of_the_database_is_a_zone() {
+    let names: Vec<_> =
+        include_str!("zones.txt").lines().filter(|line| !line.is_empty() && !line.starts_with('#')).collect();
+    assert_eq!(names.len(), 598);
+    let unknown: Vec<_> =
+        names.into_iter().filter(|name| Zone::parse(name).ok().is_none_or(|zone| zone.as_str() != *name)).collect();
+    assert_eq!(unknown, ["Factory"]);
+}
+
 #[test]
 fn words_are_the_same_in_json_and_in_the_database() {
     for kind in [Kind::Daily, Kind::Weekly, Kind::Monthly, Kind::Yearly, Kind::Custom] {
