@@ -14,7 +14,9 @@ use shared::{
     recurrence::{Recurrence, Series, Zone, carry},
     reminder::{BeforeDue, CancelReason, ReminderState},
     schema::{TaskCreated, TaskRef},
+    search_text, tag,
 };
+use sqlx::{PgConnection, types::Json};
 use uuid::Uuid;
 
 /// A recurring task that an event says was completed.
@@ -23,6 +25,10 @@ struct CompletedTask {
     series_id: Uuid,
     occurrence: Occurrence,
     reminders: Vec<OldReminder>,
+    /// Of the series' title and description.
+    search_text: String,
+    /// The series' tags, if those of this occurrence alone were changed.
+    tags: Option<Vec<String>>,
     now: DateTime<Utc>,
 }
 
@@ -120,9 +126,7 @@ pub(crate) async fn create(tx: &mut Claimed, task: &TaskRef) -> Result<Option<Uu
                             next_occurrence_at, remind_at, search_text)
          select $2, series.user_id, series.title, series.description, series.priority, $3, series.time_zone,
                 series.series_id, series.occurrence + 1, 1, series.recurrence_type, series.recurrence_interval,
-                series.recurrence_rule, series.recurrence_anchor, series.recurrence_start, $4, $5,
-                 case when (series.title, series.description) is not distinct from (tasks.title, tasks.description)
-                      then tasks.search_text end
+                series.recurrence_rule, series.recurrence_anchor, series.recurrence_start, $4, $5, $6
          from tasks, jsonb_populate_record(tasks, series_values) as series
          where tasks.id = $1",
         task.task_id,
@@ -130,21 +134,14 @@ pub(crate) async fn create(tx: &mut Claimed, task: &TaskRef) -> Result<Option<Uu
         next.due_at,
         next.next_occurrence_at,
         next_reminder,
+        done.search_text,
     )
     .execute(tx.conn())
     .await?;
-    sqlx::query!(
-        "insert into task_tag_associations (task_id, tag_id)
-         select $2, tag.id
-         from tasks
-         join task_tags tag using (user_id)
-         left join task_tag_associations tagged on tagged.task_id = tasks.id and tagged.tag_id = tag.id
-         where tasks.id = $1 and coalesce(series_values->'tags' ? tag.name, tagged.tag_id is not null)",
-        task.task_id,
-        id,
-    )
-    .execute(tx.conn())
-    .await?;
+    match &done.tags {
+        Some(names) => add_tags(tx.conn(), done.task.user_id, id, names).await?,
+        None => copy_tags(tx.conn(), task.task_id, id).await?,
+    }
     for reminder in next.reminders {
         sqlx::query!(
             "insert into task_reminders (id, task_id, user_id, remind_at, before_due, channels, state, cancel_reason,
@@ -170,6 +167,43 @@ pub(crate) async fn create(tx: &mut Claimed, task: &TaskRef) -> Result<Option<Uu
     Ok(Some(id))
 }
 
+/// Adds tags by name. One that no task has anymore may be deleted, so it is made again.
+async fn add_tags(conn: &mut PgConnection, user_id: Uuid, task_id: Uuid, names: &[String]) -> sqlx::Result<()> {
+    let names: Vec<_> = names.iter().map(|name| tag::nfc(name)).collect();
+    let ids: Vec<_> = names.iter().map(|name| tag::id(user_id, name)).collect();
+    sqlx::query!(
+        "insert into task_tags (id, user_id, name)
+         select id, $1, name from unnest($2::uuid[], $3::text[]) as tag (id, name) on conflict do nothing",
+        user_id,
+        &ids,
+        &names,
+    )
+    .execute(&mut *conn)
+    .await?;
+    sqlx::query!(
+        "insert into task_tag_associations (task_id, tag_id)
+         select $1, id from task_tags where user_id = $2 and name = any($3)",
+        task_id,
+        user_id,
+        &names,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+async fn copy_tags(conn: &mut PgConnection, from: Uuid, to: Uuid) -> sqlx::Result<()> {
+    sqlx::query!(
+        "insert into task_tag_associations (task_id, tag_id)
+         select $2, tag_id from task_tag_associations where task_id = $1",
+        from,
+        to,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
 impl CompletedTask {
     async fn read(tx: &mut Claimed, id: Uuid) -> Result<Option<Self>, HandlerError> {
         // First the usage, which the successor will change, and then the task, as a command locks them.
@@ -183,12 +217,13 @@ impl CompletedTask {
             return Ok(None);
         }
         let row = sqlx::query!(
-            r#"select series.user_id as "user_id!", series.title as "title!", series.version as "version!",
-                      series.series_id as "series_id!", series.occurrence as "occurrence!", series.due_at as "due_at!",
-                      tasks.due_at as "moved_to!", series.completed as "completed!", series.completed_at,
+            r#"select series.user_id as "user_id!", series.title as "title!", series.description,
+                      series.version as "version!", series.series_id as "series_id!", series.occurrence as "occurrence!",
+                      series.due_at as "due_at!", tasks.due_at as "moved_to!", series.completed as "completed!", series.completed_at,
                       series.recurrence_type as "kind!", series.recurrence_interval as "interval!", series.recurrence_rule,
                       series.recurrence_anchor as "anchor!", series.recurrence_start as "start!",
-                      coalesce(series.time_zone, 'UTC') as "zone!", clock_timestamp() as "now!"
+                      coalesce(series.time_zone, 'UTC') as "zone!", tasks.series_values->'tags' as "tags: Json<Vec<String>>",
+                      clock_timestamp() as "now!"
                from tasks, jsonb_populate_record(tasks, series_values) as series
                where tasks.id = $1 and tasks.due_at is not null and tasks.series_id is not null"#,
             id
@@ -215,6 +250,8 @@ impl CompletedTask {
         .fetch_all(tx.conn())
         .await?;
         Ok(Some(Self {
+            search_text: search_text::of_task(&row.title, row.description.as_deref()),
+            tags: row.tags.map(|Json(names)| names),
             task: TaskRef { task_id: id, user_id: row.user_id, title: row.title, version: row.version },
             series_id: row.series_id,
             occurrence: Occurrence {

@@ -7,6 +7,7 @@ use shared::{
     App,
     auth::User,
     problem::{Problem, Result},
+    tag,
 };
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -36,9 +37,9 @@ struct Tag {
 /// The answer to a command whose tag disappeared before it was linked to the task.
 pub(crate) const DELETED: Problem = Problem::Conflict("a tag of the task was deleted at the same time; retry");
 
-/// The ids of a user's tags. An id follows from user and name, so that a statement can use it before it knows whether the tag is new.
+/// The ids of a user's tags.
 pub(crate) fn tag_ids(user_id: Uuid, names: &[String]) -> Vec<Uuid> {
-    names.iter().map(|name| Uuid::new_v5(&user_id, name.as_bytes())).collect()
+    names.iter().map(|name| tag::id(user_id, name)).collect()
 }
 
 /// List the tags in use

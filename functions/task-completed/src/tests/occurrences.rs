@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use shared::{
     schema::TaskRef,
     serve::complete,
+    tag,
     testing::{app, count, deliver, deliver_at_once, handed_over, task, user},
 };
 use sqlx::PgPool;
@@ -149,17 +150,33 @@ async fn the_successor_has_the_values_of_its_series(db: PgPool) {
     let successor: Value = sqlx::query_scalar(
         "select jsonb_build_array(title, description, priority, time_zone, due_at, next_occurrence_at, series_values,
                     (select jsonb_agg(name) from task_tags join task_tag_associations on tag_id = task_tags.id
-                     where task_id = tasks.id))
+                     where task_id = tasks.id), search_text)
          from tasks where occurrence = 2",
     )
     .fetch_one(&db)
     .await
     .unwrap();
     let (due, next) = ("2099-03-29T07:00:00+00:00", "2099-03-30T07:00:00+00:00");
-    assert_eq!(successor, json!(["always", null, "urgent", "Europe/Berlin", due, next, null, ["always"]]));
+    assert_eq!(successor, json!(["always", null, "urgent", "Europe/Berlin", due, next, null, ["always"], "always"]));
     let told: Value =
         sqlx::query_scalar("select data from task_events where type = 'task.created'").fetch_one(&db).await.unwrap();
     assert_eq!(told["title"], "always");
+}
+
+/// The quota of tags deletes those that no task has, so also one that only later occurrences are to have.
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn a_tag_of_the_series_that_was_deleted_is_made_again(db: PgPool) {
+    let task = completed(&db, DAILY).await;
+    set(&db, &task, r#"series_values = '{"tags": ["always", "cafe\u0301"]}'"#).await;
+    complete_once(&db, &task).await;
+    let tags: Vec<(Uuid, String)> = sqlx::query_as(
+        "select task_tags.id, name from task_tags join task_tag_associations on tag_id = task_tags.id
+         join tasks on tasks.id = task_id where occurrence = 2 order by name",
+    )
+    .fetch_all(&db)
+    .await
+    .unwrap();
+    assert_eq!(tags, ["always", "caf\u{e9}"].map(|name| (tag::id(task.user_id, name), name.to_owned())));
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
