@@ -53,6 +53,9 @@ pub enum Problem {
     /// 412: `If-None-Match` rules out the version that is there.
     #[error("the task exists at version {0}, which `If-None-Match` rules out")]
     Exists(i64),
+    /// 412: a condition that an object without versions never meets.
+    #[error("this object has no `ETag`: send the request without `If-Match` and `If-None-Match`")]
+    NoEtag,
     /// 413.
     #[error("the body is larger than 1 MB")]
     TooLarge,
@@ -234,6 +237,7 @@ impl Problem {
                 (StatusCode::PRECONDITION_FAILED, "urn:punctual:problem:changed-since", "Changed since")
             }
             Self::Exists(_) => (StatusCode::PRECONDITION_FAILED, "urn:punctual:problem:exists", "Exists"),
+            Self::NoEtag => (StatusCode::PRECONDITION_FAILED, "urn:punctual:problem:no-etag", "No ETag"),
             Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "urn:punctual:problem:too-large", "Too large"),
             Self::UnsupportedMediaType => {
                 (StatusCode::UNSUPPORTED_MEDIA_TYPE, "urn:punctual:problem:not-json", "Not JSON")

@@ -148,6 +148,7 @@ pub(crate) async fn replay_dead_letter(
     )
     .fetch_one(&mut *tx)
     .await?;
+    command.preconditions.check_without_etag()?;
     if letter.open {
         replay(&mut tx, &letter).await?;
         sqlx::query!("update dead_letters set state = 'replayed', replayed_at = now() where id = $1", id)

@@ -96,7 +96,10 @@ const TEXTS: [(&str, &str); 12] = [
     ("403", "The token's scope does not name the operator's"),
     ("404", "The object does not exist, or belongs to another user"),
     ("409", "The object's state does not allow this, or another request is changing it"),
-    ("412", "The task is at another version than `If-Match` names, or at one that `If-None-Match` names"),
+    (
+        "412",
+        "`If-Match` or `If-None-Match` does not hold: the task is at another version, or at one that is ruled out, or the object has no `ETag`",
+    ),
     ("413", "The body is larger than 1 MB"),
     ("415", "The `Content-Type` is not JSON in UTF-8, or the `Content-Encoding` is not `identity`"),
     (

@@ -63,6 +63,7 @@ pub(crate) async fn change_me(State(app): State<App>, user: User, command: Comma
     if let Some(answer) = command.answered(&mut tx, user.id).await? {
         return Ok(answer);
     }
+    command.preconditions.check_without_etag()?;
     let is_absent = matches!(given, Given::Absent);
     let given = given.value();
     let stored = sqlx::query!(
@@ -101,6 +102,7 @@ const ERASE: Duration = Duration::from_secs(10);
 pub(crate) async fn erase_me(State(app): State<App>, user: User, command: Command) -> Result<Answer> {
     command.no_fields()?;
     let mut tx = UserTx::begin(&app.db, &user).await?;
+    command.preconditions.check_without_etag()?;
     // At least the `iat` of this request's token: the provider's clock may be ahead.
     sqlx::query!(
         "insert into erased_users (user_id, erased_at) values ($1, greatest(clock_timestamp(), $2))

@@ -25,6 +25,14 @@ impl Preconditions {
         if self.none_match(version) { Ok(()) } else { Err(Problem::Exists(version)) }
     }
 
+    /// Checks the conditions of a command on an object that exists and has no `ETag`: no tag matches it, and `*` does.
+    pub(crate) fn check_without_etag(&self) -> Result<()> {
+        let none = |_: &str| false;
+        let if_match_holds = self.if_match.as_ref().is_none_or(|given| contains(given, none));
+        let if_none_match_holds = self.if_none_match.as_ref().is_none_or(|given| !contains(given, none));
+        if if_match_holds && if_none_match_holds { Ok(()) } else { Err(Problem::NoEtag) }
+    }
+
     /// Checks `If-Match`. The comparison is strong, so `W/"1"` never matches.
     pub(crate) fn check_if_match(&self, version: i64) -> Result<()> {
         let tag = etag(version);

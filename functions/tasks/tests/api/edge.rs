@@ -435,6 +435,35 @@ async fn preconditions_are_evaluated_in_their_order(db: PgPool) {
     ada.with("if-none-match", "*").post("/v1/tasks", json!({"title": "c"})).await.expect(201);
 }
 
+/// RFC 9110, sections 13.1.1 and 13.1.2: a tag matches no object without an `ETag`, and `*` matches every object.
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn commands_on_objects_without_an_etag_check_the_conditions(db: PgPool) {
+    let ada = Client::operator(&db);
+    ada.task(json!({"title": "a"})).await;
+    let (letter, _) = dead_letters::rejected(&ada).await;
+    let commands = [
+        (Method::PATCH, "/v1/me".to_owned(), json!({"time_zone": "Asia/Tokyo"})),
+        (Method::POST, format!("/v1/dead-letters/{letter}/replay"), json!({})),
+        (Method::DELETE, "/v1/me".to_owned(), json!({})),
+    ];
+    let before = ada.footprint().await;
+    for (name, value) in [("if-match", "\"1\""), ("if-match", "W/\"1\""), ("if-match", "x"), ("if-none-match", "*")] {
+        let ada = ada.with(name, value);
+        for (method, path, body) in &commands {
+            let reply = ada.send(method.clone(), path, body.to_string()).await;
+            assert_eq!(reply.status, 412, "{method} {path} {name}: {value}");
+        }
+    }
+    assert_eq!(ada.footprint().await, before);
+    let nowhere = format!("/v1/dead-letters/{}/replay", Uuid::nil());
+    ada.with("if-match", "\"1\"").post(&nowhere, json!({})).await.expect(404);
+    let ada = ada.with("if-match", "*").with("if-none-match", "\"1\"");
+    for (method, path, body) in commands {
+        let reply = ada.send(method.clone(), &path, body.to_string()).await;
+        assert!(reply.status.is_success(), "{method} {path}: {reply:?}");
+    }
+}
+
 /// The version says nothing of what the functions do to reminders.
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
 async fn a_task_whose_reminder_was_sent_or_is_overdue_is_never_called_unchanged(db: PgPool) {
