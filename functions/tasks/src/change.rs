@@ -40,8 +40,10 @@ const NEWER: Problem =
 /// A field that the body leaves out gets its default. A reminder of the body that the task already has stays as it is; the task's
 /// other reminders are cancelled. A body equal to the task changes nothing.
 ///
-/// Of a recurring task it changes this occurrence alone, as PATCH with the scope `this`. Only a changed `recurrence` applies to the later
-/// ones too.
+/// Of a recurring task it changes this occurrence alone, as PATCH with the scope `this`, except for two fields. A changed `recurrence` applies
+/// from this occurrence on. The list of reminders is also that of the occurrences that are created later: they do not get a reminder that
+/// the body leaves out, and they get one that it adds, at the same distance to the due time. So a body with another `remind_at` moves the
+/// reminder in them too; snoozing moves it in this occurrence alone. A next occurrence that exists already keeps its reminders.
 #[utoipa::path(
     put, path = "/v1/tasks/{id}", operation_id = "replace_task", tag = "tasks", request_body = bodies::WholeTask,
     params(("id" = Uuid, Path), params::IdempotencyKey, params::Conditions),

@@ -21,6 +21,9 @@ use crate::{
 /// Delete a task
 ///
 /// For good, with its reminders. Its history and the timelines of its reminders remain.
+///
+/// Deleting an occurrence of a recurring task ends the series: no later one is created. To go on with the next one, complete it instead. A next
+/// occurrence that exists already stays, and the series goes on from there.
 #[utoipa::path(
     delete, path = "/v1/tasks/{id}", operation_id = "delete_task", tag = "tasks",
     params(("id" = Uuid, Path), params::IdempotencyKey, params::Conditions),

@@ -47,8 +47,10 @@ pub(crate) async fn list_reminders(State(app): State<App>, user: User, Id(id): I
 
 /// Add a reminder to a task
 ///
-/// At an instant, or a duration before the due time. A reminder whose time has passed is accepted and fires at once. Later
-/// occurrences of a recurring task get it too.
+/// At an instant, or a duration before the due time. A reminder whose time has passed is accepted and fires at once.
+///
+/// The occurrences of a recurring task that are created later get it too, at the same distance to the due time. A next occurrence that exists
+/// already does not.
 #[utoipa::path(
     post, path = "/v1/tasks/{id}/reminders", operation_id = "add_reminder", tag = "reminders",
     request_body = bodies::NewReminder,
@@ -80,8 +82,9 @@ async fn add(mut locked: LockedTask<'_>, reminder: NewReminder) -> Result<Answer
 
 /// Cancel a reminder
 ///
-/// It disappears from the task's list; its timeline remains. Cancelling it again changes nothing. Later occurrences of a recurring task do
-/// not get it.
+/// It disappears from the task's list; its timeline remains. Cancelling it again changes nothing.
+///
+/// The occurrences of a recurring task that are created later do not get it. A next occurrence that exists already keeps its own.
 #[utoipa::path(
     delete, path = "/v1/reminders/{id}", operation_id = "cancel_reminder", tag = "reminders",
     params(("id" = Uuid, Path), params::IdempotencyKey, params::Conditions),

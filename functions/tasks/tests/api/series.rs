@@ -175,6 +175,56 @@ async fn one_off_changes_leave_the_next_occurrence_as_if_they_had_not_happened(d
     assert_eq!(written(&third), written(&third_of_untouched));
 }
 
+/// The list of reminders is that of later occurrences too. Snooze moves one in this occurrence alone.
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn reminders_that_are_put_added_or_cancelled_are_so_in_the_occurrences_created_later(db: PgPool) {
+    let world = World::new(&db).await;
+    let first = world
+        .ada
+        .task(daily(json!({"reminders": [{"remind_at": "2031-01-01T09:00:00Z"}, {"before_due": "PT1H"}]})))
+        .await;
+    let put = async |task: &Value, due_at: &str, reminders: Value| {
+        let whole = json!({"title": "once", "due_at": due_at, "recurrence": {"type": "daily"}, "reminders": reminders});
+        world.ada.put(&path(task), whole).await.expect(200)
+    };
+    let moved = json!([{"remind_at": "2031-01-01T08:30:00Z"}, {"before_due": "PT1H"}]);
+    assert_eq!(
+        reminds_at(&put(&first, "2031-01-01T10:00:00Z", moved).await),
+        ["2031-01-01T08:30:00Z", "2031-01-01T09:00:00Z"]
+    );
+    let second = world.next(&first).await;
+    assert_eq!(second["title"], "water the plants", "the other fields were for one occurrence");
+    assert_eq!(reminds_at(&second), ["2031-01-02T08:30:00Z", "2031-01-02T09:00:00Z"]);
+
+    // A due time that the same body moves is that of this occurrence alone. The new reminder keeps its distance to it.
+    let moved = json!([{"remind_at": "2031-01-02T11:45:00Z"}, {"before_due": "PT1H"}]);
+    put(&second, "2031-01-02T12:00:00Z", moved).await;
+    let third = world.next(&second).await;
+    assert_eq!(third["due_at"], "2031-01-03T10:00:00Z");
+    assert_eq!(reminds_at(&third), ["2031-01-03T09:00:00Z", "2031-01-03T09:45:00Z"]);
+
+    // One that exists already keeps its reminders.
+    world.ada.post(&format!("{}/reopen", path(&second)), json!(null)).await.expect(200);
+    put(&second, "2031-01-02T10:00:00Z", json!([])).await;
+    let unchanged = world.ada.get(&path(&third)).await.expect(200);
+    assert_eq!(unchanged, third);
+
+    world.ada.delete(&format!("/v1/reminders/{}", id(&third["reminders"][0]))).await.expect(200);
+    world
+        .ada
+        .post(&format!("{}/reminders", path(&third)), json!({"remind_at": "2031-01-03T08:00:00Z"}))
+        .await
+        .expect(201);
+    let fourth = world.next(&third).await;
+    assert_eq!(reminds_at(&fourth), ["2031-01-04T08:00:00Z", "2031-01-04T09:45:00Z"]);
+
+    // No fifth: the series ends.
+    world.ada.delete(&path(&fourth)).await.expect(204);
+    world.ada.post(&format!("{}/reopen", path(&third)), json!(null)).await.expect(200);
+    assert_eq!(world.complete(&third).await, None);
+    assert_eq!(world.open_tasks().await, 1, "the second, which was reopened");
+}
+
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
 async fn a_change_for_following_occurrences_changes_this_one_and_all_later_ones(db: PgPool) {
     let world = World::new(&db).await;
