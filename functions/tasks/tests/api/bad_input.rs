@@ -1,5 +1,6 @@
 //! An invalid request is refused with every invalid part named, and has no effect.
 
+use base64::{Engine as _, prelude::BASE64_STANDARD};
 use sqlx::Connection as _;
 
 use super::*;
@@ -277,4 +278,32 @@ async fn a_database_that_is_being_restored_is_an_outage(db: PgPool) {
     let open = ["alter database \"aside THIS\" rename to \"THIS\"", "alter database \"THIS\" allow_connections true"];
     administer(&db, &open).await;
     assert_eq!(ada.get("/v1/tasks").await.expect(200)["items"].as_array().unwrap().len(), 1);
+}
+
+/// Every text of JSONTestSuite as a body, and as a value in one. A text with half a surrogate pair is refused for that before its end is read.
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn bodies_are_json_as_its_specification_has_it(db: PgPool) {
+    const HALF_A_PAIR: [&str; 2] = ["n_string_1_surrogate_then_escape", "n_string_incomplete_surrogate_escape_invalid"];
+    let ada = Client::new(&db);
+    let mut unexpected = Vec::new();
+    let files: Vec<_> =
+        include_str!("json.txt").lines().filter(|line| !line.is_empty() && !line.starts_with('#')).collect();
+    assert_eq!(files.len(), 316);
+    for file in files {
+        let (name, text) = file.split_once(' ').unwrap_or((file, ""));
+        let text = BASE64_STANDARD.decode(text).unwrap();
+        let inside = [&br#"{"title": "a", "tags": "#[..], &text, b"}"].concat();
+        for body in [text, inside] {
+            let status = ada.send(Method::POST, "/v1/tasks", body).await.status.as_u16();
+            let is_expected = match name.as_bytes()[0] {
+                b'y' => [201, 422].contains(&status),
+                b'n' => status == 400 || status == 422 && HALF_A_PAIR.contains(&name),
+                _ => [201, 400, 422].contains(&status),
+            };
+            if !is_expected {
+                unexpected.push((name, status));
+            }
+        }
+    }
+    assert_eq!(unexpected, []);
 }
