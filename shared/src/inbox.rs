@@ -264,12 +264,14 @@ async fn standing(db: &Db, kind: EventType, id: Uuid) -> sqlx::Result<Standing> 
 
 /// Counts a failure of this function on this event. Returns none if its user was erased meanwhile: the reason may quote the data.
 async fn count(db: &Db, consumer: &str, event: reject::Named, failure: &HandlerError) -> sqlx::Result<Option<i32>> {
-    sqlx::query_scalar!(
-        "with held as materialized (select hold_off_erasure($4))
-         insert into event_failures (consumer, event_id, failures, reason)
-         select $1, $2, 1, $3 from held where exists (select from task_events where id = $2 and data <> '{}')
+    let mut tx = db.begin().await?;
+    // A statement of its own: one that waits for an erasure and goes on would still see the data from before.
+    sqlx::query!("select from hold_off_erasure($1)", event.user_id).execute(&mut *tx).await?;
+    let failures = sqlx::query_scalar!(
+        "insert into event_failures (consumer, event_id, user_id, failures, reason)
+         select $1, $2, $4, 1, $3 where exists (select from task_events where id = $2 and data <> '{}')
          on conflict on constraint event_failures_pkey do update
-         set failures = event_failures.failures + 1, reason = excluded.reason, failed_at = now()
+         set failures = event_failures.failures + 1, reason = excluded.reason, failed_at = now(), user_id = excluded.user_id
          returning failures",
         consumer,
         event.id,
@@ -277,6 +279,8 @@ async fn count(db: &Db, consumer: &str, event: reject::Named, failure: &HandlerE
         chain(failure).replace('\0', "\u{fffd}"),
         event.user_id,
     )
-    .fetch_optional(db)
-    .await
+    .fetch_optional(&mut *tx)
+    .await?;
+    tx.commit().await?;
+    Ok(failures)
 }

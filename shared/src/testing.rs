@@ -207,6 +207,15 @@ pub async fn tables_with(db: &PgPool, text: &str) -> Vec<String> {
     found
 }
 
+/// Returns when a statement waits for a lock, or when `work` has ended without that.
+pub async fn waits_for_lock<T>(db: &PgPool, work: &tokio::task::JoinHandle<T>) {
+    let waiting =
+        "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
+    while !work.is_finished() && count(db, waiting).await == 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
 /// Orders a user's erasure, as a command does.
 pub async fn order_erasure(db: &PgPool, user: Uuid) {
     let order = sqlx::query("insert into erased_users (user_id) values ($1)");

@@ -16,7 +16,7 @@ use axum::{
 };
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde_json::Value;
-use shared::{App, catalogue::EventType, from_daprd::FromDaprd, inbox};
+use shared::{App, catalogue::EventType, erasure, from_daprd::FromDaprd, inbox};
 use uuid::Uuid;
 
 /// `POST /events/dead-letters/{function}`.
@@ -58,6 +58,8 @@ async fn insert(app: &App, function: &str, payload: &[u8]) -> sqlx::Result<bool>
     // In the embedded host all functions share one daprd, so only the event says which function it was for.
     let function = kind.map_or(function, |kind| kind.consumer());
     let dedupe = event_id.unwrap_or_else(|| Uuid::new_v5(&Uuid::NAMESPACE_OID, payload));
+    let mut tx = app.db.begin().await?;
+    erasure::hold_off_search(&mut tx).await?;
     let stored = sqlx::query!(
         "insert into dead_letters (id, consumer, dedupe, event_id, type, topic, origin, reason, payload, payload_bytes)
          select $1, $2, $3, $4, $5, $6, 'daprd', $7, $8, $9
@@ -75,7 +77,8 @@ async fn insert(app: &App, function: &str, payload: &[u8]) -> sqlx::Result<bool>
         inbox::excerpt(payload),
         i32::try_from(payload.len()).ok(),
     )
-    .execute(&app.db)
+    .execute(&mut *tx)
     .await?;
+    tx.commit().await?;
     Ok(stored.rows_affected() == 1)
 }

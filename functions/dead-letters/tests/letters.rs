@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use shared::{
     schema::TaskCreated,
     serve::complete,
-    testing::{app, count, emitted, erase, post, tables_with, task, user},
+    testing::{app, count, emitted, erase, execute, post, tables_with, task, user, waits_for_lock},
 };
 use sqlx::PgPool;
 use uuid::Uuid;
@@ -155,4 +155,31 @@ async fn a_message_with_data_of_an_erased_user_is_not_stored(db: PgPool) {
     let event = emitted(&db, &TaskCreated { task }).await;
     assert_eq!(post(&routes(&db), ROUTE, wrapped(event.to_string().as_bytes())).await, StatusCode::OK);
     assert_eq!(letters(&db).await.len(), 2);
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn an_erasure_finds_a_letter_that_is_being_stored(db: PgPool) {
+    execute(
+        &db,
+        "create function pause() returns trigger language plpgsql as $$ begin perform pg_advisory_xact_lock(1); return new; end $$;
+         create trigger pause before insert on dead_letters for each row execute function pause()",
+    )
+    .await;
+    let mut open = db.begin().await.unwrap();
+    sqlx::query("select pg_advisory_xact_lock(1)").execute(&mut *open).await.unwrap();
+    let owner = Uuid::now_v7();
+    let message = wrapped(format!("dentist of {owner}").as_bytes());
+    let routes = routes(&db);
+    let delivery = tokio::spawn(async move { post(&routes, ROUTE, message).await });
+    waits_for_lock(&db, &delivery).await;
+    // The statement that stores the letter has begun: it does not see the order.
+    let erasure = tokio::spawn({
+        let db = db.clone();
+        async move { erase(&db, owner).await }
+    });
+    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    open.commit().await.unwrap();
+    assert_eq!(delivery.await.unwrap(), StatusCode::OK);
+    erasure.await.unwrap();
+    assert!(letters(&db).await.is_empty());
 }

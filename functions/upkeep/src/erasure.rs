@@ -12,21 +12,12 @@ use crate::retention::DAYS;
 /// When a run ends. The next run continues.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// Finishes the erasures that are not done, oldest first. Returns how many it has finished.
+/// Continues the erasures that are not done. Returns how many it has finished.
 ///
 /// # Errors
 /// The first failure, after all others were tried.
 pub(crate) async fn finish(db: &Db) -> sqlx::Result<u64> {
-    let users = sqlx::query_scalar!("select user_id from erased_users where not done order by erased_at");
-    let eraser = Eraser::new(db, LIMIT);
-    let mut finished = Ok(0);
-    for user_id in users.fetch_all(db).await? {
-        match eraser.erase(user_id).await {
-            Ok(done) => finished = finished.map(|finished| finished + u64::from(done)),
-            Err(error) => finished = finished.and(Err(error)),
-        }
-    }
-    finished
+    Eraser::new(db, LIMIT).finish().await
 }
 
 /// Repeats the erasures of users whose messages may still be on a topic. The order is random, because the limit may skip some users.
@@ -38,14 +29,5 @@ pub(crate) async fn repeat(db: &Db) -> sqlx::Result<()> {
         "select user_id from erased_users where done and erased_at > now() - make_interval(days => $1) order by random()",
         DAYS
     );
-    let users = users.fetch_all(db).await?;
-    if users.is_empty() {
-        return Ok(());
-    }
-    let eraser = Eraser::new(db, LIMIT);
-    let mut repeated = eraser.letters().await;
-    for user_id in users {
-        repeated = repeated.and(eraser.rows(user_id).await);
-    }
-    repeated.map(drop)
+    Eraser::new(db, LIMIT).repeat(users.fetch_all(db).await?).await
 }

@@ -1,4 +1,5 @@
-//! Retention: deletes rows that are no longer needed, repeats erasures, merges tags, and creates the inbox partitions of the next weeks.
+//! Retention: deletes rows that are no longer needed, cuts large dead letters, repeats erasures, merges tags, and creates the inbox partitions of
+//! the next weeks.
 //!
 //! An inbox partition is dropped only after the floor was raised past it, and only while every event below is claimed. So no event can be
 //! handled again after the inbox has forgotten it. Deletes run in batches and skip locked rows.
@@ -15,10 +16,12 @@ use uuid::Uuid;
 
 use crate::{erasure, tags};
 
-/// How long claims and events are kept: longer than Kafka's 30 days plus a week for a replay.
+/// How long claims, events and replayed letters are kept: longer than Kafka's 30 days plus a week for a replay.
 pub(crate) const DAYS: i32 = 45;
 /// Maximum rows of one delete.
 const BATCH: i64 = 10_000;
+/// Maximum letters of one update that may have 32 MB each.
+const LARGE: i64 = 50;
 /// How often a partition is tried, and the pause in between, in which the functions that waited go on.
 const TRIES: u32 = 3;
 const PAUSE: Duration = Duration::from_millis(500);
@@ -74,6 +77,7 @@ pub async fn run(app: &App) -> sqlx::Result<()> {
             break;
         }
     }
+    deleted += letters(&app.db).await?;
     erasure::repeat(&app.db).await?;
     let merged = tags::merge(&app.db).await?;
     tracing::info!(
@@ -84,6 +88,37 @@ pub async fn run(app: &App) -> sqlx::Result<()> {
         "upkeep: retention made {made} partitions, dropped {dropped}, deleted {deleted} rows"
     );
     Ok(())
+}
+
+/// Deletes the letters that were replayed long ago, and cuts those that older code has stored whole. Returns how many were deleted.
+async fn letters(db: &Db) -> sqlx::Result<i64> {
+    let mut deleted = 0;
+    loop {
+        let some = sqlx::query!(
+            "delete from dead_letters where id in (
+                 select id from dead_letters where state = 'replayed' and replayed_at < now() - make_interval(days => $2)
+                 limit $1 for update skip locked)",
+            BATCH,
+            DAYS,
+        )
+        .execute(db)
+        .await?
+        .rows_affected();
+        if some == 0 {
+            break;
+        }
+        deleted += some.cast_signed();
+    }
+    loop {
+        let cut = sqlx::query!(
+            "update dead_letters set payload = left(payload, 16384), payload_bytes = octet_length(payload)
+             where id in (select id from dead_letters where payload_bytes is null limit $1 for update skip locked)",
+            LARGE
+        );
+        if cut.execute(db).await?.rows_affected() == 0 {
+            return Ok(deleted);
+        }
+    }
 }
 
 /// Makes the partitions of the next weeks and drops those behind the floor.

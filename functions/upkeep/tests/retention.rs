@@ -203,6 +203,25 @@ async fn keys_feed_and_failures_go_when_their_time_is_over(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn letters_that_were_replayed_go_after_45_days_and_older_ones_are_cut(db: PgPool) {
+    execute(
+        &db,
+        "insert into dead_letters (id, consumer, dedupe, origin, reason, payload, state, created_at, replayed_at)
+         select gen_random_uuid(), state, age, 'daprd', '', repeat('é', 20000), state, now() - interval '1 day' * age,
+                case state when 'replayed' then now() - interval '1 day' * age end
+         from unnest('{open,replayed}'::text[]) state, unnest('{44,46}'::int[]) age",
+    )
+    .await;
+    retain(&db).await;
+    let left: Vec<(String, String)> =
+        sqlx::query_as("select state, dedupe from dead_letters order by 1, 2").fetch_all(&db).await.unwrap();
+    let expected = [("open", "44"), ("open", "46"), ("replayed", "44")];
+    assert_eq!(left, expected.map(|(state, age)| (state.to_owned(), age.to_owned())));
+    let cut = "select count(*) from dead_letters where payload = repeat('é', 16384) and payload_bytes = 40000";
+    assert_eq!(count(&db, cut).await, 3);
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
 async fn beside_a_long_reader_no_claim_waits_and_everything_but_the_partitions_is_done(db: PgPool) {
     execute(
         &db,

@@ -36,7 +36,8 @@ pub async fn claim<T: Payload>(app: &App, event: &Event<T>) -> Result<Option<Cla
 /// claims are forgotten: the floor may have passed it since [`super::standing`] asked.
 ///
 /// Until the transaction ends, the event's user is not erased. An erasure claims all events of its user, so it is either seen here or it
-/// finds everything that this transaction writes.
+/// finds everything that this transaction writes. One statement is enough: where it has waited for an erasure, its snapshot is from before, but a
+/// conflict is found in the index, which has the claim of the erasure.
 pub(super) async fn claim_id(conn: &mut PgConnection, consumer: &str, id: Uuid, user_id: Uuid) -> sqlx::Result<bool> {
     let claimed = sqlx::query!(
         "with held as materialized (select hold_off_erasure($3))

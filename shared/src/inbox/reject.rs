@@ -8,7 +8,7 @@ use catalogue::EventType;
 use uuid::Uuid;
 
 use super::{claim::claim_id, retry};
-use crate::{db::Db, faults::crash, inbox::HandlerError};
+use crate::{db::Db, erasure, faults::crash, inbox::HandlerError};
 
 /// Maximum length of a reason, in characters.
 const REASON_LIMIT: usize = 500;
@@ -96,6 +96,7 @@ async fn store(db: &Db, message: &Message<'_>, event: Option<Named>, reason: &st
             return Ok(false);
         }
     }
+    erasure::hold_off_search(&mut tx).await?;
     // A parser quotes what it could not read, however long that is, and PostgreSQL stores no NUL.
     let reason: String = reason.chars().take(REASON_LIMIT).collect::<String>().replace('\0', "\u{fffd}");
     // A letter that was replayed and is rejected again is open again. It may have been daprd's before; now it holds the claim.

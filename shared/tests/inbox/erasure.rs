@@ -1,12 +1,14 @@
 //! Erasure and the inbox: whatever arrives for an erased user, and whoever is handling it, writes nothing.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::{body::Body, http::Request, http::StatusCode};
 use serde_json::{Value, json};
 use shared::{
+    db::Db,
+    erasure::Eraser,
     inbox::{self, HandlerError},
-    testing::{TOKEN, app, count, deliver, emitted, erase, execute, order_erasure, post, tables_with},
+    testing::{TOKEN, app, count, deliver, emitted, erase, execute, order_erasure, post, tables_with, waits_for_lock},
 };
 use sqlx::PgPool;
 use tokio::sync::Notify;
@@ -165,7 +167,7 @@ async fn what_a_handler_that_has_claimed_writes_is_erased_with_its_user(db: PgPo
     let waits = "select count(*) from pg_stat_activity where datname = current_database() and wait_event = 'advisory'";
     while count(&db, waits).await == 0 {
         assert!(!erasure.is_finished(), "it did not wait for the handler");
-        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
     pause.go_on();
     assert_eq!(delivery.await.unwrap(), StatusCode::OK);
@@ -174,6 +176,118 @@ async fn what_a_handler_that_has_claimed_writes_is_erased_with_its_user(db: PgPo
     // Also the event that it emitted: nobody publishes or handles it.
     let open = "select count(*) from task_events where published_at is null or data <> '{}'";
     assert_eq!((count(&db, open).await, effects(&db).await, claims(&db).await), (0, 0, 2));
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn a_failure_that_waits_for_an_erasure_to_be_counted_leaves_nothing(db: PgPool) {
+    let routes = routes(&app(&db), |_, event| async move {
+        Err(HandlerError::Failed(anyhow::anyhow!("it does not like {}", event.data.task.title)))
+    });
+    let (event, user, _) = event_of(&db).await;
+    order_erasure(&db, user).await;
+    let mut erasure = db.begin().await.unwrap();
+    let batch = sqlx::query("select where erase_batch($1, 10) > 0");
+    assert_eq!(batch.bind(user).execute(&mut *erasure).await.unwrap().rows_affected(), 1);
+    let again = (routes.clone(), event.clone());
+    let delivery = tokio::spawn(async move { deliver(&routes, &event).await });
+    waits_for_lock(&db, &delivery).await;
+    assert!(!delivery.is_finished(), "it did not wait for the erasure");
+    erasure.commit().await.unwrap();
+    assert_eq!(delivery.await.unwrap(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(deliver(&again.0, &again.1).await, StatusCode::OK);
+    assert_eq!(tables_with(&db, CANARY).await, [""; 0]);
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn all_failures_of_a_user_are_erased_also_those_of_emptied_events(db: PgPool) {
+    let routes = routes(&app(&db), |_, event| async move {
+        Err(HandlerError::Failed(anyhow::anyhow!("it does not like {}", event.data.task.title)))
+    });
+    let (event, user, _) = event_of(&db).await;
+    assert_eq!(deliver(&routes, &event).await, StatusCode::SERVICE_UNAVAILABLE);
+    execute(&db, "update task_events set data = '{}'").await;
+    assert_eq!(tables_with(&db, CANARY).await, ["event_failures"]);
+    erase(&db, user).await;
+    assert_eq!(tables_with(&db, CANARY).await, [""; 0]);
+}
+
+/// A letter about no event belongs to nobody, so its writer holds no user's lock.
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn an_erasure_finds_a_letter_that_is_being_stored(db: PgPool) {
+    let routes = routes(&app(&db), effect);
+    let (_, user, _) = event_of(&db).await;
+    execute(
+        &db,
+        "create function pause() returns trigger language plpgsql as $$ begin perform pg_advisory_xact_lock(1); return new; end $$;
+         create trigger pause before insert on dead_letters for each row execute function pause()",
+    )
+    .await;
+    let mut open = db.begin().await.unwrap();
+    sqlx::query("select pg_advisory_xact_lock(1)").execute(&mut *open).await.unwrap();
+    let garbled = json!({"title": CANARY, "user_id": user}).to_string();
+    let delivery = tokio::spawn(async move { post(&routes, "/events/task-changed", garbled).await });
+    waits_for_lock(&db, &delivery).await;
+    // The statement that stores the letter has begun: it does not see the order.
+    let erasure = tokio::spawn({
+        let db = db.clone();
+        async move { erase(&db, user).await }
+    });
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    open.commit().await.unwrap();
+    assert_eq!(delivery.await.unwrap(), StatusCode::OK);
+    erasure.await.unwrap();
+    assert_eq!(tables_with(&db, CANARY).await, [""; 0]);
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn an_erasure_goes_on_where_the_call_before_stopped_and_waits_for_no_other_user(db: PgPool) {
+    let pool = Db::from(&db);
+    let eraser = Eraser::new(&pool, Duration::ZERO); // a call deletes one batch and searches one page of letters
+    let ((_, endless, _), (_, other, _)) = (event_of(&db).await, event_of(&db).await);
+    for user in [endless, other] {
+        order_erasure(&db, user).await;
+    }
+    execute(
+        &db,
+        &format!(
+            "insert into dead_letters (id, consumer, dedupe, origin, reason, payload)
+             select gen_random_uuid(), 'task-changed', n, 'daprd', '',
+                    case n % 100 when 0 then '{CANARY} {endless}' when 1 then '{CANARY} {other}' else 'of nobody' end
+             from generate_series(1, 2000) n;
+             insert into feed values ('{endless}', 1, gen_random_uuid(), gen_random_uuid(), '{{}}');
+             create function again() returns trigger language plpgsql as $$ begin insert into feed select old.*; return null; end $$;
+             create trigger again after delete on feed for each row execute function again()",
+        ),
+    )
+    .await;
+    let is_done = async |user: Uuid| -> bool {
+        let done = sqlx::query_scalar("select done from erased_users where user_id = $1").bind(user);
+        done.fetch_one(&db).await.unwrap()
+    };
+    let mut calls = 0;
+    while !is_done(other).await {
+        eraser.finish().await.unwrap();
+        calls += 1;
+        assert!(calls < 60, "it waits for the other user");
+    }
+    assert!(calls > 4, "a call has searched more than a page");
+    assert!(!is_done(endless).await);
+    execute(&db, "drop trigger again on feed").await;
+    while !is_done(endless).await {
+        eraser.finish().await.unwrap();
+        calls += 1;
+        assert!(calls < 120, "it is never done");
+    }
+    assert_eq!(tables_with(&db, CANARY).await, [""; 0]);
+    let count_of = async |rows| count(&db, rows).await;
+    assert_eq!(count_of("select count(*) from dead_letters").await, 1960, "of nobody");
+    assert_eq!(count_of("select count(*) from erased_users where letters_after is not null").await, 0);
+
+    // The order is given again while the search of a repetition is under way.
+    eraser.repeat(vec![other]).await.unwrap();
+    assert_eq!(count_of("select count(*) from erased_users where done and letters_after is not null").await, 1);
+    execute(&db, "update erased_users set done = false").await;
+    assert_eq!(count_of("select count(*) from erased_users where letters_after is null").await, 2);
 }
 
 /// Whoever comes back has the same id.
