@@ -261,25 +261,24 @@ async fn record(conn: &mut PgConnection, jobs: &[(&ReminderJob, bool)], aligned:
              -- Without a name: not armed.
              select * from unnest($1::uuid[], $2::integer[], $3::text[], $4::jsonb[]) as job (id, version, name, detail)
          ), held as (
-             -- By id, as commands lock reminders, so that no two statements wait for each other.
-             select reminder.id from task_reminders reminder join job on job.id = reminder.id
-             where reminder.version = job.version
-               and (job.name is not null and armed_version is distinct from job.version
-                    or $5 and aligned_version is distinct from job.version)
+             -- By id, as commands lock reminders, so that no two statements wait for each other. One that is erased meanwhile is not found.
+             select job.*, user_id, task_id, armed_version
+             from task_reminders reminder join job on job.id = reminder.id
+             where job.name is not null and armed_version is distinct from job.version
+                or $5 and reminder.version = job.version and aligned_version is distinct from job.version
              order by reminder.id for no key update of reminder
          ), recorded as (
              update task_reminders reminder
-             set job_id = job.name,
-                 armed_version = case when job.name is null then armed_version else job.version end,
-                 aligned_version = case when $5 then job.version else aligned_version end
-             from held join job on job.id = held.id
-             where reminder.id = held.id and reminder.version = job.version
+             set job_id = held.name,
+                 armed_version = case when held.name is null then reminder.armed_version else held.version end,
+                 aligned_version = case when $5 then held.version else aligned_version end
+             from held
+             where reminder.id = held.id and reminder.version = held.version
          )
          insert into audit_logs (user_id, task_id, reminder_id, reminder_version, action, detail)
-         select user_id, task_id, reminder.id, job.version, 'reminder.armed', detail
-         from job join task_reminders reminder on reminder.id = job.id
-         where job.name is not null and armed_version is distinct from job.version
-         order by reminder.id on conflict do nothing",
+         select user_id, task_id, id, version, 'reminder.armed', detail
+         from held where name is not null and armed_version is distinct from version
+         order by id on conflict do nothing",
         &ids,
         &versions,
         &names as &[Option<String>],

@@ -11,14 +11,11 @@ mod together;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use serde_json::json;
 use shared::{
     App,
-    audit::{self, ReminderRef},
     inbox::HandlerError,
     reminder::{CancelReason, ReminderJob, ReminderJobName, ReminderState},
 };
-use uuid::Uuid;
 
 use self::together::{Look, Together};
 
@@ -34,10 +31,6 @@ const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// A reminder as the callback of a job reads it.
 #[derive(Clone, Debug)]
 pub struct Row {
-    /// Its task.
-    pub task_id: Uuid,
-    /// Its user.
-    pub user_id: Uuid,
     /// Raised whenever its instant or liveness changes.
     pub version: i32,
     /// `Scheduled` while it is live.
@@ -86,10 +79,6 @@ pub fn decide(row: &Row, version: i32) -> Decision {
 }
 
 impl Row {
-    const fn of(&self, id: Uuid, version: i32) -> ReminderRef {
-        ReminderRef { id, version, task_id: self.task_id, user_id: self.user_id }
-    }
-
     /// The job of its version.
     const fn job(&self, id: Uuid) -> ReminderJob {
         ReminderJob { reminder_id: id, version: self.version, due_at: self.remind_at }
@@ -158,7 +147,7 @@ impl Firing {
                     return Ok(());
                 }
                 Decision::Skip(reason) => {
-                    self.skip(row.of(id, version), reason).await?;
+                    self.skip(job, reason).await?;
                     return Ok(());
                 }
             }
@@ -170,11 +159,9 @@ impl Firing {
 
     /// Logs why a version does not fire, once. Ends it if its task was completed or deleted by a writer that knows of no reminders: a live
     /// reminder that never fires would be armed by every repair.
-    async fn skip(&self, of: ReminderRef, reason: &str) -> Result<(), HandlerError> {
-        tracing::info!(
-            reminder.id = %of.id, reason,
-            "alarm: reminder {} version {} does not fire: {reason}", of.id, of.version
-        );
+    async fn skip(&self, job: ReminderJobName, reason: &str) -> Result<(), HandlerError> {
+        let ReminderJobName { reminder_id: id, version } = job;
+        tracing::info!(reminder.id = %id, reason, "alarm: reminder {id} version {version} does not fire: {reason}");
         let mut tx = self.app.db.begin_single().await?;
         if matches!(reason, "completed" | "deleted") {
             // Need not be one transaction with the log: a callback that dies in between comes again and finds the same reason.
@@ -182,14 +169,25 @@ impl Firing {
                 "update task_reminders reminder set state = 'cancelled', cancel_reason = $3, updated_at = now()
                  where id = $1 and version = $2 and reminder_is_live(state, version, fired_version)
                    and not exists (select from tasks where tasks.id = reminder.task_id and not completed)",
-                of.id,
-                of.version,
+                id,
+                version,
                 reason
             )
             .execute(&mut *tx)
             .await?;
         }
-        audit::reminder(&mut tx, of, "reminder.skipped", json!({"reason": reason})).await?;
+        sqlx::query!(
+            // The lock makes it wait for an erasure that is deleting the reminder, and then it writes nothing.
+            "with held as materialized (select user_id, task_id from task_reminders where id = $1 for key share)
+             insert into audit_logs (user_id, task_id, reminder_id, reminder_version, action, detail)
+             select user_id, task_id, $1, $2, 'reminder.skipped', jsonb_build_object('reason', $3::text) from held
+             on conflict do nothing",
+            id,
+            version,
+            reason
+        )
+        .execute(&mut *tx)
+        .await?;
         Ok(tx.commit().await?)
     }
 }

@@ -13,7 +13,7 @@ use shared::{
     serve::complete,
     testing::{
         Dapr, app, app_with, at_port, audit_steps, call_job, commits_take_a_second, count, due, execute, handed_over,
-        post, relay_was_woken, step,
+        post, relay_was_woken, step, waits_for_lock,
     },
 };
 use sqlx::{PgPool, postgres::PgPoolOptions};
@@ -282,6 +282,20 @@ async fn what_is_cancelled_while_a_callback_waits_is_not_fired(db: PgPool) {
     execute(&db, "update task_reminders set version = 2, state = 'cancelled', cancel_reason = 'user'").await;
     assert_eq!(waiting.await.unwrap(), StatusCode::OK);
     assert_eq!((events(&db).await, audit_steps(&db).await), (0, vec![step("reminder.skipped", Some("user"))]));
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn a_reminder_that_is_erased_while_it_is_skipped_leaves_no_line(db: PgPool) {
+    let routes = process(&db);
+    let (id, _) = due(&db, Utc::now()).await;
+    execute(&db, "update task_reminders set version = 2").await;
+    let mut erasure = db.begin().await.unwrap();
+    sqlx::query("delete from task_reminders").execute(&mut *erasure).await.unwrap();
+    let call = tokio::spawn(async move { call_job(&routes, id, 1).await });
+    waits_for_lock(&db, &call).await;
+    erasure.commit().await.unwrap();
+    assert_eq!(call.await.unwrap(), StatusCode::OK);
+    assert_eq!(audit_steps(&db).await, []);
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]

@@ -11,7 +11,7 @@ use shared::{
     reminder::{ReminderJob, ReminderJobName, align, record_armed},
     schema::TaskRef,
     serve::complete,
-    testing::{Dapr, app, app_with, count, post, reminder, task, user},
+    testing::{Dapr, app, app_with, count, post, reminder, task, user, waits_for_lock},
 };
 use sqlx::PgPool;
 use upkeep::repair::{Settings, run};
@@ -346,6 +346,24 @@ async fn a_reminder_that_moved_while_it_was_armed_is_not_recorded_and_is_armed_i
     plane.repair().await;
     assert_eq!(plane.armed().await, BTreeSet::from([id]));
     assert_eq!(row(&db, id).await, (Some(format!("reminder-{id}-2")), Some(2)));
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn a_reminder_that_is_erased_while_it_is_armed_leaves_no_line(db: PgPool) {
+    let plane = Plane::new(&db).await;
+    let id = plane.reminder(TimeDelta::hours(1)).await;
+    let job = ReminderJob { reminder_id: id, version: 1, due_at: now(&db).await };
+    let mut erasure = db.begin().await.unwrap();
+    sqlx::query("delete from task_reminders").execute(&mut *erasure).await.unwrap();
+    let recording = tokio::spawn({
+        let db = db.clone();
+        async move { record_armed(&mut db.acquire().await.unwrap(), &[job]).await.unwrap() }
+    });
+    waits_for_lock(&db, &recording).await;
+    assert!(!recording.is_finished(), "it must wait for the erasure");
+    erasure.commit().await.unwrap();
+    recording.await.unwrap();
+    assert_eq!(told_armed(&db).await, 0);
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]

@@ -339,8 +339,6 @@ impl World {
         let there = &self.tasks[*task];
         fire::Row {
             version: is.version,
-            task_id: Uuid::nil(),
-            user_id: Uuid::nil(),
             state: is.state,
             cancel_reason: is.cancel_reason,
             fired_version: *fired_version,

@@ -240,7 +240,7 @@ async fn fire(conn: &mut PgConnection, group: &[Waiting]) -> sqlx::Result<HashMa
                       jsonb_build_object('planned_at', planned_at, 'late_ms', late_ms)
                from fired on conflict do nothing
            )
-           select found.id as "id!", found.as_of as "as_of!", found.task_id as "task_id!", found.user_id as "user_id!",
+           select found.id as "id!", found.as_of as "as_of!",
                   found.version as "version!", found.state as "state!: ReminderState",
                   found.cancel_reason as "cancel_reason: CancelReason", found.fired_version, found.remind_at as "remind_at!", completed as "completed?", now as "now!", late_ms as "late_ms?"
            from found left join fired on fired.id = found.id and fired.as_of = found.as_of"#,
@@ -255,8 +255,6 @@ async fn fire(conn: &mut PgConnection, group: &[Waiting]) -> sqlx::Result<HashMa
         let look = match row.late_ms {
             Some(late_ms) => Look::Fired { late_ms },
             None => Look::NotFired(Row {
-                task_id: row.task_id,
-                user_id: row.user_id,
                 version: row.version,
                 state: row.state,
                 cancel_reason: row.cancel_reason,
