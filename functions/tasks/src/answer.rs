@@ -6,10 +6,10 @@ use axum::{
     http::{HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::task::Task;
+use crate::{dead_letters::DeadLetter, task::Task};
 
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Answer {
@@ -17,8 +17,17 @@ pub(crate) struct Answer {
     pub(crate) headers: BTreeMap<String, String>,
     /// JSON, kept as text so that a repetition gets the same bytes.
     pub(crate) body: Option<String>,
-    /// The task that the body shows.
-    pub(crate) task_id: Option<Uuid>,
+    /// The row that the body shows.
+    pub(crate) shows: Option<Shown>,
+}
+
+/// A row whose answer need not be kept for a repetition, because it can be read again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Shown {
+    Task(Uuid),
+    /// A dead letter, with data of a user who is not the one who asked.
+    Letter(Uuid),
 }
 
 impl Answer {
@@ -26,7 +35,7 @@ impl Answer {
     pub(crate) fn task(status: StatusCode, task: &Task) -> Self {
         let mut answer = Self::json(status, task);
         answer.headers.insert("etag".to_owned(), etag(task.version));
-        answer.task_id = Some(task.id);
+        answer.shows = Some(Shown::Task(task.id));
         answer
     }
 
@@ -37,19 +46,24 @@ impl Answer {
         answer
     }
 
+    /// A dead letter.
+    pub(crate) fn letter(letter: &DeadLetter) -> Self {
+        Self { shows: Some(Shown::Letter(letter.id)), ..Self::json(StatusCode::OK, letter) }
+    }
+
     pub(crate) fn json(status: StatusCode, body: &impl Serialize) -> Self {
         let body = serde_json::to_string(body).expect("an answer is plain data");
-        Self { status, headers: BTreeMap::new(), body: Some(body), task_id: None }
+        Self { status, headers: BTreeMap::new(), body: Some(body), shows: None }
     }
 
     /// The task is at the version that the client has.
     pub(crate) fn not_modified(version: i64) -> Self {
         let headers = BTreeMap::from([("etag".to_owned(), etag(version))]);
-        Self { status: StatusCode::NOT_MODIFIED, headers, body: None, task_id: None }
+        Self { status: StatusCode::NOT_MODIFIED, headers, body: None, shows: None }
     }
 
     pub(crate) fn empty() -> Self {
-        Self { status: StatusCode::NO_CONTENT, headers: BTreeMap::new(), body: None, task_id: None }
+        Self { status: StatusCode::NO_CONTENT, headers: BTreeMap::new(), body: None, shows: None }
     }
 }
 

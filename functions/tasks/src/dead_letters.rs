@@ -3,7 +3,7 @@
 use axum::{
     Json,
     extract::{FromRef, FromRequestParts, State},
-    http::{StatusCode, request::Parts},
+    http::request::Parts,
 };
 use chrono::{DateTime, Datelike as _, Utc};
 use serde::Serialize;
@@ -42,7 +42,7 @@ where
 /// An event that a function gave up on.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct DeadLetter {
-    id: Uuid,
+    pub(crate) id: Uuid,
     /// The function that could not handle it.
     consumer: String,
     event_id: Option<Uuid>,
@@ -155,19 +155,22 @@ pub(crate) async fn replay_dead_letter(
             .execute(&mut *tx)
             .await?;
     }
+    let answer = Answer::letter(&load(&mut tx, id).await?);
+    command.keep(&mut tx, user.id, &answer).await?;
+    app.outbox.wake_after(tx.commit().await)?;
+    Ok(answer)
+}
+
+/// Reads a letter.
+pub(crate) async fn load(conn: &mut PgConnection, id: Uuid) -> Result<DeadLetter> {
     let letter = sqlx::query_as!(
         DeadLetter,
         r#"select id, consumer, event_id, type as kind, topic, origin, reason, left(payload, 16384) as "payload!",
                   coalesce(payload_bytes, octet_length(payload)) as "payload_bytes!", state, created_at, replayed_at
          from dead_letters where id = $1"#,
         id
-    )
-    .fetch_one(&mut *tx)
-    .await?;
-    let answer = Answer::json(StatusCode::OK, &letter);
-    command.keep(&mut tx, user.id, &answer).await?;
-    app.outbox.wake_after(tx.commit().await)?;
-    Ok(answer)
+    );
+    Ok(letter.fetch_one(conn).await?)
 }
 
 struct Stored {

@@ -6,7 +6,8 @@
 //! it had no effect. `upkeep` deletes old keys.
 //!
 //! The body of a large answer is not kept, only the id of the task that it shows. A repetition then shows the task as it is now, or nothing
-//! if it was deleted. So, and because a user has a quota of keys, nobody fills the disk with answers.
+//! if it was deleted. So, and because a user has a quota of keys, nobody fills the disk with answers. Of a dead letter only the id is kept, too: it
+//! has data of a user whose erasure does not find the operator's keys.
 
 use axum::http::StatusCode;
 use serde_json::{Value, json};
@@ -14,7 +15,12 @@ use shared::problem::{OnConstraint as _, Problem, Result};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use crate::{answer::Answer, command::Command, create::USER_DELETED, task};
+use crate::{
+    answer::{Answer, Shown},
+    command::Command,
+    create::USER_DELETED,
+    dead_letters, task,
+};
 
 /// Maximum size of the body of a kept answer that shows a task.
 const KEPT: usize = 4096;
@@ -70,18 +76,20 @@ impl Command {
                 .ok_or_else(|| unreadable("a kept answer has no valid status".into()))?,
             headers: serde_json::from_value(first.headers).map_err(|error| unreadable(error.into()))?,
             body: first.body.as_ref().and_then(Value::as_str).map(str::to_owned),
-            task_id: first.body.and_then(|body| body["task"].as_str()?.parse().ok()),
+            shows: first.body.and_then(|body| serde_json::from_value(body).ok()),
         };
-        if let Some(task_id) = answer.task_id {
-            match task::load(conn, user_id, task_id).await {
-                Ok(task) => {
-                    let current = Answer::task(answer.status, &task);
-                    answer.headers.extend(current.headers);
-                    answer.body = current.body;
-                }
-                Err(Problem::NotFound) => {}
-                Err(problem) => return Err(problem),
+        let current = match answer.shows {
+            Some(Shown::Task(id)) => task::load(conn, user_id, id).await.map(|task| Answer::task(answer.status, &task)),
+            Some(Shown::Letter(id)) => dead_letters::load(conn, id).await.map(|letter| Answer::letter(&letter)),
+            None => Err(Problem::NotFound),
+        };
+        match current {
+            Ok(current) => {
+                answer.headers.extend(current.headers);
+                answer.body = current.body;
             }
+            Err(Problem::NotFound) => {}
+            Err(problem) => return Err(problem),
         }
         answer.headers.insert("idempotency-replayed".to_owned(), "true".to_owned());
         Ok(Some(answer))
@@ -91,8 +99,9 @@ impl Command {
     pub(crate) async fn keep(&self, conn: &mut PgConnection, user_id: Uuid, answer: &Answer) -> Result<()> {
         let Some(key) = &self.key else { return Ok(()) };
         let headers = serde_json::to_value(&answer.headers).expect("headers are plain data");
-        let body = answer.body.as_ref().map(|body| match answer.task_id {
-            Some(task_id) if body.len() > KEPT => json!({"task": task_id}),
+        let body = answer.body.as_ref().map(|body| match answer.shows {
+            Some(shown @ Shown::Task(_)) if body.len() > KEPT => json!(shown),
+            Some(shown @ Shown::Letter(_)) => json!(shown),
             _ => json!(body),
         });
         sqlx::query!(

@@ -1,6 +1,6 @@
 //! An operator lists and replays dead letters.
 
-use shared::testing::relay_was_woken;
+use shared::testing::{execute, relay_was_woken, tables_with};
 
 use super::*;
 
@@ -64,6 +64,19 @@ async fn a_replay_publishes_the_event_again_once(db: PgPool) {
     assert_eq!(op.post(&replay, json!(null)).await.expect(200), replayed);
     assert_eq!(as_new(&db, event).await, (false, false, true, true));
     assert_eq!(op.get("/v1/dead-letters").await.expect(200)["items"], json!([]));
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn the_key_of_a_replay_keeps_no_copy_of_the_letter(db: PgPool) {
+    let (ada, op) = (Client::new(&db), Client::operator(&db).with("idempotency-key", "k"));
+    let (letter, _) = rejected(&ada).await;
+    execute(&db, "update dead_letters set payload = 'secret'").await;
+    let replay = format!("/v1/dead-letters/{letter}/replay");
+    let replayed = op.post(&replay, Value::Null).await.expect(200);
+    assert_eq!(tables_with(&db, "secret").await, ["dead_letters"]);
+    assert_eq!(op.post(&replay, Value::Null).await.expect(200), replayed);
+    execute(&db, "delete from dead_letters").await;
+    assert_eq!(op.post(&replay, Value::Null).await.expect(200), Value::Null);
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]

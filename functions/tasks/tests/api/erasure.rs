@@ -38,7 +38,6 @@ async fn ada_with_everything(db: &PgPool) -> Client {
                  values (gen_random_uuid(), '{reminder}', 1, 'email', '{user}', '{task}', '{event_id}', 'sending', '\"canary\"');
              insert into push_subscriptions values (gen_random_uuid(), '{user}', 'https://canary', 'a', 'b');
              insert into feed values ('{user}', 1, '{event_id}', '{task}', '\"canary\"');
-             insert into event_failures values ('task-created', '{event_id}', 1, 'canary');
              insert into dead_letters (id, consumer, dedupe, event_id, origin, reason, payload)
              select gen_random_uuid(), 'task-created', payload, event, 'daprd', 'canary', 'canary ' || payload
              from (values ('{event_id}', '{event_id}'::uuid), ('{user}', null), ('{task}', null), ('{deleted}', null)) as letter (payload, event)",
@@ -46,6 +45,12 @@ async fn ada_with_everything(db: &PgPool) -> Client {
         ),
     )
     .await;
+    let letter: Uuid =
+        sqlx::query_scalar("select id from dead_letters where event_id is not null").fetch_one(db).await.unwrap();
+    let operator = Client::operator(db).with("idempotency-key", "replay");
+    let replayed = operator.post(&format!("/v1/dead-letters/{letter}/replay"), Value::Null).await.expect(200);
+    assert!(replayed["payload"].as_str().unwrap().contains(CANARY), "{replayed}");
+    execute(db, &format!("insert into event_failures values ('task-created', '{event_id}', 1, 'canary')")).await;
     ada
 }
 
