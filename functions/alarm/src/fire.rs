@@ -16,6 +16,7 @@ use shared::{
     inbox::HandlerError,
     reminder::{CancelReason, ReminderJob, ReminderJobName, ReminderState},
 };
+use uuid::Uuid;
 
 use self::together::{Look, Together};
 
