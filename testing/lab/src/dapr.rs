@@ -1,6 +1,6 @@
 //! Dapr on this machine: the scheduler, and one daprd per app-id.
 //!
-//! An installed pair of binaries is used if it is at least [`OLDEST`]. Otherwise Go builds them from `dapr/runtime` into
+//! An installed pair of binaries is used if it is at least `OLDEST`. Otherwise Go builds them from `dapr/runtime` into
 //! `.dev/bin`. A scheduler whose clock is moved is always built, into `.dev/bin/clock`.
 
 use std::{
