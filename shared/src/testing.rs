@@ -216,6 +216,18 @@ pub async fn waits_for_lock<T>(db: &PgPool, work: &tokio::task::JoinHandle<T>) {
     }
 }
 
+/// Has every insert into a table wait until the transaction that is returned ends.
+pub async fn pause_inserts(db: &PgPool, table: &str) -> sqlx::Transaction<'static, sqlx::Postgres> {
+    let pause = format!(
+        "create function pause() returns trigger language plpgsql as $$ begin perform pg_advisory_xact_lock(1); return new; end $$;
+         create trigger pause before insert on {table} for each row execute function pause()"
+    );
+    execute(db, &pause).await;
+    let mut open = db.begin().await.unwrap();
+    sqlx::query("select pg_advisory_xact_lock(1)").execute(&mut *open).await.unwrap();
+    open
+}
+
 /// Orders a user's erasure, as a command does.
 pub async fn order_erasure(db: &PgPool, user: Uuid) {
     let order = sqlx::query("insert into erased_users (user_id) values ($1)");

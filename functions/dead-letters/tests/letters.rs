@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use shared::{
     schema::TaskCreated,
     serve::complete,
-    testing::{app, count, emitted, erase, execute, post, tables_with, task, user, waits_for_lock},
+    testing::{app, count, emitted, erase, pause_inserts, post, tables_with, task, user, waits_for_lock},
 };
 use sqlx::PgPool;
 use uuid::Uuid;
@@ -159,14 +159,7 @@ async fn a_message_with_data_of_an_erased_user_is_not_stored(db: PgPool) {
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
 async fn an_erasure_finds_a_letter_that_is_being_stored(db: PgPool) {
-    execute(
-        &db,
-        "create function pause() returns trigger language plpgsql as $$ begin perform pg_advisory_xact_lock(1); return new; end $$;
-         create trigger pause before insert on dead_letters for each row execute function pause()",
-    )
-    .await;
-    let mut open = db.begin().await.unwrap();
-    sqlx::query("select pg_advisory_xact_lock(1)").execute(&mut *open).await.unwrap();
+    let open = pause_inserts(&db, "dead_letters").await;
     let owner = Uuid::now_v7();
     let message = wrapped(format!("dentist of {owner}").as_bytes());
     let routes = routes(&db);

@@ -170,16 +170,7 @@ pub(crate) async fn create(tx: &mut Claimed, task: &TaskRef) -> Result<Option<Uu
 /// Adds tags by name. One that no task has anymore may be deleted, so it is made again.
 async fn add_tags(conn: &mut PgConnection, user_id: Uuid, task_id: Uuid, names: &[String]) -> sqlx::Result<()> {
     let names: Vec<_> = names.iter().map(|name| tag::nfc(name)).collect();
-    let ids: Vec<_> = names.iter().map(|name| tag::id(user_id, name)).collect();
-    sqlx::query!(
-        "insert into task_tags (id, user_id, name)
-         select id, $1, name from unnest($2::uuid[], $3::text[]) as tag (id, name) on conflict do nothing",
-        user_id,
-        &ids,
-        &names,
-    )
-    .execute(&mut *conn)
-    .await?;
+    tag::insert(conn, user_id, &names).await?;
     sqlx::query!(
         "insert into task_tag_associations (task_id, tag_id)
          select $1, id from task_tags where user_id = $2 and name = any($3)",

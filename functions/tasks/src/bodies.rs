@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use shared::{
     recurrence::{Anchor, INTERVAL_LIMIT, Kind, RULE_LIMIT},
     schema::Channel,
+    tag,
 };
 use utoipa::{
     PartialSchema, ToSchema,
@@ -39,7 +40,7 @@ pub(crate) const TIME_ZONE: Field<ZoneName> =
     Field::new("time_zone", ZoneName, || json!({"description": "An IANA name.", "example": "Europe/Berlin"}));
 pub(crate) const TAGS: Field<List<Text>> = Field::new(
     "tags",
-    List { item: Text::visible(1..=50), items: 0..=20 },
+    List { item: Text::visible(1..=tag::NAME_LIMIT), items: 0..=20 },
     || json!({"description": "The whole list. Case tells tags apart.", "example": ["health"]}),
 );
 pub(crate) const REMINDERS: Field<Objects<NewReminder>> =

@@ -3,9 +3,6 @@
 use shared::{db::Db, tag};
 use uuid::Uuid;
 
-/// The longest name that a tag may have. NFC makes a few characters longer.
-const NAME_LIMIT: usize = 50;
-
 /// Merges the tags of each user in a transaction, and returns how many were merged.
 ///
 /// Looks at every tag, without an index: with one, a database in another encoding than UTF-8 would refuse every tag.
@@ -35,19 +32,10 @@ async fn merge_of(db: &Db, user_id: Uuid) -> sqlx::Result<u64> {
             .fetch_all(&mut *tx)
             .await?;
     let tags = tags.into_iter().map(|old| (old.id, tag::nfc(&old.name), old.name));
-    // PostgreSQL may know another version of Unicode.
-    let tags = tags.filter(|(_, name, old)| name != old && name.chars().count() <= NAME_LIMIT);
+    // PostgreSQL may know another version of Unicode, and NFC makes a few names longer.
+    let tags = tags.filter(|(_, name, old)| name != old && name.chars().count() <= tag::NAME_LIMIT);
     let (old, names): (Vec<_>, Vec<_>) = tags.map(|(id, name, _)| (id, name)).unzip();
-    let ids: Vec<_> = names.iter().map(|name| tag::id(user_id, name)).collect();
-    sqlx::query!(
-        "insert into task_tags (id, user_id, name)
-         select id, $1, name from unnest($2::uuid[], $3::text[]) as tag (id, name) on conflict do nothing",
-        user_id,
-        &ids,
-        &names,
-    )
-    .execute(&mut *tx)
-    .await?;
+    tag::insert(&mut tx, user_id, &names).await?;
     let merged = sqlx::query!(
         "with tagged as (
              insert into task_tag_associations (task_id, tag_id)

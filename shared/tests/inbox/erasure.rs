@@ -8,7 +8,10 @@ use shared::{
     db::Db,
     erasure::Eraser,
     inbox::{self, HandlerError},
-    testing::{TOKEN, app, count, deliver, emitted, erase, execute, order_erasure, post, tables_with, waits_for_lock},
+    testing::{
+        TOKEN, app, count, deliver, emitted, erase, execute, order_erasure, pause_inserts, post, tables_with,
+        waits_for_lock,
+    },
 };
 use sqlx::PgPool;
 use tokio::sync::Notify;
@@ -216,14 +219,7 @@ async fn all_failures_of_a_user_are_erased_also_those_of_emptied_events(db: PgPo
 async fn an_erasure_finds_a_letter_that_is_being_stored(db: PgPool) {
     let routes = routes(&app(&db), effect);
     let (_, user, _) = event_of(&db).await;
-    execute(
-        &db,
-        "create function pause() returns trigger language plpgsql as $$ begin perform pg_advisory_xact_lock(1); return new; end $$;
-         create trigger pause before insert on dead_letters for each row execute function pause()",
-    )
-    .await;
-    let mut open = db.begin().await.unwrap();
-    sqlx::query("select pg_advisory_xact_lock(1)").execute(&mut *open).await.unwrap();
+    let open = pause_inserts(&db, "dead_letters").await;
     let garbled = json!({"title": CANARY, "user_id": user}).to_string();
     let delivery = tokio::spawn(async move { post(&routes, "/events/task-changed", garbled).await });
     waits_for_lock(&db, &delivery).await;

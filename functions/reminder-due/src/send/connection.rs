@@ -1,6 +1,6 @@
 //! A database connection that is held only while statements run.
 
-use shared::db::{Conn, Db};
+use shared::db::{Conn, Db, Tx};
 use sqlx::PgConnection;
 
 /// A connection for transactions that follow each other. It is given back before anything else is waited for: acquiring another costs
@@ -20,10 +20,8 @@ impl<'a> Connection<'a> {
         &mut self,
         statements: impl AsyncFnOnce(&mut PgConnection) -> Result<T, E>,
     ) -> Result<T, E> {
-        let mut tx = self.take().await?.begin_single().await?;
-        let result = statements(&mut tx).await?;
-        self.held = Some(tx.commit_and_keep().await?);
-        Ok(result)
+        let tx = self.take().await?.begin_single().await?;
+        self.commit(tx, statements).await
     }
 
     /// Runs statements in one transaction.
@@ -31,7 +29,15 @@ impl<'a> Connection<'a> {
         &mut self,
         statements: impl AsyncFnOnce(&mut PgConnection) -> Result<T, E>,
     ) -> Result<T, E> {
-        let mut tx = self.take().await?.begin().await?;
+        let tx = self.take().await?.begin().await?;
+        self.commit(tx, statements).await
+    }
+
+    async fn commit<T, E: From<sqlx::Error>>(
+        &mut self,
+        mut tx: Tx,
+        statements: impl AsyncFnOnce(&mut PgConnection) -> Result<T, E>,
+    ) -> Result<T, E> {
         let result = statements(&mut tx).await?;
         self.held = Some(tx.commit_and_keep().await?);
         Ok(result)
