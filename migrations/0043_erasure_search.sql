@@ -6,7 +6,7 @@ comment on column erased_users.letters_after is
 comment on column erased_users.done is
     'whether everything was deleted; until then no request of the user is answered. A search may be under way after that: it repeats the erasure';
 
--- An order that is given again begins from the start, whoever writes it.
+-- A repeated order starts the search again, no matter which process writes it.
 create function begin_erasure_again() returns trigger language plpgsql as $$
 begin
     new.letters_after := null;

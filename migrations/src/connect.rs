@@ -4,8 +4,8 @@ use sqlx::{PgPool, postgres::PgConnectOptions};
 const POOLER: &str =
     "DATABASE_URL is a pooler's address: migrations need a direct one, because their lock belongs to a session";
 
-/// What the connection sets in the server. By the first, a pooler is recognized, which refuses or ignores it. By the others, the server notices
-/// within about a minute that we have vanished, and frees our lock.
+/// Settings of the session. The first reveals a pooler, which refuses or ignores it. With the others the server notices within about a minute that
+/// this process has vanished, and frees its lock.
 const SETTINGS: [(&str, &str); 5] = [
     ("punctual.direct", "on"),
     ("tcp_keepalives_idle", "30"),

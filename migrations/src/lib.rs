@@ -8,12 +8,12 @@ mod connect;
 
 use std::time::{Duration, Instant};
 
+use anyhow::bail;
 use sqlx::{
     Connection as _, PgConnection, PgPool,
     migrate::{MigrateError, Migrator},
 };
 
-use anyhow::bail;
 pub use connect::connect;
 
 /// All migrations, embedded in the program.

@@ -107,8 +107,8 @@ impl<'a> Eraser<'a> {
         (gone, result)
     }
 
-    /// Begins to search the letters for data of users without rows. Whoever is storing a letter ends first, so the search finds it; whoever stores
-    /// one later sees the users as erased.
+    /// Begins to search the letters for data of users without rows. It waits for the transactions that are storing a letter, so the search finds
+    /// the letter. A later transaction sees that the users are erased.
     async fn search(&self, users: &[Uuid]) -> sqlx::Result<()> {
         if users.is_empty() {
             return Ok(());
@@ -157,8 +157,8 @@ impl<'a> Eraser<'a> {
     }
 }
 
-/// Until the transaction ends, no search of the letters begins. Whoever stores a letter calls this first, and looks in a later statement whether the
-/// letter has data of an erased user: a statement that has waited here still sees the time from before.
+/// Until the transaction ends, no search of the letters begins. A transaction that stores a letter calls this first. It checks in a later statement
+/// whether the letter has data of an erased user: a statement that has waited for the lock would not see the latest erasures.
 ///
 /// # Errors
 /// The database is away.

@@ -168,11 +168,10 @@ impl Sender {
     }
 
     /// Makes the next attempt of a delivery if its time has come; otherwise arms a job for that time. `job` is the name of the job that
-    /// calls.
+    /// calls. If that is the job for that time, it calls again.
     ///
     /// # Errors
-    /// As [`Sender::send`]. Also if the time of `job` itself has not come by the database's clock: the scheduler then calls again, after
-    /// its usual pause. A scheduler whose clock is ahead would call a job that is armed anew at once, again and again.
+    /// As [`Sender::send`].
     pub async fn attempt(&self, id: Uuid, job: &str) -> Result<(), HandlerError> {
         let _slot = self.slot().await?;
         self.attempt_on(&mut Connection::of(&self.app.db), id, Some(job)).await

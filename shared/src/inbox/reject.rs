@@ -23,8 +23,8 @@ pub(super) struct Message<'a> {
 }
 
 impl Message<'_> {
-    /// What identifies the message through redeliveries: where it lies, if the broker says so, and its content. A topic that was deleted and
-    /// made again uses its offsets again.
+    /// Identifies the message through redeliveries, by its place on the topic, if the broker gives one, and by its content. The place alone is
+    /// not enough: a topic that was deleted and made again uses its offsets again.
     fn place(&self) -> String {
         let content = Uuid::new_v5(&Uuid::NAMESPACE_OID, self.body);
         let place = ["__topic", "__partition", "__offset"]

@@ -34,7 +34,7 @@ const PAUSE: Duration = Duration::from_millis(400);
 /// The pause between two bytes of what trickles.
 const TRICKLE: Duration = Duration::from_millis(500);
 
-/// What a client does on each of its connections.
+/// The behaviour of a client on each of its connections.
 #[derive(Clone, Copy, Debug)]
 enum Kind {
     /// Sends a body of as many unknown fields as fit.

@@ -1,4 +1,4 @@
-//! What cannot read `versions.env` itself: kustomizations, Terraform and Docker Compose.
+//! Writes the versions into the files that cannot read `versions.env`: kustomizations, Terraform and Docker Compose.
 
 use std::{fs, io, path::Path};
 

@@ -236,7 +236,7 @@ fn imported(source: &str) -> BTreeSet<String> {
         own.for_each(drop);
     }
     names.remove("");
-    // What the crate's root re-exports.
+    // The crate's root re-exports types of the modules `app` and `config`.
     names.into_iter().map(|name| if name == "App" { "app".to_owned() } else { name.to_lowercase() }).collect()
 }
 

@@ -395,7 +395,7 @@ async fn messages_that_waited_for_days_and_those_of_before_an_erasure_count_in_t
     next().await;
 }
 
-/// What an attempt reads depends neither on how many deliveries of its user wait, nor on how many messages the user got before.
+/// The number depends neither on how many deliveries of the user wait, nor on how many messages the user got before.
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
 async fn an_attempt_reads_a_bounded_number_of_rows(db: PgPool) {
     let folder = Folder::new();

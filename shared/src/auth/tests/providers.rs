@@ -56,12 +56,12 @@ fn settings(provider: &str) -> Vec<String> {
     settings.flat_map(|(name, value)| [format!("--{}", name.to_lowercase().replace('_', "-")), value.into()]).collect()
 }
 
-/// What a provider issues for an API that is set up as the table says.
+/// The tokens and keys of a provider whose API is set up as the table says.
 struct Issued {
     provider: &'static str,
     issuer: &'static str,
     audience: &'static str,
-    /// What its keys have beside the key itself.
+    /// The fields of its keys beside the key itself.
     key: Value,
     /// The `typ` of the header.
     kind: Option<&'static str>,

@@ -105,7 +105,7 @@ fn every_image_without_a_tag_gets_one_from_kustomize() {
     assert!(found >= 3, "the images were not found");
 }
 
-/// What is tested is what is deployed, and one toolchain builds everything.
+/// So tests run the versions that are deployed, and one toolchain builds everything.
 #[test]
 fn lock_files_agree_with_the_versions() {
     let read = |path: &str| fs::read_to_string(root().join(path)).unwrap();
