@@ -1,6 +1,6 @@
 //! The catalogue: every function, every event type and every topic of Punctual.
 //!
-//! The product and its tests read these tables. `cargo xtask manifests` writes every list that is not Rust from them:
+//! The product and its tests read these tables. `cargo xtask manifests` writes every other list from them:
 //! subscriptions, scopes, topics, images and services. The crate has no dependencies, so that the generator compiles in seconds.
 //!
 //! A new event type is one row of [`EventType`], and brings its function. Any other function is a row of `OTHERS`.

@@ -1,5 +1,5 @@
-//! `cargo xtask manifests`: writes every list of functions, event types and topics that is not Rust from the catalogue, and the versions
-//! of `versions.env` into the files that cannot read it.
+//! `cargo xtask manifests`: writes every list of functions, event types and topics from the catalogue, except those that Rust can read from
+//! it, and the versions of `versions.env` into the files that cannot read it.
 //!
 //! A list is a file of its own wherever its reader can include one. Dapr components, `dapr run`, the Dapr Dashboard and SAM read single
 //! files only. For them a hand-written `<name>.head.yaml` ends where its list begins, and the generated file is that head with its list.
@@ -7,6 +7,7 @@
 mod chart;
 mod compose;
 mod dapr;
+mod embedded;
 mod lambda;
 mod scripts;
 mod versions;
@@ -49,8 +50,13 @@ impl Manifest {
 /// # Errors
 /// When a hand-written head or `versions.env` cannot be read, or a file needs a version that it does not name.
 pub fn all(root: &Path) -> io::Result<Vec<Manifest>> {
-    let mut manifests =
-        vec![chart::catalogue(), chart::images(), dapr::subscriptions(), dapr::embedded_subscriptions()];
+    let mut manifests = vec![
+        chart::catalogue(),
+        chart::images(),
+        dapr::subscriptions(),
+        dapr::embedded_subscriptions(),
+        embedded::routers(),
+    ];
     manifests.extend(scripts::all());
     manifests.extend(dapr::brokers(root)?);
     manifests.extend(dapr::configurations(root)?);

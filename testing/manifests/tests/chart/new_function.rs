@@ -96,12 +96,13 @@ pub struct TaskPinned {
 ";
     tree.insert("shared/src/schema.rs", payload, "payloads!(\n");
     tree.insert("shared/src/schema.rs", "    TaskPinned,\n", "    TaskCreated,\n");
+    let sample = fs::read_to_string(root().join("shared/tests/payloads/task.deleted/0.1.0.json")).unwrap();
+    tree.create("shared/tests/payloads/task.pinned/0.1.0.json", &sample);
 }
 
 fn add_to_embedded(tree: &mut Tree) {
     tree.insert("Cargo.toml", "task-pinned = { path = \"functions/task-pinned\" }\n", "task-changed = { path");
     tree.insert("xtask/embedded/Cargo.toml", "task-pinned.workspace = true\n", "task-changed.workspace");
-    tree.insert("xtask/embedded/src/lib.rs", "        task_pinned::router,\n", "        task_changed::router,\n");
 }
 
 fn every_list_has_it(tree: &Tree) {
@@ -121,6 +122,7 @@ fn every_list_has_it(tree: &Tree) {
         ("infra/minikube/images.sh".to_owned(), vec!["    task-pinned\n"]),
         ("infra/lambda/template.yaml".to_owned(), vec!["  TaskPinned:\n", "{\"value\":{\"type\":[\"task.pinned\"]}}"]),
         (".github/images.json".to_owned(), vec!["    \"task-pinned\",\n"]),
+        ("xtask/embedded/src/routers.rs".to_owned(), vec!["    task_pinned::router,\n"]),
         ("compose/docker-compose.dev.yaml".to_owned(), vec!["\n  task-pinned:\n", "\n  task-pinned-daprd:\n"]),
     ]);
     for broker in ["confluent-cloud", "kafka", "redis", "redpanda-cloud"] {
