@@ -11,6 +11,8 @@ architecture=$(docker version --format '{{.Server.Arch}}')
 mkdir "$folder/$architecture"
 cp "$binary" "$folder/$architecture/"
 cp /etc/ssl/certs/ca-certificates.crt "$folder/"
-# `kind load` cannot read an image with attestations.
-docker build --quiet --provenance=false --build-context "binaries=$folder" --build-arg "BINARY=$(basename "$binary")" --tag "$image" . >/dev/null
+# `kind load` fails for an image with attestations (kubernetes-sigs/kind#3795). Without RUST=scratch, BuildKit asks the registry for the image of
+# the stage that `binaries` replaces.
+docker build --quiet --provenance=false --build-context "binaries=$folder" --build-arg RUST=scratch \
+    --build-arg "BINARY=$(basename "$binary")" --tag "$image" . >/dev/null
 kind load docker-image --name punctual "$image"
