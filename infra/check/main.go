@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 
 	"github.com/compose-spec/compose-go/v2/cli"
@@ -26,11 +27,14 @@ func main() {
 	if err == nil {
 		err = signatures(filepath.Join(root, ".github/workflows"))
 	}
+	if err == nil {
+		err = releases(filepath.Join(root, ".github/workflows"))
+	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "error:", err)
 		os.Exit(1)
 	}
-	fmt.Printf("compose/docker-compose.dev.yaml: %d services; Dockerfile: well-formed, base images pinned; images are signed, deployed by digest\n",
+	fmt.Printf("compose/docker-compose.dev.yaml: %d services; Dockerfile: well-formed, base images pinned; images are signed, deployed by digest, and of a version tested on every platform\n",
 		len(compose.Services))
 }
 
@@ -98,26 +102,101 @@ func pinned(stages []instructions.Stage, arguments []instructions.ArgCommand) er
 	return nil
 }
 
-type workflow struct {
-	Jobs map[string]struct {
-		Steps []struct {
-			If, Uses, Run string
-			Env           map[string]string
+type job struct {
+	If, Uses string
+	Needs    []string
+	Timeout  int `yaml:"timeout-minutes"`
+	Steps    []struct {
+		If, Uses, Run string
+		Env           map[string]string
+	}
+}
+
+type workflow struct{ Jobs map[string]job }
+
+func read(folder, name string) (parsed workflow, err error) {
+	text, err := os.ReadFile(filepath.Join(folder, name))
+	if err == nil {
+		err = yaml.Unmarshal(text, &parsed)
+	}
+	return parsed, err
+}
+
+// minutes returns how long a job and those that it needs may take.
+func (of workflow) minutes(name string, platforms workflow) (int, error) {
+	job, before := of.Jobs[name], 0
+	own := job.Timeout
+	if job.Uses == platformsFile {
+		for _, called := range platforms.Jobs {
+			own = max(own, called.Timeout)
 		}
 	}
+	if own == 0 {
+		return 0, fmt.Errorf("job %s has no timeout-minutes", name)
+	}
+	for _, needed := range job.Needs {
+		minutes, err := of.minutes(needed, platforms)
+		if err != nil {
+			return 0, err
+		}
+		before = max(before, minutes)
+	}
+	return before + own, nil
+}
+
+const platformsFile = "./.github/workflows/platforms.yaml"
+
+// releases checks that the images of a version wait for the tests on every platform, and that a deployment waits for the images.
+func releases(folder string) error {
+	ci, err := read(folder, "ci.yaml")
+	if err != nil {
+		return err
+	}
+	platforms, err := read(folder, "platforms.yaml")
+	if err != nil {
+		return err
+	}
+	for _, name := range []string{"compose", "kind", "minikube", "macos"} {
+		if platforms.Jobs[name].Timeout == 0 {
+			return fmt.Errorf("platforms.yaml: no job %s with timeout-minutes", name)
+		}
+	}
+	waits := false
+	for _, needed := range ci.Jobs["images"].Needs {
+		called := ci.Jobs[needed]
+		waits = waits || called.Uses == platformsFile && called.If == "startsWith(github.ref, 'refs/tags/v')"
+	}
+	if !waits {
+		return fmt.Errorf("ci.yaml: the images of a version tag do not wait for platforms.yaml")
+	}
+	needed, err := ci.minutes("images", platforms)
+	if err != nil {
+		return err
+	}
+	deploy, err := read(folder, "deploy-cloud.yaml")
+	if err != nil {
+		return err
+	}
+	for _, step := range deploy.Jobs["deploy"].Steps {
+		if found := regexp.MustCompile(`deadline=\$\(\(SECONDS \+ (\d+)\)\)`).FindStringSubmatch(step.Run); found != nil {
+			seconds, err := strconv.Atoi(found[1])
+			if err != nil {
+				return err
+			}
+			// Half an hour for runners that are busy, and an hour for the deployment itself.
+			if seconds/60 < needed+30 || deploy.Jobs["deploy"].Timeout < seconds/60+60 {
+				return fmt.Errorf("deploy-cloud.yaml: waits %d minutes for images, which may take %d", seconds/60, needed)
+			}
+			return nil
+		}
+	}
+	return fmt.Errorf("deploy-cloud.yaml: no step waits for the images")
 }
 
 // signatures checks that ci signs an image before a step that a private repository cannot run, and that a deployment uses the digests that it
 // verified.
 func signatures(folder string) error {
-	read := func(name string) (parsed workflow, err error) {
-		text, err := os.ReadFile(filepath.Join(folder, name))
-		if err == nil {
-			err = yaml.Unmarshal(text, &parsed)
-		}
-		return parsed, err
-	}
-	ci, err := read("ci.yaml")
+	ci, err := read(folder, "ci.yaml")
 	if err != nil {
 		return err
 	}
@@ -131,7 +210,7 @@ func signatures(folder string) error {
 	if !signed {
 		return fmt.Errorf("ci.yaml: nothing signs the images")
 	}
-	deploy, err := read("deploy-cloud.yaml")
+	deploy, err := read(folder, "deploy-cloud.yaml")
 	if err != nil {
 		return err
 	}

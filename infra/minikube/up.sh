@@ -2,7 +2,8 @@
 # Runs the whole product in its own Minikube (profile and kubectl context `punctual`): each function is an ordinary Deployment with an
 # injected daprd. Run it again after a change; it replaces only what changed. `infra/minikube/down.sh` removes everything.
 #
-# Needs minikube, kubectl, Helm 3, Docker 25 with BuildKit, openssl; about 6 GB of memory and 4 cores. PROFILE=dev builds faster.
+# Needs minikube, kubectl, Helm 3, Docker 25 with BuildKit, openssl; 6 GB of memory and 4 cores (MEMORY and CPUS; two cores are enough).
+# PROFILE=dev builds faster.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
@@ -33,12 +34,13 @@ want openssl "Debian: apt-get install openssl"
 docker info >/dev/null 2>&1 || { echo "Docker does not respond: start it, or run \`docker info\` to see the error"; exit 1; }
 
 say "Minikube"
-minikube --profile punctual start --cpus 4 --memory 6g
+minikube --profile punctual start --cpus "${CPUS:-4}" --memory "${MEMORY:-6g}" --kubernetes-version "$OKE_KUBERNETES_VERSION"
 
 say "images (the first build takes a quarter of an hour)"
 ids=
 for image in migrate "${functions[@]}"; do
-    docker build --quiet --build-arg "PROFILE=$PROFILE" --build-arg "BINARY=$image" --tag "punctual/$image:dev" . >/dev/null
+    # Attestations contain the time, so they would change every image at every build.
+    docker build --quiet --provenance=false --build-arg "PROFILE=$PROFILE" --build-arg "BINARY=$image" --tag "punctual/$image:dev" . >/dev/null
     ids+=$(docker image inspect --format '{{.Id}}' "punctual/$image:dev")
 done
 # The tag changes with the images. With a constant tag, Minikube would not reload them and Kubernetes would not roll them out.

@@ -97,6 +97,7 @@ pub fn router(target: &Uri, patience: Duration, attempt: Duration) -> anyhow::Re
     connector.set_keepalive(Some(Duration::from_secs(10)));
     connector.set_keepalive_interval(Some(Duration::from_secs(5)));
     connector.set_keepalive_retries(Some(2));
+    #[cfg(target_os = "linux")] // macOS has no such option
     connector.set_tcp_user_timeout(Some(Duration::from_secs(15)));
     let client = Client::builder(TokioExecutor::new())
         .pool_timer(TokioTimer::new())

@@ -173,3 +173,13 @@ fn without_knative_clients_come_through_the_ingress_controller_alone() {
     assert!(network.allowed("Egress", pod("task-created"), &End::Namespace("dapr-system"), 50001));
     assert!(network.allowed("Egress", pod("task-created"), &End::Outside, 9092));
 }
+
+#[test]
+fn on_minikube_each_server_is_reached_on_its_port() {
+    let network = Network(render(&["--values", "values-minikube.yaml"]));
+    // The API server, Mailpit, Redpanda and PostgreSQL.
+    let pod = network.labels("Deployment", "reminder-due");
+    for port in [8443, 1025, 9093, 5432] {
+        assert!(network.allowed("Egress", pod, &End::Outside, port), "port {port}");
+    }
+}

@@ -119,6 +119,7 @@ fn lock_files_agree_with_the_versions() {
     let minor = |version: &str| version.split('.').nth(1).unwrap().parse::<u32>().unwrap();
     let serving = of_module("knative/validate/go.mod", "knative.dev/serving");
     assert_eq!(minor(&serving), minor(version("KNATIVE_VERSION")) + 27);
+    assert_eq!(minor(version("KIND_NODE_VERSION")), minor(version("OKE_KUBERNETES_VERSION")));
 
     let toolchain = read("rust-toolchain.toml");
     let (_, channel) = toolchain.split_once("channel = \"").unwrap();
