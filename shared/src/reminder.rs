@@ -295,7 +295,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_job_name_is_parsed_back_and_nothing_else_is_one() {
+    fn only_the_canonical_job_name_is_parsed() {
         let name = ReminderJobName { reminder_id: Uuid::from_u128(0xabc), version: 12 };
         assert_eq!(name.to_string(), "reminder-00000000-0000-0000-0000-000000000abc-12");
         assert_eq!(name.to_string().parse(), Ok(name));
@@ -317,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reminder_must_not_have_the_jobs_of_other_versions_nor_any_once_it_is_not_live() {
+    fn jobs_of_other_versions_and_of_reminders_that_are_not_live_are_unwanted() {
         let job = |version| ReminderJobName { reminder_id: Uuid::from_u128(1), version };
         assert_eq!(unwanted(job(1), true, None), []);
         assert_eq!(unwanted(job(1), true, Some(job(1))), []);

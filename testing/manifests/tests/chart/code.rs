@@ -26,7 +26,7 @@ fn pod(document: &Value) -> &Value {
 }
 
 #[test]
-fn a_function_is_a_folder_a_service_and_an_app_id() {
+fn every_function_has_a_folder_a_service_and_an_app_id() {
     let functions = functions();
     let catalogued: BTreeSet<String> = FUNCTIONS.iter().map(|function| function.name.to_owned()).collect();
     assert_eq!(catalogued, functions);
@@ -43,7 +43,7 @@ fn a_function_is_a_folder_a_service_and_an_app_id() {
 }
 
 #[test]
-fn a_door_leads_to_its_own_function_and_only_public_functions_are_public() {
+fn each_door_routes_to_its_own_function_and_only_public_functions_are_exposed() {
     let documents = render(&[]);
     for catalogue::Function { name: function, public, .. } in FUNCTIONS {
         let of = |kind: &str, called: &str| {
@@ -93,7 +93,7 @@ fn the_resources_of_dapr_are_those_of_local_runs() {
 
 /// Dapr's default is that every application of the cluster may invoke every other one, with the application's token.
 #[test]
-fn nobody_is_invoked_but_alarm_by_tasks_and_by_reminder_due() {
+fn only_alarm_can_be_invoked_and_only_by_tasks_and_reminder_due() {
     for arguments in [&[], PLAIN] {
         let documents = render(arguments);
         assert_eq!(names(&documents, "Configuration"), functions());
@@ -160,7 +160,7 @@ fn every_broker_can_be_chosen() {
 }
 
 #[test]
-fn a_daprd_is_given_what_its_components_refer_to() {
+fn each_daprd_gets_the_variables_that_its_components_reference() {
     for arguments in [&[], PLAIN] {
         let documents = render(arguments);
         for deployment in of_kind(&documents, "Deployment") {
@@ -225,7 +225,7 @@ fn every_variable_is_one_that_the_function_reads() {
 }
 
 #[test]
-fn the_key_of_every_provider_of_mail_can_be_read_and_nothing_else() {
+fn only_the_keys_of_mail_providers_are_readable_secrets() {
     let config = fs::read_to_string(root().join("functions/reminder-due/src/email/config.rs")).unwrap();
     let (_, body) = config.split_once("fn secret_key(").unwrap();
     let (body, _) = body.split_once("\n    }\n").unwrap();
