@@ -64,6 +64,38 @@ text_enum! {
     }
 }
 
+/// Why a version of a reminder does not fire or is not sent: `reason` of `reminder.skipped` and of a delivery that ended for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SkipReason {
+    /// The reminder is cancelled, or an application that knows no reminders has completed or deleted its task.
+    Cancelled(CancelReason),
+    /// The reminder has a newer version.
+    Moved,
+    /// The reminder is in this state and no longer scheduled.
+    Ended(ReminderState),
+    /// Its user does not exist any more, so there is no address.
+    UserGone,
+}
+
+impl SkipReason {
+    /// The text that is stored and shown.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Cancelled(reason) => reason.as_str(),
+            Self::Moved => "moved",
+            Self::Ended(state) => state.as_str(),
+            Self::UserGone => "the user is gone",
+        }
+    }
+}
+
+impl fmt::Display for SkipReason {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.as_str())
+    }
+}
+
 /// Name of a reminder's job: `reminder-<uuid>-<version>`, a name that Dapr allows (RFC 1123).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ReminderJobName {

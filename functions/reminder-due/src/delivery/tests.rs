@@ -275,15 +275,14 @@ fn a_reminder_with_several_obstacles_reports_the_first() {
         completed: Some(false),
         has_address: true,
     };
-    assert_eq!(fine.obstacle(), None);
-    assert_eq!(
-        Reminder { cancel_reason: Some(CancelReason::User), version: 4, completed: None, ..fine }.obstacle(),
-        Some("user")
-    );
-    assert_eq!(Reminder { version: 4, completed: Some(true), ..fine }.obstacle(), Some("moved"));
-    assert_eq!(Reminder { completed: None, has_address: false, ..fine }.obstacle(), Some("deleted"));
-    assert_eq!(Reminder { completed: Some(true), ..fine }.obstacle(), Some("completed"));
-    assert_eq!(Reminder { has_address: false, ..fine }.obstacle(), Some("the user is gone"));
+    let obstacle = |reminder: Reminder| reminder.obstacle().map(SkipReason::as_str);
+    assert_eq!(obstacle(fine), None);
+    let cancelled = Reminder { cancel_reason: Some(CancelReason::User), version: 4, completed: None, ..fine };
+    assert_eq!(obstacle(cancelled), Some("user"));
+    assert_eq!(obstacle(Reminder { version: 4, completed: Some(true), ..fine }), Some("moved"));
+    assert_eq!(obstacle(Reminder { completed: None, has_address: false, ..fine }), Some("deleted"));
+    assert_eq!(obstacle(Reminder { completed: Some(true), ..fine }), Some("completed"));
+    assert_eq!(obstacle(Reminder { has_address: false, ..fine }), Some("the user is gone"));
 }
 
 #[test]
