@@ -2,13 +2,13 @@
 
 use std::{collections::BTreeSet, fs, path::Path};
 
-use catalogue::FUNCTIONS;
+use catalogue::{FUNCTIONS, Function};
 use lab::root;
 use serde_json::{Value, json};
 
 use super::{
     PLAIN, api, name, names, of_kind,
-    render::{GIVEN, NAMESPACE, helm, render, validate},
+    render::{GIVEN, NAMESPACE, folder, helm, render, validate},
 };
 
 /// The functions: the folders of `functions/`.
@@ -45,7 +45,7 @@ fn every_function_has_a_folder_a_service_and_an_app_id() {
 #[test]
 fn each_door_routes_to_its_own_function_and_only_public_functions_are_exposed() {
     let documents = render(&[]);
-    for catalogue::Function { name: function, public, .. } in FUNCTIONS {
+    for Function { name: function, public, .. } in FUNCTIONS {
         let of = |kind: &str, called: &str| {
             let mut found = of_kind(&documents, kind).filter(|document| name(document) == called);
             found.next().unwrap_or_else(|| panic!("no {kind} {called}"))
@@ -106,12 +106,36 @@ fn only_alarm_can_be_invoked_and_only_by_tasks_and_reminder_due() {
                 continue;
             }
             let send_now = json!([{"name": "/send-now", "httpVerb": ["POST"], "action": "allow"}]);
-            let callers = ["tasks", "reminder-due"].map(|app_id| {
+            let callers = ["reminder-due", "tasks"].map(|app_id| {
                 json!({"appId": app_id, "defaultAction": "deny", "trustDomain": "public", "namespace": NAMESPACE, "operations": send_now})
             });
             assert_eq!(allowed, callers.iter().collect::<Vec<_>>());
         }
     }
+}
+
+/// Templates learn from `files/functions.yaml` who calls whom and who reads secrets. They name a function only for what it alone has and the
+/// catalogue does not know: its settings in `punctual.env`, the identity provider, and the hint after an installation.
+#[test]
+fn templates_name_no_function_that_the_catalogue_could_name() {
+    let mut named = BTreeSet::new();
+    for template in fs::read_dir(folder().join("templates")).unwrap().map(Result::unwrap) {
+        let file = template.file_name().into_string().unwrap();
+        let mut text = fs::read_to_string(template.path()).unwrap();
+        if file == "_helpers.tpl" {
+            let of_one = |name| format!("eq $name \"{name}\"");
+            text = FUNCTIONS.iter().fold(text, |text, function| text.replace(&of_one(function.name), ""));
+        }
+        let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '-' || c == '_'));
+        let words = words.map(|word| word.strip_suffix("-daprd").unwrap_or(word));
+        named.extend(words.filter_map(Function::named).map(|function| (file.clone(), function.name)));
+    }
+    let known = ["NOTES.txt", "network-policies.yaml"].map(|file| (file.to_owned(), "tasks"));
+    assert_eq!(
+        named,
+        BTreeSet::from(known),
+        "ask for a fact of the function, and generate it in testing/manifests/src/chart.rs"
+    );
 }
 
 #[test]
