@@ -51,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_that_some_sender_cannot_use_is_none() {
+    fn an_address_that_some_provider_cannot_use_is_refused() {
         for text in ["ada@example.com", "a.b+c@x.example", "o'hara@example.co.uk", "a@localhost"] {
             assert_eq!(Address::parse(text).map(|address| address.to_string()).as_deref(), Some(text));
         }

@@ -98,7 +98,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_job_name_names_its_delivery_whatever_follows_the_id() {
+    fn a_job_name_is_parsed_to_its_delivery_with_any_suffix() {
         let delivery_id = Uuid::from_u128(7);
         let name = DeliveryJob { delivery_id, attempts: 3 }.name();
         assert_eq!(name, "delivery-00000000-0000-0000-0000-000000000007-3");

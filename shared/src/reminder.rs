@@ -64,6 +64,38 @@ text_enum! {
     }
 }
 
+/// Why a version of a reminder does not fire or is not sent: `reason` of `reminder.skipped` and of a delivery that ended for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SkipReason {
+    /// The reminder is cancelled, or an application that knows no reminders has completed or deleted its task.
+    Cancelled(CancelReason),
+    /// The reminder has a newer version.
+    Moved,
+    /// The reminder is in this state and no longer scheduled.
+    Ended(ReminderState),
+    /// Its user does not exist any more, so there is no address.
+    UserGone,
+}
+
+impl SkipReason {
+    /// The text that is stored and shown.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Cancelled(reason) => reason.as_str(),
+            Self::Moved => "moved",
+            Self::Ended(state) => state.as_str(),
+            Self::UserGone => "the user is gone",
+        }
+    }
+}
+
+impl fmt::Display for SkipReason {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.as_str())
+    }
+}
+
 /// Name of a reminder's job: `reminder-<uuid>-<version>`, a name that Dapr allows (RFC 1123).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ReminderJobName {
@@ -150,13 +182,63 @@ impl ReminderJob {
 #[must_use = "record it, or the next event of the task aligns the same reminders again"]
 pub struct Aligned(Vec<Alignment>);
 
-/// A reminder whose jobs are in line with a version of its row.
-#[derive(Debug)]
-struct Alignment {
-    /// The job of that version.
-    job: ReminderJob,
-    /// Whether it was armed. If not, no job of the reminder is left.
-    armed: bool,
+/// A reminder whose jobs must be brought in line with its row. It decides the calls, and the simulation makes them in virtual time.
+#[derive(Clone, Debug)]
+pub struct Alignment {
+    /// The job of its current version.
+    pub job: ReminderJob,
+    /// Whether it is live.
+    pub live: bool,
+    /// Whether it is due within the arming window.
+    pub near: bool,
+    /// The job on record.
+    pub recorded: Option<ReminderJobName>,
+}
+
+/// A call to the scheduler for a reminder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JobCall {
+    /// Arms the job of its current version.
+    Arm,
+    /// Deletes a job, if it exists.
+    Disarm(ReminderJobName),
+}
+
+impl Alignment {
+    /// Whether it has a job once it is aligned.
+    #[must_use]
+    pub const fn is_armed(&self) -> bool {
+        self.live && self.near
+    }
+
+    /// The calls that align it, in order.
+    ///
+    /// The job of the version before is deleted too: its handler may have armed it after the record was read. Jobs are deleted by name and not
+    /// by prefix, because a handler that is late would delete the job of a newer version.
+    #[must_use]
+    pub fn calls(&self) -> Vec<JobCall> {
+        let current = self.job.name();
+        let before = (current.version > 1).then(|| ReminderJobName { version: current.version - 1, ..current });
+        let mut unwanted: Vec<_> =
+            [self.recorded, before].into_iter().flatten().filter(|name| *name != current).collect();
+        if !self.live {
+            unwanted.push(current);
+        }
+        unwanted.sort();
+        unwanted.dedup();
+        let arm = self.is_armed().then_some(JobCall::Arm);
+        arm.into_iter().chain(unwanted.into_iter().map(JobCall::Disarm)).collect()
+    }
+
+    async fn perform(self, sidecar: Sidecar) -> Result<Self, SidecarError> {
+        for call in self.calls() {
+            match call {
+                JobCall::Arm => self.job.arm(&sidecar).await?,
+                JobCall::Disarm(name) => sidecar.reminder_jobs.disarm(&name.to_string()).await?,
+            }
+        }
+        Ok(self)
+    }
 }
 
 /// Arms the live reminders of a task that are due within the arming window, and deletes the jobs that its reminders must not have.
@@ -183,10 +265,13 @@ pub async fn align(app: &App, task_id: Uuid) -> Result<Aligned, HandlerError> {
     for some in rows.chunks(AT_ONCE) {
         let mut calls = JoinSet::new();
         for row in some {
-            let job = ReminderJob { reminder_id: row.id, version: row.version, due_at: row.remind_at };
-            let recorded = row.job_id.as_deref().and_then(|name| name.parse().ok());
-            let unwanted = unwanted(job.name(), row.live, recorded);
-            calls.spawn(align_one(app.sidecar.clone(), job, row.live && row.near, unwanted));
+            let alignment = Alignment {
+                job: ReminderJob { reminder_id: row.id, version: row.version, due_at: row.remind_at },
+                live: row.live,
+                near: row.near,
+                recorded: row.job_id.as_deref().and_then(|name| name.parse().ok()),
+            };
+            calls.spawn(alignment.perform(app.sidecar.clone()));
         }
         while let Some(called) = calls.join_next().await {
             aligned.push(called.map_err(|panic| HandlerError::Failed(panic.into()))??);
@@ -195,44 +280,13 @@ pub async fn align(app: &App, task_id: Uuid) -> Result<Aligned, HandlerError> {
     Ok(Aligned(aligned))
 }
 
-async fn align_one(
-    sidecar: Sidecar,
-    job: ReminderJob,
-    armed: bool,
-    unwanted: Vec<ReminderJobName>,
-) -> Result<Alignment, SidecarError> {
-    if armed {
-        job.arm(&sidecar).await?;
-    }
-    for name in unwanted {
-        sidecar.reminder_jobs.disarm(&name.to_string()).await?;
-    }
-    Ok(Alignment { job, armed })
-}
-
-/// The jobs that a reminder must not have, given the job of its current version and the job on record.
-///
-/// The job of the version before is among them: its handler may have armed it after the record was read. Jobs are deleted by name and not by
-/// prefix, because a handler that is late would delete the job of a newer version.
-#[must_use]
-pub fn unwanted(current: ReminderJobName, live: bool, recorded: Option<ReminderJobName>) -> Vec<ReminderJobName> {
-    let before = (current.version > 1).then(|| ReminderJobName { version: current.version - 1, ..current });
-    let mut names: Vec<_> = [recorded, before].into_iter().flatten().filter(|name| *name != current).collect();
-    if !live {
-        names.push(current);
-    }
-    names.sort();
-    names.dedup();
-    names
-}
-
 impl Aligned {
     /// Records which jobs exist, and that the rows are aligned, for the versions that are still current.
     ///
     /// # Errors
     /// The database is unavailable.
     pub async fn record(self, conn: &mut PgConnection) -> Result<(), HandlerError> {
-        let jobs: Vec<_> = self.0.iter().map(|Alignment { job, armed }| (job, *armed)).collect();
+        let jobs: Vec<_> = self.0.iter().map(|aligned| (&aligned.job, aligned.is_armed())).collect();
         Ok(record(conn, &jobs, true).await?)
     }
 }
@@ -295,7 +349,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_job_name_is_parsed_back_and_nothing_else_is_one() {
+    fn only_the_canonical_job_name_is_parsed() {
         let name = ReminderJobName { reminder_id: Uuid::from_u128(0xabc), version: 12 };
         assert_eq!(name.to_string(), "reminder-00000000-0000-0000-0000-000000000abc-12");
         assert_eq!(name.to_string().parse(), Ok(name));
@@ -317,14 +371,21 @@ mod tests {
     }
 
     #[test]
-    fn a_reminder_must_not_have_the_jobs_of_other_versions_nor_any_once_it_is_not_live() {
-        let job = |version| ReminderJobName { reminder_id: Uuid::from_u128(1), version };
-        assert_eq!(unwanted(job(1), true, None), []);
-        assert_eq!(unwanted(job(1), true, Some(job(1))), []);
-        assert_eq!(unwanted(job(1), false, None), [job(1)]);
-        assert_eq!(unwanted(job(4), true, Some(job(4))), [job(3)]);
-        assert_eq!(unwanted(job(4), true, Some(job(2))), [job(2), job(3)]);
-        assert_eq!(unwanted(job(4), false, Some(job(3))), [job(3), job(4)]);
+    fn a_job_within_the_window_is_armed_before_unwanted_jobs_are_deleted() {
+        let name = |version| ReminderJobName { reminder_id: Uuid::from_u128(1), version };
+        let calls = |version, live, near, recorded| {
+            let job = ReminderJob { reminder_id: Uuid::from_u128(1), version, due_at: DateTime::UNIX_EPOCH };
+            Alignment { job, live, near, recorded }.calls()
+        };
+        let disarm = |version| JobCall::Disarm(name(version));
+        assert_eq!(calls(1, true, true, None), [JobCall::Arm]);
+        assert_eq!(calls(1, true, true, Some(name(1))), [JobCall::Arm]);
+        assert_eq!(calls(1, true, false, None), []);
+        assert_eq!(calls(1, false, true, None), [disarm(1)]);
+        assert_eq!(calls(4, true, true, Some(name(4))), [JobCall::Arm, disarm(3)]);
+        assert_eq!(calls(4, true, true, Some(name(2))), [JobCall::Arm, disarm(2), disarm(3)]);
+        assert_eq!(calls(4, true, false, Some(name(2))), [disarm(2), disarm(3)]);
+        assert_eq!(calls(4, false, true, Some(name(3))), [disarm(3), disarm(4)]);
     }
 
     #[test]

@@ -74,7 +74,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn folding_twice_is_folding_once_whatever_the_form(text: String) {
+        fn folding_is_idempotent_and_independent_of_the_unicode_form(text: String) {
             let folded = fold(&text);
             prop_assert_eq!(fold(&folded), folded.clone());
             prop_assert_eq!(fold(&text.nfd().collect::<String>()), folded.clone());

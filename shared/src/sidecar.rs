@@ -349,7 +349,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_job_is_due_in_a_year_that_the_scheduler_cannot_read() {
+    fn no_job_is_due_after_the_year_9999() {
         let due = |at: DateTime<Utc>| super::at(at, Job::default()).due_time;
         assert_eq!(due(DateTime::<Utc>::MAX_UTC).as_deref(), Some("9999-12-31T23:59:59.000000Z"));
         assert_eq!(due(DateTime::UNIX_EPOCH).as_deref(), Some("1970-01-01T00:00:00.000000Z"));

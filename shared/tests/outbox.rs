@@ -93,7 +93,7 @@ async fn a_later_version_of_a_task_has_a_sequence_that_sorts_later(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn an_event_goes_with_its_transaction_and_keeps_the_trace(db: PgPool) {
+async fn an_event_is_rolled_back_with_its_transaction_and_keeps_the_trace(db: PgPool) {
     let trace = Trace::from_header(Some("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"));
     let mut tx = db.begin().await.unwrap();
     outbox::emit(&mut tx, &TaskCreated { task: task(1) }, &trace).await.unwrap();
@@ -106,7 +106,7 @@ async fn an_event_goes_with_its_transaction_and_keeps_the_trace(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn what_could_not_be_published_stays_to_be_published(db: PgPool) {
+async fn an_event_that_could_not_be_published_stays_unpublished_and_releases_its_lock(db: PgPool) {
     let app = app(&db);
     emitted(&db, &TaskCreated { task: task(1) }).await;
     app.outbox.flush(Duration::from_secs(5)).await.unwrap_err();
@@ -124,7 +124,7 @@ async fn what_could_not_be_published_stays_to_be_published(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn an_event_of_a_newer_version_waits_and_does_not_keep_the_relay_spinning(db: PgPool) {
+async fn an_event_of_a_newer_version_stays_unpublished_and_the_relay_becomes_idle(db: PgPool) {
     emitted(&db, &TaskCreated { task: task(1) }).await;
     sqlx::query("update task_events set type = 'task.unheard'").execute(&db).await.unwrap();
     let began = Instant::now();
@@ -134,7 +134,7 @@ async fn an_event_of_a_newer_version_waits_and_does_not_keep_the_relay_spinning(
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn a_relay_waits_its_turn_where_another_one_is_publishing(db: PgPool) {
+async fn a_relay_waits_for_the_lock_of_another_relay(db: PgPool) {
     emitted(&db, &TaskCreated { task: task(1) }).await;
     let mut other = db.begin().await.unwrap();
     sqlx::query("select pg_advisory_xact_lock(x'6f757462'::int, shard) from task_events")

@@ -52,7 +52,7 @@ async fn ask(connection: &mut TcpStream) -> Option<u16> {
 }
 
 #[tokio::test]
-async fn a_connection_too_many_replaces_the_one_that_is_idle_for_longest() {
+async fn a_connection_above_the_limit_replaces_the_longest_idle_one() {
     let app = app(&PgPool::connect_lazy("postgres://unused").unwrap());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -103,7 +103,7 @@ async fn a_client_that_stops_reading_its_answers_is_disconnected() {
 }
 
 #[tokio::test]
-async fn a_handler_that_panics_is_a_problem_and_does_not_say_why() {
+async fn a_panic_of_a_handler_is_a_500_that_does_not_reveal_its_message() {
     let app = app(&PgPool::connect_lazy("postgres://unused").unwrap());
     let panics = get(async || -> StatusCode { panic!("ada@example.org") });
     let routes = complete(Router::new().route("/v1/panics", panics), app);

@@ -14,7 +14,7 @@ use chrono::{DateTime, Utc};
 use shared::{
     App,
     inbox::HandlerError,
-    reminder::{CancelReason, ReminderJob, ReminderJobName, ReminderState},
+    reminder::{CancelReason, ReminderJob, ReminderJobName, ReminderState, SkipReason},
 };
 use uuid::Uuid;
 
@@ -62,7 +62,7 @@ pub enum Decision {
     /// This version has fired.
     Fired,
     /// This version must not fire, for this reason.
-    Skip(&'static str),
+    Skip(SkipReason),
 }
 
 /// Decides the next step of the callback of `version` that read `row` and did not fire it.
@@ -70,7 +70,7 @@ pub enum Decision {
 pub fn decide(row: &Row, version: i32) -> Decision {
     let early = row.remind_at - row.now;
     match row.obstacle(version) {
-        Some("fired") => Decision::Fired,
+        _ if row.fired_version == Some(version) => Decision::Fired,
         Some(reason) => Decision::Skip(reason),
         None if early > SKEW => Decision::Arm,
         None if early > WAIT => Decision::Early(early),
@@ -85,15 +85,14 @@ impl Row {
         ReminderJob { reminder_id: id, version: self.version, due_at: self.remind_at }
     }
 
-    /// Why this version must not fire, if so.
-    fn obstacle(&self, version: i32) -> Option<&'static str> {
-        match self {
-            _ if self.fired_version == Some(version) => Some("fired"),
-            Self { cancel_reason: Some(reason), .. } => Some(reason.as_str()),
-            _ if self.version != version => Some("moved"),
-            _ if self.state != ReminderState::Scheduled => Some(self.state.as_str()),
-            Self { completed: None, .. } => Some("deleted"),
-            Self { completed: Some(true), .. } => Some("completed"),
+    /// Why this version must not fire, unless it has fired.
+    fn obstacle(&self, version: i32) -> Option<SkipReason> {
+        match *self {
+            Self { cancel_reason: Some(reason), .. } => Some(SkipReason::Cancelled(reason)),
+            _ if self.version != version => Some(SkipReason::Moved),
+            _ if self.state != ReminderState::Scheduled => Some(SkipReason::Ended(self.state)),
+            Self { completed: None, .. } => Some(SkipReason::Cancelled(CancelReason::Deleted)),
+            Self { completed: Some(true), .. } => Some(SkipReason::Cancelled(CancelReason::Completed)),
             _ => None,
         }
     }
@@ -160,11 +159,11 @@ impl Firing {
 
     /// Logs why a version does not fire, once. Ends it if its task was completed or deleted by a writer that knows of no reminders: a live
     /// reminder that never fires would be armed by every repair.
-    async fn skip(&self, job: ReminderJobName, reason: &str) -> Result<(), HandlerError> {
+    async fn skip(&self, job: ReminderJobName, reason: SkipReason) -> Result<(), HandlerError> {
         let ReminderJobName { reminder_id: id, version } = job;
-        tracing::info!(reminder.id = %id, reason, "alarm: reminder {id} version {version} does not fire: {reason}");
+        tracing::info!(reminder.id = %id, %reason, "alarm: reminder {id} version {version} does not fire: {reason}");
         let mut tx = self.app.db.begin_single().await?;
-        if matches!(reason, "completed" | "deleted") {
+        if let SkipReason::Cancelled(reason @ (CancelReason::Completed | CancelReason::Deleted)) = reason {
             // Need not be one transaction with the log: a callback that dies in between comes again and finds the same reason.
             sqlx::query!(
                 "update task_reminders reminder set state = 'cancelled', cancel_reason = $3, updated_at = now()
@@ -172,7 +171,7 @@ impl Firing {
                    and not exists (select from tasks where tasks.id = reminder.task_id and not completed)",
                 id,
                 version,
-                reason
+                reason.as_str()
             )
             .execute(&mut *tx)
             .await?;
@@ -185,7 +184,7 @@ impl Firing {
              on conflict do nothing",
             id,
             version,
-            reason
+            reason.as_str()
         )
         .execute(&mut *tx)
         .await?;

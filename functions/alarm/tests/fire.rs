@@ -66,7 +66,7 @@ async fn a_hundred_callbacks_at_once_at_several_processes_fire_once(db: PgPool) 
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn of_many_due_at_once_each_fires_once_and_one_that_is_held_holds_up_no_other(db: PgPool) {
+async fn reminders_due_at_once_each_fire_once_and_a_locked_one_delays_no_other(db: PgPool) {
     const MANY: usize = 300;
     let routes = process(&db);
     let mut reminders = Vec::new();
@@ -95,7 +95,7 @@ async fn of_many_due_at_once_each_fires_once_and_one_that_is_held_holds_up_no_ot
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn what_was_fired_alone_or_in_a_burst_is_published(db: PgPool) {
+async fn reminders_fired_alone_and_in_a_burst_are_published(db: PgPool) {
     for together in [1, 60] {
         let app = app(&db);
         let routes = complete(alarm::router(app.clone()), app.clone());
@@ -111,7 +111,7 @@ async fn what_was_fired_alone_or_in_a_burst_is_published(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn one_that_cannot_be_fired_keeps_none_that_is_fired_with_it(db: PgPool) {
+async fn a_reminder_that_cannot_fire_does_not_stop_the_others_of_its_batch(db: PgPool) {
     let routes = process(&db);
     let mut reminders = Vec::new();
     for _ in 0..20 {
@@ -141,7 +141,7 @@ async fn one_that_cannot_be_fired_keeps_none_that_is_fired_with_it(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn a_version_that_has_passed_fires_nothing_and_leaves_one_line_that_says_why(db: PgPool) {
+async fn an_outdated_version_fires_nothing_and_is_audited_once_with_the_reason(db: PgPool) {
     let routes = process(&db);
     for (change, reason) in [
         ("update task_reminders set version = 2, remind_at = now() + interval '1 day'", "moved"),
@@ -176,7 +176,7 @@ async fn a_version_that_has_passed_fires_nothing_and_leaves_one_line_that_says_w
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn the_callback_of_a_reminder_whose_task_another_writer_ended_ends_the_reminder(db: PgPool) {
+async fn a_callback_cancels_the_reminder_of_a_task_that_an_older_application_ended(db: PgPool) {
     let routes = process(&db);
     for (change, reason) in [("update tasks set completed = true", "completed"), ("delete from tasks", "deleted")] {
         let (id, _) = due(&db, Utc::now()).await;
@@ -196,7 +196,7 @@ async fn the_callback_of_a_reminder_whose_task_another_writer_ended_ends_the_rem
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn a_callback_that_comes_again_after_it_fired_is_no_part_of_the_story(db: PgPool) {
+async fn a_repeated_callback_of_a_fired_version_is_not_audited(db: PgPool) {
     let routes = process(&db);
     let (id, _) = due(&db, Utc::now()).await;
     for change in ["select", "update task_reminders set version = 2, remind_at = now() + interval '1 day'"] {
@@ -209,7 +209,7 @@ async fn a_callback_that_comes_again_after_it_fired_is_no_part_of_the_story(db: 
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn each_version_fires_for_itself(db: PgPool) {
+async fn each_version_fires_once(db: PgPool) {
     let routes = process(&db);
     let (id, _) = due(&db, Utc::now()).await;
     call_job(&routes, id, 1).await;
@@ -225,7 +225,7 @@ async fn each_version_fires_for_itself(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn of_two_versions_that_are_called_at_once_the_one_that_stands_fires(db: PgPool) {
+async fn concurrent_callbacks_of_two_versions_fire_only_the_current_one(db: PgPool) {
     let routes = process(&db);
     let (id, _) = due(&db, Utc::now()).await;
     execute(&db, "update task_reminders set version = 2").await;
@@ -241,7 +241,7 @@ async fn of_two_versions_that_are_called_at_once_the_one_that_stands_fires(db: P
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn it_is_in_the_trace_of_what_last_happened_to_its_task(db: PgPool) {
+async fn reminder_due_continues_the_trace_of_the_last_event_of_its_task(db: PgPool) {
     let routes = process(&db);
     let (id, _) = due(&db, Utc::now()).await;
     for (event, trace) in [(2, "b"), (1, "a")] {
@@ -274,7 +274,7 @@ async fn a_callback_that_is_early_waits_for_the_clock_of_the_database(db: PgPool
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn what_is_cancelled_while_a_callback_waits_is_not_fired(db: PgPool) {
+async fn a_reminder_cancelled_while_a_callback_waits_does_not_fire(db: PgPool) {
     let routes = process(&db);
     let (id, _) = due(&db, Utc::now() + chrono::Duration::milliseconds(900)).await;
     let waiting = tokio::spawn(async move { call_job(&routes, id, 1).await });
@@ -285,7 +285,7 @@ async fn what_is_cancelled_while_a_callback_waits_is_not_fired(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn a_reminder_that_is_erased_while_it_is_skipped_leaves_no_line(db: PgPool) {
+async fn a_reminder_erased_while_it_is_skipped_is_not_audited(db: PgPool) {
     let routes = process(&db);
     let (id, _) = due(&db, Utc::now()).await;
     execute(&db, "update task_reminders set version = 2").await;
@@ -316,7 +316,7 @@ async fn a_callback_that_is_early_by_hours_arms_its_job_again(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn the_job_of_a_scheduler_whose_clock_is_ahead_calls_again_when_the_rest_has_passed(db: PgPool) {
+async fn a_scheduler_whose_clock_is_ahead_calls_again_at_the_due_time(db: PgPool) {
     let dapr = Dapr::start().await;
     let app = app_with(&db, &dapr, &dapr, &dapr);
     let routes = complete(alarm::router(app.clone()), app);
@@ -334,7 +334,7 @@ async fn the_job_of_a_scheduler_whose_clock_is_ahead_calls_again_when_the_rest_h
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn send_now_fires_what_a_command_moved_to_now(db: PgPool) {
+async fn send_now_fires_the_current_version_once(db: PgPool) {
     let routes = process(&db);
     let (id, _) = due(&db, Utc::now()).await;
     for (version, fired) in [(2, 0), (1, 1), (1, 1)] {
@@ -345,7 +345,7 @@ async fn send_now_fires_what_a_command_moved_to_now(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn what_is_not_known_is_forgotten_and_what_is_not_ours_is_refused(db: PgPool) {
+async fn a_job_of_an_unknown_reminder_is_dropped_and_an_unknown_kind_of_job_is_refused(db: PgPool) {
     let routes = process(&db);
     let (id, _) = due(&db, Utc::now()).await;
     assert_eq!(call_job(&routes, Uuid::now_v7(), 1).await, StatusCode::OK);
@@ -365,7 +365,7 @@ async fn what_is_not_known_is_forgotten_and_what_is_not_ours_is_refused(db: PgPo
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn a_connection_that_was_lost_since_the_last_callback_costs_none(db: PgPool) {
+async fn a_connection_lost_since_the_last_callback_fails_no_callback(db: PgPool) {
     let routes = process(&db);
     for fired in 1..=3 {
         let (id, _) = due(&db, Utc::now()).await;
@@ -381,7 +381,7 @@ async fn a_connection_that_was_lost_since_the_last_callback_costs_none(db: PgPoo
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn a_connection_that_fell_silent_since_the_last_callback_is_given_up(db: PgPool) {
+async fn a_connection_that_fell_silent_since_the_last_callback_is_replaced(db: PgPool) {
     let (silenced, forwarder) = through(&db);
     let routes = complete(alarm::router(app(silenced.clone())), app(silenced));
     for fired in 1..=2 {
@@ -394,7 +394,7 @@ async fn a_connection_that_fell_silent_since_the_last_callback_is_given_up(db: P
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn what_was_fired_though_its_answer_was_lost_is_published(db: PgPool) {
+async fn a_commit_whose_answer_was_lost_is_published(db: PgPool) {
     let (cut, forwarder) = through(&db);
     let app = app(cut);
     let routes = complete(alarm::router(app.clone()), app.clone());
@@ -411,7 +411,7 @@ async fn what_was_fired_though_its_answer_was_lost_is_published(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn without_the_database_the_job_is_called_again(db: PgPool) {
+async fn a_callback_without_the_database_is_answered_503(db: PgPool) {
     let closed = sqlx::postgres::PgPoolOptions::new().connect_lazy_with(db.connect_options().as_ref().clone());
     closed.close().await;
     let (id, _) = due(&db, Utc::now()).await;

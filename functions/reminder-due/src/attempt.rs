@@ -244,7 +244,7 @@ impl LookAgain {
             (Some(reason), state @ DeliveryState::Unknown) => {
                 attempt.end(state, format!("{reason}, and it may have been accepted before"))
             }
-            (Some(reason), state) => attempt.end(state, reason),
+            (Some(reason), state) => attempt.end(state, reason.as_str()),
         }
     }
 }

@@ -12,7 +12,10 @@
 //! `skipped`: a message that may have been accepted is never reported as unsent, whatever is refused or cancelled later.
 
 use chrono::{DateTime, Duration, Utc};
-use shared::{delivery::DeliveryState, reminder::CancelReason};
+use shared::{
+    delivery::DeliveryState,
+    reminder::{CancelReason, SkipReason},
+};
 
 use crate::email::SendError;
 
@@ -103,13 +106,13 @@ pub struct Reminder {
 impl Reminder {
     /// Why the message must not be sent, if so.
     #[must_use]
-    pub fn obstacle(&self) -> Option<&'static str> {
-        match self {
-            Self { cancel_reason: Some(reason), .. } => Some(reason.as_str()),
-            _ if self.version != self.of_version => Some("moved"),
-            Self { completed: None, .. } => Some("deleted"),
-            Self { completed: Some(true), .. } => Some("completed"),
-            Self { has_address: false, .. } => Some("the user is gone"),
+    pub fn obstacle(&self) -> Option<SkipReason> {
+        match *self {
+            Self { cancel_reason: Some(reason), .. } => Some(SkipReason::Cancelled(reason)),
+            _ if self.version != self.of_version => Some(SkipReason::Moved),
+            Self { completed: None, .. } => Some(SkipReason::Cancelled(CancelReason::Deleted)),
+            Self { completed: Some(true), .. } => Some(SkipReason::Cancelled(CancelReason::Completed)),
+            Self { has_address: false, .. } => Some(SkipReason::UserGone),
             _ => None,
         }
     }

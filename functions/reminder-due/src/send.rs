@@ -31,7 +31,7 @@ use shared::{
     delivery::DeliveryJob,
     faults::crash,
     inbox::HandlerError,
-    reminder::CancelReason,
+    reminder::{CancelReason, SkipReason},
     schema::{Channel, ReminderDue},
 };
 use sqlx::PgConnection;
@@ -163,8 +163,8 @@ impl Sender {
             task_id: due.task.task_id,
             user_id: due.task.user_id,
         };
-        let detail = json!({"reason": row.cancel_reason.map_or("moved", CancelReason::as_str)});
-        Ok(audit::reminder(conn, of, "reminder.skipped", detail).await?)
+        let reason = row.cancel_reason.map_or(SkipReason::Moved, SkipReason::Cancelled);
+        Ok(audit::reminder(conn, of, "reminder.skipped", json!({"reason": reason.as_str()})).await?)
     }
 
     /// Makes the next attempt of a delivery if its time has come; otherwise arms a job for that time. `job` is the name of the job that

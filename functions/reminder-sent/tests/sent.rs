@@ -108,7 +108,7 @@ async fn an_event_that_the_outbox_does_not_have_changes_nothing(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn a_garbled_copy_leaves_the_event_to_be_handled(db: PgPool) {
+async fn a_garbled_copy_does_not_prevent_handling_of_its_event(db: PgPool) {
     let (id, _, event) = sent(&db).await;
     let mut garbled = event.clone();
     garbled["type"] = json!("reminder.snet");

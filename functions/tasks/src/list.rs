@@ -260,7 +260,7 @@ mod tests {
 
     /// The one statement of this function that no macro knows: also without its user filter it shows nothing of another's.
     #[sqlx::test(migrator = "migrations::MIGRATOR")]
-    async fn without_its_user_a_list_shows_nothing_of_anothers(db: PgPool) {
+    async fn a_list_without_its_user_filter_shows_no_task_of_another_user(db: PgPool) {
         let ada = Uuid::new_v4();
         let tag = crate::tags::tag_ids(ada, &["canary".to_owned()])[0];
         for statement in [
@@ -297,14 +297,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_cursor_comes_back_as_it_was(by in 0..3usize, descending: bool, key in prop::option::of(0..253_402_300_800_000_000i64), id: u128) {
+        fn a_cursor_survives_encoding_and_decoding(by in 0..3usize, descending: bool, key in prop::option::of(0..253_402_300_800_000_000i64), id: u128) {
             let by = [By::Created, By::Due, By::Priority][by];
             let cursor = Cursor { sort: Sort { by, descending }, key, id: Uuid::from_u128(id) };
             prop_assert_eq!(Cursor::decode(&cursor.encode()), Some(cursor));
         }
 
         #[test]
-        fn no_text_makes_a_cursor_panic(text in ".*") {
+        fn parsing_a_cursor_never_panics(text in ".*") {
             let _ = Cursor::decode(&text);
             let _ = Cursor::decode(&BASE64_URL_SAFE_NO_PAD.encode(text));
         }

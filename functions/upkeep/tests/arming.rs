@@ -150,7 +150,7 @@ async fn handle(plane: &Plane) {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn a_handler_arms_what_is_due_within_25_hours_and_nothing_else(db: PgPool) {
+async fn a_handler_arms_only_reminders_due_within_25_hours(db: PgPool) {
     let plane = Plane::new(&db).await;
     let near = plane.reminder(TimeDelta::hours(25) - TimeDelta::minutes(1)).await;
     let far = plane.reminder(TimeDelta::hours(25) + TimeDelta::minutes(1)).await;
@@ -214,7 +214,7 @@ async fn a_reminder_is_aligned_once_in_each_version_and_costs_no_call_afterwards
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn a_handler_that_is_late_does_not_settle_a_version_that_it_did_not_see(db: PgPool) {
+async fn a_late_handler_does_not_record_a_newer_version_as_aligned(db: PgPool) {
     let plane = Plane::new(&db).await;
     let id = plane.reminder(TimeDelta::hours(1)).await;
     let late = align(&plane.app, plane.task.task_id).await.unwrap();
@@ -270,7 +270,7 @@ async fn repair_updates_a_recurring_job_whose_schedule_changed_and_touches_no_ot
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn repair_and_the_job_of_upkeep_arm_what_enters_the_window(db: PgPool) {
+async fn repair_and_the_arming_job_arm_reminders_that_enter_the_window(db: PgPool) {
     let plane = Plane::new(&db).await;
     let far = plane.reminder(TimeDelta::hours(25) + TimeDelta::minutes(1)).await;
     let further = plane.reminder(TimeDelta::hours(31)).await;
@@ -295,7 +295,7 @@ async fn repair_and_the_job_of_upkeep_arm_what_enters_the_window(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn without_the_scheduler_the_job_of_upkeep_comes_again_and_nothing_is_recorded(db: PgPool) {
+async fn without_the_scheduler_the_arming_job_is_retried_and_records_nothing(db: PgPool) {
     let plane = Plane::new(&db).await;
     let id = plane.reminder(TimeDelta::hours(1)).await;
     plane.alarm.set_away(true);
@@ -310,7 +310,7 @@ async fn without_the_scheduler_the_job_of_upkeep_comes_again_and_nothing_is_reco
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn repair_asks_the_scheduler_for_what_is_due_within_two_intervals_although_it_was_armed(db: PgPool) {
+async fn repair_arms_reminders_due_within_two_intervals_again_if_their_job_is_lost(db: PgPool) {
     let plane = Plane::new(&db).await;
     let (soon, later) = (plane.reminder(TimeDelta::minutes(9)).await, plane.reminder(TimeDelta::minutes(12)).await);
     plane.repair().await;
@@ -325,7 +325,7 @@ async fn repair_asks_the_scheduler_for_what_is_due_within_two_intervals_although
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn a_reminder_that_moved_while_it_was_armed_is_not_recorded_and_is_armed_in_its_new_version(db: PgPool) {
+async fn a_reminder_moved_while_it_is_armed_is_armed_in_its_new_version(db: PgPool) {
     let plane = Plane::new(&db).await;
     let id = plane.reminder(TimeDelta::hours(1)).await;
     let job = ReminderJob { reminder_id: id, version: 1, due_at: now(&db).await };
@@ -349,7 +349,7 @@ async fn a_reminder_that_moved_while_it_was_armed_is_not_recorded_and_is_armed_i
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn a_reminder_that_is_erased_while_it_is_armed_leaves_no_line(db: PgPool) {
+async fn a_reminder_erased_while_it_is_armed_is_not_audited(db: PgPool) {
     let plane = Plane::new(&db).await;
     let id = plane.reminder(TimeDelta::hours(1)).await;
     let job = ReminderJob { reminder_id: id, version: 1, due_at: now(&db).await };
@@ -395,7 +395,7 @@ async fn move_5000(db: &PgPool, hours: i32) {
 
 /// Each case: the pause in hours, whether `upkeep`'s job runs, whether SQL moved the reminders into the window, and the maximum lateness.
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn five_thousand_reminders_at_the_boundary_outlast_pauses_and_are_late_by_no_more_than_promised(db: PgPool) {
+async fn five_thousand_reminders_at_the_boundary_survive_pauses_and_are_late_by_at_most_the_promise(db: PgPool) {
     const NONE: TimeDelta = TimeDelta::zero();
     // Tolerance for the duration of the test itself.
     let slack = TimeDelta::minutes(2);
@@ -464,7 +464,7 @@ async fn delivery(plane: &Plane, overdue: TimeDelta) -> Uuid {
 
 /// The job has the instant by which even a scheduler an hour behind calls it.
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn an_overdue_delivery_without_a_job_is_called_at_once_whatever_the_schedulers_clock(db: PgPool) {
+async fn an_overdue_delivery_without_a_job_is_armed_for_now_under_any_scheduler_clock(db: PgPool) {
     let plane = Plane::new(&db).await;
     let id = delivery(&plane, TimeDelta::seconds(20)).await;
 
@@ -506,7 +506,7 @@ async fn armed_by_the_release_before(plane: &Plane, id: Uuid) {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn after_an_upgrade_alarm_takes_over_and_the_jobs_at_reminder_due_are_deleted_once(db: PgPool) {
+async fn an_upgrade_arms_reminders_at_alarm_and_deletes_the_jobs_at_reminder_due_once(db: PgPool) {
     let plane = Plane::new(&db).await;
     let (near, far) = (plane.reminder(TimeDelta::hours(2)).await, plane.reminder(TimeDelta::days(90)).await);
     for id in [near, far] {
@@ -545,9 +545,7 @@ async fn repair_of_the_release_before(plane: &Plane) {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn after_a_rollback_every_reminder_is_armed_at_reminder_due_in_time_and_after_the_next_upgrade_at_alarm(
-    db: PgPool,
-) {
+async fn a_rollback_arms_every_reminder_at_reminder_due_and_the_next_upgrade_at_alarm(db: PgPool) {
     let plane = Plane::new(&db).await;
     let soon = plane.reminder(TimeDelta::minutes(8)).await;
     let later = plane.reminder(TimeDelta::hours(5)).await;
@@ -571,7 +569,7 @@ async fn after_a_rollback_every_reminder_is_armed_at_reminder_due_in_time_and_af
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn a_job_that_a_process_of_the_release_before_arms_during_the_take_over_costs_no_reminder(db: PgPool) {
+async fn a_job_that_the_previous_release_arms_during_the_take_over_loses_no_reminder(db: PgPool) {
     let plane = Plane::new(&db).await;
     plane.repair().await;
     execute(&db, "delete from marks where name = 'alarm-took-over'").await;
@@ -584,7 +582,7 @@ async fn a_job_that_a_process_of_the_release_before_arms_during_the_take_over_co
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn where_one_daprd_owns_all_jobs_none_is_deleted(db: PgPool) {
+async fn the_take_over_deletes_no_job_where_one_daprd_owns_all_jobs(db: PgPool) {
     let (dapr, of) = (Dapr::start().await, task(&db, user(&db).await).await);
     let id = reminder(&db, &of, Utc::now() + TimeDelta::hours(1)).await;
     let app = app_with(&db, &dapr, &dapr, &dapr);
@@ -595,7 +593,7 @@ async fn where_one_daprd_owns_all_jobs_none_is_deleted(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn without_the_database_the_job_of_upkeep_comes_again(db: PgPool) {
+async fn without_the_database_the_arming_job_is_retried(db: PgPool) {
     let closed = sqlx::postgres::PgPoolOptions::new().connect_lazy_with(db.connect_options().as_ref().clone());
     closed.close().await;
     let app = app(&closed);

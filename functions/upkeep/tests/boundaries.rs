@@ -26,7 +26,7 @@ async fn set(db: &PgPool, statement: &'static str, id: Uuid) {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn what_is_due_within_two_intervals_or_overdue_and_unfired_is_armed(db: PgPool) {
+async fn repair_arms_unfired_reminders_that_are_overdue_or_due_within_two_intervals(db: PgPool) {
     let of = task(&db, user(&db).await).await;
     let now = now();
     let edge = now + TimeDelta::seconds(600);
@@ -62,7 +62,7 @@ async fn what_is_due_within_two_intervals_or_overdue_and_unfired_is_armed(db: Pg
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn what_is_due_within_25_hours_and_was_not_armed_in_this_version_enters_the_window(db: PgPool) {
+async fn reminders_due_within_25_hours_enter_the_window_once_in_each_version(db: PgPool) {
     let of = task(&db, user(&db).await).await;
     let now = now();
     let edge = now + TimeDelta::hours(25);
@@ -103,7 +103,7 @@ async fn what_is_due_within_25_hours_and_was_not_armed_in_this_version_enters_th
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn one_repair_arms_all_of_them_however_many(db: PgPool) {
+async fn one_repair_arms_twenty_thousand_reminders(db: PgPool) {
     let of = task(&db, user(&db).await).await;
     let now = now();
     // Two reminders in each microsecond, so that a page ends between two of the same instant.
@@ -180,7 +180,7 @@ async fn a_delivery_is_overdue_ten_seconds_after_its_time(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn an_event_counts_as_lost_when_more_than_the_two_minutes_have_passed(db: PgPool) {
+async fn an_unclaimed_event_is_lost_more_than_two_minutes_after_its_publication(db: PgPool) {
     let of = task(&db, user(&db).await).await;
     emitted(&db, &TaskCreated { task: of }).await;
     let published: DateTime<Utc> =
@@ -218,7 +218,7 @@ async fn rows(db: &PgPool) -> Vec<String> {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn where_there_is_nothing_to_do_nothing_is_touched(db: PgPool) {
+async fn an_idle_repair_writes_nothing(db: PgPool) {
     let of = task(&db, user(&db).await).await;
     let event = emitted(&db, &TaskCreated { task: of.clone() }).await;
     let event: Uuid = event["id"].as_str().unwrap().parse().unwrap();

@@ -68,7 +68,7 @@ async fn floor(db: &PgPool, minutes: i32) -> Uuid {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn what_its_function_never_claimed_is_published_again_and_nothing_else(db: PgPool) {
+async fn only_events_that_their_function_never_claimed_are_republished(db: PgPool) {
     let (lost, handled, others, fresh) =
         (event(&db, 20).await, event(&db, 19).await, event(&db, 18).await, event(&db, 1).await);
     claim(&db, "task-created", handled).await;
@@ -96,7 +96,7 @@ async fn a_lost_event_is_found_even_if_the_clock_of_its_writer_is_behind_the_mar
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn what_was_published_again_already_is_given_longer_each_time_and_never_for_ever(db: PgPool) {
+async fn republishing_backs_off_up_to_a_maximum(db: PgPool) {
     let id = event(&db, 5).await;
     // Minutes since the event happened, minutes since its last publication, and whether repair republishes it.
     for (old, since, again) in
@@ -111,7 +111,7 @@ async fn what_was_published_again_already_is_given_longer_each_time_and_never_fo
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn a_function_that_is_behind_gets_few_copies_and_one_that_keeps_up_more(db: PgPool) {
+async fn a_slow_function_gets_fewer_copies_than_a_fast_one(db: PgPool) {
     let settings = Settings { repair_interval_seconds: 1, repair_after_seconds: 1 };
     // Two functions have fifteen unclaimed events each. One of them has claimed six events of the last second.
     for _ in 0..15 {
@@ -138,7 +138,7 @@ async fn a_function_that_is_behind_gets_few_copies_and_one_that_keeps_up_more(db
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn the_mark_stops_before_what_is_not_claimed_and_stays_ten_minutes_behind(db: PgPool) {
+async fn the_mark_stops_before_the_first_unclaimed_event_and_ten_minutes_before_now(db: PgPool) {
     let (first, second, third) = (event(&db, 40).await, event(&db, 30).await, event(&db, 20).await);
     let before = mark(&db).await;
     claim(&db, "task-created", first).await;
@@ -185,7 +185,7 @@ async fn a_replayed_event_below_the_mark_is_found_again(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn a_replay_while_repair_runs_is_not_passed_by_the_mark(db: PgPool) {
+async fn the_mark_does_not_pass_an_event_replayed_during_repair(db: PgPool) {
     let old = event(&db, 45).await;
     claim(&db, "task-created", old).await;
     let mut tx = db.begin().await.unwrap();
@@ -204,7 +204,7 @@ async fn a_replay_while_repair_runs_is_not_passed_by_the_mark(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn the_first_thing_that_could_not_be_repaired_is_told(db: PgPool) {
+async fn repair_returns_the_first_failure_and_does_all_other_steps(db: PgPool) {
     let lost = event(&db, 20).await;
     let told = repair(&db).await;
     assert!(told.contains("publish"), "{told}");
@@ -225,7 +225,7 @@ async fn the_first_thing_that_could_not_be_repaired_is_told(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn two_repairs_at_once_do_no_harm(db: PgPool) {
+async fn concurrent_repairs_republish_a_lost_event_and_keep_the_mark_before_it(db: PgPool) {
     let lost = event(&db, 20).await;
     tokio::join!(repair(&db), repair(&db), repair(&db));
     assert_eq!((unpublished(&db).await, mark(&db).await <= lost), (vec![lost], true));

@@ -94,7 +94,7 @@ async fn there_are_partitions_for_six_weeks_and_a_second_run_changes_nothing(db:
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn weeks_whose_claims_are_in_the_default_partition_stay_there_and_all_others_are_made(db: PgPool) {
+async fn partitions_are_created_for_every_week_without_claims_in_the_default_partition(db: PgPool) {
     execute(
         &db,
         "do $$ declare week record; begin
@@ -122,7 +122,7 @@ async fn weeks_whose_claims_are_in_the_default_partition_stay_there_and_all_othe
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn what_is_behind_the_floor_goes_and_the_rest_stays(db: PgPool) {
+async fn claims_and_events_before_the_floor_are_deleted_and_later_ones_are_kept(db: PgPool) {
     execute(
         &db,
         "update marks set event_id = uuid_v7_floor(now() - interval '80 days') where name = 'inbox-floor';
@@ -182,7 +182,7 @@ async fn an_event_that_was_never_published_stays_whatever_its_age(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn keys_feed_and_failures_go_when_their_time_is_over(db: PgPool) {
+async fn keys_feed_rows_and_failures_are_deleted_after_their_retention(db: PgPool) {
     execute(
         &db,
         "insert into idempotency_keys (user_id, key, fingerprint, created_at)
@@ -203,7 +203,7 @@ async fn keys_feed_and_failures_go_when_their_time_is_over(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn letters_that_were_replayed_go_after_45_days_and_older_ones_are_cut(db: PgPool) {
+async fn replayed_letters_are_deleted_after_45_days_and_all_others_are_truncated(db: PgPool) {
     execute(
         &db,
         "insert into dead_letters (id, consumer, dedupe, origin, reason, payload, state, created_at, replayed_at)
@@ -222,7 +222,7 @@ async fn letters_that_were_replayed_go_after_45_days_and_older_ones_are_cut(db: 
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn beside_a_long_reader_no_claim_waits_and_everything_but_the_partitions_is_done(db: PgPool) {
+async fn a_long_reader_delays_no_claim_and_only_postpones_partitions(db: PgPool) {
     execute(
         &db,
         "update marks set event_id = uuid_v7_floor(now() - interval '80 days') where name = 'inbox-floor';
@@ -261,7 +261,7 @@ async fn beside_a_long_reader_no_claim_waits_and_everything_but_the_partitions_i
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn without_the_database_it_runs_again(db: PgPool) {
+async fn without_the_database_the_retention_job_is_retried(db: PgPool) {
     let closed = sqlx::postgres::PgPoolOptions::new().connect_lazy_with(db.connect_options().as_ref().clone());
     closed.close().await;
     assert_eq!(post(&routes(&closed), "/job/retention", "{}").await, StatusCode::SERVICE_UNAVAILABLE);
@@ -269,7 +269,7 @@ async fn without_the_database_it_runs_again(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn an_erasure_is_repeated_until_no_topic_has_a_message_from_before_unless_the_user_came_back(db: PgPool) {
+async fn an_erasure_is_repeated_until_no_topic_has_an_older_message_unless_the_user_returned(db: PgPool) {
     let back = async |user: Uuid, came_back: bool| {
         let (task_id, letter) = (Uuid::now_v7(), format!("dentist {user}"));
         if came_back {
@@ -315,7 +315,7 @@ async fn an_erasure_is_repeated_until_no_topic_has_a_message_from_before_unless_
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn repair_finishes_an_erasure_and_has_nothing_of_it_published_or_armed(db: PgPool) {
+async fn repair_finishes_an_erasure_without_publishing_or_arming_anything_of_its_user(db: PgPool) {
     let owner = user(&db).await;
     let task = task(&db, owner).await;
     reminder(&db, &task, chrono::Utc::now()).await;

@@ -103,7 +103,7 @@ topologySpreadConstraints:
 {{- end }}
 {{- end -}}
 
-{{/* The volumes of a pod; `secretReader` adds the token of reminder-due's daprd. Starts with a new line, or is empty. */}}
+{{/* The volumes of a pod; `secretReader` adds the token of the daprd that reads secrets. Starts with a new line, or is empty. */}}
 {{- define "punctual.volumes" -}}
 {{- $volumes := .root.Values.pods.volumes -}}
 {{- with .root.Values.database.ca -}}
@@ -150,19 +150,22 @@ valueFrom: { secretKeyRef: { name: {{ .name }}, key: {{ .key }} } }
 
 {{/* The Secret with the API token of a function's daprd. The daprd that reads secrets has its own. */}}
 {{- define "punctual.daprApiToken" -}}
-{{- ternary .root.Values.secrets.reminderDueDaprApiToken .root.Values.secrets.daprApiToken (eq .name "reminder-due") -}}
+{{- $function := include "punctual.function" . | fromYaml -}}
+{{- ternary .root.Values.secrets.reminderDueDaprApiToken .root.Values.secrets.daprApiToken $function.secrets -}}
 {{- end -}}
 
-{{/* Who may invoke alarm: tasks, and for one release reminder-due, to which the previous release's jobs belong. */}}
-{{- define "punctual.accessToAlarm" -}}
+{{/* Who may invoke the one function that is invoked. */}}
+{{- define "punctual.accessControl" -}}
 defaultAction: deny
 policies:
-{{- range list "tasks" "reminder-due" }}
-  - appId: {{ . }}
+{{- range $name, $function := include "punctual.functions" . | fromYaml }}
+{{- if $function.invokes }}
+  - appId: {{ $name }}
     defaultAction: deny
     trustDomain: public
     namespace: {{ $.Release.Namespace }}
     operations: [{ name: /send-now, httpVerb: [POST], action: allow }]
+{{- end }}
 {{- end }}
 {{- end -}}
 
@@ -179,7 +182,7 @@ policies:
 {{- if $function.daprd }}
 - name: DAPR_API_TOKEN
   {{- include "punctual.fromSecret" (dict "name" (include "punctual.daprApiToken" .) "key" "token") | nindent 2 }}
-{{- if eq $name "upkeep" }}
+{{- if $function.repairs }}
 - name: REMINDER_DUE_DAPR_API_TOKEN
   {{- include "punctual.fromSecret" (dict "name" $values.secrets.reminderDueDaprApiToken "key" "token") | nindent 2 }}
 {{- end }}
@@ -196,7 +199,8 @@ policies:
 {{- end -}}
 {{- if $function.daprd -}}
   {{- $_ := set $env "DAPR_GRPC_ENDPOINT" (printf "http://%s:50001" $sidecar) -}}
-  {{- $_ := set $env "ALARM_DAPR_ENDPOINT" "http://alarm-daprd:50001" -}}
+  {{- $invoked := include "punctual.names" (dict "root" $root "fact" "invoked") -}}
+  {{- $_ := set $env "ALARM_DAPR_ENDPOINT" (printf "http://%s-daprd:50001" $invoked) -}}
 {{- end -}}
 {{- if eq $name "tasks" -}}
   {{- /* The places of one user are a quarter of the pod's. */ -}}
@@ -223,8 +227,9 @@ policies:
   {{- with $values.email.smtpUrl }}{{ $_ := set $env "SMTP_URL" . }}{{ end -}}
   {{- with $values.email.mailgunDomain }}{{ $_ := set $env "MAILGUN_DOMAIN" . }}{{ end -}}
 {{- end -}}
-{{- if eq $name "upkeep" -}}
-  {{- $_ := set $env "REMINDER_DUE_DAPR_ENDPOINT" "http://reminder-due-daprd:50001" -}}
+{{- if $function.repairs -}}
+  {{- $secrets := include "punctual.names" (dict "root" $root "fact" "secrets") -}}
+  {{- $_ := set $env "REMINDER_DUE_DAPR_ENDPOINT" (printf "http://%s-daprd:50001" $secrets) -}}
   {{- $_ := set $env "REPAIR_INTERVAL_SECONDS" (mul $values.repair.everyMinutes 60) -}}
   {{- $_ := set $env "REPAIR_AFTER_SECONDS" $values.repair.afterSeconds -}}
 {{- end -}}
@@ -239,13 +244,13 @@ policies:
 {{- $values := .root.Values -}}
 {{- $function := include "punctual.function" . | fromYaml -}}
 {{- $env := list -}}
-{{- $ca := and (eq .name "reminder-due") $values.database.ca.configMap -}}
+{{- $ca := and $function.secrets $values.database.ca.configMap -}}
 {{- $variables := mergeOverwrite (deepCopy $values.broker.env) (deepCopy $values.dapr.env) -}}
 {{- if $ca }}{{ $_ := set $variables "PGSSLROOTCERT" "/etc/punctual/ca.crt" }}{{ end -}}
 {{- range $key, $value := $variables }}{{ $env = append $env (printf "%s=%v" $key $value) }}{{ end -}}
 {{- $secrets := list -}}
 {{- range $key, $value := $values.broker.envFromSecret }}{{ $secrets = append $secrets (printf "%s=%s" $key $value) }}{{ end -}}
-{{- if eq .name "reminder-due" -}}
+{{- if $function.secrets -}}
   {{- $secrets = append $secrets (printf "STATE_DATABASE_URL=%s:%s" $values.secrets.stateDatabase.name $values.secrets.stateDatabase.key) -}}
 {{- end -}}
 dapr.io/enabled: "true"
@@ -257,7 +262,7 @@ dapr.io/api-token-secret: {{ include "punctual.daprApiToken" . }}
 dapr.io/app-token-secret: {{ $values.secrets.appApiToken }}
 # Subscriptions are resources. If daprd asked the application for them, it would wake the function.
 dapr.io/disable-init-endpoints: config,subscribe
-# The function calls daprd from its own pod, and other functions call the daprds of alarm and reminder-due. All send the API token.
+# The function calls daprd from its own pod, and other functions call the daprds whose jobs they arm. All send the API token.
 dapr.io/sidecar-listen-addresses: "0.0.0.0"
 # Otherwise daprd needs the pod's service account token to start.
 dapr.io/disable-builtin-k8s-secret-store: "true"
@@ -276,7 +281,7 @@ dapr.io/env: {{ join "," . | quote }}
 {{- with $secrets }}
 dapr.io/env-from-secret: {{ join "," . | quote }}
 {{- end }}
-{{- if eq .name "reminder-due" }}
+{{- if $function.secrets }}
 dapr.io/volume-mounts: secret-reader:/var/run/secrets/kubernetes.io/serviceaccount{{ if $ca }},database-ca:/etc/punctual{{ end }}
 {{- end }}
 # Hot reload is off, so a change of the Dapr resources must replace the pod.
@@ -286,7 +291,7 @@ punctual/dapr: {{ include (print .root.Template.BasePath "/dapr.yaml") .root | s
 {{- end }}
 {{- end -}}
 
-{{/* Service account token with which only reminder-due's daprd reads the e-mail provider's secrets. */}}
+{{/* Service account token with which one daprd alone reads the e-mail provider's secrets. */}}
 {{- define "punctual.secretReader" -}}
 name: secret-reader
 projected:

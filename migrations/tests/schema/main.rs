@@ -101,7 +101,7 @@ async fn migrating_twice_changes_nothing(db: PgPool) {
 }
 
 #[sqlx::test(migrations = false)]
-async fn migrating_at_once_is_migrating_once(db: PgPool) {
+async fn concurrent_migrations_apply_once(db: PgPool) {
     let all = tokio::join!(apply(&db), apply(&db), apply(&db));
     for applied in [all.0, all.1, all.2] {
         assert!(matches!(applied.unwrap(), Applied::Migrated(_)));
@@ -133,7 +133,7 @@ async fn the_server_notices_within_a_minute_that_a_migrator_has_vanished(db: PgP
 }
 
 #[sqlx::test(migrations = false)]
-async fn a_migration_beside_a_long_reader_holds_up_nobody_for_long_and_is_tried_again(db: PgPool) {
+async fn a_migration_behind_a_long_reader_blocks_others_only_briefly_and_is_retried(db: PgPool) {
     MIGRATOR.run_to(10, &db).await.unwrap();
     let mut reader = db.begin().await.unwrap();
     // Migration 16 alters this table.
@@ -179,7 +179,7 @@ async fn a_phase_two_database_keeps_its_rows_and_its_application(db: PgPool) {
 }
 
 #[sqlx::test(migrations = false)]
-async fn a_writer_that_knows_the_version_is_left_alone(db: PgPool) {
+async fn a_version_set_by_the_writer_is_kept(db: PgPool) {
     apply(&db).await.unwrap();
     let version: i64 = sqlx::query_scalar(
         "with owner as (insert into users (email) values ('ada@example.com') returning id)
@@ -222,7 +222,7 @@ fn migrate(db: &PgPool) -> Output {
 }
 
 #[sqlx::test(migrations = false)]
-async fn a_newer_database_that_serves_this_code_is_left_alone_with_a_notice(db: PgPool) {
+async fn a_newer_compatible_database_is_left_unchanged_with_a_notice(db: PgPool) {
     newer(&db, 1).await;
     let before = schema(&db).await;
     assert!(matches!(apply(&db).await.unwrap(), Applied::NewerButCompatible { database: 9000, .. }));
@@ -233,7 +233,7 @@ async fn a_newer_database_that_serves_this_code_is_left_alone_with_a_notice(db: 
 }
 
 #[sqlx::test(migrations = false)]
-async fn a_newer_database_that_does_not_serve_this_code_is_refused(db: PgPool) {
+async fn a_newer_incompatible_database_is_refused(db: PgPool) {
     newer(&db, 9000).await;
     let before = schema(&db).await;
     assert!(apply(&db).await.unwrap_err().to_string().contains("serves code from migration 9000 on"));
@@ -252,7 +252,7 @@ async fn the_program_migrates_and_a_history_that_differs_is_refused(db: PgPool) 
 }
 
 #[sqlx::test(migrations = false)]
-async fn whatever_the_role_of_the_api_may_touch_is_behind_row_level_security(db: PgPool) {
+async fn every_table_that_the_api_role_can_access_has_row_level_security(db: PgPool) {
     apply(&db).await.unwrap();
     let reachable: Vec<(String, bool, i64)> = sqlx::query_as(
         "select relname::text, relrowsecurity, (select count(*) from pg_policy where polrelid = pg_class.oid)

@@ -69,7 +69,7 @@ async fn no_migration_scans_or_rewrites_a_table_under_a_lock(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn the_rule_finds_what_takes_long_on_a_large_table_and_nothing_else(db: PgPool) {
+async fn the_rule_finds_only_statements_that_scan_or_rewrite_a_table_under_a_lock(db: PgPool) {
     for (statement, tables) in [
         ("create index on tasks (title)", &["tasks"][..]),
         ("create unique index on task_events (id, type)", &["task_events"]),

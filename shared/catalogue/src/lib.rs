@@ -8,6 +8,12 @@
 /// The app-id of the process that hosts all functions behind one daprd: `cargo xtask up`.
 pub const EMBEDDED: &str = "punctual";
 
+/// The only function that others invoke. Those whose daprd offers `invoke` may do so.
+pub const INVOKED: &str = "alarm";
+
+/// The function that arms lost jobs of other functions, at their daprds.
+pub const REPAIRS: &str = "upkeep";
+
 /// Concurrent calls that a daprd makes into a function on a developer's machine: one per database connection.
 pub const CALLS: u32 = 10;
 
@@ -177,8 +183,8 @@ pub struct Function {
 const OTHERS: &[Function] = &[
     Function { name: "tasks",        trigger: Trigger::Http,        daprd: true, database: true, public: true,  calls: CALLS },
     Function { name: "dead-letters", trigger: Trigger::DeadLetters, daprd: true, database: true, public: false, calls: CALLS },
-    Function { name: "alarm",        trigger: Trigger::Job,         daprd: true, database: true, public: false, calls: CALLBACKS },
-    Function { name: "upkeep",       trigger: Trigger::Job,         daprd: true, database: true, public: false, calls: CALLS },
+    Function { name: INVOKED,        trigger: Trigger::Job,         daprd: true, database: true, public: false, calls: CALLBACKS },
+    Function { name: REPAIRS,        trigger: Trigger::Job,         daprd: true, database: true, public: false, calls: CALLS },
 ];
 
 /// Every function: those of `OTHERS`, then one per event type.
@@ -213,6 +219,12 @@ impl Function {
             Trigger::Event(_) | Trigger::DeadLetters => &[],
         };
         [&["publish"], more].concat()
+    }
+
+    /// Whether its daprd offers this API.
+    #[must_use]
+    pub fn offers(self, api: &str) -> bool {
+        self.apis().contains(&api)
     }
 
     /// The topics to which its daprd subscribes.
@@ -270,7 +282,7 @@ mod tests {
     #[test]
     fn secrets_are_offered_by_one_daprd_alone_and_not_to_a_public_function() {
         for api in ["secrets", "state"] {
-            let offering = FUNCTIONS.into_iter().filter(|function| function.apis().contains(&api));
+            let offering = FUNCTIONS.into_iter().filter(|function| function.offers(api));
             let offering: Vec<_> = offering.map(|function| (function.name, function.public)).collect();
             assert_eq!(offering, [("reminder-due", false)], "{api}");
         }

@@ -86,13 +86,13 @@ async fn refused(auth: &Auth, token: &str) -> &'static str {
 }
 
 #[tokio::test]
-async fn a_good_token_says_who_asks() {
+async fn a_valid_token_identifies_its_user() {
     let user = hs256().check(&token(&claims())).await.unwrap();
     assert_eq!(user, ada());
 }
 
 #[tokio::test]
-async fn a_signed_token_comes_back_as_its_user() {
+async fn a_token_signed_for_a_user_identifies_that_user() {
     let issued_at = DateTime::from_timestamp(1_700_000_000, 0);
     let email = Address::parse("op@example.org").unwrap();
     let user = User { id: Uuid::from_u128(9), email, issued_at, operator: true };
@@ -109,7 +109,7 @@ async fn operator_is_a_whole_word_of_scope() {
 }
 
 #[tokio::test]
-async fn claims_that_do_not_hold_are_refused() {
+async fn invalid_claims_are_refused() {
     let auth = hs256();
     let remove = |name: &'static str| move |claims: &mut Value| drop(claims.as_object_mut().unwrap().remove(name));
     for (claims, why) in [
@@ -165,7 +165,7 @@ fn hand_made(header: &str, claims: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_claim_or_a_header_that_is_there_twice_is_refused() {
+async fn a_duplicate_claim_or_header_is_refused() {
     let auth = hs256();
     let header = r#"{"alg":"HS256","typ":"JWT"}"#;
     let good = claims().to_string();
@@ -185,7 +185,7 @@ async fn a_claim_or_a_header_that_is_there_twice_is_refused() {
 }
 
 #[tokio::test]
-async fn what_a_token_says_of_its_own_key_is_not_followed() {
+async fn a_key_named_in_the_header_of_a_token_is_never_fetched_or_used() {
     let (url, asked) = provider(json!([ec_key("one")])).await;
     let auth_keys = jwks(&url, &[]);
     // A provider of the attacker's, with the attacker's key: nobody may ask it.
@@ -218,7 +218,7 @@ async fn what_a_token_says_of_its_own_key_is_not_followed() {
 }
 
 #[tokio::test]
-async fn numbers_that_are_no_times_are_refused() {
+async fn numeric_dates_out_of_range_are_refused() {
     let auth = hs256();
     let header = r#"{"alg":"HS256"}"#;
     for exp in ["1e400", "1e30", "-1", "18446744073709551616", "null", "[]", "true", "9999999999.5e999"] {
@@ -234,7 +234,7 @@ async fn numbers_that_are_no_times_are_refused() {
 proptest::proptest! {
     /// No text is a token but one that was signed, and none makes the check panic.
     #[test]
-    fn no_text_gets_in(text in proptest::prelude::any::<Vec<u8>>(), cut in 0usize..400, flip in 0u8..=255, place in 0usize..400) {
+    fn no_text_but_a_signed_token_is_accepted(text in proptest::prelude::any::<Vec<u8>>(), cut in 0usize..400, flip in 0u8..=255, place in 0usize..400) {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let good = token(&claims());
         let mut changed = good.clone().into_bytes();
@@ -361,7 +361,7 @@ async fn the_algorithm_of_a_published_key_is_honoured() {
 }
 
 #[tokio::test]
-async fn a_provider_that_is_away_is_not_the_callers_fault() {
+async fn an_unreachable_provider_is_answered_503() {
     let auth = jwks("http://127.0.0.1:1/jwks", &[]);
     assert!(matches!(auth.check(&ec_token("one", &claims())).await, Err(Problem::Unavailable(_))));
 }
@@ -408,7 +408,7 @@ async fn only_a_token_of_a_known_kind_is_accepted() {
 }
 
 #[tokio::test]
-async fn an_id_token_opens_nothing_unless_configured() {
+async fn an_id_token_is_refused_unless_configured() {
     let allowed = auth(&["--jwt-secret", SECRET, "--jwt-id-tokens", "true"]);
     for more in [
         json!({"nonce": "n-0S6_WzA2Mj"}),
@@ -460,7 +460,7 @@ async fn an_address_that_the_provider_has_not_verified_is_refused() {
 }
 
 #[tokio::test]
-async fn times_may_have_a_fraction_or_an_exponent() {
+async fn numeric_dates_may_have_a_fraction_or_an_exponent() {
     let header = r#"{"alg":"HS256"}"#;
     let made = |times: &str| hand_made(header, &claims().to_string().replacen('}', &format!(",{times}}}"), 1));
     let exp =
@@ -521,7 +521,7 @@ async fn id_of(issuer: Option<&str>, subject: &str) -> Uuid {
 }
 
 #[tokio::test]
-async fn only_a_canonical_uuid_is_an_id_as_it_is() {
+async fn only_a_canonical_uuid_subject_becomes_the_user_id_unchanged() {
     const CANONICAL: &str = "f81d4fae-7dec-41d0-a765-00a0c91e6bf6";
     let id: Uuid = CANONICAL.parse().unwrap();
     assert_eq!((id_of(None, CANONICAL).await, id_of(Some(ISSUER), CANONICAL).await), (id, id));
@@ -590,7 +590,7 @@ async fn the_operations_page_finds_every_user_whose_id_changes_with_the_upgrade_
 proptest::proptest! {
     /// A message can be built for whatever address gets in, and finds its recipient.
     #[test]
-    fn an_address_that_gets_in_can_be_sent_to(
+    fn a_message_can_be_addressed_to_every_accepted_address(
         text in "([a-z\"\\\\ .<>(),:;@\\[\\]äß=?-]|\\PC){1,12}@([a-z0-9.\\[\\]:ü-]{1,12}|\\PC{1,6})"
     ) {
         if let Some(address) = Address::parse(&text) {
@@ -606,7 +606,7 @@ proptest::proptest! {
 
     /// Two subjects never have one id, and the same subject of two issuers is two users, unless it is a UUID.
     #[test]
-    fn a_subject_has_one_id(left in "\\PC{1,60}", right in "\\PC{1,60}", uuid in proptest::prelude::any::<u128>()) {
+    fn each_subject_of_an_issuer_has_one_distinct_user_id(left in "\\PC{1,60}", right in "\\PC{1,60}", uuid in proptest::prelude::any::<u128>()) {
         let id = |issuer, text: &str| claims::subject(text, issuer).unwrap();
         let ids = [id(Some("a"), &left), id(Some("b"), &left), id(None, &left)];
         proptest::prop_assert!(ids[0] != ids[1] && ids[1] != ids[2] && ids[0] != ids[2]);

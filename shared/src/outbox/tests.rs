@@ -287,7 +287,7 @@ fn run(steps: &[Step]) {
 
 proptest! {
     #[test]
-    fn what_is_committed_is_published_in_the_order_of_its_task_and_twice_only_after_a_failure(
+    fn committed_events_are_published_in_task_order_and_twice_only_after_a_failure(
         steps in prop::collection::vec(step(), 0..120),
     ) {
         run(&steps);
@@ -295,7 +295,7 @@ proptest! {
 }
 
 #[test]
-fn of_a_call_that_is_refused_in_part_the_refused_goes_again_and_what_follows_it_waits() {
+fn a_partly_refused_call_repeats_the_refused_events_before_their_successors() {
     let taken = || Step::Relay(Answer::Taken);
     run(&[
         Step::Begin(0, 0),

@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_short_positive_duration_is_refused() {
+    fn durations_that_are_invalid_negative_or_too_long_are_refused() {
         for text in ["", "15", "15 minutes", "-PT15M", "P367D", "P2Y", "P1M", "PT", "P", "PT99999999999999999999H"] {
             assert!(BeforeDue::parse(text).is_err(), "{text}");
         }

@@ -58,12 +58,12 @@ impl PayloadVisitor for Samples {
 }
 
 #[test]
-fn the_payloads_of_every_release_parse_and_so_do_fields_and_words_of_later_ones() {
+fn payloads_of_every_release_parse_with_unknown_fields_and_values_of_later_ones() {
     visit_payloads(&mut Samples);
 }
 
 #[test]
-fn an_unknown_word_is_passed_on_as_other() {
+fn an_unknown_value_is_kept_as_other() {
     let known: Cause = serde_json::from_value(json!("task.created")).unwrap();
     assert_eq!(known, Cause::Known(EventType::TaskCreated));
     let unknown: Cause = serde_json::from_value(json!("task.unheard")).unwrap();

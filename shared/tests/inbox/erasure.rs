@@ -147,7 +147,7 @@ async fn a_handler_that_has_read_an_event_before_its_user_was_erased_writes_noth
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn what_a_handler_that_has_claimed_writes_is_erased_with_its_user(db: PgPool) {
+async fn rows_of_a_handler_that_claimed_before_the_erasure_are_erased(db: PgPool) {
     let pause = Pause::default();
     let paused = pause.clone();
     let routes = routes(&app(&db), move |app, event| {
@@ -182,7 +182,7 @@ async fn what_a_handler_that_has_claimed_writes_is_erased_with_its_user(db: PgPo
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn a_failure_that_waits_for_an_erasure_to_be_counted_leaves_nothing(db: PgPool) {
+async fn a_failure_counted_during_an_erasure_leaves_no_row(db: PgPool) {
     let routes = routes(&app(&db), |_, event| async move {
         Err(HandlerError::Failed(anyhow::anyhow!("it does not like {}", event.data.task.title)))
     });
@@ -202,7 +202,7 @@ async fn a_failure_that_waits_for_an_erasure_to_be_counted_leaves_nothing(db: Pg
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn all_failures_of_a_user_are_erased_also_those_of_emptied_events(db: PgPool) {
+async fn failures_of_a_user_are_erased_including_those_of_emptied_events(db: PgPool) {
     let routes = routes(&app(&db), |_, event| async move {
         Err(HandlerError::Failed(anyhow::anyhow!("it does not like {}", event.data.task.title)))
     });

@@ -11,7 +11,7 @@ use sqlx::PgPool;
 use super::{changed, claims, effect, effects, event, failures, letters, routes};
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn the_fifth_fault_rejects_and_four_do_not(db: PgPool) {
+async fn the_fifth_failure_rejects_the_event_and_the_fourth_does_not(db: PgPool) {
     let routes = routes(&app(&db), async |_, _| Err(HandlerError::Failed(anyhow::anyhow!("a wheel came off"))));
     let event = event(&db).await;
     for _ in 0..4 {
@@ -30,7 +30,7 @@ async fn the_fifth_fault_rejects_and_four_do_not(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn faults_are_counted_for_each_event_alone(db: PgPool) {
+async fn failures_are_counted_for_each_event_separately(db: PgPool) {
     let routes = routes(&app(&db), async |_, _| Err(HandlerError::Failed(anyhow::anyhow!("a wheel came off"))));
     for _ in 0..6 {
         assert_eq!(deliver(&routes, &event(&db).await).await, StatusCode::SERVICE_UNAVAILABLE);
@@ -39,7 +39,7 @@ async fn faults_are_counted_for_each_event_alone(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn a_panic_is_a_fault_and_so_is_one_whose_words_the_database_cannot_store(db: PgPool) {
+async fn a_panic_and_an_error_text_that_cannot_be_stored_count_as_failures(db: PgPool) {
     let panicking = routes(&app(&db), async |_, _| -> Result<(), HandlerError> { panic!("off by one") });
     let binary = routes(&app(&db), async |_, _| Err(HandlerError::Failed(anyhow::anyhow!("a\0title"))));
     for (routes, reason) in [(panicking, "off by one"), (binary, "a\u{fffd}title")] {
@@ -53,7 +53,7 @@ async fn a_panic_is_a_fault_and_so_is_one_whose_words_the_database_cannot_store(
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn a_statement_the_database_refuses_is_a_fault(db: PgPool) {
+async fn a_statement_refused_by_the_database_counts_as_a_failure(db: PgPool) {
     let routes = routes(&app(&db), async |app, event| {
         let Some(mut tx) = inbox::claim(&app, &event).await? else { return Ok(()) };
         sqlx::query("insert into users (id, email) values (gen_random_uuid(), null)").execute(tx.conn()).await?;
@@ -67,7 +67,7 @@ async fn a_statement_the_database_refuses_is_a_fault(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn a_fault_after_the_claim_leaves_neither_claim_nor_effect(db: PgPool) {
+async fn a_failure_after_the_claim_leaves_neither_claim_nor_effect(db: PgPool) {
     let routes = routes(&app(&db), async |app, event| {
         let Some(mut tx) = inbox::claim(&app, &event).await? else { return Ok(()) };
         tx.audit(&event, serde_json::json!({})).await?;
@@ -83,7 +83,7 @@ async fn a_fault_after_the_claim_leaves_neither_claim_nor_effect(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn an_event_that_another_delivery_handled_meanwhile_has_no_letter(db: PgPool) {
+async fn the_fifth_failure_of_an_event_that_another_delivery_handled_leaves_no_letter(db: PgPool) {
     // The fifth fault of a delivery, while another one of the same event succeeds.
     let routes = routes(&app(&db), async |app, event| {
         effect(app, event).await?;
@@ -100,7 +100,7 @@ async fn an_event_that_another_delivery_handled_meanwhile_has_no_letter(db: PgPo
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn a_replayed_letter_that_is_rejected_again_is_open_again_and_one_that_is_handled_is_not(db: PgPool) {
+async fn a_replayed_letter_reopens_if_its_event_is_rejected_again(db: PgPool) {
     let rejecting = routes(&app(&db), async |_, _| Err(HandlerError::Reject("nobody wants it".to_owned())));
     let event = event(&db).await;
     let open = || vec![("open".to_owned(), "nobody wants it".to_owned())];
@@ -127,7 +127,7 @@ async fn replay(db: &PgPool) {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn a_handler_that_rejects_leaves_the_reason_and_no_effect(db: PgPool) {
+async fn a_rejected_event_leaves_a_letter_with_the_reason_and_no_effect(db: PgPool) {
     let routes = routes(&app(&db), async |app, event| {
         let Some(mut tx) = inbox::claim(&app, &event).await? else { return Ok(()) };
         tx.audit(&event, serde_json::json!({})).await?;

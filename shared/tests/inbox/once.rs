@@ -35,7 +35,7 @@ async fn different_events_of_one_task_have_an_effect_each(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn what_a_handler_emits_is_committed_with_its_claim_in_the_trace_of_its_event(db: PgPool) {
+async fn events_of_a_handler_are_committed_with_its_claim_in_the_trace_of_its_event(db: PgPool) {
     let routes = routes(&app(&db), async |app, event| {
         let Some(mut tx) = inbox::claim(&app, &event).await? else { return Ok(()) };
         tx.emit(&TaskChanged { cause: EventType::TaskDeleted.into(), ..event.data }).await?;

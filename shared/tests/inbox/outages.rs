@@ -27,7 +27,7 @@ async fn is_handled(db: &PgPool, event: &Value) {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn a_dependency_that_is_away_never_counts(db: PgPool) {
+async fn an_outage_of_a_dependency_never_counts_as_a_failure(db: PgPool) {
     let away = routes(&app(&db), async |_, _| Err(HandlerError::Outage(anyhow::anyhow!("nobody home"))));
     let event = event(&db).await;
     never_counts(&db, &away, &event).await;
@@ -35,7 +35,7 @@ async fn a_dependency_that_is_away_never_counts(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn a_sidecar_that_is_away_never_counts(db: PgPool) {
+async fn an_outage_of_the_sidecar_never_counts_as_a_failure(db: PgPool) {
     let away = routes(&app(&db), async |app: shared::App, event| {
         app.sidecar.reminder_jobs.disarm("reminder-1").await?;
         effect(app, event).await
@@ -46,7 +46,7 @@ async fn a_sidecar_that_is_away_never_counts(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn a_database_that_is_away_never_counts(db: PgPool) {
+async fn an_outage_of_the_database_never_counts_as_a_failure(db: PgPool) {
     let closed = PgPoolOptions::new().connect_lazy_with(db.connect_options().as_ref().clone());
     closed.close().await;
     let nowhere = PgPoolOptions::new()
@@ -60,7 +60,7 @@ async fn a_database_that_is_away_never_counts(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn a_killed_backend_never_counts(db: PgPool) {
+async fn a_killed_backend_never_counts_as_a_failure(db: PgPool) {
     let killed = routes(&app(&db), async |app, event| {
         let Some(mut tx) = inbox::claim(&app, &event).await? else { return Ok(()) };
         sqlx::query("select pg_terminate_backend(pg_backend_pid())").execute(tx.conn()).await?;
@@ -88,7 +88,7 @@ async fn a_commit_without_an_answer_wakes_the_relay(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn waiting_in_vain_for_a_duplicate_never_counts(db: PgPool) {
+async fn a_lock_timeout_behind_a_duplicate_never_counts_as_a_failure(db: PgPool) {
     let impatient = db.connect_options().as_ref().clone().options([("lock_timeout", "50ms")]);
     let impatient = routes(&app(&PgPoolOptions::new().connect_lazy_with(impatient)), effect);
     let event = event(&db).await;
@@ -105,7 +105,7 @@ async fn waiting_in_vain_for_a_duplicate_never_counts(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn a_schema_that_is_not_there_yet_never_counts(db: PgPool) {
+async fn a_missing_schema_never_counts_as_a_failure(db: PgPool) {
     let early = routes(&app(&db), async |app: shared::App, event| {
         sqlx::query("select a_column_of_the_next_version from users").execute(&app.db).await?;
         effect(app, event).await

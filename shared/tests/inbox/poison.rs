@@ -39,7 +39,7 @@ async fn poisons(db: &PgPool) -> Vec<(Vec<u8>, &'static str)> {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn poison_is_rejected_once_with_its_reason_and_its_neighbours_flow(db: PgPool) {
+async fn poison_is_rejected_once_with_its_reason_and_does_not_block_its_neighbours(db: PgPool) {
     let routes = routes(&app(&db), effect);
     for (n, (body, reason)) in (1..).zip(poisons(&db).await) {
         let shown = String::from_utf8_lossy(&body[..body.len().min(200)]).into_owned();
@@ -59,7 +59,7 @@ async fn poison_is_rejected_once_with_its_reason_and_its_neighbours_flow(db: PgP
 
 /// Also a copy that names the event: its id is not claimed.
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn a_garbled_copy_leaves_its_event_to_be_handled(db: PgPool) {
+async fn a_garbled_copy_does_not_prevent_handling_of_the_original(db: PgPool) {
     let routes = routes(&app(&db), effect);
     let event = event(&db).await;
     let mut other_type = event.clone();
@@ -112,7 +112,7 @@ async fn only_id_and_type_are_read_from_a_message(db: PgPool) {
 
 /// For example after a rollback: newer code wrote it.
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn an_event_that_this_code_cannot_read_waits_for_newer_code_and_is_rejected_the_fifth_time(db: PgPool) {
+async fn an_event_that_this_code_cannot_parse_is_retried_and_rejected_at_the_fifth_failure(db: PgPool) {
     let routes = routes(&app(&db), effect);
     let event = event(&db).await;
     sqlx::query("update task_events set data = data - 'title'").execute(&db).await.unwrap();
@@ -130,7 +130,7 @@ async fn an_event_that_this_code_cannot_read_waits_for_newer_code_and_is_rejecte
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn a_trace_that_is_none_is_no_obstacle(db: PgPool) {
+async fn an_event_with_an_invalid_trace_is_handled(db: PgPool) {
     let routes = routes(&app(&db), effect);
     let nothing = "00-00000000000000000000000000000000-0000000000000000-00";
     for traceparent in [None, Some(""), Some("text"), Some(nothing)] {
@@ -152,7 +152,7 @@ async fn a_letter_keeps_the_beginning_of_a_large_message_and_its_size(db: PgPool
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn each_place_of_a_topic_has_a_letter_and_so_has_each_message_of_a_topic_that_was_made_again(db: PgPool) {
+async fn each_offset_has_one_letter_and_each_different_message_of_a_recreated_topic_another(db: PgPool) {
     let routes = routes(&app(&db), effect);
     for (offset, body) in [("7", "no JSON"), ("7", "no JSON"), ("8", "no JSON"), ("7", "nor this")] {
         let request = axum::http::Request::post("/events/task-changed")
@@ -168,7 +168,7 @@ async fn each_place_of_a_topic_has_a_letter_and_so_has_each_message_of_a_topic_t
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn an_event_older_than_the_inbox_remembers_is_rejected(db: PgPool) {
+async fn an_event_older_than_the_retention_of_the_inbox_is_rejected(db: PgPool) {
     let routes = routes(&app(&db), effect);
     sqlx::query("update marks set event_id = uuid_v7_floor(now() - interval '30 days') where name = 'inbox-floor'")
         .execute(&db)

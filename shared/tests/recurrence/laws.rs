@@ -91,7 +91,7 @@ fn a_series() -> impl Strategy<Value = Series> {
 
 proptest! {
     #[test]
-    fn the_next_is_after_both_the_due_time_and_the_completion(
+    fn the_next_occurrence_is_after_both_the_due_time_and_the_completion(
         series in a_series(), due in an_instant(), completed in an_instant(),
     ) {
         let next = series.next(due, completed).expect("series of these years go on");
@@ -108,7 +108,7 @@ proptest! {
     }
 
     #[test]
-    fn jumping_arrives_where_stepping_does(series in a_series(), steps in 0..60_usize) {
+    fn skipping_occurrences_reaches_the_same_one_as_stepping(series in a_series(), steps in 0..60_usize) {
         let stepped = std::iter::successors(series.next(series.start, series.start), |at| series.next(*at, *at));
         let stepped: Vec<_> = stepped.take(60).collect();
         prop_assert_eq!(&series.upcoming(series.start, 60), &stepped);
@@ -120,7 +120,7 @@ proptest! {
     }
 
     #[test]
-    fn the_clock_shows_the_time_of_the_start_unless_it_skips_it(series in a_series(), after in an_instant()) {
+    fn occurrences_keep_the_local_time_of_the_start_unless_the_clocks_skip_it(series in a_series(), after in an_instant()) {
         let time = wall(&series.zone, series.start).time();
         for at in series.upcoming(after, 20) {
             let shown = wall(&series.zone, at);
@@ -149,7 +149,7 @@ proptest! {
     }
 
     #[test]
-    fn nothing_is_left_out_between_two_occurrences(series in a_simple_series(), after in an_instant()) {
+    fn no_occurrence_is_left_out_between_two_others(series in a_simple_series(), after in an_instant()) {
         let after = after.max(series.start);
         let longest = match series.recurrence.kind() {
             Kind::Daily => 1,
@@ -165,7 +165,7 @@ proptest! {
     }
 
     #[test]
-    fn from_completion_the_next_is_the_interval_after_that_day(
+    fn with_anchor_completion_the_next_occurrence_is_one_interval_after_the_completion(
         kind in a_simple_kind(), interval in 1..=60_u32,
         start in an_instant(), due in an_instant(), completed in an_instant(), zone in a_zone(),
     ) {
@@ -187,7 +187,7 @@ proptest! {
     }
 
     #[test]
-    fn a_carried_reminder_keeps_its_distance_on_the_clock(
+    fn a_carried_over_reminder_keeps_its_offset_in_local_time(
         zone in a_zone(), from in an_instant(), to in an_instant(), minutes in -20_000..20_000_i64,
     ) {
         let reminder = from + TimeDelta::minutes(minutes);
@@ -198,7 +198,7 @@ proptest! {
     }
 
     #[test]
-    fn no_text_makes_the_parser_panic(text in any::<String>()) {
+    fn the_parser_never_panics(text in any::<String>()) {
         if let Ok(rule) = text.parse::<Rule>() {
             prop_assert_eq!(rule.as_str().parse::<Rule>(), Ok(rule.clone()));
         }
@@ -206,7 +206,7 @@ proptest! {
     }
 
     #[test]
-    fn no_text_that_looks_like_a_rule_makes_it_panic_or_hang(
+    fn text_that_resembles_a_rule_never_makes_the_engine_panic_or_hang(
         text in string_regex(
             "(RRULE:)?FREQ=(DAILY|WEEKLY|MONTHLY|YEARLY)\
              (;(INTERVAL=[0-9]{1,4}|COUNT=[0-9]{1,5}|UNTIL=[0-9]{8}(T[0-9]{6}Z?)?|WKST=(MO|SU)|\

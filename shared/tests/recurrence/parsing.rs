@@ -5,7 +5,7 @@ use shared::recurrence::{Anchor, Kind, Recurrence, RecurrenceError, Rule, Unknow
 use super::zone;
 
 #[test]
-fn what_is_refused_says_why() {
+fn an_invalid_rule_is_refused_with_a_reason() {
     let long = format!("FREQ=DAILY;BYMONTHDAY={}1", "1,".repeat(500));
     let refused = [
         ("", "every part of the rule reads NAME=VALUE"),
@@ -93,7 +93,7 @@ fn a_recurrence_is_a_type_and_an_interval_or_a_rule() {
 }
 
 #[test]
-fn a_zone_is_an_exact_name_of_the_database() {
+fn a_zone_must_be_an_exact_name_of_the_tz_database() {
     for name in ["Europe/Berlin", "America/Argentina/ComodRivadavia", "UTC", "Etc/GMT+5", "EST5EDT"] {
         assert_eq!(Zone::parse(name).expect(name).as_str(), name);
     }
@@ -123,7 +123,7 @@ fn a_zone_is_an_exact_name_of_the_database() {
 
 /// `Factory` says that nobody has set a zone.
 #[test]
-fn every_name_of_the_database_is_a_zone() {
+fn every_name_of_the_tz_database_is_a_zone() {
     let names: Vec<_> =
         include_str!("zones.txt").lines().filter(|line| !line.is_empty() && !line.starts_with('#')).collect();
     assert_eq!(names.len(), 598);
@@ -133,7 +133,7 @@ fn every_name_of_the_database_is_a_zone() {
 }
 
 #[test]
-fn words_are_the_same_in_json_and_in_the_database() {
+fn enum_values_have_one_spelling_in_json_and_in_the_database() {
     for kind in [Kind::Daily, Kind::Weekly, Kind::Monthly, Kind::Yearly, Kind::Custom] {
         assert_eq!(kind.as_str().parse(), Ok(kind));
         assert_eq!(serde_json::to_value(kind).expect("JSON"), kind.as_str());

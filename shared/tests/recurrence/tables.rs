@@ -80,7 +80,7 @@ impl<'a> Beginning<'a> {
 }
 
 #[test]
-fn the_tables_of_other_products_give_their_dates_or_ours_for_a_reason() {
+fn dates_match_the_tables_of_other_products_except_for_listed_differences() {
     let mut seen = 0;
     for line in TABLES.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
         let different = DIFFERENCES.iter().find(|(beginning, ..)| line.starts_with(beginning));

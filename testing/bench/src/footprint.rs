@@ -73,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_process_uses_memory() {
+    fn the_memory_of_a_process_is_read() {
         let own = kilobytes(Path::new("/proc/self/status"), "VmRSS").unwrap();
         assert!(own > 1024, "{own}");
         assert!(kilobytes(Path::new("/proc/self/status"), "VmNothing").is_err());

@@ -369,7 +369,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_part_has_the_limit_of_the_chart() {
+    fn memory_limits_are_read_from_the_chart() {
         let values = fs::read_to_string(root().join(VALUES)).unwrap();
         assert_eq!(
             [function_limit(&values, "alarm"), limit_in(&values, "dapr")],

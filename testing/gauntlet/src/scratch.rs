@@ -109,7 +109,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_synced_tree_holds_what_the_working_tree_holds_and_touches_only_what_differs() {
+    fn syncing_copies_only_files_that_differ_from_the_working_tree() {
         let tree = std::env::temp_dir().join(format!("punctual-sync-{}", std::process::id()));
         sync(&tree).unwrap();
         let (kept, changed) = (tree.join("Cargo.lock"), tree.join("Cargo.toml"));

@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn every_clock_differs_and_only_a_scheduler_that_is_behind_lags() {
+    fn every_clock_differs_and_only_a_slow_scheduler_clock_causes_lag() {
         for seed in 0..100 {
             let clocks = clocks(&mut Rng::with_seed(seed));
             let apart = clocks.scheduler - clocks.database;

@@ -67,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_says_what_found_the_variant_and_how_long_it_took() {
+    fn a_row_states_which_invariants_found_the_variant_and_in_how_many_minutes() {
         let variant = Variant { name: "a".to_owned(), breaks: "All".to_owned(), options: Vec::new(), patch: None };
         let mut outcome = Outcome {
             found_by: vec!["I6", "I1"],

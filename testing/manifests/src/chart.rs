@@ -1,14 +1,19 @@
 //! What the Helm chart and the workflows read.
 
-use catalogue::FUNCTIONS;
+use catalogue::{FUNCTIONS, INVOKED, REPAIRS};
 
 use crate::{FROM_CATALOGUE, MARK, Manifest};
 
-/// The functions, for the templates of the chart.
+/// The functions, for the templates of the chart: what each has and is, and who calls whom.
 pub(crate) fn catalogue() -> Manifest {
     let function = |function: &catalogue::Function| {
         let catalogue::Function { name, daprd, database, public, .. } = function;
-        format!("{name}: {{ daprd: {daprd}, database: {database}, public: {public} }}\n")
+        let (invoked, repairs) = (*name == INVOKED, *name == REPAIRS);
+        let [invokes, jobs, secrets] = ["invoke", "jobs", "secrets"].map(|api| function.offers(api));
+        format!(
+            "{name}: {{ daprd: {daprd}, database: {database}, public: {public}, invoked: {invoked}, invokes: {invokes}, \
+             jobs: {jobs}, secrets: {secrets}, repairs: {repairs} }}\n"
+        )
     };
     Manifest::yaml("knative/chart/files/functions.yaml", &FUNCTIONS.iter().map(function).collect::<String>())
 }

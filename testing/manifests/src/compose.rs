@@ -52,7 +52,8 @@ fn daprd(function: &Function) -> String {
     let Function { name, calls, .. } = function;
     let limit = if *calls == CALLS { String::new() } else { format!(", --app-max-concurrency={calls}") };
     // The head says which functions get its token.
-    let environment = if *name == "reminder-due" { "    environment: *reminder-due-daprd-environment\n" } else { "" };
+    let environment =
+        if function.offers("secrets") { "    environment: *reminder-due-daprd-environment\n" } else { "" };
     format!(
         "
   {name}-daprd:

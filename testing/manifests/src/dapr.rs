@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, fs, io, path::Path};
 
-use catalogue::{EMBEDDED, EventType, FUNCTIONS, Function, TOPICS, Trigger};
+use catalogue::{EMBEDDED, EventType, FUNCTIONS, Function, INVOKED, REPAIRS, TOPICS, Trigger};
 
 use crate::Manifest;
 
@@ -137,8 +137,6 @@ pub(crate) fn configurations(root: &Path) -> io::Result<Vec<Manifest>> {
     each.chain([embedded]).collect()
 }
 
-/// The only function that others invoke.
-const INVOKED: &str = "alarm";
 const NO_ACCESS: &str = "  # Nobody invokes this function.
   accessControl:
     defaultAction: deny
@@ -148,15 +146,16 @@ const INVOKED_ACCESS: &str = "  # The chart adds access control. Without mTLS a 
 
 /// Every function with a daprd, for `dapr run`. A function without one cannot be started that way.
 pub(crate) fn multi_app_run(root: &Path) -> io::Result<Manifest> {
-    let endpoint = |function: &str| {
-        let index = with_daprd().position(|found| found.name == function);
-        index.map(|index| format!("http://127.0.0.1:{}", 50100 + index))
+    let endpoint = |is: fn(&Function) -> bool| {
+        let index = with_daprd().position(is);
+        index.map_or_else(String::new, |index| format!("http://127.0.0.1:{}", 50100 + index))
     };
-    let (alarm, reminder_due) = (endpoint(INVOKED).unwrap_or_default(), endpoint("reminder-due").unwrap_or_default());
+    let alarm = endpoint(|function| function.name == INVOKED);
+    let reminder_due = endpoint(|function| function.offers("secrets"));
     let apps = with_daprd().enumerate().map(|(index, function)| {
         let Function { name, calls, .. } = function;
         let (port, grpc) = (8080 + index, 50100 + index);
-        let retries = if *name == "upkeep" {
+        let retries = if *name == REPAIRS {
             format!("      REMINDER_DUE_DAPR_ENDPOINT: {reminder_due}\n")
         } else {
             String::new()

@@ -140,17 +140,17 @@ fn every_link_file_and_test_that_the_documentation_names_exists() {
 }
 
 #[test]
-fn what_does_not_exist_is_found() {
+fn missing_files_headings_tests_and_folders_are_found() {
     let path = root().join("docs/page.md");
     let page = "# A page: with a heading\n[file](no-such-file.md) [heading](#no-such-heading) [good](#a-page-with-a-heading)\n\
-                [`no_such_test`](../shared/tests/outbox.rs) [`what_could`](../shared/tests/outbox.rs)\n\
+                [`no_such_test`](../shared/tests/outbox.rs) [`an_event_that_could`](../shared/tests/outbox.rs)\n\
                 [`PAGES`](../testing/manifests/tests/documentation.rs) `testing/no-such-folder` `testing/<name>` `testing/lab`\n\
                 ```\n[not](a-link)\n```\n[web](https://example.com)\n";
     let expected = [
         "there is no no-such-file.md",
         "#no-such-heading has no such heading",
         "../shared/tests/outbox.rs does not define no_such_test",
-        "../shared/tests/outbox.rs does not define what_could",
+        "../shared/tests/outbox.rs does not define an_event_that_could",
         "there is no testing/no-such-folder",
     ];
     assert_eq!(faults(&path, page), expected);

@@ -7,10 +7,7 @@ use std::{
 
 use alarm::fire::{self, Decision};
 use chrono::TimeDelta;
-use shared::{
-    delivery::DeliveryState,
-    reminder::{ReminderJob, unwanted},
-};
+use shared::reminder::{Alignment, JobCall, ReminderJob};
 
 use crate::{
     attempt::attempt,
@@ -115,7 +112,9 @@ pub(crate) async fn handle(invocation: Invocation, message: Message) -> Result<(
                     if world.claim(event) {
                         let seen = world.seen.entry(task).or_default();
                         *seen = version.max(*seen);
-                        record(world, aligned);
+                        for (reminder, alignment) in aligned {
+                            world.record(reminder, &alignment.job, alignment.is_armed(), true);
+                        }
                     }
                 };
                 invocation.db(claims).await?;
@@ -141,45 +140,19 @@ pub(crate) async fn handle(invocation: Invocation, message: Message) -> Result<(
     Ok(())
 }
 
-/// `reminder::align`: the reminders that it aligned, the versions it saw, and whether it armed them.
-async fn align(invocation: &Invocation, task: usize) -> Result<Vec<(usize, i32, bool)>, Away> {
-    let rows = |world: &mut World| {
-        let of_task = |reminder: &usize| {
-            let row = &world.reminders[*reminder];
-            row.task == task && row.aligned_version != Some(row.is.version)
-        };
-        let row = |reminder: usize| {
-            (
-                reminder,
-                world.job_name(reminder),
-                world.job_of(reminder),
-                world.is_live(reminder),
-                world.reminders[reminder].job_id,
-            )
-        };
-        (0..world.reminders.len()).filter(of_task).map(row).collect::<Vec<_>>()
-    };
-    let mut aligned = Vec::new();
-    for (reminder, current, job, live, recorded) in invocation.db(rows).await? {
-        if live {
-            invocation.call(|world| world.arm(job)).await?;
-        }
-        for name in unwanted(current, live, recorded) {
-            invocation.call(|world| drop(world.jobs.remove(&name.to_string()))).await?;
-        }
-        aligned.push((reminder, current.version, live));
-    }
-    Ok(aligned)
-}
-
-/// `Aligned::record`.
-fn record(world: &mut World, aligned: Vec<(usize, i32, bool)>) {
-    for (reminder, version, armed) in aligned {
-        if world.reminders[reminder].is.version == version {
-            world.reminders[reminder].aligned_version = Some(version);
-            world.reminders[reminder].job_id = armed.then(|| world.job_name(reminder));
+/// `reminder::align`.
+async fn align(invocation: &Invocation, task: usize) -> Result<Vec<(usize, Alignment)>, Away> {
+    let unaligned = invocation.db(|world| world.unaligned(task)).await?;
+    for (reminder, alignment) in &unaligned {
+        for call in alignment.calls() {
+            let does = |world: &mut World| match call {
+                JobCall::Arm => world.arm(world.reminder_job(*reminder, &alignment.job)),
+                JobCall::Disarm(name) => drop(world.jobs.remove(&name.to_string())),
+            };
+            invocation.call(does).await?;
         }
     }
+    Ok(unaligned)
 }
 
 /// The scheduler calls a job back, and deletes it after a success unless it was armed anew meanwhile.
@@ -200,8 +173,7 @@ pub(crate) async fn called(invocation: Invocation, job: Job) -> Result<(), Away>
 /// `Firing::fire`.
 pub(crate) async fn fire(invocation: Invocation, reminder: usize, version: i32) -> Result<(), Away> {
     let job = |row: &fire::Row, world: &World| {
-        let job = ReminderJob { reminder_id: id_of(reminder), version, due_at: row.remind_at };
-        world.job(job.name().to_string(), job.due_at, Calls::Reminder { reminder, version })
+        world.reminder_job(reminder, &ReminderJob { reminder_id: id_of(reminder), version, due_at: row.remind_at })
     };
     for _ in 0..10 {
         let Some(row) = invocation.db(|world| world.fire(reminder, version)).await? else { return Ok(()) };
@@ -225,42 +197,45 @@ pub(crate) async fn fire(invocation: Invocation, reminder: usize, version: i32) 
     Err(Away)
 }
 
-/// `upkeep --repair`, every five minutes.
+/// `repair::run`, every five minutes. A failed step never stops the other steps.
 pub(crate) async fn repair(invocation: Invocation) -> Result<(), Away> {
-    let lost = |world: &mut World| {
-        let long_ago = world.now - TimeDelta::minutes(2);
-        for event in world.events.iter_mut().filter(|event| !event.claimed) {
-            event.published_at.take_if(|at| *at < long_ago);
-        }
-    };
-    invocation.db(lost).await?;
-    let published = relay(invocation.clone()).await;
-    let waiting = |world: &mut World| {
-        let soon = world.now + TimeDelta::minutes(10);
-        let rows =
-            (0..world.reminders.len()).filter(|row| world.is_live(*row) && world.reminders[*row].is.remind_at < soon);
-        let rows: Vec<usize> = rows.collect();
-        rows.into_iter().map(|row| world.job_of(row)).collect::<Vec<Job>>()
-    };
-    for job in invocation.db(waiting).await? {
-        invocation.call(|world| world.arm_if_missing(job)).await?;
-    }
-    let overdue = |world: &mut World| {
-        let then = world.now - TimeDelta::seconds(10);
-        let open = |row: &usize| {
-            let record = &world.deliveries[*row].record;
-            let leased = record.state == DeliveryState::Sending && record.lease_until >= then;
-            !record.state.has_ended() && record.next_attempt_at < then && !leased
+    let near = arm(&invocation, World::near, World::arm_if_missing).await;
+    let entering = arm(&invocation, World::entering, World::arm).await;
+    let deliveries = send_overdue(&invocation).await;
+    let unpublished = invocation.db(World::unpublish_unclaimed).await;
+    let published = relay(invocation).await;
+    near.and(entering).and(deliveries).and(unpublished).and(published)
+}
+
+/// `arming::near` and `arming::entering`.
+async fn arm(
+    invocation: &Invocation,
+    due: impl FnOnce(&mut World) -> Vec<(usize, ReminderJob)>,
+    call: fn(&mut World, Job),
+) -> Result<(), Away> {
+    let mut outcome = Ok(());
+    for (reminder, job) in invocation.db(due).await? {
+        let does = |world: &mut World| {
+            let job = world.reminder_job(reminder, &job);
+            call(world, job);
         };
-        (0..world.deliveries.len()).filter(open).collect::<Vec<usize>>()
-    };
-    for delivery in invocation.db(overdue).await? {
-        invocation
-            .call(|world| {
-                let job = world.delivery_job(delivery, world.deliveries[delivery].attempts, world.now);
-                world.arm_if_missing(job);
-            })
-            .await?;
+        match invocation.call(does).await {
+            Ok(()) => invocation.db(|world| world.record(reminder, &job, true, false)).await?,
+            Err(away) => outcome = Err(away),
+        }
     }
-    published
+    outcome
+}
+
+/// `repair::send_overdue`.
+async fn send_overdue(invocation: &Invocation) -> Result<(), Away> {
+    let mut outcome = Ok(());
+    for delivery in invocation.db(World::overdue).await? {
+        let does = |world: &mut World| {
+            let job = world.delivery_job(delivery, world.deliveries[delivery].attempts, world.now);
+            world.arm_if_missing(job);
+        };
+        outcome = outcome.and(invocation.call(does).await);
+    }
+    outcome
 }

@@ -10,7 +10,7 @@ use crate::{
 
 proptest! {
     #[test]
-    fn a_reminder_is_sent_once_in_time_and_never_after_its_end(
+    fn a_reminder_is_sent_once_in_time_and_never_after_it_ended(
         has_key: bool,
         actions in prop::collection::vec(any_action(), 0..100),
     ) {
@@ -18,7 +18,7 @@ proptest! {
     }
 
     #[test]
-    fn a_fired_reminder_is_sent_once_whatever_happens_to_its_attempts(
+    fn a_fired_reminder_is_sent_once_under_any_interruption_of_its_attempts(
         has_key: bool,
         actions in prop::collection::vec(sending(), 0..60),
     ) {

@@ -64,28 +64,28 @@ fn takeovers(cut: usize) -> impl Iterator<Item = Vec<Action>> {
 }
 
 #[test]
-fn a_process_dies_at_any_step_of_a_send() {
+fn a_death_at_any_step_of_a_send_keeps_every_invariant() {
     for has_key in [false, true] {
         (0..STEPS).map(death).for_each(|story| run(has_key, &story));
     }
 }
 
 #[test]
-fn a_command_comes_at_any_step_of_a_send() {
+fn a_command_at_any_step_of_a_send_keeps_every_invariant() {
     for has_key in [false, true] {
         (0..STEPS).flat_map(commands).for_each(|story| run(has_key, &story));
     }
 }
 
 #[test]
-fn a_connection_breaks_or_falls_silent_at_any_step_of_a_send_and_another_process_takes_over() {
+fn a_takeover_after_a_failed_connection_at_any_step_of_a_send_keeps_every_invariant() {
     for has_key in [false, true] {
         (0..STEPS).flat_map(takeovers).for_each(|story| run(has_key, &story));
     }
 }
 
 #[test]
-fn a_process_that_dies_three_times_after_the_dot_sends_at_most_twice() {
+fn three_deaths_after_the_final_dot_send_at_most_two_messages() {
     for has_key in [false, true] {
         for cut in 4..14 {
             let dies = [Action::Deliver(0, steps(cut)), Action::Kill(0), Action::Kill(1)];
@@ -95,7 +95,7 @@ fn a_process_that_dies_three_times_after_the_dot_sends_at_most_twice() {
 }
 
 #[test]
-fn the_clock_is_set_back_between_firing_and_sending() {
+fn a_clock_set_back_between_firing_and_sending_keeps_every_invariant() {
     for has_key in [false, true] {
         run(has_key, &then(&[Action::Pass(-5), Action::Deliver(0, GOOD)]));
     }
@@ -103,7 +103,7 @@ fn the_clock_is_set_back_between_firing_and_sending() {
 
 /// Once it ended `unknown`, as if the provider had forgotten a message that it never got.
 #[test]
-fn a_reminder_that_waited_a_day_for_a_throttled_provider_is_sent() {
+fn a_reminder_throttled_for_a_day_is_sent() {
     let mut story = fired(2);
     let throttled = Slice { steps: 60, luck: 9 };
     story.extend([Action::Deliver(0, throttled), Action::Deliver(0, GOOD), Action::Pass(90_000)]);
@@ -111,7 +111,7 @@ fn a_reminder_that_waited_a_day_for_a_throttled_provider_is_sent() {
 }
 
 #[test]
-fn the_job_of_an_old_version_is_called_before_and_after_the_next_version_fires() {
+fn callbacks_of_an_old_version_do_not_affect_the_next_version() {
     for has_key in [false, true] {
         for seconds in [1, 5, 60] {
             let mut story =

@@ -12,7 +12,7 @@ use reminder_due::{
 use shared::{
     delivery::{DeliveryJob, DeliveryState},
     recurrence::Zone,
-    reminder::{CancelReason, ReminderJobName, ReminderState},
+    reminder::{ARMING_WINDOW_HOURS, Alignment, CancelReason, ReminderJob, ReminderJobName, ReminderState},
     sidecar::CALL_AGAIN,
 };
 use tasks::liveness::{Due, Reminder, ReminderChange};
@@ -32,6 +32,7 @@ pub(crate) struct ReminderRow {
     pub(crate) is: Reminder,
     pub(crate) fired_version: Option<i32>,
     pub(crate) job_id: Option<ReminderJobName>,
+    pub(crate) armed_version: Option<i32>,
     pub(crate) aligned_version: Option<i32>,
 }
 
@@ -234,7 +235,14 @@ impl World {
             fired: false,
         };
         self.live_versions.insert((self.reminders.len(), 1), LiveVersion { remind_at, ended: None });
-        self.reminders.push(ReminderRow { task, is, fired_version: None, job_id: None, aligned_version: None });
+        self.reminders.push(ReminderRow {
+            task,
+            is,
+            fired_version: None,
+            job_id: None,
+            armed_version: None,
+            aligned_version: None,
+        });
         self.changed(task);
     }
 
@@ -386,20 +394,85 @@ impl World {
         !std::mem::replace(&mut self.events[event].claimed, true)
     }
 
-    pub(crate) fn job(&self, name: String, due_at: DateTime<Utc>, calls: Calls) -> Job {
+    fn job(&self, name: String, due_at: DateTime<Utc>, calls: Calls) -> Job {
         Job { name, due_at, calls, armed: self.clock }
     }
 
-    pub(crate) fn job_name(&self, reminder: usize) -> ReminderJobName {
-        let is = &self.reminders[reminder].is;
-        ReminderJobName { reminder_id: is.id, version: is.version }
+    pub(crate) fn reminder_job(&self, reminder: usize, job: &ReminderJob) -> Job {
+        self.job(job.name().to_string(), job.due_at, Calls::Reminder { reminder, version: job.version })
     }
 
-    /// The job of a reminder's current version.
-    pub(crate) fn job_of(&self, reminder: usize) -> Job {
+    /// The query of `reminder::align`.
+    pub(crate) fn unaligned(&self, task: usize) -> Vec<(usize, Alignment)> {
+        let alignment = |reminder: usize| {
+            let row = &self.reminders[reminder];
+            let alignment = Alignment {
+                job: self.current_job(reminder),
+                live: self.is_live(reminder),
+                near: self.is_due_within(reminder, TimeDelta::hours(ARMING_WINDOW_HOURS.into())),
+                recorded: row.job_id,
+            };
+            (row.task == task && row.aligned_version != Some(row.is.version)).then_some((reminder, alignment))
+        };
+        (0..self.reminders.len()).filter_map(alignment).collect()
+    }
+
+    /// The statement of `reminder::record`.
+    pub(crate) fn record(&mut self, reminder: usize, job: &ReminderJob, armed: bool, aligned: bool) {
+        let row = &mut self.reminders[reminder];
+        let version = Some(job.version);
+        let differs = (armed && row.armed_version != version) || (aligned && row.aligned_version != version);
+        if differs && row.is.version == job.version {
+            row.job_id = armed.then(|| job.name());
+            row.armed_version = if armed { version } else { row.armed_version };
+            row.aligned_version = if aligned { version } else { row.aligned_version };
+        }
+    }
+
+    fn current_job(&self, reminder: usize) -> ReminderJob {
         let is = &self.reminders[reminder].is;
-        let calls = Calls::Reminder { reminder, version: is.version };
-        self.job(self.job_name(reminder).to_string(), is.remind_at, calls)
+        ReminderJob { reminder_id: is.id, version: is.version, due_at: is.remind_at }
+    }
+
+    fn is_due_within(&self, reminder: usize, time: TimeDelta) -> bool {
+        self.reminders[reminder].is.remind_at <= self.now + time
+    }
+
+    fn live_jobs(&self, time: TimeDelta, of: impl Fn(&ReminderRow) -> bool) -> Vec<(usize, ReminderJob)> {
+        let due = |&reminder: &usize| {
+            self.is_live(reminder) && self.is_due_within(reminder, time) && of(&self.reminders[reminder])
+        };
+        (0..self.reminders.len()).filter(due).map(|reminder| (reminder, self.current_job(reminder))).collect()
+    }
+
+    /// `arming::due`: within two repair intervals.
+    pub(crate) fn near(&mut self) -> Vec<(usize, ReminderJob)> {
+        self.live_jobs(TimeDelta::minutes(10), |_| true)
+    }
+
+    /// `arming::unarmed`.
+    pub(crate) fn entering(&mut self) -> Vec<(usize, ReminderJob)> {
+        let window = TimeDelta::hours(ARMING_WINDOW_HOURS.into());
+        self.live_jobs(window, |row| row.armed_version != Some(row.is.version))
+    }
+
+    /// `repair::overdue`.
+    pub(crate) fn overdue(&mut self) -> Vec<usize> {
+        let then = self.now - TimeDelta::seconds(10);
+        let open = |row: &usize| {
+            let record = &self.deliveries[*row].record;
+            let leased = record.state == DeliveryState::Sending && record.lease_until >= then;
+            !record.state.has_ended() && record.next_attempt_at < then && !leased
+        };
+        (0..self.deliveries.len()).filter(open).collect()
+    }
+
+    /// `repair::unpublish_unclaimed`, without its limits.
+    pub(crate) fn unpublish_unclaimed(&mut self) {
+        let long_ago = self.now - TimeDelta::minutes(2);
+        for event in self.events.iter_mut().filter(|event| !event.claimed) {
+            event.published_at.take_if(|at| *at < long_ago);
+        }
     }
 
     pub(crate) fn delivery_job(&self, delivery: usize, attempts: i32, at: DateTime<Utc>) -> Job {

@@ -188,7 +188,7 @@ impl World {
 
 proptest! {
     #[test]
-    fn a_message_is_taken_once_or_repeated_once_where_nobody_knew(
+    fn a_message_is_accepted_once_or_repeated_once_after_an_unknown_outcome(
         has_key: bool,
         turns in prop::collection::vec((ends(), passing()), 1..60),
     ) {
@@ -201,7 +201,7 @@ proptest! {
     }
 
     #[test]
-    fn a_delivery_ends_once_its_attempts_are_answered(
+    fn every_delivery_ends_when_its_attempts_get_answers(
         has_key: bool,
         turns in prop::collection::vec((ends(), passing()), 0..20),
         answers in prop::collection::vec(any::<bool>(), 200),
@@ -241,7 +241,7 @@ fn the_wait_between_attempts_is_short_at_first_and_grows_to_ten_minutes() {
 }
 
 #[test]
-fn the_end_says_whether_anybody_knows() {
+fn a_delivery_that_may_have_been_accepted_ends_unknown_and_not_failed() {
     let world = World::new(false);
     let last = Record { state: DeliveryState::Sending, ..world.record };
     let late = world.now + WINDOW - Duration::minutes(1);
@@ -257,7 +257,7 @@ fn the_end_says_whether_anybody_knows() {
 }
 
 #[test]
-fn what_was_surely_not_accepted_is_attempted_however_late() {
+fn a_message_that_was_certainly_not_accepted_is_attempted_after_the_window() {
     let world = World::new(true);
     let late = world.now + WINDOW * 2;
     let waited = Record { state: DeliveryState::Retrying, ..world.record };
@@ -266,7 +266,7 @@ fn what_was_surely_not_accepted_is_attempted_however_late() {
 }
 
 #[test]
-fn what_ended_a_reminder_is_told_by_its_first_reason() {
+fn a_reminder_with_several_obstacles_reports_the_first() {
     let fine = Reminder {
         of_version: 3,
         version: 3,
@@ -275,15 +275,14 @@ fn what_ended_a_reminder_is_told_by_its_first_reason() {
         completed: Some(false),
         has_address: true,
     };
-    assert_eq!(fine.obstacle(), None);
-    assert_eq!(
-        Reminder { cancel_reason: Some(CancelReason::User), version: 4, completed: None, ..fine }.obstacle(),
-        Some("user")
-    );
-    assert_eq!(Reminder { version: 4, completed: Some(true), ..fine }.obstacle(), Some("moved"));
-    assert_eq!(Reminder { completed: None, has_address: false, ..fine }.obstacle(), Some("deleted"));
-    assert_eq!(Reminder { completed: Some(true), ..fine }.obstacle(), Some("completed"));
-    assert_eq!(Reminder { has_address: false, ..fine }.obstacle(), Some("the user is gone"));
+    let obstacle = |reminder: Reminder| reminder.obstacle().map(SkipReason::as_str);
+    assert_eq!(obstacle(fine), None);
+    let cancelled = Reminder { cancel_reason: Some(CancelReason::User), version: 4, completed: None, ..fine };
+    assert_eq!(obstacle(cancelled), Some("user"));
+    assert_eq!(obstacle(Reminder { version: 4, completed: Some(true), ..fine }), Some("moved"));
+    assert_eq!(obstacle(Reminder { completed: None, has_address: false, ..fine }), Some("deleted"));
+    assert_eq!(obstacle(Reminder { completed: Some(true), ..fine }), Some("completed"));
+    assert_eq!(obstacle(Reminder { has_address: false, ..fine }), Some("the user is gone"));
 }
 
 #[test]

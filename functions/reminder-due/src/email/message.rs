@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn what_hides_or_reverses_text_is_left_out() {
+    fn characters_that_hide_or_reverse_text_are_removed() {
         for (title, shown) in [
             ("pay \u{202e}gpj.exe", "pay gpj.exe"),
             ("\u{2066}a\u{2069} \u{200e}b\u{200f} c\u{feff}\u{ad}d", "a b cd"),
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn joiners_that_shape_emoji_and_words_stay() {
+    fn joiners_within_emoji_and_words_are_kept() {
         for title in [
             "👨‍👩‍👧‍👦",
             "👩🏽‍🚀 ❤️‍🔥",

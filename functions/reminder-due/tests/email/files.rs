@@ -43,7 +43,7 @@ async fn a_message_becomes_a_file_named_after_its_delivery() {
 }
 
 #[tokio::test]
-async fn a_repeat_overwrites() {
+async fn a_repeated_message_overwrites_its_file() {
     let folder = Folder::new();
     let provider = provider(&into(&folder.0));
     assert!(provider.has_idempotency_key());
@@ -57,7 +57,7 @@ async fn a_repeat_overwrites() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nobody_ever_sees_half_a_message() {
+async fn a_reader_never_sees_a_partial_file() {
     let folder = Folder::new();
     let provider = provider(&into(&folder.0));
     let email = Email { text: "a line of a long message\n".repeat(20_000), ..email() };

@@ -95,13 +95,13 @@ async fn a_message_that_could_not_be_recorded_does_not_go_out() {
 }
 
 #[tokio::test]
-async fn an_accepted_message_stays_accepted_when_the_rest_of_the_answer_is_lost() {
+async fn a_message_is_accepted_even_if_the_body_of_the_answer_is_lost() {
     let id = outcome_of(ResponseTemplate::new(200).set_body_string("garbled")).await.unwrap();
     assert!(id.ends_with("@punctual.example>"), "{id}");
 }
 
 #[tokio::test]
-async fn a_refused_message_is_refused_for_good() {
+async fn a_refused_message_is_a_permanent_error() {
     for status in [400, 403, 422] {
         let answer = ResponseTemplate::new(status).set_body_json(json!({"message": "canary ada@example.com"}));
         assert_eq!(failure_of(answer).await, permanent(&format!("mailgun {status}")));
@@ -109,14 +109,14 @@ async fn a_refused_message_is_refused_for_good() {
 }
 
 #[tokio::test]
-async fn a_wrong_key_or_an_outage_does_not_cost_the_message() {
+async fn a_wrong_key_or_an_outage_is_a_temporary_error() {
     for status in [401, 404, 409, 500, 502, 503] {
         assert_eq!(failure_of(ResponseTemplate::new(status)).await, transient(&format!("mailgun {status}")));
     }
 }
 
 #[tokio::test]
-async fn slow_down_is_obeyed_in_seconds_and_as_a_date() {
+async fn retry_after_is_obeyed_in_seconds_and_as_a_date() {
     let busy = |status| ResponseTemplate::new(status);
     assert_eq!(failure_of(busy(429).insert_header("Retry-After", "7")).await, throttled(7, "mailgun 429"));
     assert_eq!(failure_of(busy(503).insert_header("Retry-After", "7")).await, throttled(7, "mailgun 503"));
@@ -140,7 +140,7 @@ async fn an_attempt_without_an_answer_stays_unknown() {
 }
 
 #[tokio::test]
-async fn a_connection_lost_after_the_request_is_unknown_and_not_asked_again() {
+async fn a_connection_lost_after_the_request_is_an_unknown_outcome_without_a_retry() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let config = at(format!("http://{}", listener.local_addr().unwrap()));
     let connections = tokio::spawn(async move {
@@ -157,7 +157,7 @@ async fn a_connection_lost_after_the_request_is_unknown_and_not_asked_again() {
 }
 
 #[tokio::test]
-async fn an_id_that_cannot_be_stored_is_as_much_of_it_as_can() {
+async fn a_message_id_that_cannot_be_stored_is_cleaned_and_cut() {
     let accepted = |id: String| outcome_of(ResponseTemplate::new(200).set_body_json(json!({"id": id})));
     assert_eq!(accepted("<1\0\r\n@mailgun>".to_owned()).await.as_deref(), Ok("<1@mailgun>"));
     assert_eq!(accepted("1".repeat(100_000)).await.unwrap().len(), 998);

@@ -25,7 +25,7 @@ fn a_reminder_says_what_is_due_and_when() {
 }
 
 #[test]
-fn a_late_reminder_says_what_it_was_planned_for() {
+fn a_late_message_states_its_planned_time() {
     let late = ReminderMail::new("call", None, "Friday at 09:30".to_owned(), Some("2 hours".to_owned()));
     let sent = late.email(Uuid::now_v7(), "ada@example.com".to_owned()).unwrap();
     let note = "This reminder was planned for Friday at 09:30 and comes 2 hours late.";
@@ -38,7 +38,7 @@ fn a_late_reminder_says_what_it_was_planned_for() {
 }
 
 #[test]
-fn a_title_is_text_and_one_line_wherever_it_stands() {
+fn a_title_is_escaped_and_on_one_line_in_subject_text_and_html() {
     let sent =
         mail("</title><img src=x onerror=alert(1)>\r\nBcc: \"eve\" & co").email(Uuid::now_v7(), String::new()).unwrap();
     assert!(!sent.html.contains("<img"), "{}", sent.html);
@@ -59,7 +59,7 @@ fn a_long_title_is_cut_in_the_subject_and_whole_in_the_message() {
 }
 
 #[test]
-fn a_title_is_cut_between_the_characters_that_a_person_sees() {
+fn a_title_is_cut_between_grapheme_clusters() {
     for character in ["👨‍👩‍👧‍👦", "🇩🇪", "e\u{301}", "한"] {
         let title = format!("{}{character}", "a".repeat(119));
         assert_eq!(mail(&title).subject(), format!("Reminder: {title}"));
@@ -69,7 +69,7 @@ fn a_title_is_cut_between_the_characters_that_a_person_sees() {
 }
 
 #[test]
-fn a_title_reverses_and_hides_nothing_in_subject_text_and_html() {
+fn a_title_cannot_hide_or_reverse_text_in_subject_text_and_html() {
     let sent = mail("pay \u{202e}gpj\u{2066}.e\u{200b}xe").email(Uuid::now_v7(), String::new()).unwrap();
     for text in [&sent.subject, &sent.text, &sent.html] {
         assert!(text.contains("pay gpj.exe"), "{text:?}");
@@ -86,7 +86,7 @@ fn the_html_loads_nothing() {
 }
 
 #[test]
-fn the_same_values_give_the_same_words() {
+fn the_same_values_give_the_same_message() {
     let id = Uuid::now_v7();
     let words = || mail("call").email(id, "ada@example.com".to_owned()).unwrap();
     assert_eq!(words(), words());

@@ -87,7 +87,7 @@ async fn twenty_messages_in_a_second_do_not_wait_for_each_other() {
 }
 
 #[tokio::test]
-async fn a_key_in_flight_is_tried_again_and_a_key_with_other_words_is_unknown() {
+async fn a_key_in_use_is_a_temporary_error_and_a_key_of_another_message_an_unknown_outcome() {
     assert_eq!(
         outcome_of(error(409, "concurrent_idempotent_requests")).await,
         transient("resend 409 concurrent_idempotent_requests")
@@ -99,19 +99,19 @@ async fn a_key_in_flight_is_tried_again_and_a_key_with_other_words_is_unknown() 
 }
 
 #[tokio::test]
-async fn a_refused_message_is_refused_for_good() {
+async fn a_refused_message_is_a_permanent_error() {
     assert_eq!(outcome_of(error(422, "missing_required_field")).await, permanent("resend 422 missing_required_field"));
     assert_eq!(outcome_of(error(400, "validation_error")).await, permanent("resend 400 validation_error"));
     assert_eq!(outcome_of(error(403, "suspended_api_key")).await, permanent("resend 403 suspended_api_key"));
 }
 
 #[tokio::test]
-async fn only_known_error_names_reach_the_reason() {
+async fn only_known_error_names_are_stored_in_the_reason() {
     assert_eq!(outcome_of(error(422, "canary ada@example.com")).await, permanent("resend 422"));
 }
 
 #[tokio::test]
-async fn a_wrong_key_or_an_outage_does_not_cost_the_message() {
+async fn a_wrong_key_or_an_outage_is_a_temporary_error() {
     assert_eq!(outcome_of(error(401, "missing_api_key")).await, transient("resend 401 missing_api_key"));
     assert_eq!(outcome_of(error(500, "application_error")).await, transient("resend 500 application_error"));
     let page = ResponseTemplate::new(502).set_body_raw("<h1>canary</h1>", "text/html");
@@ -119,7 +119,7 @@ async fn a_wrong_key_or_an_outage_does_not_cost_the_message() {
 }
 
 #[tokio::test]
-async fn slow_down_is_obeyed_in_seconds_and_as_a_date() {
+async fn retry_after_is_obeyed_in_seconds_and_as_a_date() {
     let busy = || error(429, "rate_limit_exceeded");
     let reason = "resend 429 rate_limit_exceeded";
     assert_eq!(outcome_of(busy().insert_header("Retry-After", "7")).await, throttled(7, reason));
@@ -137,7 +137,7 @@ async fn slow_down_is_obeyed_in_seconds_and_as_a_date() {
 }
 
 #[tokio::test]
-async fn a_spent_quota_waits_longer_than_a_busy_second() {
+async fn an_exhausted_daily_quota_waits_an_hour() {
     let spent = error(429, "daily_quota_exceeded").insert_header("Retry-After", "1");
     assert_eq!(outcome_of(spent).await, throttled(3600, "resend 429 daily_quota_exceeded"));
 }

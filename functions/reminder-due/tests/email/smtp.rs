@@ -78,7 +78,7 @@ async fn the_attempt_is_recorded_between_the_354_and_the_first_byte_of_the_body(
 }
 
 #[tokio::test]
-async fn a_process_that_stood_still_until_its_lease_may_be_lost_sends_no_byte_of_the_body() {
+async fn a_process_that_stalled_past_its_lease_sends_no_byte_of_the_body() {
     let server = SmtpServer::start(WILLING).await;
     let stands_still = async {
         std::thread::sleep(Duration::from_millis(600));
@@ -107,7 +107,7 @@ async fn a_message_that_could_not_be_recorded_sends_no_byte_of_its_body() {
 }
 
 #[tokio::test]
-async fn a_reply_before_the_body_decides() {
+async fn a_reply_before_the_body_decides_the_outcome() {
     let refusing = Reply("550 5.1.1 <ada@example.com> canary");
     let grey = Reply("450 4.2.0 <ada@example.com> canary");
     let closing = Reply("421 4.3.2 canary");
@@ -127,7 +127,7 @@ async fn a_reply_before_the_body_decides() {
 }
 
 #[tokio::test]
-async fn a_reply_to_the_body_decides() {
+async fn a_reply_to_the_body_decides_the_outcome() {
     let body = |body: Answer| Script { body, ..WILLING };
     assert_eq!(failure_of(body(Reply("550 5.7.1 canary"))).await, permanent("smtp body: 550"));
     assert_eq!(failure_of(body(Reply("451 4.3.0 canary"))).await, transient("smtp body: 451"));
@@ -169,7 +169,7 @@ async fn no_reply_to_the_final_dot_is_unknown() {
 }
 
 #[tokio::test]
-async fn an_accepted_message_does_not_wait_for_the_goodbye() {
+async fn an_accepted_message_does_not_wait_for_the_reply_to_quit() {
     let server = SmtpServer::start(Script { quit: Silence, ..WILLING }).await;
     let started = Instant::now();
     provider(&at(&server.url)).send(&email(), recorded()).await.unwrap();
@@ -182,7 +182,7 @@ fn count(server: &SmtpServer, event: &str) -> usize {
 }
 
 #[tokio::test]
-async fn the_next_message_goes_over_the_connection_of_the_last_until_a_quiet_second_ends_it() {
+async fn a_connection_is_reused_until_it_is_idle_for_a_second() {
     let server = SmtpServer::start(WILLING).await;
     let provider = provider(&at(&server.url));
     for _ in 0..3 {
@@ -196,7 +196,7 @@ async fn the_next_message_goes_over_the_connection_of_the_last_until_a_quiet_sec
 }
 
 #[tokio::test]
-async fn a_connection_that_carries_no_more_costs_no_message() {
+async fn a_stale_connection_fails_no_message() {
     for mail_again in [Drop, Reply("421 4.3.2 canary"), Reply("451 4.3.0 canary")] {
         let server = SmtpServer::start(Script { mail_again, ..WILLING }).await;
         let provider = provider(&at(&server.url));
@@ -214,7 +214,7 @@ async fn a_connection_that_carries_no_more_costs_no_message() {
 }
 
 #[tokio::test]
-async fn a_connection_whose_message_was_not_taken_carries_no_other() {
+async fn a_connection_whose_message_was_not_accepted_is_not_reused() {
     for body in [Reply("451 4.3.0 canary"), Drop] {
         let server = SmtpServer::start(Script { body, ..WILLING }).await;
         let provider = provider(&at(&server.url));
@@ -266,7 +266,7 @@ async fn a_refused_login_does_not_cost_the_message() {
 }
 
 #[tokio::test]
-async fn an_address_that_is_none_or_brings_more_is_refused_before_anything_connects() {
+async fn an_invalid_or_ambiguous_address_is_refused_before_connecting() {
     let server = SmtpServer::start(WILLING).await;
     let provider = provider(&at(&server.url));
     for to in [
@@ -285,7 +285,7 @@ async fn an_address_that_is_none_or_brings_more_is_refused_before_anything_conne
 }
 
 #[test]
-fn a_wrong_setting_is_said_at_the_start() {
+fn an_invalid_setting_fails_at_startup() {
     let refused = |url: &str| Provider::new(&at(url), Some(SecretString::from("k3y"))).err().unwrap().to_string();
     assert!(refused("smtp://post:k3y@mail.example").contains("secret store"));
     assert!(refused("http://mail.example").contains("SMTP_URL"));

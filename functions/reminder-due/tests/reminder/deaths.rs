@@ -44,7 +44,7 @@ async fn unknowns(db: &PgPool) -> usize {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn before_the_final_dot_it_is_attempted_again(db: PgPool) {
+async fn a_death_before_the_final_dot_leads_to_another_attempt(db: PgPool) {
     let server = SmtpServer::start(WILLING).await;
     let routes = with_smtp(&db, &server.url);
     let (.., event) = fired(&db, &routes).await;
@@ -55,7 +55,7 @@ async fn before_the_final_dot_it_is_attempted_again(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn after_the_final_dot_it_is_repeated_once_and_told(db: PgPool) {
+async fn a_death_after_the_final_dot_leads_to_one_repeat_and_an_audited_unknown(db: PgPool) {
     let server = SmtpServer::start(WILLING).await;
     let routes = with_smtp(&db, &server.url);
     let (.., event) = fired(&db, &routes).await;
@@ -66,7 +66,7 @@ async fn after_the_final_dot_it_is_repeated_once_and_told(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn after_the_final_dot_of_the_repeat_it_ends_unknown(db: PgPool) {
+async fn a_death_after_the_final_dot_of_the_repeat_ends_the_delivery_unknown(db: PgPool) {
     let server = SmtpServer::start(WILLING).await;
     let routes = with_smtp(&db, &server.url);
     let (.., event) = fired(&db, &routes).await;
@@ -80,7 +80,7 @@ async fn after_the_final_dot_of_the_repeat_it_ends_unknown(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn with_a_provider_that_knows_the_key_it_is_attempted_again_within_a_day(db: PgPool) {
+async fn a_death_with_an_idempotent_provider_leads_to_another_attempt_within_a_day(db: PgPool) {
     for (columns, state, repeated) in [
         ("at_dot = null, created_at = now()", "sent", true),
         ("at_dot = now(), created_at = now()", "sent", true),
@@ -99,7 +99,7 @@ async fn with_a_provider_that_knows_the_key_it_is_attempted_again_within_a_day(d
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn what_may_have_been_accepted_is_not_called_unsent_when_it_is_cancelled_or_refused_later(db: PgPool) {
+async fn a_message_that_may_have_been_accepted_ends_unknown_when_cancelled_or_refused_later(db: PgPool) {
     let refusing = SmtpServer::start(Script { recipient: Answer::Reply("550 5.1.1 no such user"), ..WILLING }).await;
     let folder = Folder::new();
     let cancel = "update task_reminders set version = 2, state = 'cancelled', cancel_reason = 'completed'";
@@ -174,7 +174,7 @@ async fn no_process_repeats_a_message_while_another_knows_that_it_was_accepted(d
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn what_one_process_knows_to_be_accepted_is_sent_whatever_another_has_recorded(db: PgPool) {
+async fn an_accepted_message_is_recorded_as_sent_over_the_record_of_another_process(db: PgPool) {
     let server = SmtpServer::start(WILLING).await;
     let routes = with_smtp(&db, &server.url);
     let (.., event) = fired(&db, &routes).await;
@@ -249,7 +249,7 @@ pub(crate) async fn delivery_id(db: &PgPool) -> Uuid {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn a_process_that_finds_the_lease_of_another_arms_its_end_and_blocks_nobody(db: PgPool) {
+async fn a_process_that_finds_a_foreign_lease_arms_a_job_at_its_end_and_acknowledges_the_event(db: PgPool) {
     let (server, dapr) = (SmtpServer::start(WILLING).await, Dapr::start().await);
     let routes = with_smtp_and_jobs(&db, &server.url, &dapr);
     // Older code has no lease, and says in `next_attempt_at` how long its attempt may take.
@@ -292,7 +292,7 @@ async fn the_final_dot_renews_the_lease_for_the_answer_and_its_record(db: PgPool
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn a_process_that_stops_leaves_what_it_has_not_sent_to_another(db: PgPool) {
+async fn a_stopping_process_leaves_unsent_messages_to_another(db: PgPool) {
     let (server, dapr) = (SmtpServer::start(WILLING).await, Dapr::start().await);
     let app = app_with(&db, &dapr, &dapr, &dapr);
     let routes = smtp_process(app.clone(), &server.url);
@@ -322,7 +322,7 @@ async fn a_process_that_stops_leaves_what_it_has_not_sent_to_another(db: PgPool)
 
 /// daprd cancels the calls of jobs when its scheduler goes away.
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn an_attempt_whose_call_is_given_up_goes_on_to_its_end(db: PgPool) {
+async fn an_attempt_whose_call_is_cancelled_runs_to_its_end(db: PgPool) {
     let server = SmtpServer::start(Script { body: Answer::LateReply("250 2.0.0 queued"), ..WILLING }).await;
     let routes = with_smtp(&db, &server.url);
     let (.., event) = fired(&db, &routes).await;

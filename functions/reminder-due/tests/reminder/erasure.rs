@@ -25,7 +25,7 @@ async fn nothing_is_left(db: &PgPool) {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn an_attempt_that_speaks_to_the_server_ends_before_the_message_leaves(db: PgPool) {
+async fn an_erasure_stops_an_attempt_before_its_message_leaves(db: PgPool) {
     let (server, dapr) = (SmtpServer::start(WILLING).await, Dapr::start().await);
     let (url, arrives, opened) = gate(&server).await;
     let routes = with_smtp_and_jobs(&db, &url, &dapr);
@@ -64,7 +64,7 @@ async fn an_acceptance_or_a_refusal_that_comes_after_the_erasure_is_not_recorded
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn from_the_order_to_erase_on_no_attempt_begins(db: PgPool) {
+async fn no_attempt_begins_after_an_erasure_was_ordered(db: PgPool) {
     let folder = Folder::new();
     let routes = with_files(&db, &folder);
     let (_, task, event) = fired(&db, &routes).await;

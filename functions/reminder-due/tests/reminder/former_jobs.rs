@@ -45,7 +45,7 @@ async fn a_job_of_an_older_release_fires_through_alarm_and_a_version_fires_once_
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn a_job_of_an_older_release_comes_again_while_alarm_is_unavailable(db: PgPool) {
+async fn a_job_of_an_older_release_is_retried_while_alarm_is_unavailable(db: PgPool) {
     let (routes, own) = separate(&db).await;
     let id = Uuid::now_v7();
     own.set_away(true);
@@ -59,7 +59,7 @@ async fn a_job_of_an_older_release_comes_again_while_alarm_is_unavailable(db: Pg
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn behind_one_daprd_for_all_functions_it_does_not_call_itself(db: PgPool) {
+async fn reminder_due_does_not_invoke_itself_behind_a_daprd_shared_by_all_functions(db: PgPool) {
     let dapr = Dapr::start().await;
     let app = app_with(&db, &dapr, &dapr, &dapr);
     let routes = complete(reminder_due::former_jobs::router(app.clone()), app);
@@ -68,7 +68,7 @@ async fn behind_one_daprd_for_all_functions_it_does_not_call_itself(db: PgPool) 
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn retry_jobs_of_nothing_we_know_are_dropped(db: PgPool) {
+async fn delivery_jobs_of_unknown_deliveries_are_dropped(db: PgPool) {
     let folder = Folder::new();
     let routes = with_files(&db, &folder);
     for name in ["delivery-1-1".to_owned(), format!("delivery-{}-1", Uuid::new_v4())] {

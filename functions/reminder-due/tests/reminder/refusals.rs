@@ -17,7 +17,7 @@ async fn make_due(db: &PgPool) {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn a_refusal_for_good_ends_the_delivery_and_the_reminder(db: PgPool) {
+async fn a_permanent_refusal_ends_the_delivery_and_the_reminder(db: PgPool) {
     let script = Script { recipient: Answer::Reply("550 5.1.1 no such user"), ..WILLING };
     let server = SmtpServer::start(script).await;
     let routes = with_smtp(&db, &server.url);
@@ -31,7 +31,7 @@ async fn a_refusal_for_good_ends_the_delivery_and_the_reminder(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn an_address_that_is_none_fails_and_does_not_come_again(db: PgPool) {
+async fn an_invalid_address_fails_the_delivery_at_once(db: PgPool) {
     let folder = Folder::new();
     let routes = with_files(&db, &folder);
     let (.., event) = fired(&db, &routes).await;
@@ -42,7 +42,7 @@ async fn an_address_that_is_none_fails_and_does_not_come_again(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn a_refusal_for_now_is_attempted_again_when_it_is_time_and_not_before(db: PgPool) {
+async fn a_temporary_refusal_is_retried_at_its_planned_time_and_not_before(db: PgPool) {
     let busy = SmtpServer::start(Script { mail: Answer::Reply("451 4.7.1 greylisted"), ..WILLING }).await;
     let willing = SmtpServer::start(WILLING).await;
     let (.., event) = fired(&db, &with_smtp(&db, &busy.url)).await;
@@ -74,7 +74,7 @@ async fn change_everything(db: &PgPool) {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn a_provider_that_knows_our_key_is_shown_the_same_message_whatever_changes(db: PgPool) {
+async fn a_provider_with_an_idempotency_key_gets_the_same_message_at_every_attempt(db: PgPool) {
     let folder = Folder::new();
     let routes = with_files(&db, &folder);
     let (.., event) = fired(&db, &routes).await;
@@ -99,7 +99,7 @@ async fn a_provider_that_knows_our_key_is_shown_the_same_message_whatever_change
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn a_provider_without_a_key_is_shown_what_is_true_now(db: PgPool) {
+async fn a_provider_without_an_idempotency_key_gets_the_current_data_at_every_attempt(db: PgPool) {
     let busy = SmtpServer::start(Script { mail: Answer::Reply("451 4.7.1 greylisted"), ..WILLING }).await;
     let willing = SmtpServer::start(WILLING).await;
     let (.., event) = fired(&db, &with_smtp(&db, &busy.url)).await;
@@ -111,7 +111,7 @@ async fn a_provider_without_a_key_is_shown_what_is_true_now(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn an_attempt_without_a_reply_is_repeated_once_with_the_same_message_id_and_told(db: PgPool) {
+async fn an_attempt_without_a_reply_is_repeated_once_with_the_same_message_id_and_audited(db: PgPool) {
     let server = SmtpServer::start(Script { body: Answer::Drop, ..WILLING }).await;
     let (.., event) = fired(&db, &with_smtp(&db, &server.url)).await;
     assert_eq!(deliver(&with_smtp(&db, &server.url), &event).await, StatusCode::SERVICE_UNAVAILABLE);
@@ -136,7 +136,7 @@ fn header(body: &[u8], name: &str) -> String {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn a_provider_that_is_away_ends_after_a_day(db: PgPool) {
+async fn a_delivery_to_an_unreachable_provider_ends_after_a_day(db: PgPool) {
     let nobody = with_smtp(&db, "smtp://127.0.0.1:9");
     let (.., event) = fired(&db, &nobody).await;
     assert_eq!(deliver(&nobody, &event).await, StatusCode::SERVICE_UNAVAILABLE);
@@ -147,7 +147,7 @@ async fn a_provider_that_is_away_ends_after_a_day(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn a_wrong_setting_is_an_outage_and_gives_no_reminder_up(db: PgPool) {
+async fn an_invalid_provider_setting_is_an_outage_and_fails_no_reminder(db: PgPool) {
     let broken = with_smtp(&db, "not a url");
     let (.., event) = fired(&db, &broken).await;
     for _ in 0..6 {

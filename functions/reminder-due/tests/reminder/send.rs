@@ -23,7 +23,7 @@ use super::{
 };
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn a_reminder_that_is_due_is_one_message_one_delivery_and_one_event(db: PgPool) {
+async fn a_due_reminder_becomes_one_message_one_delivery_and_one_event(db: PgPool) {
     let folder = Folder::new();
     let routes = with_files(&db, &folder);
     let (id, task, event) = fired(&db, &routes).await;
@@ -57,7 +57,7 @@ async fn a_reminder_that_is_due_is_one_message_one_delivery_and_one_event(db: Pg
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn the_event_a_hundred_times_at_once_is_one_message(db: PgPool) {
+async fn an_event_delivered_a_hundred_times_at_once_sends_one_message(db: PgPool) {
     let server = SmtpServer::start(WILLING).await;
     let routes = with_smtp(&db, &server.url);
     let (.., event) = fired(&db, &routes).await;
@@ -152,7 +152,7 @@ async fn messages_that_take_long_keep_no_reminder_from_firing(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn a_version_that_passed_between_firing_and_sending_is_not_sent(db: PgPool) {
+async fn a_version_outdated_between_firing_and_sending_is_not_sent(db: PgPool) {
     for (change, reason) in [
         ("update task_reminders set version = 2, remind_at = now() + interval '1 day'", "moved"),
         ("update task_reminders set version = 2, state = 'cancelled', cancel_reason = 'user'", "user"),
@@ -184,7 +184,7 @@ async fn a_version_that_passed_between_firing_and_sending_is_not_sent(db: PgPool
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn what_an_application_without_reminders_completed_or_deleted_is_not_sent(db: PgPool) {
+async fn reminders_of_tasks_that_an_older_application_completed_or_deleted_are_not_sent(db: PgPool) {
     for (change, reason) in [
         ("update tasks set completed = true", "completed"),
         ("delete from tasks", "deleted"),
@@ -236,7 +236,7 @@ async fn a_channel_or_state_of_a_newer_release_is_left_to_that_release(db: PgPoo
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn what_was_cancelled_after_its_first_attempt_is_not_attempted_again(db: PgPool) {
+async fn a_reminder_cancelled_after_its_first_attempt_is_not_attempted_again(db: PgPool) {
     let routes = with_smtp(&db, "smtp://127.0.0.1:9");
     let (.., event) = fired(&db, &routes).await;
     assert_eq!(deliver(&routes, &event).await, StatusCode::SERVICE_UNAVAILABLE);
@@ -254,7 +254,7 @@ async fn what_was_cancelled_after_its_first_attempt_is_not_attempted_again(db: P
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn a_reminder_that_another_database_fired_too_early_waits_and_blocks_nobody(db: PgPool) {
+async fn a_reminder_fired_early_by_a_faster_clock_waits_without_blocking_others(db: PgPool) {
     let (server, dapr) = (SmtpServer::start(WILLING).await, Dapr::start().await);
     let routes = with_smtp_and_jobs(&db, &server.url, &dapr);
     let (.., event) = fired(&db, &routes).await;
@@ -274,7 +274,7 @@ async fn a_reminder_that_another_database_fired_too_early_waits_and_blocks_nobod
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn an_event_that_the_outbox_does_not_have_is_rejected_and_stands_in_nobodys_way(db: PgPool) {
+async fn an_event_that_the_outbox_does_not_have_is_rejected_and_does_not_block_its_successor(db: PgPool) {
     let folder = Folder::new();
     let routes = with_files(&db, &folder);
     let (.., event) = fired(&db, &routes).await;
@@ -291,7 +291,7 @@ async fn an_event_that_the_outbox_does_not_have_is_rejected_and_stands_in_nobody
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn a_late_reminder_says_so_and_times_are_told_in_the_zone_of_the_task(db: PgPool) {
+async fn a_message_states_its_lateness_and_uses_the_time_zone_of_the_task(db: PgPool) {
     let folder = Folder::new();
     let routes = with_files(&db, &folder);
     let remind_at: DateTime<Utc> = "2026-01-05T08:00:00Z".parse().unwrap();
@@ -307,7 +307,7 @@ async fn a_late_reminder_says_so_and_times_are_told_in_the_zone_of_the_task(db: 
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn an_event_of_a_reminder_nobody_knows_is_handled_and_sends_nothing(db: PgPool) {
+async fn an_event_of_an_unknown_reminder_is_handled_and_sends_nothing(db: PgPool) {
     let folder = Folder::new();
     let task = TaskRef { task_id: Uuid::now_v7(), user_id: Uuid::now_v7(), title: "x".to_owned(), version: 1 };
     let data = ReminderDue { task, reminder_id: Uuid::now_v7(), remind_at: Utc::now(), reminder_version: 1 };
@@ -334,7 +334,7 @@ async fn were_sent(db: &PgPool, at: &str) {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn a_message_above_its_users_quota_is_delayed_with_the_reason_and_sent_later(db: PgPool) {
+async fn a_message_above_the_quota_of_its_user_is_delayed_with_a_reason_and_sent_later(db: PgPool) {
     let (server, dapr) = (SmtpServer::start(WILLING).await, Dapr::start().await);
     let routes = with_one_message_per_hour(&db, &server, &dapr);
     let (.., first) = fired(&db, &routes).await;
@@ -370,9 +370,7 @@ async fn a_message_above_its_users_quota_is_delayed_with_the_reason_and_sent_lat
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn messages_that_waited_for_days_and_those_of_before_an_erasure_count_in_the_hour_in_which_they_are_sent(
-    db: PgPool,
-) {
+async fn messages_count_in_the_hour_in_which_they_are_sent_also_after_days_or_an_erasure(db: PgPool) {
     let (server, dapr) = (SmtpServer::start(WILLING).await, Dapr::start().await);
     let routes = with_one_message_per_hour(&db, &server, &dapr);
     let (_, task, first) = fired(&db, &routes).await;

@@ -180,7 +180,7 @@ async fn a_tag_of_the_series_that_was_deleted_is_made_again(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn a_change_that_the_handler_waited_for_counts(db: PgPool) {
+async fn the_successor_has_the_values_of_a_change_that_the_handler_waited_for(db: PgPool) {
     let task = completed(&db, DAILY).await;
     let mut command = db.begin().await.unwrap();
     sqlx::raw_sql(r#"update tasks set title = 'once', series_values = '{"title": "always"}'"#)

@@ -45,7 +45,7 @@ fn a_relative_reminder_follows_the_due_time_and_an_absolute_one_does_not() {
 }
 
 #[test]
-fn a_due_time_moved_into_the_past_fires_what_has_not_fired_and_nothing_else() {
+fn a_due_time_moved_into_the_past_fires_only_reminders_that_have_not_fired() {
     let live = scheduled(hours(2));
     assert_eq!(moved(&live, Some(3), Some(-1), false), Some(live.scheduled(hours(-2))));
     let fired = Reminder { fired: true, ..scheduled(hours(-1)) };
@@ -55,7 +55,7 @@ fn a_due_time_moved_into_the_past_fires_what_has_not_fired_and_nothing_else() {
 }
 
 #[test]
-fn what_was_sent_is_live_again_when_its_new_time_is_ahead() {
+fn a_sent_reminder_moved_into_the_future_is_live_again() {
     for state in [ReminderState::Sent, ReminderState::Failed] {
         let over = relative(hours(-1), state, None);
         assert_eq!(moved(&over, Some(0), Some(5), false), Some(over.scheduled(hours(4))));
@@ -65,7 +65,7 @@ fn what_was_sent_is_live_again_when_its_new_time_is_ahead() {
 }
 
 #[test]
-fn without_a_due_time_a_relative_reminder_rests_until_there_is_one() {
+fn a_relative_reminder_is_cancelled_while_its_task_has_no_due_time() {
     let live = scheduled(hours(2));
     assert_eq!(moved(&live, Some(3), None, false), Some(live.cancelled(CancelReason::DueRemoved)));
     let rests = relative(hours(2), ReminderState::Cancelled, Some(CancelReason::DueRemoved));
@@ -76,7 +76,7 @@ fn without_a_due_time_a_relative_reminder_rests_until_there_is_one() {
 }
 
 #[test]
-fn a_completed_tasks_reminders_move_asleep() {
+fn reminders_of_a_completed_task_move_and_stay_cancelled() {
     let asleep = relative(hours(2), ReminderState::Cancelled, Some(CancelReason::Completed));
     let moved_asleep = ReminderChange { remind_at: hours(4), ..asleep.cancelled(CancelReason::Completed) };
     assert_eq!(moved(&asleep, Some(3), Some(5), true), Some(moved_asleep));
@@ -84,14 +84,14 @@ fn a_completed_tasks_reminders_move_asleep() {
 }
 
 #[test]
-fn what_the_user_cancelled_stays_cancelled() {
+fn a_reminder_cancelled_by_its_user_stays_cancelled() {
     let gone = relative(hours(2), ReminderState::Cancelled, Some(CancelReason::User));
     assert_eq!(moved(&gone, Some(3), Some(5), false), None);
     assert_eq!(gone.on_reopen(now()), None);
 }
 
 #[test]
-fn a_snoozed_reminder_stays_where_the_change_does_not_move_it() {
+fn a_snoozed_reminder_keeps_its_time_unless_the_change_moves_it() {
     let berlin = Zone::parse("Europe/Berlin").unwrap();
     let paris = Zone::parse("Europe/Paris").unwrap();
     let snoozed = scheduled(hours(7));
@@ -100,7 +100,7 @@ fn a_snoozed_reminder_stays_where_the_change_does_not_move_it() {
 }
 
 #[test]
-fn reopening_brings_back_only_what_completion_cancelled_and_is_still_ahead() {
+fn reopening_restores_only_future_reminders_that_completion_cancelled() {
     let ahead = relative(hours(1), ReminderState::Cancelled, Some(CancelReason::Completed));
     assert_eq!(ahead.on_reopen(now()), Some(ahead.scheduled(hours(1))));
     let past = relative(hours(-1), ReminderState::Cancelled, Some(CancelReason::Completed));

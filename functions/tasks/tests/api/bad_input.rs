@@ -282,7 +282,7 @@ async fn a_database_that_is_being_restored_is_an_outage(db: PgPool) {
 
 /// Every text of JSONTestSuite as a body, and as a value in one. A text with half a surrogate pair is refused for that before its end is read.
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn bodies_are_json_as_its_specification_has_it(db: PgPool) {
+async fn bodies_are_parsed_as_rfc_8259_specifies(db: PgPool) {
     const HALF_A_PAIR: [&str; 2] = ["n_string_1_surrogate_then_escape", "n_string_incomplete_surrogate_escape_invalid"];
     let ada = Client::new(&db);
     let mut unexpected = Vec::new();

@@ -12,7 +12,7 @@ use super::*;
 
 /// During an upgrade, and after a rollback. A change writes the whole row, and would replace what it cannot read.
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn a_task_with_a_word_of_a_newer_release_is_shown_and_not_changed(db: PgPool) {
+async fn a_task_with_a_value_of_a_newer_release_can_be_read_but_not_changed(db: PgPool) {
     execute(
         &db,
         "alter table tasks drop constraint tasks_priority, drop constraint tasks_recurrence_type,

@@ -67,7 +67,7 @@ async fn a_replay_publishes_the_event_again_once(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn the_key_of_a_replay_keeps_no_copy_of_the_letter(db: PgPool) {
+async fn the_idempotency_key_of_a_replay_stores_no_copy_of_the_letter(db: PgPool) {
     let (ada, op) = (Client::new(&db), Client::operator(&db).with("idempotency-key", "k"));
     let (letter, _) = rejected(&ada).await;
     execute(&db, "update dead_letters set payload = 'secret'").await;
@@ -176,7 +176,7 @@ async fn a_letter_of_daprd_whose_event_was_handled_meanwhile_is_closed_and_publi
 
 /// The handling that is not committed when the operator replays keeps its claim, so that the published copy has no effect.
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn a_replay_of_a_letter_of_daprd_never_takes_a_claim_away(db: PgPool) {
+async fn a_replay_of_a_letter_of_daprd_never_removes_a_claim(db: PgPool) {
     let (ada, op) = (Client::new(&db), Client::operator(&db));
     let (letter, event) = rejected(&ada).await;
     sqlx::raw_sql("update dead_letters set origin = 'daprd'; delete from processed_events").execute(&db).await.unwrap();

@@ -60,7 +60,7 @@ async fn three_hostile_bodies_get_small_answers_and_take_little_memory(db: PgPoo
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn problems_name_a_few_parts_and_count_the_others(db: PgPool) {
+async fn problems_list_at_most_twenty_errors_and_count_the_others(db: PgPool) {
     let ada = Client::new(&db);
     let name = |n: u32| format!("\u{1}\u{10ffff}{n}{}", "\u{1}".repeat(150));
     let body: serde_json::Map<String, Value> = (0..900).map(|n| (name(n), json!(1))).collect();
@@ -115,7 +115,7 @@ async fn a_field_that_is_given_twice_is_refused_at_any_depth(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn json_values_that_nothing_can_hold_are_named(db: PgPool) {
+async fn json_values_that_cannot_be_stored_are_refused_with_their_pointer(db: PgPool) {
     let ada = Client::new(&db);
     for (body, pointer) in [
         (r#"{"title":"\ud800"}"#, "#/title"),
@@ -166,7 +166,7 @@ async fn a_whole_number_may_be_written_with_a_fraction_or_an_exponent(db: PgPool
 
 /// RFC 3339, section 5.6, and the date-times of JSON-Schema-Test-Suite.
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn every_time_is_read_as_rfc_3339_has_it(db: PgPool) {
+async fn every_time_is_parsed_as_rfc_3339_specifies(db: PgPool) {
     let ada = Client::new(&db);
     let task = ada.task(json!({"title": "a", "remind_at": ahead(1)})).await;
     let snooze = format!("/v1/reminders/{}/snooze", id(&task["reminders"][0]));
@@ -243,7 +243,7 @@ async fn every_time_is_read_as_rfc_3339_has_it(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn a_duration_is_read_as_iso_8601_has_it(db: PgPool) {
+async fn a_duration_is_parsed_as_iso_8601_specifies(db: PgPool) {
     let ada = Client::new(&db);
     let body = |before: &str| json!({"title": "a", "due_at": AT, "reminders": [{"before_due": before}]});
     for text in ["PT15M", "P1D", "P1W", "P1DT30M", "PT1.5H", "PT0,5S", "PT0S", "P366D"] {
@@ -278,7 +278,7 @@ async fn a_duration_is_read_as_iso_8601_has_it(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn text_that_shows_nothing_counts_as_empty(db: PgPool) {
+async fn invisible_text_counts_as_empty(db: PgPool) {
     let ada = Client::new(&db);
     for blank in [
         "\u{200b}",
@@ -327,7 +327,7 @@ async fn text_that_shows_nothing_counts_as_empty(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn text_is_stored_and_sought_in_nfc(db: PgPool) {
+async fn text_is_stored_and_searched_in_nfc(db: PgPool) {
     let ada = Client::new(&db);
     let task = ada
         .task(json!({"title": "Cafe\u{301}", "description": "\u{212b}", "tags": ["caf\u{e9}", "cafe\u{301}", "Caf\u{e9}"]}))
@@ -351,7 +351,7 @@ async fn text_is_stored_and_sought_in_nfc(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn a_body_in_another_coding_is_refused(db: PgPool) {
+async fn a_body_with_an_unsupported_content_encoding_is_refused(db: PgPool) {
     let ada = Client::new(&db);
     let body = json!({"title": "a"});
     for coding in
@@ -466,7 +466,7 @@ async fn commands_on_objects_without_an_etag_check_the_conditions(db: PgPool) {
 
 /// The version says nothing of what the functions do to reminders.
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn a_task_whose_reminder_was_sent_or_is_overdue_is_never_called_unchanged(db: PgPool) {
+async fn a_task_whose_reminder_was_sent_or_is_overdue_never_gets_a_304(db: PgPool) {
     let ada = Client::new(&db);
     let task = ada.task(json!({"title": "a", "remind_at": ahead(1)})).await;
     let cached = ada.with("if-none-match", "\"1\"");
@@ -492,7 +492,7 @@ async fn pages(client: &Client, list: &str, items: &str) -> (Vec<Value>, usize) 
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn tags_come_in_pages(db: PgPool) {
+async fn tags_are_listed_page_by_page(db: PgPool) {
     let ada = Client::new(&db);
     let task = ada.task(json!({"title": "a", "tags": ["b", "A", "a b", "\u{e4}", "z", "\u{1f600}", "B"]})).await;
     let expected = ["A", "B", "a b", "b", "z", "\u{e4}", "\u{1f600}"];
@@ -529,7 +529,7 @@ async fn tags_come_in_pages(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn a_timeline_comes_in_pages(db: PgPool) {
+async fn a_timeline_is_listed_page_by_page(db: PgPool) {
     let ada = Client::new(&db);
     let task = ada.task(json!({"title": "a", "remind_at": ahead(1)})).await;
     let reminder = id(&task["reminders"][0]);
@@ -599,7 +599,7 @@ async fn a_page_of_tasks_has_a_bounded_size(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn an_answer_that_is_not_read_keeps_its_place(db: PgPool) {
+async fn an_unread_response_occupies_its_slot(db: PgPool) {
     let router = router_with(app(&db), &["--requests-in-flight", "20"]);
     let (ada, ben) = (Client::new(&db), Client::new(&db));
     let (ada, ben) = (Client { router: router.clone(), ..ada }, Client { router, ..ben });
@@ -639,7 +639,7 @@ async fn tags_have_one_order_on_every_database(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn a_due_time_outside_of_the_calendar_is_named(db: PgPool) {
+async fn a_due_time_outside_the_calendar_is_the_reported_error(db: PgPool) {
     let ada = Client::new(&db);
     let task =
         ada.task(json!({"title": "a", "due_at": "9999-12-31T23:59:59Z", "time_zone": "Pacific/Kiritimati"})).await;

@@ -55,7 +55,7 @@ async fn ada_with_everything(db: &PgPool) -> Client {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn erasing_leaves_a_tombstone_and_ids_of_events_and_nothing_of_another_user_changes(db: PgPool) {
+async fn erasing_leaves_only_a_tombstone_and_event_ids_and_no_change_to_other_users(db: PgPool) {
     let ada = ada_with_everything(&db).await;
     let bob = Client::of(&db, user("bob@example.org", false));
     let of_bob =
@@ -114,7 +114,7 @@ async fn every_operation_refuses_a_token_from_before_the_erasure(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn a_later_token_opens_an_empty_account_whose_answers_reach_no_former_token(db: PgPool) {
+async fn a_token_issued_after_the_erasure_opens_an_empty_account_that_older_tokens_cannot_read(db: PgPool) {
     let ada = Client::of(&db, User { issued_at: Some(Utc::now()), ..user(EMAIL, false) });
     walls::canary(&ada).await;
     ada.delete("/v1/me").await.expect(204);
@@ -143,7 +143,7 @@ async fn a_later_token_opens_an_empty_account_whose_answers_reach_no_former_toke
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn while_an_erasure_is_not_done_nobody_sees_its_rest(db: PgPool) {
+async fn an_unfinished_erasure_refuses_every_operation(db: PgPool) {
     let ada = Client::of(&db, user(EMAIL, true));
     let task = walls::canary(&ada).await;
     shared::testing::order_erasure(&db, ada.user.id).await;

@@ -132,10 +132,10 @@ async fn a_page_item_is_the_whole_task(db: PgPool) {
 }
 
 /// Prints the times of whole requests, each the median of 15. As the role that they run as:
-/// `cargo test --release -p tasks --test api -- --ignored --nocapture a_user_with_100_000_tasks`
+/// `cargo test --release -p tasks --test api -- --ignored --nocapture request_times_of_a_user_with_100_000_tasks`
 #[ignore = "measures for a minute, and asserts nothing about the machine"]
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn a_user_with_100_000_tasks(db: PgPool) {
+async fn request_times_of_a_user_with_100_000_tasks(db: PgPool) {
     let ada = Client::new(&db);
     ada.task(json!({"title": "a needle", "tags": ["rare"], "priority": "urgent"})).await;
     ada.task(json!({"title": "first", "tags": ["all"]})).await;

@@ -33,7 +33,7 @@ async fn counted(db: &PgPool, user: Uuid) -> (i64, i64) {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn a_user_has_at_most_so_many_tasks(db: PgPool) {
+async fn tasks_of_a_user_are_limited(db: PgPool) {
     let ada = limited(&db, &["--user-tasks", "3"]);
     let keyed = ada.with("idempotency-key", "third");
     let first = ada.task(json!({"title": "a"})).await;
@@ -56,7 +56,7 @@ async fn a_user_has_at_most_so_many_tasks(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn a_user_has_at_most_so_many_tags_and_unused_ones_make_room(db: PgPool) {
+async fn tags_of_a_user_are_limited_and_unused_ones_are_deleted_first(db: PgPool) {
     let ada = limited(&db, &["--user-tags", "2"]);
     let task = ada.task(json!({"title": "a", "tags": ["x", "y"]})).await;
     let detail = refused(&ada, Method::POST, "/v1/tasks", json!({"title": "b", "tags": ["z"]})).await;
@@ -75,7 +75,7 @@ async fn a_user_has_at_most_so_many_tags_and_unused_ones_make_room(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn a_user_has_at_most_so_many_live_reminders(db: PgPool) {
+async fn live_reminders_of_a_user_are_limited(db: PgPool) {
     let ada = limited(&db, &["--user-reminders", "2"]);
     let at = |hours: i64| json!({"remind_at": ahead(hours)});
     let task = ada.task(json!({"title": "a", "reminders": [at(1), at(3)]})).await;
@@ -110,7 +110,7 @@ async fn a_user_has_at_most_so_many_live_reminders(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn a_clock_hour_has_at_most_so_many_live_reminders(db: PgPool) {
+async fn live_reminders_of_a_user_in_a_clock_hour_are_limited(db: PgPool) {
     let ada = limited(&db, &["--user-reminders-per-hour", "2"]);
     let at = |time: &str| json!({"remind_at": format!("2031-05-04T{time}:00Z")});
     let task = ada
@@ -209,7 +209,7 @@ async fn a_user_above_the_quota_of_an_hour_can_move_reminders_within_it(db: PgPo
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn an_erased_user_who_comes_back_has_no_new_quota_of_fired_reminders(db: PgPool) {
+async fn an_erased_user_who_returns_keeps_the_count_of_fired_reminders(db: PgPool) {
     not_at_the_end_of_an_hour().await;
     let ada = limited(&db, &["--user-reminders-per-hour", "2"]);
     let past = json!({"title": "a", "reminders": [{"remind_at": ahead(-1)}, {"remind_at": ahead(-2)}]});
@@ -247,7 +247,7 @@ async fn concurrent_commands_fire_exactly_as_many_reminders_as_the_quota(db: PgP
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn a_user_sends_at_most_so_many_reminders_at_once_in_an_hour(db: PgPool) {
+async fn send_now_commands_of_a_user_in_a_clock_hour_are_limited(db: PgPool) {
     let ada = limited(&db, &["--user-sends-now-per-hour", "1"]);
     let task = ada.task(json!({"title": "a", "remind_at": ahead(1)})).await;
     let send = format!("/v1/reminders/{}/send-now", id(&task["reminders"][0]));
@@ -260,7 +260,7 @@ async fn a_user_sends_at_most_so_many_reminders_at_once_in_an_hour(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn a_user_above_every_quota_loses_nothing(db: PgPool) {
+async fn a_user_above_every_quota_can_still_change_existing_tasks(db: PgPool) {
     let ada = Client::new(&db);
     let body =
         json!({"title": "a", "tags": ["x", "y"], "reminders": [{"remind_at": ahead(1)}, {"remind_at": ahead(30)}]});
@@ -278,7 +278,7 @@ async fn a_user_above_every_quota_loses_nothing(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn a_user_uses_at_most_so_many_keys_a_day(db: PgPool) {
+async fn idempotency_keys_of_a_user_in_a_day_are_limited(db: PgPool) {
     let ada = limited(&db, &["--user-keys-per-day", "2"]);
     // The first command makes the user, and does not count.
     ada.task(json!({"title": "a"})).await;
@@ -305,7 +305,7 @@ async fn a_user_uses_at_most_so_many_keys_a_day(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn an_erased_user_who_comes_back_continues_with_the_sends_and_keys_of_before(db: PgPool) {
+async fn an_erased_user_who_returns_keeps_the_counts_of_sends_and_keys(db: PgPool) {
     not_at_the_end_of_an_hour().await;
     let ada = limited(&db, &["--user-sends-now-per-hour", "1", "--user-keys-per-day", "2"]);
     let body = json!({"title": "a", "remind_at": ahead(1)});
@@ -337,7 +337,7 @@ impl Choice {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn tasks_are_counted_exactly_whoever_writes_them_at_once(db: PgPool) {
+async fn tasks_are_counted_exactly_under_concurrent_writes_of_old_and_new_code(db: PgPool) {
     let users = [Client::new(&db), Client::new(&db)];
     for ada in &users {
         ada.task(json!({"title": "first"})).await;

@@ -109,7 +109,7 @@ async fn a_recurring_task_cannot_lose_its_due_time(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn a_recurrence_that_this_version_cannot_parse_stays_until_a_patch_names_it(db: PgPool) {
+async fn a_recurrence_that_this_version_cannot_parse_is_kept_until_a_patch_sets_it(db: PgPool) {
     let ada = Client::new(&db);
     let task = ada.task(json!({"title": "a", "due_at": ahead(30), "recurrence": {"type": "daily"}})).await;
     sqlx::query("update tasks set recurrence_type = 'custom', recurrence_rule = 'FREQ=FORTNIGHTLY', version = version")

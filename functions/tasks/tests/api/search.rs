@@ -56,7 +56,7 @@ async fn found(client: &Client, words: &str) -> Vec<String> {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn a_task_is_found_by_each_word_that_a_person_sees_on_every_database(db: PgPool) {
+async fn a_search_finds_every_visible_word_in_every_locale(db: PgPool) {
     on_every_locale(&db, async |db| {
         let ada = Client::new(&db);
         let mut tasks = Vec::new();
@@ -81,7 +81,7 @@ async fn a_task_is_found_by_each_word_that_a_person_sees_on_every_database(db: P
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn a_task_is_found_by_its_own_letters_until_its_search_text_is_filled(db: PgPool) {
+async fn a_search_matches_exact_letters_until_the_search_text_is_filled(db: PgPool) {
     let ada = Client::new(&db);
     let task = ada.task(json!({"title": "old"})).await;
     let missing = async || {

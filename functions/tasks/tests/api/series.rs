@@ -106,7 +106,7 @@ async fn moving_an_occurrence_keeps_the_end_of_the_month(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn completed_reopened_moved_and_completed_again_it_has_one_successor(db: PgPool) {
+async fn a_task_completed_reopened_moved_and_completed_again_has_one_successor(db: PgPool) {
     let world = World::new(&db).await;
     let first = world.ada.task(daily(json!({}))).await;
     let second = world.next(&first).await;
@@ -117,7 +117,7 @@ async fn completed_reopened_moved_and_completed_again_it_has_one_successor(db: P
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn later_occurrences_keep_a_reminders_distance_whatever_is_done_with_one(db: PgPool) {
+async fn later_occurrences_keep_a_reminders_offset_when_one_occurrence_changes(db: PgPool) {
     let world = World::new(&db).await;
     let hour_before = json!({"reminders": [{"remind_at": "2031-01-01T09:00:00Z"}, {"before_due": "PT15M"}]});
     let first = world.ada.task(daily(hour_before)).await;
@@ -139,7 +139,7 @@ async fn later_occurrences_keep_a_reminders_distance_whatever_is_done_with_one(d
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn one_off_changes_leave_the_next_occurrence_as_if_they_had_not_happened(db: PgPool) {
+async fn one_off_changes_do_not_affect_the_next_occurrence(db: PgPool) {
     let world = World::new(&db).await;
     let series = json!({
         "description": "the ferns too", "priority": "high", "tags": ["home"], "time_zone": "Europe/Berlin",
@@ -177,7 +177,7 @@ async fn one_off_changes_leave_the_next_occurrence_as_if_they_had_not_happened(d
 
 /// The list of reminders is that of later occurrences too. Snooze moves one in this occurrence alone.
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn reminders_that_are_put_added_or_cancelled_are_so_in_the_occurrences_created_later(db: PgPool) {
+async fn later_occurrences_inherit_added_replaced_and_cancelled_reminders(db: PgPool) {
     let world = World::new(&db).await;
     let first = world
         .ada
@@ -252,7 +252,7 @@ async fn a_change_for_following_occurrences_changes_this_one_and_all_later_ones(
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn a_moved_due_time_can_become_that_of_the_series(db: PgPool) {
+async fn a_moved_due_time_can_become_the_due_time_of_the_series(db: PgPool) {
     let world = World::new(&db).await;
     let first = world.ada.task(daily(json!({"remind_at": "2031-01-01T09:00:00Z"}))).await;
     world.patch(&first, json!({"due_at": "2031-01-01T11:00:00Z"})).await;
@@ -271,7 +271,7 @@ async fn a_moved_due_time_can_become_that_of_the_series(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn a_changed_recurrence_applies_from_this_occurrence_on_and_nothing_else_does(db: PgPool) {
+async fn only_the_changed_recurrence_of_a_patch_applies_to_later_occurrences(db: PgPool) {
     let world = World::new(&db).await;
     let first = world.ada.task(daily(json!({"remind_at": "2031-01-01T09:00:00Z"}))).await;
     world.patch(&first, json!({"title": "once", "due_at": "2031-01-01T12:00:00Z"})).await;
@@ -300,7 +300,7 @@ async fn a_changed_recurrence_applies_from_this_occurrence_on_and_nothing_else_d
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn later_occurrences_are_changed_at_the_last_that_exists(db: PgPool) {
+async fn only_the_last_occurrence_accepts_changes_for_later_ones(db: PgPool) {
     let world = World::new(&db).await;
     let first = world.ada.task(daily(json!({}))).await;
     let second = world.next(&first).await;
@@ -329,7 +329,7 @@ async fn later_occurrences_are_changed_at_the_last_that_exists(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn a_scope_means_nothing_for_a_task_that_does_not_recur(db: PgPool) {
+async fn a_scope_has_no_effect_on_a_task_that_does_not_recur(db: PgPool) {
     let ada = Client::new(&db);
     let task = ada.task(json!({"title": "a", "due_at": ahead(4)})).await;
     let patched =
@@ -344,7 +344,7 @@ async fn a_scope_means_nothing_for_a_task_that_does_not_recur(db: PgPool) {
 
 /// The Phase II application knows the title and the description only.
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn a_writer_that_knows_no_series_changes_the_later_ones_unless_their_value_is_remembered(db: PgPool) {
+async fn an_older_application_changes_later_occurrences_unless_the_series_has_its_own_value(db: PgPool) {
     let world = World::new(&db).await;
     let first = world.ada.task(daily(json!({}))).await;
     world.patch(&first, json!({"title": "once"})).await;

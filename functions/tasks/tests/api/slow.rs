@@ -100,7 +100,7 @@ async fn slow_clients_are_disconnected_and_others_are_served(db: PgPool) {
 
 /// A pod of Knative takes 20 requests at a time.
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn slow_bodies_and_a_queue_of_one_user_leave_places_to_others(db: PgPool) {
+async fn slow_bodies_and_the_queue_of_one_user_leave_slots_to_others(db: PgPool) {
     let (ada, ben) = (Client::new(&db), Client::new(&db));
     let app = app(&db);
     let router = router_with(app.clone(), &["--user-requests-per-second", "1000", "--requests-in-flight", "20"]);

@@ -44,7 +44,7 @@ async fn another_users_object_gets_the_answer_of_a_missing_one(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn statements_name_the_user_without_row_level_security(db: PgPool) {
+async fn statements_filter_by_user_without_row_level_security(db: PgPool) {
     for table in ROW_LEVEL_SECURITY {
         let statement = sqlx::AssertSqlSafe(format!("alter table {table} disable row level security"));
         sqlx::query(statement).execute(&db).await.unwrap();

@@ -161,7 +161,7 @@ async fn a_withdrawn_key_works_until_the_next_refresh() {
 }
 
 #[tokio::test]
-async fn nobody_gets_in_with_keys_of_the_last_age() {
+async fn expired_keys_authenticate_nobody() {
     let (provider, keys) = Provider::start(&["one"]).await;
     assert!(keys.knows("one").await);
     provider.becomes(|mood| mood.fails = true);

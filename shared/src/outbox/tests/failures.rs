@@ -179,7 +179,7 @@ async fn a_pass_without_an_answer_ends_and_closes_its_connection(db: PgPool) {
 
 /// After an outage every event is out at the first success and the pass after it.
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn after_an_outage_everything_goes_out_at_once(db: PgPool) {
+async fn every_event_is_published_within_two_passes_after_an_outage(db: PgPool) {
     let mut relay = Relay::new(db).await;
     for topic in catalogue::TOPICS {
         relay.dapr.refuse(topic.name);

@@ -138,10 +138,10 @@ async fn a_round_reads_a_bounded_number_of_rows(db: PgPool) {
     assert!(round.buffers < 32 * 12 * 2 * 6, "{round:?}");
 }
 
-/// Prints what a round and a pass take: `cargo test -p shared --lib -- --ignored --nocapture pass_time`.
+/// Prints what a round and a pass take: `cargo test -p shared --lib -- --ignored --nocapture duration_of_a_pass`.
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
 #[ignore = "a measurement"]
-async fn pass_time_with_and_without_a_backlog(db: PgPool) {
+async fn duration_of_a_pass_with_and_without_a_backlog(db: PgPool) {
     let dapr = Dapr::start().await;
     for rows in [0, 100_000] {
         backlog(&db, rows).await;

@@ -162,7 +162,7 @@ async fn insert(product: &RunningProduct, task: &Value, user: Uuid, number: i32)
 
 /// 100,000 reminders over three years cost the scheduler what 3,000 cost it: the jobs of 25 hours.
 #[test]
-fn years_of_reminders_leave_the_scheduler_flat() {
+fn the_scheduler_holds_only_the_jobs_of_25_hours_of_three_years_of_reminders() {
     alone(async |product| {
         let user = product.user();
         let task = user.create(json!({"title": "for years"})).await;

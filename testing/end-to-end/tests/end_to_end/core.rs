@@ -22,12 +22,12 @@ fn a_moved_reminder_fires_once_at_its_new_time_only() {
 }
 
 #[test]
-fn a_completed_task_is_silent_and_recurs_once() {
+fn a_completed_task_sends_nothing_and_recurs_once() {
     beside_others(is_silent_and_recurs_once);
 }
 
 #[test]
-fn a_deleted_task_is_silent_and_absorbs_late_events() {
+fn a_deleted_task_sends_nothing_and_ignores_late_events() {
     beside_others(absorbs_late_events);
 }
 

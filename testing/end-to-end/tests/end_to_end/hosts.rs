@@ -17,11 +17,11 @@ async fn the_core(product: &RunningProduct) {
 }
 
 #[test]
-fn the_core_holds_on_redis() {
+fn the_core_promises_hold_on_redis() {
     on(Options { broker: Broker::Redis, ..Options::distributed("end-to-end-redis") }, the_core);
 }
 
 #[test]
-fn the_core_holds_in_one_process_with_events_in_memory() {
+fn the_core_promises_hold_in_one_process_with_events_in_memory() {
     on(Options::embedded("end-to-end-embedded"), the_core);
 }

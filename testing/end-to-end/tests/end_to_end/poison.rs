@@ -20,7 +20,7 @@ use crate::{
 };
 
 #[test]
-fn poison_among_task_events_is_dead_lettered_and_its_neighbours_flow() {
+fn poison_among_task_events_is_dead_lettered_without_blocking_its_neighbours() {
     beside_others(async |product| {
         let functions = ["task-created", "task-updated", "task-completed", "task-deleted"];
         dead_lettered(product, &functions, |task| TaskUpdated { task }).await;
@@ -28,7 +28,7 @@ fn poison_among_task_events_is_dead_lettered_and_its_neighbours_flow() {
 }
 
 #[test]
-fn poison_among_reminders_is_dead_lettered_and_its_neighbours_flow() {
+fn poison_among_reminders_is_dead_lettered_without_blocking_its_neighbours() {
     beside_others(async |product| {
         dead_lettered(product, &["reminder-due", "reminder-sent"], |task| ReminderSent {
             task,
@@ -43,7 +43,7 @@ fn poison_among_reminders_is_dead_lettered_and_its_neighbours_flow() {
 }
 
 #[test]
-fn poison_among_task_updates_is_dead_lettered_and_its_neighbours_flow() {
+fn poison_among_task_updates_is_dead_lettered_without_blocking_its_neighbours() {
     beside_others(async |product| {
         dead_lettered(product, &["task-changed"], |task| TaskChanged { task, cause: TaskCreated::TYPE.into() }).await;
     });

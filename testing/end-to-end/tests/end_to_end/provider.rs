@@ -147,7 +147,7 @@ fn send_now_sends_once_whether_by_invocation_or_by_job() {
 }
 
 #[test]
-fn a_server_that_asks_to_wait_is_left_alone_and_losing_that_state_is_harmless() {
+fn a_throttling_server_pauses_all_deliveries_and_losing_that_state_loses_none() {
     alone(async |product| {
         let user = product.user();
         let smtp = product.topology.smtp.as_ref().expect("an SMTP server");

@@ -46,7 +46,7 @@ fn the_daprd_that_reads_secrets_refuses_the_token_of_the_others() {
 
 /// Without mTLS `alarm` cannot tell its callers apart. The chart's tests hold its access control to the rule.
 #[test]
-fn nobody_invokes_a_function_but_alarm() {
+fn no_function_but_alarm_can_be_invoked() {
     beside_others(async |product| {
         let token = product.topology.dapr_api_token("tasks");
         for function in FUNCTIONS.into_iter().filter(|function| function.name != "tasks") {

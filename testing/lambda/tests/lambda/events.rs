@@ -39,7 +39,7 @@ async fn assert_handled_once(host: &LambdaHost, task: Uuid) {
 }
 
 #[test]
-fn an_event_is_handled_once_whatever_its_source_and_however_many_sources_deliver_it() {
+fn an_event_delivered_by_any_number_of_sources_is_handled_once() {
     on_lambda(async |host| {
         let (tasks, function, user) = (host.function("tasks").await, host.function("task-created").await, host.user());
         let mut events = Vec::new();

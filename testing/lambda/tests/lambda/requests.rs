@@ -108,7 +108,7 @@ fn a_job_through_a_load_balancer_fires_its_reminder_once() {
 
 /// The functions of one daprd share what it offers. The mail provider's key is at another, with another token.
 #[test]
-fn no_function_but_reminder_due_reads_secrets_or_invokes() {
+fn only_reminder_due_can_read_secrets_and_invoke() {
     on_lambda(async |host| {
         let sidecar = |of: &str, token_of: &str| {
             let config = Config::try_parse_from([

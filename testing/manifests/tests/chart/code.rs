@@ -2,13 +2,13 @@
 
 use std::{collections::BTreeSet, fs, path::Path};
 
-use catalogue::FUNCTIONS;
+use catalogue::{FUNCTIONS, Function};
 use lab::root;
 use serde_json::{Value, json};
 
 use super::{
     PLAIN, api, name, names, of_kind,
-    render::{GIVEN, NAMESPACE, helm, render, validate},
+    render::{GIVEN, NAMESPACE, folder, helm, render, validate},
 };
 
 /// The functions: the folders of `functions/`.
@@ -26,7 +26,7 @@ fn pod(document: &Value) -> &Value {
 }
 
 #[test]
-fn a_function_is_a_folder_a_service_and_an_app_id() {
+fn every_function_has_a_folder_a_service_and_an_app_id() {
     let functions = functions();
     let catalogued: BTreeSet<String> = FUNCTIONS.iter().map(|function| function.name.to_owned()).collect();
     assert_eq!(catalogued, functions);
@@ -43,9 +43,9 @@ fn a_function_is_a_folder_a_service_and_an_app_id() {
 }
 
 #[test]
-fn a_door_leads_to_its_own_function_and_only_public_functions_are_public() {
+fn each_door_routes_to_its_own_function_and_only_public_functions_are_exposed() {
     let documents = render(&[]);
-    for catalogue::Function { name: function, public, .. } in FUNCTIONS {
+    for Function { name: function, public, .. } in FUNCTIONS {
         let of = |kind: &str, called: &str| {
             let mut found = of_kind(&documents, kind).filter(|document| name(document) == called);
             found.next().unwrap_or_else(|| panic!("no {kind} {called}"))
@@ -93,7 +93,7 @@ fn the_resources_of_dapr_are_those_of_local_runs() {
 
 /// Dapr's default is that every application of the cluster may invoke every other one, with the application's token.
 #[test]
-fn nobody_is_invoked_but_alarm_by_tasks_and_by_reminder_due() {
+fn only_alarm_can_be_invoked_and_only_by_tasks_and_reminder_due() {
     for arguments in [&[], PLAIN] {
         let documents = render(arguments);
         assert_eq!(names(&documents, "Configuration"), functions());
@@ -106,12 +106,36 @@ fn nobody_is_invoked_but_alarm_by_tasks_and_by_reminder_due() {
                 continue;
             }
             let send_now = json!([{"name": "/send-now", "httpVerb": ["POST"], "action": "allow"}]);
-            let callers = ["tasks", "reminder-due"].map(|app_id| {
+            let callers = ["reminder-due", "tasks"].map(|app_id| {
                 json!({"appId": app_id, "defaultAction": "deny", "trustDomain": "public", "namespace": NAMESPACE, "operations": send_now})
             });
             assert_eq!(allowed, callers.iter().collect::<Vec<_>>());
         }
     }
+}
+
+/// Templates learn from `files/functions.yaml` who calls whom and who reads secrets. They name a function only for what it alone has and the
+/// catalogue does not know: its settings in `punctual.env`, the identity provider, and the hint after an installation.
+#[test]
+fn templates_name_no_function_that_the_catalogue_could_name() {
+    let mut named = BTreeSet::new();
+    for template in fs::read_dir(folder().join("templates")).unwrap().map(Result::unwrap) {
+        let file = template.file_name().into_string().unwrap();
+        let mut text = fs::read_to_string(template.path()).unwrap();
+        if file == "_helpers.tpl" {
+            let of_one = |name| format!("eq $name \"{name}\"");
+            text = FUNCTIONS.iter().fold(text, |text, function| text.replace(&of_one(function.name), ""));
+        }
+        let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '-' || c == '_'));
+        let words = words.map(|word| word.strip_suffix("-daprd").unwrap_or(word));
+        named.extend(words.filter_map(Function::named).map(|function| (file.clone(), function.name)));
+    }
+    let known = ["NOTES.txt", "network-policies.yaml"].map(|file| (file.to_owned(), "tasks"));
+    assert_eq!(
+        named,
+        BTreeSet::from(known),
+        "ask for a fact of the function, and generate it in testing/manifests/src/chart.rs"
+    );
 }
 
 #[test]
@@ -160,7 +184,7 @@ fn every_broker_can_be_chosen() {
 }
 
 #[test]
-fn a_daprd_is_given_what_its_components_refer_to() {
+fn each_daprd_gets_the_variables_that_its_components_reference() {
     for arguments in [&[], PLAIN] {
         let documents = render(arguments);
         for deployment in of_kind(&documents, "Deployment") {
@@ -225,7 +249,7 @@ fn every_variable_is_one_that_the_function_reads() {
 }
 
 #[test]
-fn the_key_of_every_provider_of_mail_can_be_read_and_nothing_else() {
+fn only_the_keys_of_mail_providers_are_readable_secrets() {
     let config = fs::read_to_string(root().join("functions/reminder-due/src/email/config.rs")).unwrap();
     let (_, body) = config.split_once("fn secret_key(").unwrap();
     let (body, _) = body.split_once("\n    }\n").unwrap();

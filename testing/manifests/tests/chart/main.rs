@@ -49,7 +49,7 @@ fn api(document: &Value) -> &str {
 }
 
 #[test]
-fn a_cluster_takes_it_in_every_environment() {
+fn the_chart_is_valid_in_every_environment() {
     for environment in ENVIRONMENTS {
         assert!(render(environment).len() > 40); // validated in there
         let linted = helm("lint", &[&["--strict", "--quiet"], GIVEN, environment].concat());
@@ -58,7 +58,7 @@ fn a_cluster_takes_it_in_every_environment() {
 }
 
 #[test]
-fn a_cluster_takes_the_servers_of_minikube() {
+fn the_servers_of_minikube_are_valid() {
     let read = |file: &str| std::fs::read_to_string(lab::root().join("infra/minikube").join(file)).unwrap();
     let servers = validate(&[read("postgres.yaml"), read("mailpit.yaml")].join("\n---\n"));
     assert_eq!(names(&servers, "Service"), ["mailpit", "postgres"].map(str::to_owned).into());
@@ -106,7 +106,7 @@ fn without_knative_a_function_is_an_ordinary_deployment() {
 }
 
 #[test]
-fn a_change_of_what_dapr_reads_makes_new_daprds() {
+fn a_change_of_a_dapr_resource_restarts_the_daprds() {
     let versions = |arguments: &[&str]| -> BTreeSet<String> {
         let documents = render(arguments);
         let deployments = of_kind(&documents, "Deployment");

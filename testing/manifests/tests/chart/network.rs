@@ -73,7 +73,7 @@ fn selects(selector: &Value, labels: &Value) -> bool {
 }
 
 #[test]
-fn each_pod_reaches_what_it_calls_and_nothing_else() {
+fn each_pod_reaches_only_its_dependencies() {
     let network = Network(render(&[]));
     let function = |name: &str| network.labels("Service", name);
     let daprd = |name: &str| network.labels("Deployment", &format!("{name}-daprd"));
@@ -131,7 +131,7 @@ fn each_pod_reaches_what_it_calls_and_nothing_else() {
 }
 
 #[test]
-fn only_the_identity_provider_that_is_configured_is_asked() {
+fn only_the_configured_identity_provider_is_reachable() {
     for (arguments, port, asked) in [
         (["--set", "auth.jwksUrl="], 443, false),
         (["--set", "auth.issuer=i,auth.audience=a,auth.jwksUrl=https://id.example.com/keys"], 443, true),
@@ -144,7 +144,7 @@ fn only_the_identity_provider_that_is_configured_is_asked() {
 }
 
 #[test]
-fn daprds_alone_reach_the_collector_of_traces_and_only_if_there_is_one() {
+fn only_daprds_reach_the_trace_collector_and_only_if_one_is_configured() {
     for (arguments, reached) in [(&[] as &[&str], false), (&["--set", "networkPolicy.traces.ports={4317}"], true)] {
         let network = Network(render(arguments));
         for name in ["tasks", "reminder-due"] {
@@ -156,7 +156,7 @@ fn daprds_alone_reach_the_collector_of_traces_and_only_if_there_is_one() {
 }
 
 #[test]
-fn without_knative_clients_come_through_the_ingress_controller_alone() {
+fn without_knative_only_the_ingress_controller_reaches_public_functions() {
     let network = Network(render(PLAIN));
     let pod = |name: &str| network.labels("Deployment", name);
     assert!(network.allowed("Ingress", pod("tasks"), &End::Namespace("kourier-system"), 8080));

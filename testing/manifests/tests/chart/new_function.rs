@@ -42,7 +42,7 @@ fn an_event_type_takes_at_most_eight_edits_and_every_list_follows() {
 fn a_function_without_daprd_and_database_gets_neither() {
     let mut tree = Tree::copy("page");
     let row = "Function { name: \"page\", trigger: Trigger::Http, daprd: false, database: false, public: true, calls: CALLS },\n";
-    tree.insert("shared/catalogue/src/lib.rs", row, "    Function { name: \"upkeep\"");
+    tree.insert("shared/catalogue/src/lib.rs", row, "    Function { name: REPAIRS");
     tree.generate();
 
     let compose = fs::read_to_string(tree.root.join("compose/docker-compose.dev.yaml")).unwrap();

@@ -75,7 +75,7 @@ fn every_pod_is_restricted_and_has_no_token() {
 
 /// One with a mistake in its name would be passed over without a word.
 #[test]
-fn every_annotation_for_the_injector_is_one_it_knows() {
+fn the_injector_knows_every_annotation_of_the_chart() {
     let known = of_dapr("pkg/injector/annotations/annotations.go");
     for arguments in [&[], PLAIN] {
         let documents = render(arguments);
@@ -90,7 +90,7 @@ fn every_annotation_for_the_injector_is_one_it_knows() {
 }
 
 #[test]
-fn one_daprd_alone_is_given_a_token_of_the_api_server() {
+fn exactly_one_daprd_gets_a_token_of_the_api_server() {
     for arguments in [&[], PLAIN] {
         let documents = render(arguments);
         let projected: Vec<&Value> = documents
@@ -107,7 +107,7 @@ fn one_daprd_alone_is_given_a_token_of_the_api_server() {
 }
 
 #[test]
-fn secrets_are_referred_to() {
+fn secrets_are_referenced_and_never_contained() {
     for environment in ENVIRONMENTS {
         let documents = render(environment);
         assert_eq!(of_kind(&documents, "Secret").count(), 0);
@@ -135,7 +135,7 @@ fn only_tasks_can_check_tokens() {
 
 /// The daprd of reminder-due reads secrets, so it has an API token of its own, which no function that clients reach is given.
 #[test]
-fn the_token_of_the_daprd_that_reads_secrets_is_given_to_reminder_due_and_upkeep_alone() {
+fn only_reminder_due_and_upkeep_get_the_token_of_the_daprd_that_reads_secrets() {
     const OWN: &str = "punctual-reminder-due-dapr-api-token";
     for arguments in [&[], PLAIN] {
         let documents = render(arguments);
@@ -165,7 +165,7 @@ fn the_token_of_the_daprd_that_reads_secrets_is_given_to_reminder_due_and_upkeep
 }
 
 #[test]
-fn whoever_waits_waits_longer_than_whom_it_waits_for() {
+fn every_caller_has_a_longer_timeout_than_its_callee() {
     let resiliency = fs::read_to_string(root().join("dapr/resiliency/resiliency.yaml")).unwrap();
     let inbound = resiliency.lines().find_map(|line| line.trim().strip_prefix("inbound: ")).unwrap();
     let inbound = seconds(inbound.split_whitespace().next().unwrap());
@@ -211,7 +211,7 @@ fn whoever_waits_waits_longer_than_whom_it_waits_for() {
 
 /// A pod takes `concurrency` requests, on Knative by its own limit. One user has at most a quarter of them.
 #[test]
-fn one_user_has_at_most_a_quarter_of_the_places_of_a_pod() {
+fn one_user_has_at_most_a_quarter_of_the_slots_of_a_pod() {
     for (concurrency, turns, waiting, knative) in
         [(4, 1, 0, true), (20, 3, 2, true), (20, 3, 2, false), (64, 3, 13, false)]
     {

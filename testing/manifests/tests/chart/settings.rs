@@ -107,7 +107,7 @@ fn every_pod_runs_where_the_settings_say() {
 }
 
 #[test]
-fn whoever_connects_to_a_database_trusts_the_given_ca() {
+fn every_pod_with_a_database_trusts_the_configured_ca() {
     let settings = [
         "--set",
         "database.ca.configMap=own-ca,pods.volumes[0].name=extra,pods.volumes[0].emptyDir.medium=Memory,pods.volumeMounts[0].name=extra,\
@@ -182,7 +182,7 @@ fn images_are_pulled_by_the_given_digests() {
 }
 
 #[test]
-fn a_door_is_probed_without_waking_its_function() {
+fn probing_a_door_does_not_wake_its_function() {
     let documents = render(&[]);
     let doors: Vec<&Value> =
         of_kind(&documents, "Deployment").map(|door| &door["spec"]["template"]["spec"]["containers"][0]).collect();
@@ -199,7 +199,7 @@ fn a_door_is_probed_without_waking_its_function() {
 
 /// On one node nothing replaces an evicted pod, so a budget that needs a replacement would hold the drain forever.
 #[test]
-fn a_drain_of_the_only_node_is_held_by_no_budget() {
+fn no_disruption_budget_blocks_the_drain_of_the_only_node() {
     for arguments in [&[], PLAIN] {
         let documents = render(arguments);
         let budgets: Vec<&Value> = of_kind(&documents, "PodDisruptionBudget").map(|budget| &budget["spec"]).collect();

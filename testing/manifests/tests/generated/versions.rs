@@ -67,7 +67,7 @@ fn no_other_file_names_a_version() {
 }
 
 #[test]
-fn every_version_is_read_and_raised() {
+fn every_pinned_version_is_used_and_says_how_to_update_it() {
     let texts: Vec<String> = files()
         .into_iter()
         .filter(|(path, _)| path != "versions.env" && !path.ends_with(".md"))
@@ -139,7 +139,7 @@ fn lock_files_agree_with_the_versions() {
 }
 
 #[test]
-fn a_version_is_found_wherever_it_stands() {
+fn versions_are_found_in_every_notation() {
     let (three, two) = (concat!("9.8", ".7"), concat!("9", ".8"));
     let found = |path: &str, line: &str| versions_in(path, line).len();
     for line in [

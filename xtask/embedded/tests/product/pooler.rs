@@ -166,7 +166,7 @@ async fn demand_settings(db: &PgPool) {
 
 /// A process that vanishes within a transaction holds its locks until the server ends it, which is one of the settings.
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn an_attempt_is_postponed_and_ended_and_a_callback_skipped_with_the_settings(db: PgPool) {
+async fn attempts_and_callbacks_run_with_the_session_settings(db: PgPool) {
     demand_settings(&db).await;
     let (pooler, dapr) = (pooler(&db, ""), Dapr::start().await);
     let app = app_with(at_port(&db, pooler.port, Deadlines::default()), &dapr, &dapr, &dapr);
@@ -207,7 +207,7 @@ async fn an_attempt_is_postponed_and_ended_and_a_callback_skipped_with_the_setti
 
 /// A start-up option that is refused or ignored is set in each transaction instead.
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn the_settings_hold_on_direct_connections_and_through_poolers(db: PgPool) {
+async fn the_session_settings_hold_on_direct_connections_and_through_poolers(db: PgPool) {
     let (refuses, ignores) = (pooler(&db, ""), pooler(&db, "options"));
     let all = "select array_agg(current_setting(name) order by name) from unnest(array[
                    'lock_timeout', 'statement_timeout', 'idle_in_transaction_session_timeout', 'plan_cache_mode', 'jit']) name";

@@ -67,7 +67,7 @@ fn cursor(sort: &str, row: &(Uuid, Option<i64>)) -> String {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn a_page_in_the_order_of_an_index_reads_itself_alone(db: PgPool) {
+async fn a_page_in_index_order_reads_only_its_own_rows(db: PgPool) {
     let ada = ada(&db).await;
     for sort in ["created_at", "-created_at", "due_at", "-due_at", "priority", "-priority"] {
         for status in ["all", "open", "completed"] {
@@ -91,7 +91,7 @@ async fn a_page_in_the_order_of_an_index_reads_itself_alone(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn a_filtered_page_reads_the_matching_tasks_alone(db: PgPool) {
+async fn a_filtered_page_reads_only_matching_tasks(db: PgPool) {
     let ada = ada(&db).await;
     for (query, matching, most) in [
         ("priority=urgent&sort=created_at", 10, 10),
@@ -124,7 +124,7 @@ async fn a_search_reads_each_text_of_its_user_once(db: PgPool) {
 }
 
 #[test]
-fn a_word_is_taken_literally() {
+fn a_search_word_is_matched_literally() {
     assert_eq!(pattern(r"100%_\"), r"%100\%\_\\%");
     assert_eq!(Word::all("\u{a0} A\u{3000}b\u{2028}").unwrap().len(), 2);
     for (wrong, text) in [
