@@ -214,11 +214,7 @@ pub(crate) async fn fire(invocation: Invocation, reminder: usize, version: i32) 
                     step().await;
                 }
             }
-            Decision::Early(by) => {
-                assert!(by <= TimeDelta::hours(1), "a callback comes again until a distant instant");
-                return invocation.call(|world| world.call_again(job(&row, world))).await;
-            }
-            Decision::Arm => return invocation.call(|world| world.arm(job(&row, world))).await,
+            Decision::Early(_) => return invocation.call(|world| world.call_again(job(&row, world))).await,
             Decision::Fired | Decision::Skip(_) => return Ok(()),
         }
     }
