@@ -39,6 +39,7 @@ async fn partitions(db: &PgPool) -> i64 {
     count(db, "select count(*) from pg_inherits where inhparent = 'processed_events'::regclass").await
 }
 
+const NFD: &str = "cafe\u{301}";
 async fn floor(db: &PgPool, name: &str) -> Uuid {
     sqlx::query_scalar("select event_id from marks where name = $1").bind(name).fetch_one(db).await.unwrap()
 }
@@ -260,6 +261,54 @@ async fn beside_a_long_reader_no_claim_waits_and_everything_but_the_partitions_i
     assert!(partitions(&db).await < before);
 }
 
+/// For example by a psql that somebody has forgotten.
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn a_locked_row_stops_no_other_step(db: PgPool) {
+    let options = db.connect_options().as_ref().clone().options([("lock_timeout", "300ms")]);
+    let impatient = sqlx::postgres::PgPoolOptions::new().connect_lazy_with(options);
+    let mut users = [user(&db).await, user(&db).await, user(&db).await];
+    users.sort();
+    for owner in users {
+        sqlx::query("insert into task_tags (id, user_id, name) values ($1, $2, $3)")
+            .bind(tag::id(owner, NFD))
+            .bind(owner)
+            .bind(NFD)
+            .execute(&db)
+            .await
+            .unwrap();
+    }
+    let old_rows = "insert into idempotency_keys (user_id, key, fingerprint, created_at)
+             values (gen_random_uuid(), 'key', '', now() - interval '25 hours');
+         insert into dead_letters (id, consumer, dedupe, origin, reason, payload, state, replayed_at)
+             values (gen_random_uuid(), '', '', 'daprd', '', '', 'replayed', now() - interval '46 days')";
+    execute(&db, old_rows).await;
+    let weeks = partitions(&db).await;
+    execute(
+        &db,
+        "do $$ declare week record; begin
+             for week in select inhrelid::regclass as name from pg_inherits
+                         where inhparent = 'processed_events'::regclass and inhrelid::regclass::text like '%w%'
+                         order by inhrelid::regclass::text desc limit 2
+             loop execute format('drop table %s', week.name); end loop;
+         end $$",
+    )
+    .await;
+    let mut forgotten = db.begin().await.unwrap();
+    sqlx::query("select from marks for update").execute(&mut *forgotten).await.unwrap();
+    sqlx::query("select lock_user_usage($1)").bind(users[0]).execute(&mut *forgotten).await.unwrap();
+    let answer = post(&routes(&impatient), "/job/retention", "{}").await;
+    assert_eq!(answer, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(partitions(&db).await, weeks);
+    assert_eq!(count(&db, "select count(*) from idempotency_keys").await, 0);
+    assert_eq!(count(&db, "select count(*) from dead_letters").await, 0);
+    let unmerged = "select user_id from task_tags where name is not nfc normalized";
+    assert_eq!(sqlx::query_scalar::<_, Uuid>(unmerged).fetch_all(&db).await.unwrap(), users[..1]);
+
+    forgotten.rollback().await.unwrap();
+    assert_eq!(post(&routes(&impatient), "/job/retention", "{}").await, StatusCode::OK);
+    assert!(sqlx::query_scalar::<_, Uuid>(unmerged).fetch_all(&db).await.unwrap().is_empty());
+}
+
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
 async fn without_the_database_it_runs_again(db: PgPool) {
     let closed = sqlx::postgres::PgPoolOptions::new().connect_lazy_with(db.connect_options().as_ref().clone());
@@ -335,7 +384,6 @@ async fn repair_finishes_an_erasure_and_has_nothing_of_it_published_or_armed(db:
 /// Release 0.1.0 stored text as given. Tags are found by their name in NFC.
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
 async fn tags_that_differ_in_their_unicode_form_are_merged(db: PgPool) {
-    const NFD: &str = "cafe\u{301}";
     const NFC: &str = "caf\u{e9}";
     // A character that has no form of its own in NFC. There the name is longer than allowed.
     let too_long = "\u{958}".repeat(50);
