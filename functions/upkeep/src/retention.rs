@@ -34,6 +34,7 @@ pub async fn run(app: &App) -> sqlx::Result<()> {
     let db = &app.db;
     let (mut made, mut dropped) = (0, 0);
     let floor = raise_floor(db).await;
+    let admitted = admit_near_weeks(db).await;
     let making = make_partitions(db, &mut made).await;
     let (dropping, claimed) = match floor {
         Ok(floor) => (drop_partitions(db, floor, &mut dropped).await, delete_claimed(db, floor).await),
@@ -55,6 +56,7 @@ pub async fn run(app: &App) -> sqlx::Result<()> {
         merged = merged.as_ref().ok(),
         "upkeep: retention made {made} partitions, dropped {dropped}, deleted {deleted} rows"
     );
+    admitted?;
     claimed?;
     expired?;
     letters?;
@@ -175,9 +177,13 @@ async fn cut_letters(db: &Db) -> sqlx::Result<()> {
 ///
 /// If nothing ran for weeks, the default partition already holds claims of the current week. They stay there: the inbox dedupes by them all the
 /// same, and retention deletes them. PostgreSQL refuses a partition for such a week, so it is not tried.
+///
+/// PostgreSQL reads the default partition under a lock that stops the inbox, unless a constraint excludes the week (migration 46). With
+/// millions of claims that takes longer than a partition may take. Only a week that begins in more than two days is excluded, because
+/// until its partition exists, claims of an excluded week are refused. A nearer week then stays in the default partition.
 async fn make_partitions(db: &Db, made: &mut i32) -> sqlx::Result<()> {
-    let missing = sqlx::query_scalar!(
-        r#"select week at time zone 'UTC' as "week!"
+    let missing = sqlx::query!(
+        r#"select week at time zone 'UTC' as "week!", week at time zone 'UTC' > now() + interval '2 days' as "far!"
            from generate_series(date_trunc('week', now() at time zone 'UTC'), (now() + interval '6 weeks') at time zone 'UTC',
                                 interval '7 days') week
            where to_regclass('processed_events_' || to_char(week, 'IYYY"w"IW')) is null
@@ -191,10 +197,24 @@ async fn make_partitions(db: &Db, made: &mut i32) -> sqlx::Result<()> {
     .await?;
     let mut result = Ok(());
     for week in missing {
-        let making = PartitionChange::Make(week).apply(db).await;
+        let making = make_partition(db, week.week, week.far).await;
         result = result.and(making.map(|some| *made += some));
     }
     result
+}
+
+async fn make_partition(db: &Db, week: DateTime<Utc>, far: bool) -> sqlx::Result<i32> {
+    if far {
+        PartitionChange::Exclude(week).apply(db).await?;
+        sqlx::query!("select from validate_inbox_week($1)", week).execute(db).await?;
+    }
+    PartitionChange::Make(week).apply(db).await
+}
+
+/// Drops the constraints of weeks that begin soon, which a process that ended between its steps has left behind: a claim must always
+/// find a place.
+pub(crate) async fn admit_near_weeks(db: &Db) -> sqlx::Result<()> {
+    sqlx::query!("select from admit_inbox_weeks(now() + interval '1 day')").execute(db).await.map(drop)
 }
 
 /// Drops the partitions behind the floor, and counts them.
@@ -217,6 +237,8 @@ async fn drop_partitions(db: &Db, floor: Uuid, dropped: &mut i32) -> sqlx::Resul
 /// A change of one partition of the inbox.
 #[derive(Clone, Copy)]
 enum PartitionChange {
+    /// Excludes the week that begins then from the default partition.
+    Exclude(DateTime<Utc>),
     /// Makes the partition of the week that begins then.
     Make(DateTime<Utc>),
     /// Drops the oldest partition.
@@ -227,7 +249,7 @@ enum PartitionChange {
 }
 
 impl PartitionChange {
-    /// Tries the change a few times. Returns the number of partitions that were made or dropped.
+    /// Tries the change a few times. Returns the number of partitions that were made, or of those that were dropped.
     async fn apply(self, db: &Db) -> sqlx::Result<i32> {
         for _ in 1..TRIES {
             match self.try_once(db).await {
@@ -241,17 +263,24 @@ impl PartitionChange {
 
     async fn try_once(self, db: &Db) -> sqlx::Result<i32> {
         let mut tx = db.begin().await?;
-        // Making a partition also reads the default one under the lock, which takes long only if that holds millions of rows.
         let timeouts = "set local lock_timeout = '200ms'; set local statement_timeout = '1s'";
         sqlx::raw_sql(timeouts).execute(&mut *tx).await?;
         let changed = match self {
+            Self::Exclude(week) => {
+                sqlx::query!("select from exclude_inbox_week($1)", week).execute(&mut *tx).await?;
+                0
+            }
             Self::Make(week) => {
-                sqlx::query_scalar!(
+                let made = sqlx::query_scalar!(
                     r#"select make_inbox_partitions($1, $1::timestamptz + interval '1 day') as "changed!""#,
                     week
                 )
                 .fetch_one(&mut *tx)
-                .await?
+                .await?;
+                sqlx::query!("select from admit_inbox_weeks($1::timestamptz + interval '1 day')", week)
+                    .execute(&mut *tx)
+                    .await?;
+                made
             }
             Self::Drop { upper } => {
                 sqlx::query_scalar!(r#"select drop_inbox_partitions($1) as "changed!""#, upper)

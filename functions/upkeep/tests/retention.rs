@@ -40,6 +40,9 @@ async fn partitions(db: &PgPool) -> i64 {
 }
 
 const NFD: &str = "cafe\u{301}";
+const EXCLUSIONS: &str =
+    "select count(*) from pg_constraint where conrelid = 'processed_events_default'::regclass and contype = 'c'";
+
 async fn floor(db: &PgPool, name: &str) -> Uuid {
     sqlx::query_scalar("select event_id from marks where name = $1").bind(name).fetch_one(db).await.unwrap()
 }
@@ -120,6 +123,66 @@ async fn weeks_whose_claims_are_in_the_default_partition_stay_there_and_all_othe
     assert_eq!(sqlx::query(again).execute(&db).await.unwrap().rows_affected(), 0);
     retain(&db).await;
     assert_eq!(ahead(&db).await, made);
+}
+
+/// PostgreSQL reads the whole default partition under a lock that stops the inbox, unless a constraint excludes the week.
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn making_a_partition_reads_no_row_of_the_default_partition_under_the_lock(db: PgPool) {
+    execute(
+        &db,
+        "do $$ declare week record; begin
+             for week in select inhrelid::regclass as name from pg_inherits
+                         where inhparent = 'processed_events'::regclass and inhrelid::regclass::text like '%w%'
+             loop execute format('drop table %s', week.name); end loop;
+         end $$;
+         insert into processed_events (consumer, event_id)
+             select 'task-created', uuid_v7_floor(now() - interval '1 second' * n) from generate_series(0, 99) n;
+         create table reads (rows bigint);
+         create function note_reads() returns event_trigger language plpgsql as $$ begin
+             insert into reads select seq_tup_read * case tg_event when 'ddl_command_start' then -1 else 1 end
+                 from pg_stat_xact_user_tables where relname = 'processed_events_default';
+         end $$;
+         create event trigger before on ddl_command_start when tag in ('CREATE TABLE') execute function note_reads();
+         create event trigger after on ddl_command_end when tag in ('CREATE TABLE') execute function note_reads()",
+    )
+    .await;
+    retain(&db).await;
+    // The current week has claims already. PostgreSQL reads the default partition for one that begins in two days or less.
+    let made = ahead(&db).await;
+    assert!((5..=7).contains(&made), "{made}");
+    assert_eq!(count(&db, "select count(*) from reads").await, 2 * made);
+    let under_the_lock = count(&db, "select coalesce(sum(rows), 0)::bigint from reads").await;
+    assert!(under_the_lock <= 100, "{under_the_lock} rows");
+    assert_eq!(count(&db, EXCLUSIONS).await, 0);
+}
+
+/// A process ended between the constraint and the partition, and upkeep was away until the week began.
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn a_week_that_was_left_excluded_takes_claims_when_it_begins(db: PgPool) {
+    let claim = "insert into processed_events (consumer, event_id) select 'task-created', uuid_v7_floor(now()) on conflict do nothing";
+    let settings = upkeep::repair::Settings { repair_interval_seconds: 300, repair_after_seconds: 0 };
+    for retention in [true, false] {
+        execute(
+            &db,
+            "do $$ begin
+                 execute format('drop table if exists processed_events_%s', to_char(now() at time zone 'UTC', 'IYYY\"w\"IW'));
+             end $$;
+             delete from processed_events_default;
+             select exclude_inbox_week(week), exclude_inbox_week(week + interval '28 days')
+             from (select date_trunc('week', now() at time zone 'UTC') at time zone 'UTC' as week) week",
+        )
+        .await;
+        assert!(sqlx::query(claim).execute(&db).await.is_err());
+        if retention {
+            retain(&db).await;
+        } else {
+            // Arming fails, because there is no daprd.
+            let _ = upkeep::repair::run(&app(&db), &settings).await;
+        }
+        sqlx::query(claim).execute(&db).await.unwrap();
+        // The other one may be in use.
+        assert_eq!(count(&db, EXCLUSIONS).await, 1);
+    }
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
