@@ -239,7 +239,11 @@ pub(crate) async fn repair(invocation: Invocation) -> Result<(), Away> {
         rows.into_iter().map(|row| world.job_of(row)).collect::<Vec<Job>>()
     };
     for job in invocation.db(waiting).await? {
-        invocation.call(|world| world.arm_if_missing(job)).await?;
+        let arms = |world: &mut World| {
+            let late = job.due_at < world.now - TimeDelta::minutes(1);
+            if late { world.arm(job) } else { world.arm_if_missing(job) }
+        };
+        invocation.call(arms).await?;
     }
     let overdue = |world: &mut World| {
         let then = world.now - TimeDelta::seconds(10);
