@@ -7,7 +7,8 @@
 //!
 //! **A pass** reads the heads: the next events of every user, at most a few of each, so that a user with a backlog delays nobody (`outbox/heads.rs`).
 //! Then it makes one call per topic, due reminders first, and reads again. A failed call never ends the pass, and delays only the events
-//! that the broker refuses (`outbox/calls.rs`).
+//! that the broker refuses (`outbox/calls.rs`). A pass that takes long or fails often ends before it has visited every user. The next one
+//! begins with the users that are left.
 //!
 //! **A call** is a transaction: lock the shards of its events, read the events that are still unpublished, publish, mark, commit. The lock is an
 //! advisory lock of the transaction. So at most one relay publishes a shard at a time, it needs no session (a transaction pooler may
@@ -52,8 +53,8 @@ const RELAY_LOCK: i32 = 0x6f75_7462; // "outb"
 /// CPU to the other work.
 const BURST: usize = 20;
 const GATHER: Duration = Duration::from_millis(50);
-/// A pass that takes longer ends after its current call.
-const PASS: Duration = Duration::from_secs(10);
+/// A pass that takes longer ends after its current round.
+const LONGEST_PASS: Duration = Duration::from_secs(10);
 /// PostgreSQL continues a commit whose connection is lost. The relay looks for its events after this time.
 const LOST: Duration = Duration::from_secs(3);
 
@@ -161,7 +162,15 @@ pub struct Outbox {
     sidecar: Sidecar,
     pub(crate) woken: Arc<Notify>,
     /// Locked by the pass that runs.
-    calls: Arc<Mutex<Calls>>,
+    state: Arc<Mutex<State>>,
+    longest_pass: Duration,
+}
+
+/// What a pass leaves to the next one.
+#[derive(Debug, Default)]
+struct State {
+    calls: Calls,
+    cursors: Cursors,
 }
 
 /// The result of a pass.
@@ -180,7 +189,7 @@ struct Pass {
 
 impl Outbox {
     pub(crate) fn new(db: Db, sidecar: Sidecar) -> Self {
-        Self { db, sidecar, woken: Arc::default(), calls: Arc::default() }
+        Self { db, sidecar, woken: Arc::default(), state: Arc::default(), longest_pass: LONGEST_PASS }
     }
 
     /// Wakes the relay. Several calls while it works count as one.
@@ -243,7 +252,7 @@ impl Outbox {
         tokio::time::timeout(limit, async {
             let mut again = true;
             loop {
-                self.calls.lock().await.make_due(Instant::now());
+                self.state.lock().await.calls.make_due(Instant::now());
                 let pass = self
                     .pass(Instant::now())
                     .await
@@ -262,11 +271,11 @@ impl Outbox {
 
     /// Publishes what can be published at `now`.
     async fn pass(&self, now: Instant) -> anyhow::Result<Pass> {
-        let mut calls = self.calls.lock().await;
+        let State { calls, cursors } = &mut *self.state.lock().await;
         let mut pass = Pass::default();
         let began = Instant::now();
         calls.begin(now);
-        let done = self.rounds(&mut calls, &mut pass).await;
+        let done = self.rounds(calls, cursors, &mut pass).await;
         calls.end(now + began.elapsed());
         pass.retry_at = calls.next_due();
         if let Some(error) = &pass.failed {
@@ -277,11 +286,11 @@ impl Outbox {
     }
 
     /// Makes the calls of a pass, until nothing is left to publish or enough of them have failed.
-    async fn rounds(&self, calls: &mut Calls, pass: &mut Pass) -> anyhow::Result<()> {
+    async fn rounds(&self, calls: &mut Calls, cursors: &mut Cursors, pass: &mut Pass) -> anyhow::Result<()> {
         let began = Instant::now();
-        let mut cursors = Cursors::default();
+        cursors.begin(pass.published);
         loop {
-            let heads = self.in_time(self.heads(&mut cursors, calls)).await?;
+            let heads = self.in_time(self.heads(cursors, calls)).await?;
             for group in calls.next(heads) {
                 if calls.have_failed_enough() {
                     return Ok(());
@@ -289,11 +298,11 @@ impl Outbox {
                 self.in_time(self.call(calls, pass, group)).await?;
             }
             if calls.take_unread() {
-                cursors = Cursors::default();
+                cursors.begin(pass.published);
             } else if !calls.have_suspects() && cursors.is_finished(pass.published) {
                 return Ok(());
             }
-            if began.elapsed() > PASS {
+            if began.elapsed() > self.longest_pass {
                 pass.more = true;
                 return Ok(());
             }

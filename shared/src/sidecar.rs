@@ -44,8 +44,8 @@ const DEADLINE: Duration = Duration::from_secs(5);
 /// Interval at which the scheduler retries a job that was not answered 2xx. The number of retries is unlimited: by default the scheduler
 /// gives up after three tries and deletes the job.
 const JOB_RETRY: Duration = Duration::from_secs(5);
-/// Longest pause until a job that came early calls again. A reminder is late by at most this if the scheduler's clock is put right meanwhile.
-pub const CALL_AGAIN: Duration = Duration::from_secs(30);
+/// Shortest pause until a job that came early calls again, unless its instant is nearer.
+const CALL_AGAIN: TimeDelta = TimeDelta::seconds(30);
 
 /// A Dapr call failed.
 #[derive(Debug, thiserror::Error)]
@@ -225,7 +225,7 @@ impl Jobs {
         Ok(())
     }
 
-    /// Has the job that is calling call again when `early` has passed by the scheduler's clock, or after [`CALL_AGAIN`] at the latest.
+    /// Has the job that is calling `early` call again, after [`pause_of_early`] by the scheduler's clock.
     ///
     /// A call comes early if the scheduler's clock is ahead. By that clock the instant has passed, so a job armed for the instant would call at
     /// once, again and again. The retries of a failed call would come at once too: go-etcd-cron counts their pauses from the job's instant
@@ -234,8 +234,7 @@ impl Jobs {
     /// # Errors
     /// The job may be scheduled or not.
     pub async fn call_again(&self, name: &str, early: TimeDelta, data: &serde_json::Value) -> Result<(), SidecarError> {
-        let pause = early.to_std().unwrap_or_default().min(CALL_AGAIN);
-        let due_time = Some(format!("{}ms", pause.as_millis()));
+        let due_time = Some(format!("{}ms", pause_of_early(early).num_milliseconds()));
         self.schedule(Job { due_time, ..job(name, data) }, true).await.map(drop)
     }
 
@@ -306,6 +305,15 @@ impl Jobs {
             scheduled => scheduled.map(|_| true),
         }
     }
+}
+
+/// The pause of a job that came `early`: a tenth of that, at least [`CALL_AGAIN`], and never beyond its instant.
+///
+/// A scheduler that is a day ahead then calls a job about sixty times. The pause ends before the instant, because the scheduler's clock may be put
+/// right at any time.
+#[must_use]
+pub fn pause_of_early(early: TimeDelta) -> TimeDelta {
+    (early / 10).max(CALL_AGAIN).min(early).max(TimeDelta::zero())
 }
 
 fn job(name: &str, data: &serde_json::Value) -> Job {

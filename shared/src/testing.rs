@@ -59,6 +59,31 @@ pub fn app_with(db: impl Into<Db>, own: &Dapr, alarm: &Dapr, reminder_due: &Dapr
     App::new(config, db).unwrap()
 }
 
+/// The resident memory of this process at some time, in bytes. Other tests of the process run meanwhile.
+#[derive(Clone, Copy, Debug)]
+pub struct Memory(u64);
+
+impl Memory {
+    /// The memory now. Also resets the peak, see proc(5).
+    #[must_use]
+    pub fn now() -> Self {
+        std::fs::write("/proc/self/clear_refs", "5").unwrap();
+        Self(Self::read("VmRSS:"))
+    }
+
+    /// How far the peak since then is above.
+    #[must_use]
+    pub fn growth(&self) -> u64 {
+        Self::read("VmHWM:").saturating_sub(self.0)
+    }
+
+    fn read(name: &str) -> u64 {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+    }
+}
+
 /// Whether the relay of this process was woken, or is woken within ten seconds.
 pub async fn relay_was_woken(app: &App) -> bool {
     tokio::time::timeout(Duration::from_secs(10), app.outbox.woken.notified()).await.is_ok()

@@ -22,8 +22,6 @@ use self::together::{Look, Together};
 
 /// A callback that is early by at most this waits.
 const WAIT: chrono::Duration = chrono::Duration::seconds(5);
-/// A callback that is early by at most this comes from a scheduler whose clock is ahead, because a version's instant never changes.
-const SKEW: chrono::Duration = chrono::Duration::hours(1);
 /// How often a callback reads a row that is locked, changes, or is not due yet, before the scheduler must call again. The pauses grow, and add
 /// up to about the lock timeout, so that the transaction that holds the row has ended.
 const LOOKS: u32 = 20;
@@ -55,10 +53,8 @@ pub enum Decision {
     Again,
     /// A little early: read it again after this long.
     Wait(chrono::Duration),
-    /// Early by this: have the job call again.
+    /// Early by this: have the job call again. The scheduler's clock is ahead, because a version's instant never changes.
     Early(chrono::Duration),
-    /// Early by more than a clock can be ahead: arm the job at the reminder's instant.
-    Arm,
     /// This version has fired.
     Fired,
     /// This version must not fire, for this reason.
@@ -72,7 +68,6 @@ pub fn decide(row: &Row, version: i32) -> Decision {
     match row.obstacle(version) {
         _ if row.fired_version == Some(version) => Decision::Fired,
         Some(reason) => Decision::Skip(reason),
-        None if early > SKEW => Decision::Arm,
         None if early > WAIT => Decision::Early(early),
         None if early > chrono::Duration::zero() => Decision::Wait(early),
         None => Decision::Again,
@@ -140,7 +135,6 @@ impl Firing {
                     tracing::info!(reminder.id = %id, early_ms, "alarm: the job of reminder {id} is {early_ms} ms early and calls again");
                     return Ok(row.job(id).call_again(&self.app.sidecar, by).await?);
                 }
-                Decision::Arm => return Ok(row.job(id).arm(&self.app.sidecar).await?),
                 // A repeated callback adds nothing to the audit log.
                 Decision::Fired => {
                     tracing::info!(reminder.id = %id, "alarm: reminder {id} version {version} has fired before");

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use shared::{
     schema::TaskCreated,
     serve::complete,
-    testing::{app, count, emitted, erase, pause_inserts, post, tables_with, task, user, waits_for_lock},
+    testing::{Memory, app, count, emitted, erase, pause_inserts, post, tables_with, task, user, waits_for_lock},
 };
 use sqlx::PgPool;
 use uuid::Uuid;
@@ -114,6 +114,21 @@ async fn a_payload_that_is_not_an_event_not_text_or_not_wrapped_is_stored_once(d
     assert_eq!(post(&routes(&db), ROUTE, b"\xff not wrapped".to_vec()).await, StatusCode::OK);
     assert_eq!(letters(&db).await.last().unwrap().1, "\u{fffd} not wrapped");
     assert_eq!(count(&db, "select count(*) from dead_letters where consumer = 'task-created'").await, 7);
+}
+
+/// A function has 128 MB, and handles five letters at a time.
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn a_message_of_many_small_values_takes_a_small_multiple_of_its_size(db: PgPool) {
+    let values = "0,".repeat(4 << 20);
+    let event = format!(r#"{{"id":"{}","type":"task.created","data":[{values}0]}}"#, Uuid::now_v7());
+    let (routes, body) = (routes(&db), wrapped(event.as_bytes()));
+    drop((values, event));
+    let memory = Memory::now();
+    assert_eq!(post(&routes, ROUTE, body).await, StatusCode::OK);
+    let growth = memory.growth() >> 20;
+    assert!(growth < 64, "{growth} MB");
+    let stored = "select count(*) from dead_letters where event_id is not null and type = 'task.created'";
+    assert_eq!(count(&db, stored).await, 1);
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]

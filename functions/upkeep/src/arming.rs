@@ -1,14 +1,15 @@
 //! Arming: reminders that must have a job and may have none.
 //!
 //! - [`near`], part of repair: of reminders due within two repair intervals, asks the scheduler which jobs are missing. So a scheduler that
-//!   lost its data delays a reminder by at most one interval.
+//!   lost its data delays a reminder by at most one interval. Overdue reminders get a new job: a scheduler whose clock was ahead and is put
+//!   right holds jobs that call late.
 //! - [`entering`], part of repair and of `upkeep`'s own job every 6 hours: arms reminders within the arming window whose `armed_version` is
 //!   not their version. It asks the database alone, which keeps such rows in a partial index.
 //! - [`take_over`], once per database: deletes the jobs that releases before `alarm` armed at `reminder-due`.
 //!
 //! Each step is idempotent. Two processes that arm the same version schedule the same job.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use shared::{
     App,
     reminder::{ARMING_WINDOW_HOURS, ReminderJob, ReminderJobName, record_armed},
@@ -21,12 +22,14 @@ use crate::repair::Settings;
 
 /// Calls to the scheduler at a time.
 pub(crate) const AT_ONCE: usize = 32;
+/// The job of a reminder that is overdue by this is replaced.
+const LATE: TimeDelta = TimeDelta::minutes(1);
 /// Maximum rows of one query.
 const PAGE: i64 = 10_000;
 /// An instant before that of every reminder.
 const BEGINNING: DateTime<Utc> = DateTime::from_timestamp(-100_000_000_000, 0).unwrap();
 
-/// Arms the reminders due within two repair intervals that have no job. Returns how many had none.
+/// Arms the reminders due within two repair intervals that have no job, and those that are overdue. Returns how many there were.
 ///
 /// # Errors
 /// The first job that could not be armed, or the database is unavailable.
@@ -37,7 +40,7 @@ pub async fn near(app: &App, now: DateTime<Utc>, settings: &Settings) -> anyhow:
         if jobs.is_empty() {
             return armed.result();
         }
-        armed.page(app, jobs, Call::IfMissing).await?;
+        armed.page(app, jobs, Call::IfMissingOrLate { now }).await?;
     }
 }
 
@@ -104,7 +107,7 @@ pub(crate) async fn at_once<T: Send + 'static>(
 /// How to arm a job.
 #[derive(Clone, Copy)]
 enum Call {
-    IfMissing,
+    IfMissingOrLate { now: DateTime<Utc> },
     Replace,
 }
 
@@ -124,8 +127,10 @@ impl Armed {
                 let (job, sidecar) = (job.clone(), app.sidecar.clone());
                 async move {
                     let missing = match call {
-                        Call::IfMissing => job.arm_if_missing(&sidecar).await?,
-                        Call::Replace => job.arm(&sidecar).await.map(|()| true)?,
+                        Call::IfMissingOrLate { now } if job.due_at >= now - LATE => {
+                            job.arm_if_missing(&sidecar).await?
+                        }
+                        Call::IfMissingOrLate { .. } | Call::Replace => job.arm(&sidecar).await.map(|()| true)?,
                     };
                     Ok((job, missing))
                 }

@@ -11,7 +11,7 @@ use shared::{App, catalogue::EventType, db::Db, delivery::DeliveryJob, faults::c
 use sqlx::PgExecutor;
 use uuid::Uuid;
 
-use crate::{arming, erasure, search_text};
+use crate::{arming, erasure, retention, search_text};
 
 /// Timeout for publishing the committed events.
 const PUBLISH: Duration = Duration::from_secs(30);
@@ -49,6 +49,7 @@ pub async fn run(app: &App, settings: &Settings) -> anyhow::Result<()> {
     let jobs = repeat_jobs(app).await;
     let erased = erasure::finish(&app.db).await;
     let texts = search_text::fill(&app.db).await;
+    let admitted = retention::admit_near_weeks(&app.db).await;
     tracing::info!(
         events = unpublished.as_ref().ok(),
         reminders = reminders.as_ref().ok(),
@@ -63,6 +64,7 @@ pub async fn run(app: &App, settings: &Settings) -> anyhow::Result<()> {
     published?;
     erased?;
     texts?;
+    admitted?;
     jobs
 }
 

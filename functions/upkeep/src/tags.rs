@@ -8,19 +8,23 @@ use uuid::Uuid;
 /// Looks at every tag, without an index: with one, a database in another encoding than UTF-8 would refuse every tag.
 ///
 /// # Errors
-/// The database is unavailable. What was merged stays.
+/// The first failure, after all others were tried.
 pub async fn merge(db: &Db) -> sqlx::Result<u64> {
     // In another encoding PostgreSQL normalizes nothing. This condition is evaluated first, and once.
     let users = sqlx::query_scalar!(
-        "select distinct user_id from task_tags where getdatabaseencoding() = 'UTF8' and name is not nfc normalized"
+        "select user_id from task_tags where getdatabaseencoding() = 'UTF8' and name is not nfc normalized
+         group by user_id order by random()" // The run may end while it waits for some users.
     )
     .fetch_all(db)
     .await?;
-    let mut merged = 0;
+    let (mut merged, mut first_error) = (0, None);
     for user_id in users {
-        merged += merge_of(db, user_id).await?;
+        match merge_of(db, user_id).await {
+            Ok(some) => merged += some,
+            Err(error) => first_error = first_error.or(Some(error)),
+        }
     }
-    Ok(merged)
+    first_error.map_or(Ok(merged), Err)
 }
 
 async fn merge_of(db: &Db, user_id: Uuid) -> sqlx::Result<u64> {

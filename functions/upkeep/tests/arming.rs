@@ -446,6 +446,19 @@ async fn five_thousand_reminders_at_the_boundary_survive_pauses_and_are_late_by_
     }
 }
 
+/// The scheduler's clock was two hours ahead. Its jobs were early, were told to call again, and now the clock is right.
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn repair_replaces_the_job_of_an_overdue_reminder(db: PgPool) {
+    let plane = Plane::new(&db).await;
+    let overdue = plane.reminder(-TimeDelta::minutes(2)).await;
+    plane.reminder(TimeDelta::minutes(2)).await;
+    plane.repair().await;
+    plane.alarm.shift(TimeDelta::hours(2));
+    plane.repair().await;
+    assert_eq!(plane.armed().await, BTreeSet::from([overdue]));
+    assert_eq!(plane.alarm.names().len(), 2);
+}
+
 /// A delivery after one attempt, whose next one should have begun `overdue` ago.
 async fn delivery(plane: &Plane, overdue: TimeDelta) -> Uuid {
     let of = plane.reminder(-TimeDelta::minutes(1)).await;

@@ -39,6 +39,10 @@ async fn partitions(db: &PgPool) -> i64 {
     count(db, "select count(*) from pg_inherits where inhparent = 'processed_events'::regclass").await
 }
 
+const NFD: &str = "cafe\u{301}";
+const EXCLUSIONS: &str =
+    "select count(*) from pg_constraint where conrelid = 'processed_events_default'::regclass and contype = 'c'";
+
 async fn floor(db: &PgPool, name: &str) -> Uuid {
     sqlx::query_scalar("select event_id from marks where name = $1").bind(name).fetch_one(db).await.unwrap()
 }
@@ -119,6 +123,66 @@ async fn partitions_are_created_for_every_week_without_claims_in_the_default_par
     assert_eq!(sqlx::query(again).execute(&db).await.unwrap().rows_affected(), 0);
     retain(&db).await;
     assert_eq!(ahead(&db).await, made);
+}
+
+/// PostgreSQL reads the whole default partition under a lock that stops the inbox, unless a constraint excludes the week.
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn making_a_partition_reads_no_row_of_the_default_partition_under_the_lock(db: PgPool) {
+    execute(
+        &db,
+        "do $$ declare week record; begin
+             for week in select inhrelid::regclass as name from pg_inherits
+                         where inhparent = 'processed_events'::regclass and inhrelid::regclass::text like '%w%'
+             loop execute format('drop table %s', week.name); end loop;
+         end $$;
+         insert into processed_events (consumer, event_id)
+             select 'task-created', uuid_v7_floor(now() - interval '1 second' * n) from generate_series(0, 99) n;
+         create table reads (rows bigint);
+         create function note_reads() returns event_trigger language plpgsql as $$ begin
+             insert into reads select seq_tup_read * case tg_event when 'ddl_command_start' then -1 else 1 end
+                 from pg_stat_xact_user_tables where relname = 'processed_events_default';
+         end $$;
+         create event trigger before on ddl_command_start when tag in ('CREATE TABLE') execute function note_reads();
+         create event trigger after on ddl_command_end when tag in ('CREATE TABLE') execute function note_reads()",
+    )
+    .await;
+    retain(&db).await;
+    // The current week has claims already. PostgreSQL reads the default partition for one that begins in two days or less.
+    let made = ahead(&db).await;
+    assert!((5..=7).contains(&made), "{made}");
+    assert_eq!(count(&db, "select count(*) from reads").await, 2 * made);
+    let under_the_lock = count(&db, "select coalesce(sum(rows), 0)::bigint from reads").await;
+    assert!(under_the_lock <= 100, "{under_the_lock} rows");
+    assert_eq!(count(&db, EXCLUSIONS).await, 0);
+}
+
+/// A process ended between the constraint and the partition, and upkeep was away until the week began.
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn a_week_that_was_left_excluded_takes_claims_when_it_begins(db: PgPool) {
+    let claim = "insert into processed_events (consumer, event_id) select 'task-created', uuid_v7_floor(now()) on conflict do nothing";
+    let settings = upkeep::repair::Settings { repair_interval_seconds: 300, repair_after_seconds: 0 };
+    for retention in [true, false] {
+        execute(
+            &db,
+            "do $$ begin
+                 execute format('drop table if exists processed_events_%s', to_char(now() at time zone 'UTC', 'IYYY\"w\"IW'));
+             end $$;
+             delete from processed_events_default;
+             select exclude_inbox_week(week), exclude_inbox_week(week + interval '28 days')
+             from (select date_trunc('week', now() at time zone 'UTC') at time zone 'UTC' as week) week",
+        )
+        .await;
+        assert!(sqlx::query(claim).execute(&db).await.is_err());
+        if retention {
+            retain(&db).await;
+        } else {
+            // Arming fails, because there is no daprd.
+            let _ = upkeep::repair::run(&app(&db), &settings).await;
+        }
+        sqlx::query(claim).execute(&db).await.unwrap();
+        // The other one may be in use.
+        assert_eq!(count(&db, EXCLUSIONS).await, 1);
+    }
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
@@ -260,6 +324,54 @@ async fn a_long_reader_delays_no_claim_and_only_postpones_partitions(db: PgPool)
     assert!(partitions(&db).await < before);
 }
 
+/// For example by a psql that somebody has forgotten.
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn a_locked_row_stops_no_other_step(db: PgPool) {
+    let options = db.connect_options().as_ref().clone().options([("lock_timeout", "300ms")]);
+    let impatient = sqlx::postgres::PgPoolOptions::new().connect_lazy_with(options);
+    let mut users = [user(&db).await, user(&db).await, user(&db).await];
+    users.sort();
+    for owner in users {
+        sqlx::query("insert into task_tags (id, user_id, name) values ($1, $2, $3)")
+            .bind(tag::id(owner, NFD))
+            .bind(owner)
+            .bind(NFD)
+            .execute(&db)
+            .await
+            .unwrap();
+    }
+    let old_rows = "insert into idempotency_keys (user_id, key, fingerprint, created_at)
+             values (gen_random_uuid(), 'key', '', now() - interval '25 hours');
+         insert into dead_letters (id, consumer, dedupe, origin, reason, payload, state, replayed_at)
+             values (gen_random_uuid(), '', '', 'daprd', '', '', 'replayed', now() - interval '46 days')";
+    execute(&db, old_rows).await;
+    let weeks = partitions(&db).await;
+    execute(
+        &db,
+        "do $$ declare week record; begin
+             for week in select inhrelid::regclass as name from pg_inherits
+                         where inhparent = 'processed_events'::regclass and inhrelid::regclass::text like '%w%'
+                         order by inhrelid::regclass::text desc limit 2
+             loop execute format('drop table %s', week.name); end loop;
+         end $$",
+    )
+    .await;
+    let mut forgotten = db.begin().await.unwrap();
+    sqlx::query("select from marks for update").execute(&mut *forgotten).await.unwrap();
+    sqlx::query("select lock_user_usage($1)").bind(users[0]).execute(&mut *forgotten).await.unwrap();
+    let answer = post(&routes(&impatient), "/job/retention", "{}").await;
+    assert_eq!(answer, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(partitions(&db).await, weeks);
+    assert_eq!(count(&db, "select count(*) from idempotency_keys").await, 0);
+    assert_eq!(count(&db, "select count(*) from dead_letters").await, 0);
+    let unmerged = "select user_id from task_tags where name is not nfc normalized";
+    assert_eq!(sqlx::query_scalar::<_, Uuid>(unmerged).fetch_all(&db).await.unwrap(), users[..1]);
+
+    forgotten.rollback().await.unwrap();
+    assert_eq!(post(&routes(&impatient), "/job/retention", "{}").await, StatusCode::OK);
+    assert!(sqlx::query_scalar::<_, Uuid>(unmerged).fetch_all(&db).await.unwrap().is_empty());
+}
+
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
 async fn without_the_database_the_retention_job_is_retried(db: PgPool) {
     let closed = sqlx::postgres::PgPoolOptions::new().connect_lazy_with(db.connect_options().as_ref().clone());
@@ -335,7 +447,6 @@ async fn repair_finishes_an_erasure_without_publishing_or_arming_anything_of_its
 /// Release 0.1.0 stored text as given. Tags are found by their name in NFC.
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
 async fn tags_that_differ_in_their_unicode_form_are_merged(db: PgPool) {
-    const NFD: &str = "cafe\u{301}";
     const NFC: &str = "caf\u{e9}";
     // A character that has no form of its own in NFC. There the name is longer than allowed.
     let too_long = "\u{958}".repeat(50);

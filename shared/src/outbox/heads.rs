@@ -4,6 +4,8 @@
 //! shard and one of the two kinds. In each lane a loose scan jumps from user to user, and reads the oldest events of each. A pass visits the
 //! users of a lane in rounds, a few at a time. So a round reads a bounded number of rows, whatever waits, and a backlog delays its own
 //! user only. The lanes of reminder events are apart, so that the backlog of other events does not delay them.
+//!
+//! The users of a lane form a circle. A pass begins where the pass before ended, so that passes that end early visit every user in turn.
 
 use std::collections::{HashMap, HashSet};
 
@@ -22,7 +24,7 @@ const SHARE: usize = 5;
 /// Maximum events in a call.
 pub(super) const BATCH: usize = 200;
 
-/// How far a pass is in each lane.
+/// Where the relay is in each lane. The relay keeps it between passes.
 #[derive(Debug)]
 pub(super) struct Cursors {
     lanes: Vec<Lane>,
@@ -36,43 +38,60 @@ pub(super) struct Cursors {
 struct Lane {
     shard: i16,
     reminder: bool,
+    /// The first user of this visit of all users.
+    first: Uuid,
     /// The first user of the next round.
     next: Uuid,
-    /// Whether the last user was visited.
+    /// Whether all users were visited.
     finished: bool,
 }
 
 impl Default for Cursors {
     fn default() -> Self {
-        let lane = |shard, reminder| Lane { shard, reminder, next: Uuid::nil(), finished: false };
+        let lane = |shard, reminder| Lane { shard, reminder, first: Uuid::nil(), next: Uuid::nil(), finished: false };
         let lanes = (0..SHARDS).flat_map(|shard| [true, false].map(|reminder| lane(shard, reminder)));
         Self { lanes: lanes.collect(), behind: false, published_before: 0 }
     }
 }
 
 impl Cursors {
+    /// Begins a visit of all users where the last round ended, in a pass that has published so much.
+    pub(super) fn begin(&mut self, published: usize) {
+        (self.behind, self.published_before) = (false, published);
+        for lane in &mut self.lanes {
+            (lane.first, lane.finished) = (lane.next, false);
+        }
+    }
+
     /// Whether every user was visited and none has more events that can go out. Otherwise the next round continues.
     pub(super) fn is_finished(&mut self, published: usize) -> bool {
         if self.lanes.iter().any(|lane| !lane.finished) {
             return false;
         }
         if self.behind && published > self.published_before {
-            *self = Self { published_before: published, ..Self::default() };
+            self.begin(published);
             return false;
         }
         true
     }
 
-    /// Moves past the users that a round visited. A lane that is finished begins again, so that a pass does not overlook new events.
+    /// Moves past the users that a round visited. A lane that is finished goes on, so that a pass does not overlook new events.
     fn advance(&mut self, visited: &[(i16, bool, Uuid)]) {
         for lane in &mut self.lanes {
             let mut users =
                 visited.iter().filter(|(shard, reminder, _)| (lane.shard, lane.reminder) == (*shard, *reminder));
-            match users.nth(USERS - 1) {
-                Some((_, _, last)) => lane.next = Uuid::from_u128(last.as_u128().wrapping_add(1)),
-                None => (lane.next, lane.finished) = (Uuid::nil(), true),
-            }
+            let last = users.nth(USERS - 1);
+            lane.move_to(last.map_or(Uuid::nil(), |(_, _, last)| Uuid::from_u128(last.as_u128().wrapping_add(1))));
         }
+    }
+}
+
+impl Lane {
+    fn move_to(&mut self, next: Uuid) {
+        // From an id to itself it is the whole circle.
+        let distance = |to: Uuid| to.as_u128().wrapping_sub(self.next.as_u128()).wrapping_sub(1);
+        self.finished |= distance(next) >= distance(self.first);
+        self.next = next;
     }
 }
 

@@ -186,11 +186,7 @@ pub(crate) async fn fire(invocation: Invocation, reminder: usize, version: i32) 
                     step().await;
                 }
             }
-            Decision::Early(by) => {
-                assert!(by <= TimeDelta::hours(1), "a callback comes again until a distant instant");
-                return invocation.call(|world| world.call_again(job(&row, world))).await;
-            }
-            Decision::Arm => return invocation.call(|world| world.arm(job(&row, world))).await,
+            Decision::Early(_) => return invocation.call(|world| world.call_again(job(&row, world))).await,
             Decision::Fired | Decision::Skip(_) => return Ok(()),
         }
     }
@@ -199,7 +195,7 @@ pub(crate) async fn fire(invocation: Invocation, reminder: usize, version: i32) 
 
 /// `repair::run`, every five minutes. A failed step never stops the other steps.
 pub(crate) async fn repair(invocation: Invocation) -> Result<(), Away> {
-    let near = arm(&invocation, World::near, World::arm_if_missing).await;
+    let near = arm(&invocation, World::near, World::arm_if_missing_or_late).await;
     let entering = arm(&invocation, World::entering, World::arm).await;
     let deliveries = send_overdue(&invocation).await;
     let unpublished = invocation.db(World::unpublish_unclaimed).await;

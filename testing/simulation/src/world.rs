@@ -13,7 +13,7 @@ use shared::{
     delivery::{DeliveryJob, DeliveryState},
     recurrence::Zone,
     reminder::{ARMING_WINDOW_HOURS, Alignment, CancelReason, ReminderJob, ReminderJobName, ReminderState},
-    sidecar::CALL_AGAIN,
+    sidecar::pause_of_early,
 };
 use tasks::liveness::{Due, Reminder, ReminderChange};
 use uuid::Uuid;
@@ -486,7 +486,14 @@ impl World {
 
     /// `Jobs::call_again`, with the scheduler's clock in line with the others.
     pub(crate) fn call_again(&mut self, early: Job) {
-        self.arm(Job { due_at: early.due_at.min(self.now + CALL_AGAIN), ..early });
+        let due_at = self.now + pause_of_early(early.due_at - self.now);
+        assert!(due_at <= early.due_at.max(self.now), "a job calls again after its instant");
+        self.arm(Job { due_at, ..early });
+    }
+
+    /// `Call::IfMissingOrLate`.
+    pub(crate) fn arm_if_missing_or_late(&mut self, job: Job) {
+        if job.due_at < self.now - TimeDelta::minutes(1) { self.arm(job) } else { self.arm_if_missing(job) }
     }
 
     pub(crate) fn arm_if_missing(&mut self, job: Job) {

@@ -1,29 +1,10 @@
 //! Hostile and unusual input at the edge: bounded work and answers, strict formats, text as Unicode defines it.
 
+use shared::testing::Memory;
+
 use super::*;
 
 const AT: &str = "2031-01-01T09:00:00Z";
-
-/// The peak of the resident memory since the last call, in bytes above the memory at that time.
-struct Memory(u64);
-
-impl Memory {
-    fn now() -> Self {
-        // proc(5): resets the peak.
-        std::fs::write("/proc/self/clear_refs", "5").unwrap();
-        Self(Self::read("VmRSS:"))
-    }
-
-    fn growth(&self) -> u64 {
-        Self::read("VmHWM:").saturating_sub(self.0)
-    }
-
-    fn read(name: &str) -> u64 {
-        let status = std::fs::read_to_string("/proc/self/status").unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
-        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
-    }
-}
 
 /// An object of about a megabyte: as many unknown fields as fit.
 fn unknown_fields() -> String {

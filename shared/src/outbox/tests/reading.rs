@@ -92,6 +92,31 @@ async fn a_pass_visits_every_user_once(db: PgPool) {
     assert_eq!(visited.len(), 40);
 }
 
+/// 40 users of one lane have an event, and the first 12 write another one before every pass.
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn users_that_keep_writing_delay_no_other_user_when_every_pass_ends_early(db: PgPool) {
+    let dapr = Dapr::start().await;
+    let mut outbox = app_with(&db, &dapr, &dapr, &dapr).outbox;
+    // As if each call took as long as a pass may last.
+    outbox.longest_pass = Duration::ZERO;
+    let waiting: Vec<Uuid> = (0..40).map(|user| id(0, user)).collect();
+    for (user, event) in (0..).zip(&waiting) {
+        insert(&db, *event, "task.created", id(user, 3), id(user, 0), false).await;
+    }
+    for pass in 1..=4 {
+        for user in 0..12 {
+            insert(&db, id(pass, user), "task.created", id(pass * 100 + user, 3), id(user, 0), false).await;
+        }
+        assert!(outbox.pass(Instant::now()).await.unwrap().more);
+    }
+    let published: BTreeSet<String> = dapr.published().into_iter().map(|event| event.id).collect();
+    let left: Vec<&Uuid> = waiting.iter().filter(|event| !published.contains(&event.to_string())).collect();
+    assert!(left.is_empty(), "{left:?}");
+    // The next passes begin with the first users again.
+    while outbox.pass(Instant::now()).await.unwrap().more {}
+    assert_eq!(dapr.published().len(), 40 + 4 * 12);
+}
+
 /// A user has 20,000 unpublished events: of one task, of many tasks, or of reminders. Another user has a reminder.
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
 async fn a_backlog_of_one_user_delays_no_reminder_of_another(db: PgPool) {
