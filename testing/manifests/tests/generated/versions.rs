@@ -43,7 +43,7 @@ const NO_PINS: [(&str, &str); 10] = [
     ("1.0.2", "CloudEvents"),
     ("1.2.3", "any version, made up"),
     ("1.18.2", "the newest Dapr that crashes on a malformed event"),
-    ("1.30.0", "the oldest Kubernetes that the chart supports"),
+    ("1.34.0", "the oldest Kubernetes that the chart supports"),
     ("13.2.1", "a section of RFC 9110"),
     ("2.0.0", "the token of OCI"),
     ("2.8.0", "Kafka's protocol"),
@@ -199,6 +199,16 @@ fn the_tested_dapr_is_built_from_the_modules_of_its_release() {
         matches!(&others[..], [workflows] if workflows.starts_with("github.com/dapr/durabletask-go => ")),
         "{others:?}"
     );
+}
+
+#[test]
+fn the_chart_refuses_the_kubernetes_that_knative_refuses() {
+    let knative = module("knative/validate", "knative.dev/pkg").unwrap_or_else(|error| panic!("{error:#}"));
+    let source = fs::read_to_string(knative.join("version/version.go")).unwrap();
+    let (_, oldest) = source.split_once("DefaultKubernetesMinVersion = \"v").unwrap();
+    let oldest = oldest.split('"').next().unwrap();
+    let chart = fs::read_to_string(root().join("knative/chart/Chart.yaml")).unwrap();
+    assert!(chart.contains(&format!("kubeVersion: \">={oldest}-0\"")), "Knative needs Kubernetes {oldest}");
 }
 
 /// The modules that a go.mod requires, with their versions.
