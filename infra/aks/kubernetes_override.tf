@@ -1,4 +1,4 @@
 # Written from versions.env by `cargo xtask manifests`.
 variable "kubernetes_version" {
-  default = "1.34"
+  default = "1.35"
 }

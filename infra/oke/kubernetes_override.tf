@@ -1,4 +1,4 @@
 # Written from versions.env by `cargo xtask manifests`.
 variable "kubernetes_version" {
-  default = "v1.34.2"
+  default = "v1.35.2"
 }

@@ -99,6 +99,8 @@ pub(crate) async fn poison(brokers: &str, mut rng: Rng) -> anyhow::Result<Vec<Po
         let event = json!({
             "specversion": "1.0", "id": id, "source": SOURCE, "type": kind.as_str(), "subject": id, "time": clock::now(),
             "datacontenttype": "application/json", "data": data,
+            // Older versions of daprd crash on one that is not a string.
+            "traceparent": data,
         });
         let partition = any_partition(&kafka, kind.topic(), &mut rng).await?;
         topics::append(&partition, vec![record(Some(&id.to_string()), event.to_string().into())]).await?;

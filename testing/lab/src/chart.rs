@@ -43,7 +43,7 @@ pub fn tools() -> anyhow::Result<Tools> {
         }
     };
     let validate = built("knative/validate", "validate")?;
-    Ok(Tools { helm, validate, crds: dapr_module(&go)?.join("charts/dapr/crds") })
+    Ok(Tools { helm, validate, crds: tools::module("dapr/runtime", "github.com/dapr/dapr")?.join("charts/dapr/crds") })
 }
 
 /// `infra/check`, which reads the compose file and the Dockerfile of a tree with the parsers of Docker Compose and BuildKit.
@@ -67,13 +67,4 @@ fn built(source: &str, name: &str) -> anyhow::Result<PathBuf> {
         progress::run(&format!("building {name}"), &mut build)
     })?;
     Ok(dir.join(name))
-}
-
-/// The folder of the Dapr Go module from which `dapr/runtime` is built.
-fn dapr_module(go: &PathBuf) -> anyhow::Result<PathBuf> {
-    let ask = |arguments: &[&str]| {
-        quietly(Command::new(go).args(arguments).arg("github.com/dapr/dapr").current_dir(root().join("dapr/runtime")))
-    };
-    ask(&["mod", "download"])?;
-    Ok(PathBuf::from(ask(&["list", "-m", "-f", "{{.Dir}}"])?.trim()))
 }

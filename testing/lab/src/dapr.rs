@@ -1,7 +1,7 @@
 //! Dapr on this machine: the scheduler, and one daprd per app-id.
 //!
-//! An installed pair of binaries is used if it is at least `OLDEST`. Otherwise Go builds them from `dapr/runtime` into
-//! `.dev/bin`. A scheduler whose clock is moved is always built, into `.dev/bin/clock`.
+//! An installed pair of binaries is used if it is not older than the version that is deployed. Otherwise Go builds them from
+//! `dapr/runtime` into `.dev/bin`. A scheduler whose clock is moved is always built, into `.dev/bin/clock`.
 
 use std::{
     env, fs,
@@ -21,8 +21,6 @@ use crate::{
     root, tools,
 };
 
-/// Older versions lose reminders. From this version on, the scheduler retries a job whose daprd disconnected.
-const OLDEST: [u32; 3] = [1, 17, 7];
 /// The time that daprd gives calls in flight when it shuts down.
 const GRACE_SECONDS: u32 = 10;
 
@@ -107,17 +105,16 @@ fn installed(dir: &Path) -> Option<Binaries> {
     if !pair.daprd.is_file() || !pair.scheduler.is_file() {
         return None;
     }
-    let version = quietly(Command::new(&pair.daprd).arg("--version")).ok()?;
-    is_new_enough(&version).then_some(pair)
+    let found = quietly(Command::new(&pair.daprd).arg("--version")).ok()?;
+    is_new_enough(&found, version()).then_some(pair)
 }
 
-fn is_new_enough(version: &str) -> bool {
-    let mut parts = version.trim().trim_start_matches('v').split(['.', '-']).map(str::parse);
-    let mut next = || parts.next().and_then(Result::ok);
-    match (next(), next(), next()) {
-        (Some(major), Some(minor), Some(patch)) => [major, minor, patch] >= OLDEST,
-        _ => false,
-    }
+fn is_new_enough(found: &str, oldest: &str) -> bool {
+    let numbers = |version: &str| -> Option<[u32; 3]> {
+        let mut parts = version.trim().trim_start_matches('v').split(['.', '-']).map(|part| part.parse().ok());
+        Some([parts.next()??, parts.next()??, parts.next()??])
+    };
+    numbers(found).is_some_and(|found| Some(found) >= numbers(oldest))
 }
 
 /// A running scheduler. It stores jobs in `<run>/scheduler`.
@@ -268,11 +265,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_dapr_version_that_loses_no_reminder_is_used() {
-        assert!(is_new_enough("1.18.0\n"));
-        assert!(is_new_enough("v1.17.7"));
-        assert!(is_new_enough("1.18.1-rc.1"));
-        assert!(!is_new_enough("1.17.6"));
-        assert!(!is_new_enough("edge"));
+    fn an_installed_dapr_is_used_unless_it_is_older_than_the_deployed_one() {
+        for found in ["1.17.7\n", "v1.17.7", "1.18.1-rc.1", "1.18.0", "2.0.0"] {
+            assert!(is_new_enough(found, "1.17.7"), "{found}");
+        }
+        for found in ["1.17.6", "1.16.9", "edge", "1.17", ""] {
+            assert!(!is_new_enough(found, "1.17.7"), "{found}");
+        }
+        assert!(is_new_enough(version(), version()));
     }
 }

@@ -14,7 +14,10 @@ use std::{
 use anyhow::{Context as _, bail};
 use sha2::{Digest as _, Sha256};
 
-use crate::progress;
+use crate::{
+    progress::{self, quietly},
+    root,
+};
 
 /// The first executable `name` on PATH.
 #[must_use]
@@ -43,6 +46,16 @@ pub fn go() -> anyhow::Result<PathBuf> {
     let module = include_str!("../../../dapr/runtime/go.mod");
     let oldest = module.lines().find_map(|line| line.strip_prefix("go ")).unwrap_or_default();
     require("go", &format!("Go {oldest} or newer (https://go.dev/dl)"))
+}
+
+/// The folder of a Go module's source, at the version that the `go.mod` in `folder` takes.
+pub fn module(folder: &str, path: &str) -> anyhow::Result<PathBuf> {
+    let go = go()?;
+    let ask = |arguments: &[&str]| {
+        quietly(Command::new(&go).args(arguments).arg(path).current_dir(root().join(folder)).env("GOFLAGS", ""))
+    };
+    ask(&["mod", "download"])?;
+    Ok(PathBuf::from(ask(&["list", "-m", "-f", "{{.Dir}}"])?.trim()))
 }
 
 /// Runs `install` for `dir` unless its stamp equals `pin`. If `install` fails, there is no stamp and the next run tries again.

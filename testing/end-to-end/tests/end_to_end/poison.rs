@@ -95,9 +95,13 @@ async fn dead_lettered<T: Payload>(product: &RunningProduct, functions: &[&str],
     // Of a message only id and type are read: this one is handled as its row says.
     let mut changed_data = changed.json.clone();
     changed_data["data"] = json!({"task_id": 7});
-    let forged = unknown();
+    // daprd reads `traceparent`, or `traceid` if there is none. Older versions crash on one that is not a string, again at each start.
+    changed_data["traceparent"] = json!(7);
+    let mut forged = unknown();
+    forged["traceparent"] = json!({"a": 1});
     let mut wrong_id = unknown();
     wrong_id["id"] = json!(Uuid::new_v4());
+    wrong_id["traceid"] = json!([true]);
     let not_json = format!("{{\"id\": this is no JSON {}", Uuid::new_v4());
 
     let partition = topics::partitions(&product.kafka().await, T::TYPE.topic()).await.swap_remove(0);

@@ -1,8 +1,16 @@
 //! `versions.env` is the only place of a version, apart from the files in which a package manager keeps its own.
 
-use std::{collections::BTreeSet, fs, ops::RangeInclusive, process::Command};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    ops::RangeInclusive,
+    process::Command,
+};
 
-use lab::{root, tools::version};
+use lab::{
+    root,
+    tools::{module, version},
+};
 
 use super::is_generated;
 
@@ -34,8 +42,8 @@ const NO_PINS: [(&str, &str); 10] = [
     ("1.0.0", "a release of Punctual, made up"),
     ("1.0.2", "CloudEvents"),
     ("1.2.3", "any version, made up"),
-    ("1.17.7", "the oldest Dapr that loses no job"),
-    ("1.30.0", "the oldest Kubernetes that the chart supports"),
+    ("1.18.2", "the newest Dapr that crashes on a malformed event"),
+    ("1.34.0", "the oldest Kubernetes that the chart supports"),
     ("13.2.1", "a section of RFC 9110"),
     ("2.0.0", "the token of OCI"),
     ("2.8.0", "Kafka's protocol"),
@@ -167,6 +175,52 @@ fn versions_are_found_in_every_notation() {
     }
     assert_eq!(found(".github/workflows/ci.yaml", &format!("- uses: owner/action@0123 # v{three}")), 0);
     assert_eq!(found("docs/page.md", &format!("measured with version {two}")), 0);
+}
+
+/// Our build of Dapr differs from Dapr's own only in its list of components.
+#[test]
+fn the_tested_dapr_is_built_from_the_modules_of_its_release() {
+    let released = module("dapr/runtime", "github.com/dapr/dapr").unwrap_or_else(|error| panic!("{error:#}"));
+    let released = fs::read_to_string(released.join("go.mod")).unwrap();
+    let own = fs::read_to_string(root().join("dapr/runtime/go.mod")).unwrap();
+
+    let wanted = required(&released);
+    let mut same = 0;
+    for (module, version) in required(&own) {
+        if let Some(wanted) = wanted.get(module) {
+            assert_eq!(version, *wanted, "{module}");
+            same += 1;
+        }
+    }
+    assert!(same > 100, "the modules were not found");
+
+    let of_dapr: BTreeSet<&str> = replacements(&released).collect();
+    let others: Vec<&str> = replacements(&own).filter(|line| !of_dapr.contains(line)).collect();
+    assert!(
+        matches!(&others[..], [workflows] if workflows.starts_with("github.com/dapr/durabletask-go => ")),
+        "{others:?}"
+    );
+}
+
+#[test]
+fn the_chart_refuses_the_kubernetes_that_knative_refuses() {
+    let knative = module("knative/validate", "knative.dev/pkg").unwrap_or_else(|error| panic!("{error:#}"));
+    let source = fs::read_to_string(knative.join("version/version.go")).unwrap();
+    let (_, oldest) = source.split_once("DefaultKubernetesMinVersion = \"v").unwrap();
+    let oldest = oldest.split('"').next().unwrap();
+    let chart = fs::read_to_string(root().join("knative/chart/Chart.yaml")).unwrap();
+    assert!(chart.contains(&format!("kubeVersion: \">={oldest}-0\"")), "Knative needs Kubernetes {oldest}");
+}
+
+/// The modules that a go.mod requires, with their versions.
+fn required(module: &str) -> BTreeMap<&str, &str> {
+    let lines = module.lines().filter(|line| line.starts_with('\t') && !line.contains("=>"));
+    lines.filter_map(|line| line.trim().trim_end_matches(" // indirect").split_once(" v")).collect()
+}
+
+/// The replacements of a go.mod.
+fn replacements(module: &str) -> impl Iterator<Item = &str> {
+    module.lines().map(str::trim).filter(|line| line.contains(" => ") && !line.starts_with("//"))
 }
 
 /// The versions that a line names: every `1.2.3`, and in what machines read also each shorter pin.
