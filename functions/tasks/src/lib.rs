@@ -30,6 +30,7 @@ mod list;
 pub mod liveness;
 mod locked_task;
 mod me;
+mod page;
 mod params;
 mod preconditions;
 mod quotas;

@@ -13,7 +13,7 @@ use shared::search_text;
 use sqlx::{Arguments as _, PgConnection, Postgres, QueryBuilder, postgres::PgArguments};
 use uuid::Uuid;
 
-use super::{By, Cursor, Sort, Wanted};
+use super::{By, Cursor, Placed, Sort, Wanted};
 use crate::{tags::tag_ids, text};
 
 /// A tag with at most this many tasks is looked up first.
@@ -70,19 +70,14 @@ pub(super) enum Part {
 
 impl Wanted {
     /// Reads the ids of at most `limit` tasks of the page, each with its sort key as a number.
-    pub(super) async fn page(
-        &self,
-        conn: &mut PgConnection,
-        user_id: Uuid,
-        limit: usize,
-    ) -> sqlx::Result<Vec<(Uuid, Option<i64>)>> {
+    pub(super) async fn page(&self, conn: &mut PgConnection, user_id: Uuid, limit: usize) -> sqlx::Result<Vec<Placed>> {
         let few_have_the_tag = self.few_have_the_tag(conn, user_id).await?;
         let mut rows = Vec::new();
         for part in self.parts(few_have_the_tag) {
             let missing = limit - rows.len();
             if missing > 0 {
                 let mut statement = self.statement(user_id, *part, missing);
-                rows.extend(statement.build_query_as::<(Uuid, Option<i64>)>().fetch_all(&mut *conn).await?);
+                rows.extend(statement.build_query_as::<Placed>().fetch_all(&mut *conn).await?);
             }
         }
         Ok(rows)

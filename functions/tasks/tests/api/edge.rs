@@ -598,6 +598,49 @@ async fn a_page_of_tasks_has_a_bounded_size(db: PgPool) {
     assert_eq!((titles.len(), tasks.len(), count), (51, 51, 3));
 }
 
+/// Also of a writer without limits, and of what answers do not show.
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn a_page_is_cut_before_its_texts_are_loaded(db: PgPool) {
+    let ada = Client::new(&db);
+    ada.task(json!({"title": "first"})).await;
+    sqlx::query(
+        "insert into tasks (user_id, title, description, series_values)
+         select $1, n::text, case when n % 2 = 0 then repeat('x', 600000) end,
+                case when n % 2 = 1 then jsonb_build_object('description', repeat('x', 600000)) end
+         from generate_series(1, 30) n",
+    )
+    .bind(ada.user.id)
+    .execute(&db)
+    .await
+    .unwrap();
+    let memory = Memory::now();
+    let page = ada.get("/v1/tasks?limit=100").await.expect(200);
+    let growth = memory.growth() >> 20;
+    assert!(growth < 12, "{growth} MB");
+    assert_eq!(page["items"].as_array().unwrap().len(), 2);
+    let (tasks, count) = pages(&ada, "/v1/tasks?limit=4", "items").await;
+    assert_eq!((tasks.len(), count), (31, 30));
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn a_page_of_dead_letters_has_a_bounded_size(db: PgPool) {
+    let op = Client::operator(&db);
+    sqlx::query(
+        "insert into dead_letters (id, consumer, dedupe, origin, reason, payload)
+         select gen_random_uuid(), 'task-created', n, 'daprd', 'no', repeat(chr(case when n % 2 = 0 then 1 else 128512 end), 16384)
+         from generate_series(1, 110) n",
+    )
+    .execute(&db)
+    .await
+    .unwrap();
+    let memory = Memory::now();
+    let page = op.get("/v1/dead-letters?limit=100").await.expect(200);
+    let (size, growth) = (page.to_string().len(), memory.growth() >> 20);
+    assert!(size <= (1 << 20) + 1_000 && growth < 15, "{size} bytes, {growth} MB");
+    let (letters, _) = pages(&op, "/v1/dead-letters?limit=100", "items").await;
+    assert_eq!(letters.len(), 110);
+}
+
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
 async fn an_answer_that_is_not_read_keeps_its_place(db: PgPool) {
     let router = router_with(app(&db), &["--requests-in-flight", "20"]);
