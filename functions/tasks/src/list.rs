@@ -11,7 +11,7 @@ use serde::Serialize;
 use shared::{
     App,
     auth::User,
-    problem::{ProblemBody, Result},
+    problem::{Problem, ProblemBody, Result},
 };
 use sqlx::{Postgres, QueryBuilder};
 use utoipa::ToSchema;
@@ -22,6 +22,7 @@ use crate::{
     command::Id,
     docs::ReadProblems,
     field::instant,
+    limits::Limits,
     page,
     params::{Conditions, ListParams, Params},
     preconditions::Preconditions,
@@ -77,10 +78,19 @@ pub(crate) struct TaskPage {
     responses((status = 200, description = "A page", body = TaskPage), ReadProblems),
     security(("bearer" = [])),
 )]
-pub(crate) async fn list_tasks(State(app): State<App>, user: User, params: Params) -> Result<Json<TaskPage>> {
+pub(crate) async fn list_tasks(
+    State(app): State<App>,
+    State(limits): State<Limits>,
+    user: User,
+    params: Params,
+) -> Result<Json<TaskPage>> {
     let wanted = Wanted::read(params)?;
-    let mut tx = UserTx::read(&app.db, &user).await?;
-    let mut rows = wanted.page(&mut tx, user.id, wanted.limit + 1).await?;
+    let is_search = !wanted.words.is_empty();
+    let _scan = if is_search { Some(limits.scan(user.id).await?) } else { None };
+    let mut tx = if is_search { UserTx::search(&app.db, &user).await? } else { UserTx::read(&app.db, &user).await? };
+    let rows = wanted.page(&mut tx, user.id, wanted.limit + 1).await;
+    let mut rows =
+        rows.map_err(|error| if is_search && was_stopped(&error) { Problem::SearchTimeout } else { error.into() })?;
     let found = rows.len();
     rows.truncate(wanted.limit);
     let sizes = task::sizes(&mut tx, user.id, &ids(&rows)).await?;
@@ -93,6 +103,11 @@ pub(crate) async fn list_tasks(State(app): State<App>, user: User, params: Param
     let last = rows.last().filter(|_| rows.len() < found);
     let next = last.map(|(id, key)| Cursor { sort: wanted.sort, key: *key, id: *id });
     Ok(Json(TaskPage { items, next_cursor: next.map(Cursor::encode) }))
+}
+
+/// Whether PostgreSQL stopped a statement.
+fn was_stopped(error: &sqlx::Error) -> bool {
+    error.as_database_error().is_some_and(|error| error.code().as_deref() == Some("57014"))
 }
 
 /// The id of a task, with its place in the order of the list.
