@@ -41,12 +41,12 @@ use query::Word;
 #[utoipa::path(
     get, path = "/v1/tasks/{id}", operation_id = "get_task", tag = "tasks", params(("id" = Uuid, Path), Conditions),
     responses(
+        ReadProblems,
         (status = 200, description = "The task", body = Task, headers(("etag" = String, description = "`\"<version>\"`"))),
         (status = 304, description = "The task is at a version that `If-None-Match` names",
          headers(("etag" = String, description = "`\"<version>\"`"))),
         (status = 412, description = "The task is at another version than `If-Match` names", body = ProblemBody,
          content_type = "application/problem+json"),
-        ReadProblems,
     ),
     security(("bearer" = [])),
 )]

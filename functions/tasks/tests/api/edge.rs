@@ -1,6 +1,6 @@
 //! Hostile and unusual input at the edge: bounded work and answers, strict formats, text as Unicode defines it.
 
-use super::*;
+use super::{operations::Operation, *};
 
 const AT: &str = "2031-01-01T09:00:00Z";
 
@@ -439,7 +439,7 @@ async fn preconditions_are_evaluated_in_their_order(db: PgPool) {
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
 async fn commands_on_objects_without_an_etag_check_the_conditions(db: PgPool) {
     let ada = Client::operator(&db);
-    ada.task(json!({"title": "a"})).await;
+    let task = ada.task(json!({"title": "a", "remind_at": ahead(1)})).await;
     let (letter, _) = dead_letters::rejected(&ada).await;
     let commands = [
         (Method::PATCH, "/v1/me".to_owned(), json!({"time_zone": "Asia/Tokyo"})),
@@ -455,6 +455,32 @@ async fn commands_on_objects_without_an_etag_check_the_conditions(db: PgPool) {
         }
     }
     assert_eq!(ada.footprint().await, before);
+    // Reads: a list, a page and the document are such objects too.
+    let reads = Operation::all().into_iter().filter(|operation| operation.id != "get_task");
+    let reads = reads.map(|operation| operation.on(&task)).filter(|(method, ..)| method == Method::GET);
+    let reads: Vec<String> = reads.map(|(_, path, _)| path).chain(["/openapi.json".to_owned()]).collect();
+    assert_eq!(reads.len(), 8);
+    for path in &reads {
+        let plain = ada.get(path).await;
+        for tag in ["\"1\"", "W/\"1\"", "x"] {
+            let reply = ada.with("if-match", tag).with("if-none-match", "*").get(path).await;
+            assert_eq!(reply.expect(412)["type"], "urn:punctual:problem:no-etag", "{path} {tag}");
+        }
+        for conditions in [ada.with("if-none-match", "*"), ada.with("if-match", "*").with("if-none-match", " * ")] {
+            for method in [Method::GET, Method::HEAD] {
+                let reply = conditions.send(method, path, Body::empty()).await;
+                assert_eq!((reply.status.as_u16(), reply.body), (304, Value::Null), "{path}");
+            }
+        }
+        let holding = ada.with("if-match", "*").with("if-none-match", "\"1\"").get(path).await;
+        assert_eq!((holding.status, holding.body), (plain.status, plain.body), "{path}");
+    }
+    // Conditions never hide another refusal.
+    let ben = Client::new(&db).with("if-match", "\"1\"").with("if-none-match", "*");
+    ben.get("/v1/tags?x=1").await.expect(422);
+    ben.get("/v1/dead-letters").await.expect(403);
+    ben.get(&format!("{}/history", path(&task))).await.expect(404);
+    ben.post("/v1/tags", json!({})).await.expect(405);
     let nowhere = format!("/v1/dead-letters/{}/replay", Uuid::nil());
     ada.with("if-match", "\"1\"").post(&nowhere, json!({})).await.expect(404);
     let ada = ada.with("if-match", "*").with("if-none-match", "\"1\"");
