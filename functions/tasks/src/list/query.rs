@@ -4,10 +4,12 @@
 //!   together, so a list of both statuses merges two scans.
 //! - With another filter the matching tasks are found first, and sorted then. A search reads all texts of the user: row-level security keeps
 //!   PostgreSQL from using an index for a function that is not leakproof. The quota limits the number of texts.
-//! - A tag is a filter of the second kind if few tasks have it. Otherwise the page is soon full in the order of an index.
+//! - A tag is a filter of the second kind if few tasks have it. Otherwise the page is usually full after the first tasks in the order of an
+//!   index. If it is not, all tasks of the user are compared with those of the tag.
 //!
 //! PostgreSQL plans these statements without the values of their parameters, so their form decides how they run. `offset 0` separates finding
-//! from sorting. An array is looked up in an index. A scalar subquery is a filter.
+//! from sorting. An array is looked up in an index. A scalar subquery is a filter. `in (select …) is true` makes a hash table of the subquery,
+//! once, where `in (select …)` alone would become a join.
 
 use shared::search_text;
 use sqlx::{Arguments as _, PgConnection, Postgres, QueryBuilder, postgres::PgArguments};
@@ -18,6 +20,8 @@ use crate::{tags::tag_ids, text};
 
 /// A tag with at most this many tasks is looked up first.
 const FEW: i64 = 2_000;
+/// Of another tag, this many tasks of each status are tried in the order of the index. If one in 20 has it, they fill a page.
+const NEAR: i64 = 1_000;
 /// Limits of `q`. Each word is compared with all texts of the user.
 const WORDS: usize = 20;
 const CHARACTERS: usize = 500;
@@ -58,7 +62,7 @@ impl Word {
 /// The tasks that one statement of a page gives.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Part {
-    /// All, in the order of an index.
+    /// All, in the order of an index. If there is a tag, the next ones alone.
     InOrder,
     /// The tasks without a due time, which come after all others.
     Undated,
@@ -72,13 +76,17 @@ impl Wanted {
     /// Reads the ids of at most `limit` tasks of the page, each with its sort key as a number.
     pub(super) async fn page(&self, conn: &mut PgConnection, user_id: Uuid, limit: usize) -> sqlx::Result<Vec<Placed>> {
         let few_have_the_tag = self.few_have_the_tag(conn, user_id).await?;
-        let mut rows = Vec::new();
+        let mut rows: Vec<Placed> = Vec::new();
         for part in self.parts(few_have_the_tag) {
-            let missing = limit - rows.len();
-            if missing > 0 {
-                let mut statement = self.statement(user_id, *part, missing);
-                rows.extend(statement.build_query_as::<Placed>().fetch_all(&mut *conn).await?);
+            if rows.len() == limit {
+                break;
             }
+            if let Part::Found = part {
+                // The tasks that were tried before are among them.
+                rows.clear();
+            }
+            let mut statement = self.statement(user_id, *part, limit - rows.len());
+            rows.extend(statement.build_query_as::<Placed>().fetch_all(&mut *conn).await?);
         }
         Ok(rows)
     }
@@ -100,18 +108,20 @@ impl Wanted {
         let filters_due = self.due_before.or(self.due_after).is_some();
         let finds_first =
             !self.words.is_empty() || (self.priority.is_some() && by != By::Priority) || (filters_due && by != By::Due);
+        let is_tagged = self.tag.is_some();
         match (by, &self.cursor) {
             _ if few_have_the_tag => &[Part::FoundByTag],
             _ if finds_first => &[Part::Found],
+            (_, Some(Cursor { key: None, .. })) if is_tagged => &[Part::Undated, Part::Found],
             (_, Some(Cursor { key: None, .. })) => &[Part::Undated],
+            _ if is_tagged => &[Part::InOrder, Part::Found],
             (By::Due, _) => &[Part::InOrder, Part::Undated],
             _ => &[Part::InOrder],
         }
     }
 
     pub(super) fn statement(&self, user_id: Uuid, part: Part, limit: usize) -> QueryBuilder<Postgres> {
-        let Sort { by, descending } = self.sort;
-        let direction = if descending { "desc" } else { "asc" };
+        let direction = if self.sort.descending { "desc" } else { "asc" };
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let mut arguments = PgArguments::default();
         arguments.add(user_id).expect("a UUID can be encoded");
@@ -121,11 +131,21 @@ impl Wanted {
             query.push(" offset 0");
         } else {
             let statuses = self.completed.map_or_else(|| vec![false, true], |only| vec![only]);
+            let first = format!(" order by key {direction}, id {direction} limit ");
             for (index, completed) in statuses.into_iter().enumerate() {
                 query.push(if index == 0 { "(" } else { " union all (" });
-                self.push_matching(&mut query, user_id, Some(completed), part);
-                query.push(format_args!(" order by {} {direction}, id {direction} limit ", by.sql()));
-                query.push_bind(limit).push(")");
+                if let Some(tag) = &self.tag {
+                    query.push("select * from (");
+                    self.push_matching(&mut query, user_id, Some(completed), part);
+                    query.push(&first).push_bind(NEAR);
+                    query.push(
+                        ") near where (select true from task_tag_associations where task_id = near.id and tag_id = ",
+                    );
+                    query.push_bind(tag_id(user_id, tag)).push(")");
+                } else {
+                    self.push_matching(&mut query, user_id, Some(completed), part);
+                }
+                query.push(&first).push_bind(limit).push(")");
             }
         }
         query.push(format_args!(") found order by place {direction} nulls last, id {direction} limit "));
@@ -136,7 +156,11 @@ impl Wanted {
     /// The tasks of the user, who is `$1`, that match and come after the cursor.
     fn push_matching(&self, query: &mut QueryBuilder<Postgres>, user_id: Uuid, completed: Option<bool>, part: Part) {
         let by = self.sort.by;
-        query.push(format_args!("select id, {} as place from tasks where user_id = $1", by.as_number()));
+        query.push(format_args!(
+            "select id, {} as place, {} as key from tasks where user_id = $1",
+            by.as_number(),
+            by.sql()
+        ));
         match completed {
             Some(completed) => query.push(format_args!(" and completed = {completed}")),
             // Always true. It lets PostgreSQL use the index column after this one.
@@ -145,12 +169,18 @@ impl Wanted {
         if let Some(priority) = self.priority {
             query.push(format_args!(" and {} = ", By::Priority.sql())).push_bind(priority.rank());
         }
-        if let Some(tag) = &self.tag {
-            let (before, after) = match part {
-                Part::FoundByTag => ("id = any(array(select task_id from task_tag_associations where tag_id = ", "))"),
-                _ => ("(select true from task_tag_associations where task_id = tasks.id and tag_id = ", ")"),
-            };
-            query.push(" and ").push(before).push_bind(tag_id(user_id, tag)).push(after);
+        let tag = self.tag.as_ref().map(|tag| tag_id(user_id, tag));
+        match (part, tag) {
+            (Part::FoundByTag, Some(tag)) => {
+                query.push(" and id = any(array(select task_id from task_tag_associations where tag_id = ");
+                query.push_bind(tag).push("))");
+            }
+            (Part::Found, Some(tag)) => {
+                query.push(" and (id in (select task_id from task_tag_associations where tag_id = ");
+                query.push_bind(tag).push(")) is true");
+            }
+            // Of these the next ones are compared with the tag.
+            (Part::InOrder | Part::Undated, _) | (_, None) => {}
         }
         if let Some(before) = self.due_before {
             query.push(" and due_at < ").push_bind(before);
