@@ -83,6 +83,11 @@ pub enum Problem {
     /// 503: the user was erased, and the last rows are not deleted yet.
     #[error("the former data of this user are still being erased; retry after the time in `Retry-After`")]
     Erasing,
+    /// 503: the texts and the words take too long to compare.
+    #[error(
+        "the search took longer than a second: search for fewer or shorter words, or retry after the time in `Retry-After`"
+    )]
+    SearchTimeout,
     /// 503: a dependency of this function is unavailable.
     #[error("a service behind this one is unavailable; retry after the time in `Retry-After`")]
     Unavailable(#[source] Box<dyn Error + Send + Sync>),
@@ -257,6 +262,9 @@ impl Problem {
             }
             Self::Erasing => (StatusCode::SERVICE_UNAVAILABLE, "urn:punctual:problem:erasing", "Erasing"),
             Self::Overloaded => (StatusCode::SERVICE_UNAVAILABLE, "urn:punctual:problem:overloaded", "Overloaded"),
+            Self::SearchTimeout => {
+                (StatusCode::SERVICE_UNAVAILABLE, "urn:punctual:problem:search-timeout", "Search stopped")
+            }
             Self::Unavailable(_) => {
                 (StatusCode::SERVICE_UNAVAILABLE, "urn:punctual:problem:unavailable", "Unavailable")
             }
@@ -290,7 +298,7 @@ impl IntoResponse for Problem {
             Self::Overloaded => Some((header::RETRY_AFTER, HeaderValue::from_static("1"))),
             // Repair continues an erasure that its command could not finish.
             Self::Erasing => Some((header::RETRY_AFTER, HeaderValue::from_static("60"))),
-            Self::Unavailable(_) => Some((header::RETRY_AFTER, HeaderValue::from_static("2"))),
+            Self::SearchTimeout | Self::Unavailable(_) => Some((header::RETRY_AFTER, HeaderValue::from_static("2"))),
             _ => None,
         };
         let detail = self.to_string();

@@ -20,6 +20,7 @@ use crate::{
     answer::Answer,
     command::{Command, Id},
     docs::{OperatorProblems, WriteProblems},
+    page,
     params::{IdempotencyKey, PageParams, Params},
     user_tx::admit,
 };
@@ -93,22 +94,25 @@ pub(crate) async fn list_dead_letters(
     let (at, id) = after.unwrap_or_default();
     let mut tx = app.db.begin().await?;
     admit(&mut tx, &user).await?;
-    let mut items = sqlx::query_as!(
-        DeadLetter,
-        r#"select id, consumer, event_id, type as kind, topic, origin, reason, left(payload, 16384) as "payload!",
-                  coalesce(payload_bytes, octet_length(payload)) as "payload_bytes!", state, created_at, replayed_at
-         from dead_letters
-         where state = 'open' and (created_at, id) > ($1, $2)
-         order by created_at, id limit $3"#,
+    // The payload of a letter of older code may have megabytes, of which 16,384 characters are shown.
+    let mut rows = sqlx::query!(
+        r#"select id, octet_length(reason)::bigint + least(octet_length(payload), 4 * 16384) as "bytes!"
+           from dead_letters
+           where state = 'open' and (created_at, id) > ($1, $2)
+           order by created_at, id limit $3"#,
         at,
         id,
         i64::try_from(limit + 1).unwrap_or(i64::MAX)
     )
     .fetch_all(&mut *tx)
     .await?;
-    let more = items.len() > limit;
-    items.truncate(limit);
-    let last = items.last().filter(|_| more);
+    let found = rows.len();
+    rows.truncate(limit);
+    rows.truncate(page::fitting(rows.iter().map(|row| row.bytes)));
+    let ids: Vec<Uuid> = rows.iter().map(|row| row.id).collect();
+    let mut items = load_all(&mut tx, &ids).await?;
+    items.truncate(page::fitting_in_json(&items));
+    let last = items.last().filter(|_| items.len() < found);
     let next_cursor = last.map(|letter| format!("{}_{}", letter.created_at.timestamp_micros(), letter.id));
     Ok(Json(DeadLetterPage { items, next_cursor }))
 }
@@ -163,14 +167,19 @@ pub(crate) async fn replay_dead_letter(
 
 /// Reads a letter.
 pub(crate) async fn load(conn: &mut PgConnection, id: Uuid) -> Result<DeadLetter> {
-    let letter = sqlx::query_as!(
+    load_all(conn, &[id]).await?.pop().ok_or(Problem::NotFound)
+}
+
+/// Reads letters, oldest first.
+async fn load_all(conn: &mut PgConnection, ids: &[Uuid]) -> sqlx::Result<Vec<DeadLetter>> {
+    let letters = sqlx::query_as!(
         DeadLetter,
         r#"select id, consumer, event_id, type as kind, topic, origin, reason, left(payload, 16384) as "payload!",
                   coalesce(payload_bytes, octet_length(payload)) as "payload_bytes!", state, created_at, replayed_at
-         from dead_letters where id = $1"#,
-        id
+         from dead_letters where id = any($1) order by created_at, id"#,
+        ids
     );
-    Ok(letter.fetch_one(conn).await?)
+    letters.fetch_all(conn).await
 }
 
 struct Stored {

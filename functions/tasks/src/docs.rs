@@ -81,7 +81,7 @@ impl Modify for Bearer {
     }
 }
 
-/// Problems of a route that reads.
+/// Problems of a route that reads, and the answer to `If-None-Match: *`.
 pub(crate) struct ReadProblems;
 
 /// Problems of a route that writes.
@@ -90,7 +90,8 @@ pub(crate) struct WriteProblems;
 /// Problems of a route that reads for an operator.
 pub(crate) struct OperatorProblems;
 
-const TEXTS: [(&str, &str); 12] = [
+const TEXTS: [(&str, &str); 13] = [
+    ("304", "`If-None-Match` is `*`: the object exists"),
     ("400", "The body is not JSON, is only a part, or did not arrive completely"),
     ("401", "The token is missing or invalid"),
     ("403", "The token's scope does not name the operator's"),
@@ -114,16 +115,19 @@ const TEXTS: [(&str, &str); 12] = [
 fn problems(statuses: &[&str]) -> BTreeMap<String, RefOr<Response>> {
     let named = TEXTS.iter().filter(|(status, _)| statuses.contains(status));
     let responses = named.map(|(status, text)| {
-        let body = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
-        let response = ResponseBuilder::new().description(*text).content("application/problem+json", body).build();
-        ((*status).to_owned(), RefOr::T(response))
+        let mut response = ResponseBuilder::new().description(*text);
+        if *status != "304" {
+            let body = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
+            response = response.content("application/problem+json", body);
+        }
+        ((*status).to_owned(), RefOr::T(response.build()))
     });
     responses.collect()
 }
 
 impl IntoResponses for ReadProblems {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
-        problems(&["401", "404", "422", "429", "500", "503"])
+        problems(&["304", "401", "404", "412", "422", "429", "500", "503"])
     }
 }
 
@@ -135,6 +139,6 @@ impl IntoResponses for WriteProblems {
 
 impl IntoResponses for OperatorProblems {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
-        problems(&["401", "403", "422", "429", "500", "503"])
+        problems(&["304", "401", "403", "412", "422", "429", "500", "503"])
     }
 }

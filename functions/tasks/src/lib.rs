@@ -30,6 +30,7 @@ mod list;
 pub mod liveness;
 mod locked_task;
 mod me;
+mod page;
 mod params;
 mod preconditions;
 mod quotas;
@@ -77,6 +78,7 @@ pub fn limited(app: App, auth: Auth, limits: LimitsConfig) -> Router {
         .route("/openapi.json", get(docs::openapi))
         .method_not_allowed_fallback(async || Problem::MethodNotAllowed)
         .fallback(async || Problem::NotFound)
+        .layer(middleware::from_fn(preconditions::of_reads))
         .with_state(api)
 }
 

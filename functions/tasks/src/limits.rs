@@ -4,6 +4,7 @@
 //! - Per user: a request rate, a number of places in the process, and a smaller number of turns at the database. Without turns, clients
 //!   that wait for each other at one task would hold every database connection while they wait. Without places, one user's slow and
 //!   waiting requests would use up the whole process.
+//! - Of the turns of a user, one at a time is a scan: a read that looks at all tasks of the user. It occupies a processor of the database.
 //! - Per process: a number of requests in flight, because each takes memory, even while the database does not answer.
 //!
 //! A request takes a place, sends its body, waits for a turn and is handled. A body that arrives slowly holds no turn, and
@@ -38,12 +39,12 @@ use shared::{
     auth::User,
     problem::{Problem, Result},
 };
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 use uuid::Uuid;
 
 use crate::{Api, Quotas, body, unread};
 
-/// How long a request waits for its user's turn.
+/// How long a request waits for a turn of its user. A scan waits as long for the one before.
 const QUEUE_TIMEOUT: Duration = Duration::from_secs(10);
 /// The largest burst of a user, in seconds of the rate.
 const BURST_SECONDS: u32 = 5;
@@ -126,12 +127,22 @@ impl Limits {
     /// Takes one of the user's places, or refuses. Dropping it frees the place.
     fn place(&self, user: Uuid) -> Result<Place> {
         let mut queues = self.queues();
-        let queue = queues.entry(user).or_insert_with(|| Queue::new(self.0.config.user_requests_at_a_time));
+        let queue = self.queue(&mut queues, user);
         if queue.present >= self.0.config.places() {
             return Err(Problem::TooMany(Duration::from_secs(1)));
         }
         queue.present += 1;
         Ok(Place { limits: self.clone(), user, turns: Arc::clone(&queue.turns) })
+    }
+
+    /// Waits until the user has no other scan in this process. Dropping the permit lets the next one begin.
+    pub(crate) async fn scan(&self, user: Uuid) -> Result<OwnedSemaphorePermit> {
+        let scans = Arc::clone(&self.queue(&mut self.queues(), user).scans);
+        wait(scans.acquire_owned()).await
+    }
+
+    fn queue<'a>(&self, queues: &'a mut HashMap<Uuid, Queue>, user: Uuid) -> &'a mut Queue {
+        queues.entry(user).or_insert_with(|| Queue::new(self.0.config.user_requests_at_a_time))
     }
 
     fn queues(&self) -> MutexGuard<'_, HashMap<Uuid, Queue>> {
@@ -142,13 +153,15 @@ impl Limits {
 /// The requests of one user.
 struct Queue {
     turns: Arc<Semaphore>,
+    scans: Arc<Semaphore>,
     /// The requests that have a place.
     present: u32,
 }
 
 impl Queue {
     fn new(at_a_time: NonZeroU32) -> Self {
-        Self { turns: Arc::new(Semaphore::new(at_a_time.get() as usize)), present: 0 }
+        let turns = Arc::new(Semaphore::new(at_a_time.get() as usize));
+        Self { turns, scans: Arc::new(Semaphore::new(1)), present: 0 }
     }
 }
 
@@ -162,10 +175,15 @@ struct Place {
 impl Place {
     /// Waits for one of the user's turns.
     async fn turn(&self) -> Result<SemaphorePermit<'_>> {
-        let turn = tokio::time::timeout(QUEUE_TIMEOUT, self.turns.acquire()).await;
-        let turn = turn.map_err(|_| Problem::TooMany(Duration::from_secs(1)))?;
-        Ok(turn.expect("the semaphore is never closed"))
+        wait(self.turns.acquire()).await
     }
+}
+
+/// Waits for a permit, or refuses the request.
+async fn wait<Permit>(permit: impl Future<Output = Result<Permit, AcquireError>>) -> Result<Permit> {
+    let permit = tokio::time::timeout(QUEUE_TIMEOUT, permit).await;
+    let permit = permit.map_err(|_| Problem::TooMany(Duration::from_secs(1)))?;
+    Ok(permit.expect("the semaphore is never closed"))
 }
 
 impl Drop for Place {

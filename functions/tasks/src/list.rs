@@ -11,7 +11,7 @@ use serde::Serialize;
 use shared::{
     App,
     auth::User,
-    problem::{ProblemBody, Result},
+    problem::{Problem, ProblemBody, Result},
 };
 use sqlx::{Postgres, QueryBuilder};
 use utoipa::ToSchema;
@@ -22,6 +22,8 @@ use crate::{
     command::Id,
     docs::ReadProblems,
     field::instant,
+    limits::Limits,
+    page,
     params::{Conditions, ListParams, Params},
     preconditions::Preconditions,
     task::{self, Priority, Task},
@@ -33,21 +35,18 @@ mod query;
 
 use query::Word;
 
-/// Maximum size of a page in JSON. A task may take 60 KB, so a page of the most tasks would be several times as large.
-const PAGE_BYTES: usize = 1024 * 1024;
-
 /// Get a task
 ///
 /// A task with an overdue or sent reminder is always sent whole, because the `ETag` does not tell what happens to reminders.
 #[utoipa::path(
     get, path = "/v1/tasks/{id}", operation_id = "get_task", tag = "tasks", params(("id" = Uuid, Path), Conditions),
     responses(
+        ReadProblems,
         (status = 200, description = "The task", body = Task, headers(("etag" = String, description = "`\"<version>\"`"))),
         (status = 304, description = "The task is at a version that `If-None-Match` names",
          headers(("etag" = String, description = "`\"<version>\"`"))),
         (status = 412, description = "The task is at another version than `If-Match` names", body = ProblemBody,
          content_type = "application/problem+json"),
-        ReadProblems,
     ),
     security(("bearer" = [])),
 )]
@@ -79,34 +78,50 @@ pub(crate) struct TaskPage {
     responses((status = 200, description = "A page", body = TaskPage), ReadProblems),
     security(("bearer" = [])),
 )]
-pub(crate) async fn list_tasks(State(app): State<App>, user: User, params: Params) -> Result<Json<TaskPage>> {
+pub(crate) async fn list_tasks(
+    State(app): State<App>,
+    State(limits): State<Limits>,
+    user: User,
+    params: Params,
+) -> Result<Json<TaskPage>> {
     let wanted = Wanted::read(params)?;
-    let mut tx = UserTx::read(&app.db, &user).await?;
-    let mut rows = wanted.page(&mut tx, user.id, wanted.limit + 1).await?;
-    let more = rows.len() > wanted.limit;
+    let is_search = !wanted.words.is_empty();
+    let _scan = if is_search { Some(limits.scan(user.id).await?) } else { None };
+    let mut tx = if is_search { UserTx::search(&app.db, &user).await? } else { UserTx::read(&app.db, &user).await? };
+    let rows = wanted.page(&mut tx, user.id, wanted.limit + 1).await;
+    let mut rows =
+        rows.map_err(|error| if is_search && was_stopped(&error) { Problem::SearchTimeout } else { error.into() })?;
+    let found = rows.len();
     rows.truncate(wanted.limit);
-    let ids: Vec<Uuid> = rows.iter().map(|(id, _)| *id).collect();
-    let mut items = task::load_all(&mut tx, user.id, &ids).await?;
-    let fitting = fitting(&items);
-    let last = if fitting < items.len() {
-        items.truncate(fitting);
-        items.last().map(|task| task.id)
-    } else {
-        ids.last().copied().filter(|_| more)
-    };
-    let last = last.and_then(|last| rows.iter().find(|(id, _)| *id == last));
+    let sizes = task::sizes(&mut tx, user.id, &ids(&rows)).await?;
+    let fitting = page::fitting(sizes.iter().map(|(_, bytes)| *bytes));
+    end_before(&mut rows, sizes.get(fitting).map(|(id, _)| *id));
+    let mut items = task::load_all(&mut tx, user.id, &ids(&rows)).await?;
+    let fitting = page::fitting_in_json(&items);
+    end_before(&mut rows, items.get(fitting).map(|task| task.id));
+    items.truncate(fitting);
+    let last = rows.last().filter(|_| rows.len() < found);
     let next = last.map(|(id, key)| Cursor { sort: wanted.sort, key: *key, id: *id });
     Ok(Json(TaskPage { items, next_cursor: next.map(Cursor::encode) }))
 }
 
-/// How many of the tasks a page takes: those before its size in JSON passes the limit, and at least one.
-fn fitting(tasks: &[Task]) -> usize {
-    let sizes = tasks.iter().map(|task| serde_json::to_vec(task).map_or(0, |json| json.len()));
-    let ends = sizes.scan(0, |end, size| {
-        *end += size;
-        Some(*end)
-    });
-    ends.take_while(|end| *end <= PAGE_BYTES).count().max(1)
+/// Whether PostgreSQL stopped a statement.
+fn was_stopped(error: &sqlx::Error) -> bool {
+    error.as_database_error().is_some_and(|error| error.code().as_deref() == Some("57014"))
+}
+
+/// The id of a task, with its place in the order of the list.
+type Placed = (Uuid, Option<i64>);
+
+fn ids(rows: &[Placed]) -> Vec<Uuid> {
+    rows.iter().map(|(id, _)| *id).collect()
+}
+
+/// Ends a page before a task that does not fit. A task that was deleted meanwhile is in the rows alone.
+fn end_before(rows: &mut Vec<Placed>, task: Option<Uuid>) {
+    if let Some(end) = rows.iter().position(|(id, _)| Some(*id) == task) {
+        rows.truncate(end);
+    }
 }
 
 /// A list as it is asked for.

@@ -3,7 +3,12 @@
 //! They are evaluated in that order (section 13.2.2), after everything else that decides about the request but its effect. Conditions
 //! by date are ignored, as sections 13.1.3 and 13.1.4 have it, because no answer has a `Last-Modified`.
 
-use axum::http::{HeaderMap, HeaderName, header};
+use axum::{
+    extract::Request,
+    http::{HeaderMap, HeaderName, Method, StatusCode, header},
+    middleware::Next,
+    response::{IntoResponse as _, Response},
+};
 use shared::problem::{Problem, Result};
 
 use crate::answer::etag;
@@ -27,10 +32,17 @@ impl Preconditions {
 
     /// Checks the conditions of a command on an object that exists and has no `ETag`: no tag matches it, and `*` does.
     pub(crate) fn check_without_etag(&self) -> Result<()> {
-        let none = |_: &str| false;
-        let if_match_holds = self.if_match.as_ref().is_none_or(|given| contains(given, none));
-        let if_none_match_holds = self.if_none_match.as_ref().is_none_or(|given| !contains(given, none));
-        if if_match_holds && if_none_match_holds { Ok(()) } else { Err(Problem::NoEtag) }
+        if self.allows_tagless() && self.none_match_tagless() { Ok(()) } else { Err(Problem::NoEtag) }
+    }
+
+    /// Whether `If-Match` allows an object that has no `ETag`.
+    fn allows_tagless(&self) -> bool {
+        self.if_match.as_ref().is_none_or(|given| contains(given, |_| false))
+    }
+
+    /// Whether `If-None-Match` does not name an object that has no `ETag`.
+    fn none_match_tagless(&self) -> bool {
+        self.if_none_match.as_ref().is_none_or(|given| !contains(given, |_| false))
     }
 
     /// Checks `If-Match`. The comparison is strong, so `W/"1"` never matches.
@@ -47,6 +59,26 @@ impl Preconditions {
         let tag = etag(version);
         let is_tag = |given: &str| given.strip_prefix("W/").unwrap_or(given) == tag;
         self.if_none_match.as_ref().is_none_or(|given| !contains(given, is_tag))
+    }
+}
+
+/// Middleware of all reads. An answer without an `ETag` shows an object that has none: no tag matches it, and `*` does. Only a read that
+/// succeeds evaluates its conditions (section 13.2.1).
+pub(crate) async fn of_reads(request: Request, next: Next) -> Response {
+    let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
+    let preconditions = is_read.then(|| Preconditions::of(request.headers()));
+    let response = next.run(request).await;
+    match preconditions {
+        Some(given) if response.status().is_success() && !response.headers().contains_key(header::ETAG) => {
+            if !given.allows_tagless() {
+                Problem::NoEtag.into_response()
+            } else if !given.none_match_tagless() {
+                StatusCode::NOT_MODIFIED.into_response()
+            } else {
+                response
+            }
+        }
+        _ => response,
     }
 }
 

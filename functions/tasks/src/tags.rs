@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 use crate::{
     docs::ReadProblems,
+    limits::Limits,
     params::{PageParams, Params},
     user_tx::UserTx,
 };
@@ -48,19 +49,26 @@ pub(crate) fn tag_ids(user_id: Uuid, names: &[String]) -> Vec<Uuid> {
     responses((status = 200, description = "A page, in the order of code points", body = Tags), ReadProblems),
     security(("bearer" = [])),
 )]
-pub(crate) async fn list_tags(State(app): State<App>, user: User, mut params: Params) -> Result<Json<Tags>> {
+pub(crate) async fn list_tags(
+    State(app): State<App>,
+    State(limits): State<Limits>,
+    user: User,
+    mut params: Params,
+) -> Result<Json<Tags>> {
     let after = params.take("cursor", |text| {
         let name = BASE64_URL_SAFE_NO_PAD.decode(text).ok().and_then(|name| String::from_utf8(name).ok());
         name.filter(|name| !name.contains('\0')).ok_or("must be the `next_cursor` of a page of this list")
     });
     let limit = params.limit();
     params.finish()?;
+    let _scan = limits.scan(user.id).await?;
     let mut tx = UserTx::read(&app.db, &user).await?;
-    // The page is chosen before its tasks are counted.
+    // The page is chosen before its tasks are counted. `is true` makes one hash table of the open tasks for all tags of the page.
     let mut items = sqlx::query_as!(
         Tag,
-        r#"select name, (select count(*) from task_tag_associations join tasks on tasks.id = task_id
-                         where tag_id = page.id and not completed) as "open_tasks!"
+        r#"select name, (select count(*) from task_tag_associations
+                         where tag_id = page.id
+                           and (task_id in (select id from tasks where user_id = $1 and not completed)) is true) as "open_tasks!"
            from (select id, name from task_tags
                  where user_id = $1 and name collate "C" > $2
                    and exists (select from task_tag_associations where tag_id = task_tags.id)

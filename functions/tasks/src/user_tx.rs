@@ -22,6 +22,11 @@ impl UserTx {
         Self::start(db, user, Some("3s")).await
     }
 
+    /// A transaction for a search. The words decide how long PostgreSQL compares, so it ends a statement earlier than another read.
+    pub(crate) async fn search(db: &Db, user: &User) -> sqlx::Result<Self> {
+        Self::start(db, user, Some("1s")).await
+    }
+
     /// Fails for a token from before its user was erased, as [`admit`] does.
     async fn start(db: &Db, user: &User, statement_timeout: Option<&str>) -> sqlx::Result<Self> {
         let mut tx = db.begin().await?;

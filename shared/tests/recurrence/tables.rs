@@ -1,7 +1,7 @@
-//! Rules, starts and dates from the tests of libical, ical.js and google-rfc-2445 (`tables.txt`).
+//! Rules, starts and dates of libical, ical.js, google-rfc-2445 and dateutil (`tables.txt`).
 
-use chrono::{DateTime, TimeDelta};
-use jiff::{Timestamp, ToSpan, civil, tz::TimeZone};
+use chrono::{DateTime, TimeDelta, Utc};
+use jiff::{ToSpan, civil, tz::TimeZone};
 use shared::recurrence::Rule;
 
 use super::custom;
@@ -45,8 +45,8 @@ impl<'a> Beginning<'a> {
         Self { zone, start: time(start), from: from.unwrap_or_else(|| time(start)) }
     }
 
-    /// The dates that a column says, and whether they end.
-    fn dates(&self, days: &str) -> (Vec<civil::DateTime>, bool) {
+    /// The instants that a column says, and whether they end.
+    fn dates(&self, days: &str) -> (Vec<DateTime<Utc>>, bool) {
         let (days, ends) = days.strip_suffix("...").map_or((days, true), |days| (days, false));
         let mut dates = Vec::new();
         let mut date = self.start;
@@ -54,25 +54,27 @@ impl<'a> Beginning<'a> {
             let (step, times) = word.split_once('*').unwrap_or((word, "1"));
             for _ in 0..times.parse().expect("a number") {
                 date += step.parse::<i64>().expect("a number of days").days();
-                dates.push(date);
+                dates.push(self.instant(date));
             }
         }
         (dates, ends)
     }
 
-    /// Our first `n` dates of a rule.
-    fn ours(&self, rule: &str, n: usize) -> Vec<civil::DateTime> {
+    /// The instant of a local time. One in a gap moves forward by its length, and of two the first counts.
+    fn instant(&self, wall: civil::DateTime) -> DateTime<Utc> {
         let zone = TimeZone::get(self.zone).expect("a zone of the database");
-        let instant = |wall| {
-            let at = zone.to_timestamp(wall).expect("an instant");
-            DateTime::from_timestamp(at.as_second(), 0).expect("an instant")
-        };
-        let series = custom(rule, &instant(self.start).to_rfc3339(), self.zone);
-        let (mut ours, mut after) = (Vec::new(), instant(self.from) - TimeDelta::nanoseconds(1));
+        let at = zone.to_timestamp(wall).expect("an instant");
+        DateTime::from_timestamp(at.as_second(), 0).expect("an instant")
+    }
+
+    /// Our first `n` instants of a rule.
+    fn ours(&self, rule: &str, n: usize) -> Vec<DateTime<Utc>> {
+        let series = custom(rule, &self.instant(self.start).to_rfc3339(), self.zone);
+        let (mut ours, mut after) = (Vec::new(), self.instant(self.from) - TimeDelta::nanoseconds(1));
         while ours.len() < n
             && let Some(at) = series.upcoming(after, 1).pop()
         {
-            ours.push(zone.to_datetime(Timestamp::from_second(at.timestamp()).expect("an instant")));
+            ours.push(at);
             after = at;
         }
         ours

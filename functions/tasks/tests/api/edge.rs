@@ -2,7 +2,7 @@
 
 use shared::testing::Memory;
 
-use super::*;
+use super::{operations::Operation, *};
 
 const AT: &str = "2031-01-01T09:00:00Z";
 
@@ -420,7 +420,7 @@ async fn preconditions_are_evaluated_in_their_order(db: PgPool) {
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
 async fn commands_on_objects_without_an_etag_check_the_conditions(db: PgPool) {
     let ada = Client::operator(&db);
-    ada.task(json!({"title": "a"})).await;
+    let task = ada.task(json!({"title": "a", "remind_at": ahead(1)})).await;
     let (letter, _) = dead_letters::rejected(&ada).await;
     let commands = [
         (Method::PATCH, "/v1/me".to_owned(), json!({"time_zone": "Asia/Tokyo"})),
@@ -436,6 +436,32 @@ async fn commands_on_objects_without_an_etag_check_the_conditions(db: PgPool) {
         }
     }
     assert_eq!(ada.footprint().await, before);
+    // Reads: a list, a page and the document are such objects too.
+    let reads = Operation::all().into_iter().filter(|operation| operation.id != "get_task");
+    let reads = reads.map(|operation| operation.on(&task)).filter(|(method, ..)| method == Method::GET);
+    let reads: Vec<String> = reads.map(|(_, path, _)| path).chain(["/openapi.json".to_owned()]).collect();
+    assert_eq!(reads.len(), 8);
+    for path in &reads {
+        let plain = ada.get(path).await;
+        for tag in ["\"1\"", "W/\"1\"", "x"] {
+            let reply = ada.with("if-match", tag).with("if-none-match", "*").get(path).await;
+            assert_eq!(reply.expect(412)["type"], "urn:punctual:problem:no-etag", "{path} {tag}");
+        }
+        for conditions in [ada.with("if-none-match", "*"), ada.with("if-match", "*").with("if-none-match", " * ")] {
+            for method in [Method::GET, Method::HEAD] {
+                let reply = conditions.send(method, path, Body::empty()).await;
+                assert_eq!((reply.status.as_u16(), reply.body), (304, Value::Null), "{path}");
+            }
+        }
+        let holding = ada.with("if-match", "*").with("if-none-match", "\"1\"").get(path).await;
+        assert_eq!((holding.status, holding.body), (plain.status, plain.body), "{path}");
+    }
+    // Conditions never hide another refusal.
+    let ben = Client::new(&db).with("if-match", "\"1\"").with("if-none-match", "*");
+    ben.get("/v1/tags?x=1").await.expect(422);
+    ben.get("/v1/dead-letters").await.expect(403);
+    ben.get(&format!("{}/history", path(&task))).await.expect(404);
+    ben.post("/v1/tags", json!({})).await.expect(405);
     let nowhere = format!("/v1/dead-letters/{}/replay", Uuid::nil());
     ada.with("if-match", "\"1\"").post(&nowhere, json!({})).await.expect(404);
     let ada = ada.with("if-match", "*").with("if-none-match", "\"1\"");
@@ -577,6 +603,49 @@ async fn a_page_of_tasks_has_a_bounded_size(db: PgPool) {
     titles.sort_unstable();
     titles.dedup();
     assert_eq!((titles.len(), tasks.len(), count), (51, 51, 3));
+}
+
+/// Also of a writer without limits, and of what answers do not show.
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn a_page_is_cut_before_its_texts_are_loaded(db: PgPool) {
+    let ada = Client::new(&db);
+    ada.task(json!({"title": "first"})).await;
+    sqlx::query(
+        "insert into tasks (user_id, title, description, series_values)
+         select $1, n::text, case when n % 2 = 0 then repeat('x', 600000) end,
+                case when n % 2 = 1 then jsonb_build_object('description', repeat('x', 600000)) end
+         from generate_series(1, 30) n",
+    )
+    .bind(ada.user.id)
+    .execute(&db)
+    .await
+    .unwrap();
+    let memory = Memory::now();
+    let page = ada.get("/v1/tasks?limit=100").await.expect(200);
+    let growth = memory.growth() >> 20;
+    assert!(growth < 12, "{growth} MB");
+    assert_eq!(page["items"].as_array().unwrap().len(), 2);
+    let (tasks, count) = pages(&ada, "/v1/tasks?limit=4", "items").await;
+    assert_eq!((tasks.len(), count), (31, 30));
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn a_page_of_dead_letters_has_a_bounded_size(db: PgPool) {
+    let op = Client::operator(&db);
+    sqlx::query(
+        "insert into dead_letters (id, consumer, dedupe, origin, reason, payload)
+         select gen_random_uuid(), 'task-created', n, 'daprd', 'no', repeat(chr(case when n % 2 = 0 then 1 else 128512 end), 16384)
+         from generate_series(1, 110) n",
+    )
+    .execute(&db)
+    .await
+    .unwrap();
+    let memory = Memory::now();
+    let page = op.get("/v1/dead-letters?limit=100").await.expect(200);
+    let (size, growth) = (page.to_string().len(), memory.growth() >> 20);
+    assert!(size <= (1 << 20) + 1_000 && growth < 15, "{size} bytes, {growth} MB");
+    let (letters, _) = pages(&op, "/v1/dead-letters?limit=100", "items").await;
+    assert_eq!(letters.len(), 110);
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]

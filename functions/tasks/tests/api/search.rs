@@ -104,3 +104,50 @@ async fn a_search_matches_exact_letters_until_the_search_text_is_filled(db: PgPo
     assert_eq!(found(&ada, "Théâtre").await, ["Théâtre"]);
     assert_eq!(found(&ada, "new").await, Vec::<String>::new());
 }
+
+/// Texts and words that are compared letter by letter at every place of the text.
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn a_search_that_takes_too_long_ends_and_delays_no_other_user(db: PgPool) {
+    let router = router(&db);
+    let (ada, ben) = (Client::new(&db), Client::new(&db));
+    let (ada, ben) = (Client { router: router.clone(), ..ada }, Client { router, ..ben });
+    for client in [&ada, &ben] {
+        client.task(json!({"title": "b"})).await;
+    }
+    sqlx::query(
+        "insert into tasks (user_id, title, search_text, created_at)
+         select $1, 'a', repeat('a', 10000), now() + interval '1 hour' from generate_series(1, 1000)",
+    )
+    .bind(ada.user.id)
+    .execute(&db)
+    .await
+    .unwrap();
+    let began = std::time::Instant::now();
+    let hostile = [format!("b{}", "a".repeat(499)), format!("c{}", "a".repeat(499))].map(|word| {
+        let ada = ada.clone();
+        tokio::spawn(async move { ada.get(&format!("/v1/tasks?q={word}")).await })
+    });
+    let running = async || -> i64 {
+        let running = "select count(*) from pg_stat_activity
+                       where datname = current_database() and pid <> pg_backend_pid() and state = 'active' and query like '%search_text%'";
+        sqlx::query_scalar(running).fetch_one(&db).await.unwrap()
+    };
+    let mut most = 0;
+    while most == 0 {
+        most = running().await;
+    }
+    // Others search, and the user does everything else.
+    assert_eq!(found(&ben, "B").await, ["b"]);
+    ada.get("/v1/tasks?limit=1").await.expect(200);
+    while !hostile.iter().all(tokio::task::JoinHandle::is_finished) {
+        most = most.max(running().await);
+    }
+    assert_eq!(most, 1, "one search of a user at a time");
+    for search in hostile {
+        let reply = search.await.unwrap();
+        assert_eq!(reply.headers["retry-after"], "2");
+        assert_eq!(reply.expect(503)["type"], "urn:punctual:problem:search-timeout");
+    }
+    assert!(began.elapsed().as_secs() < 10, "{:?}", began.elapsed());
+    ada.get("/v1/tasks?q=b&limit=1").await.expect(200);
+}

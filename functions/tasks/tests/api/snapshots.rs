@@ -157,6 +157,10 @@ async fn every_problem_is_as_in_its_snapshot(db: PgPool) {
     note("overloaded", &full.get("/v1/me").await);
     lock.rollback().await.unwrap();
     waiting.await.unwrap().expect(200);
+    let mut lock = db.begin().await.unwrap();
+    sqlx::query("lock table tasks in access exclusive mode").execute(&mut *lock).await.unwrap();
+    note("search timeout", &ada.get("/v1/tasks?q=a").await);
+    lock.rollback().await.unwrap();
     ada.post(&format!("{path}/complete"), json!(null)).await.expect(200);
     let reminder = id(&task["reminders"][0]);
     note("conflict", &ada.post(&format!("/v1/reminders/{reminder}/snooze"), json!({"minutes": 5})).await);

@@ -28,15 +28,18 @@ async fn ada(db: &PgPool) -> Uuid {
     .execute(db)
     .await
     .unwrap();
-    for (tag, share) in [("all", 1), ("rare", 500)] {
+    // `late` has the latest 2,001 tasks.
+    for (tag, share, most) in [("all", 1, TASKS), ("rare", 500, TASKS), ("late", 1, FEW + 1)] {
         sqlx::query(
             "with tag as (insert into task_tags (id, user_id, name) values ($1, $2, $3))
-             insert into task_tag_associations select id, $1 from tasks where user_id = $2 and substr(title, 2)::int % $4 = 0",
+             insert into task_tag_associations select id, $1 from tasks where user_id = $2 and substr(title, 2)::int % $4 = 0
+             order by created_at desc, id desc limit $5",
         )
         .bind(tag_id(ada, tag))
         .bind(ada)
         .bind(tag)
         .bind(share)
+        .bind(most)
         .execute(db)
         .await
         .unwrap();
@@ -46,20 +49,28 @@ async fn ada(db: &PgPool) -> Uuid {
 }
 
 /// The page of a query, and how many rows of `tasks` and of the associations were read for it.
-async fn page(db: &PgPool, ada: Uuid, query: &str) -> (Vec<(Uuid, Option<i64>)>, i64) {
+async fn page(db: &PgPool, ada: Uuid, query: &str) -> (Vec<Placed>, i64) {
+    let (rows, read, _) = counted_page(db, ada, query).await;
+    (rows, read)
+}
+
+/// As [`page`], and how often an index of the associations was looked into.
+async fn counted_page(db: &PgPool, ada: Uuid, query: &str) -> (Vec<Placed>, i64, i64) {
     let given = query.split('&').map(|pair| pair.split_once('=').unwrap());
     let given = given.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
     let wanted = Wanted::read(Params::new(given).unwrap()).unwrap();
     let mut tx = UserTx::read(&db.into(), &user_with(ada)).await.unwrap();
     sqlx::query("set local plan_cache_mode = force_generic_plan").execute(&mut *tx).await.unwrap();
-    let read = async |conn: &mut PgConnection| -> i64 {
-        let read = "select sum(seq_tup_read + coalesce(idx_tup_fetch, 0))::bigint from pg_stat_xact_user_tables
-                    where relname in ('tasks', 'task_tag_associations')";
-        sqlx::query_scalar(read).fetch_one(conn).await.unwrap()
+    let counts = async |conn: &mut PgConnection| -> (i64, i64) {
+        let counts = "select sum(seq_tup_read + coalesce(idx_tup_fetch, 0))::bigint,
+                             (sum(idx_scan) filter (where relname = 'task_tag_associations'))::bigint
+                      from pg_stat_xact_user_tables where relname in ('tasks', 'task_tag_associations')";
+        sqlx::query_as(counts).fetch_one(conn).await.unwrap()
     };
-    let before = read(&mut tx).await;
+    let before = counts(&mut tx).await;
     let rows = wanted.page(&mut tx, ada, wanted.limit + 1).await.unwrap();
-    (rows, read(&mut tx).await - before)
+    let after = counts(&mut tx).await;
+    (rows, after.0 - before.0, after.1 - before.1)
 }
 
 fn cursor(sort: &str, row: &(Uuid, Option<i64>)) -> String {
@@ -112,6 +123,33 @@ async fn a_filtered_page_reads_only_matching_tasks(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn the_tasks_of_a_tag_are_found_wherever_they_are(db: PgPool) {
+    let ada = ada(&db).await;
+    let last = |status: &str| {
+        let late = "select id from tasks join task_tag_associations on task_id = id where tag_id = $1";
+        format!("{late} and {status} order by created_at, id limit 51")
+    };
+    for (status, filter) in [("all", "true"), ("open", "not completed"), ("completed", "completed")] {
+        let expected: Vec<Uuid> = sqlx::query_scalar(sqlx::AssertSqlSafe(last(filter)))
+            .bind(tag_id(ada, "late"))
+            .fetch_all(&db)
+            .await
+            .unwrap();
+        for (sort, begins_late) in [("created_at", true), ("-created_at", false), ("due_at", true), ("priority", true)]
+        {
+            let query = format!("tag=late&status={status}&sort={sort}");
+            let (rows, _, looks) = counted_page(&db, ada, &query).await;
+            let ids: Vec<Uuid> = rows.iter().map(|(id, _)| *id).collect();
+            if sort == "created_at" {
+                assert_eq!(ids, expected, "{query}");
+            }
+            assert_eq!(ids.len(), 51, "{query}");
+            assert!(looks <= if begins_late { 2 * NEAR + 10 } else { 2 * PAGE + 10 }, "{query} looks {looks} times");
+        }
+    }
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
 async fn a_search_reads_each_text_of_its_user_once(db: PgPool) {
     let ada = ada(&db).await;
     for (query, matching) in
@@ -125,7 +163,9 @@ async fn a_search_reads_each_text_of_its_user_once(db: PgPool) {
 
 #[test]
 fn a_search_word_is_matched_literally() {
-    assert_eq!(pattern(r"100%_\"), r"%100\%\_\\%");
+    let words = Word::all("100%_\\ ÄPFEL").unwrap();
+    assert_eq!(words.iter().map(|word| &*word.folded).collect::<Vec<_>>(), [r"100%_\", "äpfel"]);
+    assert_eq!(words.iter().map(|word| &*word.given).collect::<Vec<_>>(), [r"100%_\", "ÄPFEL"]);
     assert_eq!(Word::all("\u{a0} A\u{3000}b\u{2028}").unwrap().len(), 2);
     for (wrong, text) in [
         ("must have a word", " \u{200b} ".to_owned()),
