@@ -4,7 +4,10 @@
 
 #![expect(clippy::missing_panics_doc, reason = "a test that cannot set up its rows has failed")]
 
-use std::time::Duration;
+use std::{
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use axum::{
     Router,
@@ -59,22 +62,27 @@ pub fn app_with(db: impl Into<Db>, own: &Dapr, alarm: &Dapr, reminder_due: &Dapr
     App::new(config, db).unwrap()
 }
 
-/// The resident memory of this process at some time, in bytes. Other tests of the process run meanwhile.
-#[derive(Clone, Copy, Debug)]
-pub struct Memory(u64);
+/// The resident memory of this process at some time, in bytes. One test of a process measures at a time; other tests run meanwhile.
+#[derive(Debug)]
+pub struct Memory {
+    before: u64,
+    _alone: MutexGuard<'static, ()>,
+}
 
 impl Memory {
     /// The memory now. Also resets the peak, see proc(5).
     #[must_use]
     pub fn now() -> Self {
+        static MEASURING: Mutex<()> = Mutex::new(());
+        let alone = MEASURING.lock().unwrap_or_else(PoisonError::into_inner);
         std::fs::write("/proc/self/clear_refs", "5").unwrap();
-        Self(Self::read("VmRSS:"))
+        Self { before: Self::read("VmRSS:"), _alone: alone }
     }
 
     /// How far the peak since then is above.
     #[must_use]
     pub fn growth(&self) -> u64 {
-        Self::read("VmHWM:").saturating_sub(self.0)
+        Self::read("VmHWM:").saturating_sub(self.before)
     }
 
     fn read(name: &str) -> u64 {
