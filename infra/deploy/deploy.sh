@@ -7,7 +7,8 @@
 # Passes its arguments to `helm upgrade`. SMOKE_TOKEN is a bearer token of a user that exists only for this test and receives a reminder.
 # If an identity provider issues tokens for minutes only, SMOKE_TOKEN_URL names its token endpoint instead: the test then gets a token with
 # the client credentials SMOKE_CLIENT_ID and SMOKE_CLIENT_SECRET (docs/tokens.md). With IMAGE_DIGESTS, which lists every image as
-# `tasks@sha256:…`, exactly these images are deployed, whatever the tag points at. Needs helm, kubectl, curl and jq, and Knative.
+# `tasks@sha256:…`, exactly these images are deployed, whatever the tag points at. Needs helm, kubectl, curl and jq; and Knative, unless the
+# values set `knative.enabled: false`.
 set -euo pipefail
 
 RELEASE=${RELEASE:-punctual}
@@ -77,15 +78,23 @@ deployed() {
         jq --raw-output 'map(select(.status == "deployed")) | last | .revision // empty' || true
 }
 
-# Prints the Services that are not ready with their latest spec, or that do not run the new image, if a tag is given.
+# Sets `kind`, the kind of the deployed functions: Knative Services, or Deployments in the plain rendering.
+find_kind() {
+    kind=$(helm get values "$RELEASE" --namespace "$NAMESPACE" --all --output json |
+        jq --raw-output 'if .knative.enabled then "services.serving.knative.dev" else "deployments.apps" end')
+}
+kind=
+on_knative() { [[ $kind != deployments.apps ]]; }
+
+# Prints the functions that are not ready with their latest spec, or that do not run the new image, if a tag is given.
 unready() {
-    kube get services.serving.knative.dev --selector app.kubernetes.io/part-of=punctual --output json |
+    kube get "$kind" --selector app.kubernetes.io/part-of=punctual --output json |
         jq --raw-output --arg tag "${1:-}" --argjson digests "$digests" "$is_new"'
             .items[]
             | select(
                 .status.observedGeneration != .metadata.generation
                 or .status.latestReadyRevisionName != .status.latestCreatedRevisionName
-                or ([.status.conditions[]? | select(.type == "Ready" and .status == "True")] | length) != 1
+                or ([.status.conditions[]? | select((.type == "Ready" or .type == "Available") and .status == "True")] | length) != 1
                 or ($tag != "" and (.spec.template.spec.containers[0].image | is_new | not)))
             | .metadata.name'
 }
@@ -114,6 +123,7 @@ image_missing() {
 # Waits until every function and every daprd is ready.
 settled() {
     local waiting deadline=$((SECONDS + READY_SECONDS))
+    find_kind || return 1
     until waiting=$(unready "${1:-}") && [[ -z $waiting ]]; do
         if ((SECONDS > deadline)); then
             say "not ready: ${waiting//$'\n'/ }"
@@ -126,7 +136,7 @@ settled() {
     kube rollout status deployment --selector 'app.kubernetes.io/part-of=punctual,!serving.knative.dev/service' --timeout 5m >&2
 }
 
-# Calls a function through the gateway, as the door of its daprd does. Arguments: function, path, more arguments for curl.
+# Calls the function to which `connect` has forwarded a port. Arguments: function, path, more arguments for curl.
 call() {
     local function=$1 path=$2
     shift 2
@@ -137,11 +147,11 @@ call() {
 # Wakes every function and checks its readiness. Retries, so that a brief network failure does not cause a rollback.
 healthy() {
     local function functions
-    functions=$(kube get services.serving.knative.dev --selector app.kubernetes.io/part-of=punctual --output name)
+    functions=$(kube get "$kind" --selector app.kubernetes.io/part-of=punctual --output name)
     [[ -n $functions ]] || return 1
     for function in $functions; do
         function=${function##*/}
-        call "$function" /readyz --retry 3 --retry-delay 3 >&2 || {
+        { connect "$function" && call "$function" /readyz --retry 3 --retry-delay 3 >&2; } || {
             say "$function is not healthy"
             return 1
         }
@@ -149,8 +159,20 @@ healthy() {
     done
 }
 
-# Prints why a host is not ready, or nothing.
+# Prints the public hosts: those of the DomainMappings, or of the Ingresses with TLS in the plain rendering.
+hosts() {
+    if on_knative; then
+        kube get domainmappings.serving.knative.dev --selector app.kubernetes.io/part-of=punctual --output json |
+            jq --raw-output '.items[].metadata.name'
+    else
+        kube get ingresses.networking.k8s.io --selector app.kubernetes.io/part-of=punctual --output json |
+            jq --raw-output '.items[].spec.tls[]?.hosts[]'
+    fi
+}
+
+# Prints why Knative does not serve a host yet, or nothing.
 unmapped() {
+    on_knative || return 0
     kube get domainmappings.serving.knative.dev "$1" --output json | jq --raw-output '
         ([.status.conditions[]? | select(.type == "Ready")][0] // {}) as $ready
         | select(.status.observedGeneration != .metadata.generation or $ready.status != "True")
@@ -159,11 +181,10 @@ unmapped() {
 
 # Waits until every public host answers over HTTPS with a valid certificate, as it does for clients: through DNS and the load balancer.
 published() {
-    local hosts host why deadline=$((SECONDS + PUBLIC_SECONDS))
+    local all host why deadline=$((SECONDS + PUBLIC_SECONDS))
     ((PUBLIC_SECONDS > 0)) || return 0
-    hosts=$(kube get domainmappings.serving.knative.dev --selector app.kubernetes.io/part-of=punctual --output name) || return 1
-    for host in $hosts; do
-        host=${host##*/}
+    all=$(hosts) || return 1
+    for host in $all; do
         until why=$(unmapped "$host" 2>&1) && [[ -z $why ]] &&
             why=$(curl --silent --show-error --fail --max-time 30 --output /dev/null "https://$host/openapi.json" 2>&1); do
             if ((SECONDS > deadline)); then
@@ -180,6 +201,7 @@ published() {
 reminded() {
     local task id reminder told deadline auth
     auth="authorization: Bearer $(token)" || return 1
+    connect tasks || return 1
     task=$(call tasks /v1/tasks --header "$auth" --json \
         "{\"title\": \"Smoke test of $IMAGE_TAG\", \"remind_at\": \"$(date -u -d '+10 seconds' +%FT%TZ)\"}") || {
         say "cannot create a task: $task"
@@ -200,24 +222,37 @@ reminded() {
     call tasks "/v1/tasks/$id" --header "$auth" --request DELETE >/dev/null || say "could not delete task $id"
 }
 
-# Forwards a local port to the gateway and sets `port`.
+# Forwards a local port to where a function is called, and sets `port`: to Knative's gateway, as the door of its daprd calls it, or to a pod
+# in the plain rendering. A pod that stops would still answer for a while.
 connect() {
-    local line log
+    local line log pod namespace target
+    if on_knative; then
+        namespace=${GATEWAY%/*} target=service/${GATEWAY#*/}:80
+    else
+        pod=$(kube get pods --selector "punctual/function=$1" --output json | jq --raw-output '
+            [.items[] | select(.metadata.deletionTimestamp == null)
+                | select(any(.status.conditions[]?; .type == "Ready" and .status == "True")) | .metadata.name][0] // empty')
+        [[ -n $pod ]] || { say "$1 has no ready pod"; return 1; }
+        namespace=$NAMESPACE target=pod/$pod:8080
+    fi
+    if [[ $target == "$forwarded" ]] && kill -0 "$forward" 2>/dev/null; then return; fi
+    [[ -z $forward ]] || kill "$forward" 2>/dev/null || true
     log=$(mktemp)
-    kubectl --namespace "${GATEWAY%/*}" port-forward "service/${GATEWAY#*/}" :80 >"$log" 2>&1 &
+    kubectl --namespace "$namespace" port-forward "${target%:*}" ":${target##*:}" >"$log" 2>&1 &
     forward=$!
     for _ in {1..100}; do
         if line=$(grep --max-count 1 --only-matching '127\.0\.0\.1:[0-9]*' "$log"); then
-            port=${line#*:}
+            port=${line#*:} forwarded=$target
             return
         fi
         kill -0 "$forward" 2>/dev/null || break
         sleep 0.1
     done
-    say "cannot forward a port to $GATEWAY: $(cat "$log")"
+    say "cannot forward a port to $target: $(cat "$log")"
     return 1
 }
 forward=
+forwarded=
 helm=
 trap '[[ -z $forward ]] || kill "$forward" 2>/dev/null || true; [[ -z $helm ]] || kill "$helm" 2>/dev/null || true' EXIT
 
@@ -238,7 +273,7 @@ upgrade() {
 }
 
 deploy() {
-    upgrade "$@" && settled "$IMAGE_TAG" && connect && healthy && published && reminded
+    upgrade "$@" && settled "$IMAGE_TAG" && healthy && published && reminded
 }
 
 smoke=$(token) || exit 1
@@ -256,7 +291,7 @@ if [[ -z $previous ]]; then
 fi
 say "$IMAGE_TAG does not work: rolling back to revision $previous"
 helm rollback "$RELEASE" "$previous" --namespace "$NAMESPACE" --wait --timeout "$TIMEOUT" >&2
-if settled && { [[ -n $forward ]] || connect; } && healthy; then
+if settled && healthy; then
     say "rolled back to revision $previous, which works; $IMAGE_TAG was NOT deployed"
 else
     say "rolled back to revision $previous, which does NOT work either: manual intervention is needed"

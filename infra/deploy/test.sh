@@ -6,7 +6,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 
 fake=$(mktemp -d)
 trap 'rm -rf "$fake"' EXIT
-export STATE=$fake/state PATH=$fake:$PATH
+export STATE=$fake/state PATH=$fake:$PATH KNATIVE=true
 
 # A token with these claims.
 token() { printf '%s.%s.x\n' e30 "$(printf '%s' "$1" | base64 --wrap 0 | tr '+/' '-_' | tr -d '=')"; }
@@ -37,6 +37,7 @@ upgrade)
     sed -i 's/deployed/superseded/' "$releases"
     echo "$next deployed $tag" >>"$releases"
     echo "$tag" >"$STATE" ;;
+get) echo "{\"knative\": {\"enabled\": $KNATIVE}}" ;;
 rollback) sed -n "${3}p" "$releases" | cut -d' ' -f3 >"$STATE" ;;
 esac
 FAKE
@@ -44,13 +45,20 @@ cat >"$fake/kubectl" <<'FAKE'
 #!/usr/bin/env bash
 echo "kubectl $*" >>"$STATE.calls"
 tag=$(cat "$STATE")
+[[ $KNATIVE == true || $* != *knative.dev* || $* == *"!serving.knative.dev"* ]] || { echo "the server has no such resource type" >&2; exit 1; }
 case $* in
+*port-forward*pod/stopping*) exit 1 ;;
 *port-forward*) echo "Forwarding from 127.0.0.1:1 -> 8081"; exec sleep 60 ;;
+*"get pods"*punctual/function=*) # during a rollout
+    jq --null-input '{status: {conditions: [{type: "Ready", status: "True"}]}} as $ready | {items: [
+        $ready + {metadata: {name: "stopping", deletionTimestamp: "2026-11-28T00:00:00Z"}}, {metadata: {name: "starting"}},
+        $ready + {metadata: {name: "running"}}]}' ;;
 *"get pods"*)
     [[ $tag != bad-image ]] || reason=ImagePullBackOff
     jq --null-input --arg image "registry/migrate:$tag" --arg reason "${reason:-}" '{items: [{status: {containerStatuses:
         [{image: $image, state: {waiting: {reason: $reason}}}]}}]}' ;;
-*"get domainmappings"*"--output name") echo domainmapping.serving.knative.dev/tasks.example.com ;;
+*"get domainmappings"*--selector*) echo '{"items": [{"metadata": {"name": "tasks.example.com"}}]}' ;;
+*"get ingresses"*) echo '{"items": [{"spec": {"tls": [{"hosts": ["tasks.example.com"]}]}}, {"spec": {}}]}' ;;
 *"get domainmappings"*)
     ready=True
     [[ $tag != bad-certificate ]] || ready=Unknown
@@ -62,7 +70,13 @@ case $* in
     [[ $tag != bad-start ]] || ready=False created=2
     image=registry/tasks:$tag
     [[ -z ${RUNS:-} ]] || image=registry/tasks@$RUNS
-    jq --null-input --arg image "$image" --arg ready "$ready" --arg created "$created" '{items: [{
+    if [[ $KNATIVE == false ]]; then
+        jq --null-input --arg image "$image" --arg ready "$ready" '{items: [{kind: "Deployment",
+            metadata: {name: "tasks", generation: 2}, spec: {template: {spec: {containers: [{image: $image}]}}},
+            status: {observedGeneration: 2, conditions: [{type: "Progressing", status: "True"}, {type: "Available", status: $ready}]}}]}'
+        exit
+    fi
+    jq --null-input --arg image "$image" --arg ready "$ready" --arg created "$created" '{items: [{kind: "Service",
         metadata: {name: "tasks", generation: 2},
         spec: {template: {spec: {containers: [{image: $image}]}}},
         status: {observedGeneration: 2, latestReadyRevisionName: "1", latestCreatedRevisionName: $created,
@@ -123,6 +137,18 @@ export IMAGE_DIGESTS="tasks@sha256:good door@sha256:other"
 RUNS=sha256:good expect old good 0 good
 RUNS=sha256:pushed-later expect old good 1 old
 unset IMAGE_DIGESTS
+
+# The plain rendering, on a cluster without Knative.
+export KNATIVE=false
+expect nothing good 0 good
+expect old good 0 good
+expect old bad-image 1 old
+expect old bad-start 1 old
+expect old bad-health 1 old
+expect old bad-address 1 old
+expect old bad-reminder 1 old
+grep -q 'rolled back to revision 1, which works' "$fake/log"
+export KNATIVE=true
 
 # A token that cannot work stops the deployment before it begins.
 SMOKE_TOKEN=$(token '{"email": "smoke@example.com", "exp": 4102444800}') expect old good 1 old

@@ -74,8 +74,8 @@ enum Command {
     Schemathesis(schemathesis::Arguments),
     /// Coverage-guided fuzzing of every parser
     Fuzz(fuzz::Arguments),
-    /// Deploy to the cluster of the current kubeconfig and test sleep, wake-up and failures; `cluster-test --help` lists the
-    /// options
+    /// Deploy to the cluster of the current kubeconfig and test sleep, wake-up and failures, or with `--plain` the rendering without
+    /// Knative; `cluster-test --help` lists the options
     #[command(disable_help_flag = true)]
     ClusterTest {
         /// `--load COMMAND`, and others

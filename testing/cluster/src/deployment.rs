@@ -4,23 +4,27 @@ use std::{
     collections::BTreeMap,
     fs,
     path::PathBuf,
-    process::Stdio,
+    process::{Output, Stdio},
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, ensure};
 use lab::{process::Run, root, secrets};
 use serde_json::{Value, json};
-use tokio::process::Command;
+use tokio::{process::Command, time::timeout};
 
 use crate::{
     Arguments,
-    kube::{Kube, text},
+    kube::{self, Kube, text},
     parts::Parts,
 };
 
 const RELEASE: &str = "punctual";
 const OURS: &str = "punctual/cluster-test";
+/// The functions that have two replicas in the plain rendering: one called by clients, one by the scheduler, one by the broker.
+pub(crate) const REPLICATED: [&str; 3] = ["tasks", "alarm", "task-created"];
+/// Limit for a deployment with its rollback. `deploy.sh` has a shorter one for each of its waits.
+const LIMIT: Duration = Duration::from_secs(20 * 60);
 
 /// The settings with which versions are deployed.
 pub(crate) struct Deployment {
@@ -62,7 +66,10 @@ impl Deployment {
         let values = run.dir.join("values.json");
         fs::write(&values, serde_json::to_string_pretty(&values_of(arguments, parts))?)?;
         let user = secrets::token(&jwt, "0198c0de-0000-7000-8000-00000000c1a5", "smoke@punctual.test", false);
-        let mut helm = vec!["--values".to_owned(), values.display().to_string()];
+        let minikube = root().join("knative/chart/values-minikube.yaml");
+        let files = arguments.plain.then_some(minikube).into_iter().chain([values]);
+        let mut helm: Vec<String> =
+            files.flat_map(|file| ["--values".to_owned(), file.display().to_string()]).collect();
         helm.extend(arguments.helm.iter().cloned());
         Ok(Self {
             arguments: helm,
@@ -81,7 +88,7 @@ impl Deployment {
         let began = Instant::now();
         let log = self.dir.join("log").join(format!("deploy-{tag}.log"));
         let file = fs::File::create(&log)?;
-        let status = Command::new(root().join("infra/deploy/deploy.sh"))
+        let deploy = Command::new(root().join("infra/deploy/deploy.sh"))
             .args(&self.arguments)
             .envs([("RELEASE", RELEASE), ("NAMESPACE", &self.namespace), ("GATEWAY", &self.gateway)])
             .envs([("IMAGE_REGISTRY", self.registry.as_str()), ("IMAGE_TAG", tag), ("SMOKE_TOKEN", &self.smoke_token)])
@@ -90,40 +97,46 @@ impl Deployment {
             .stdout(file.try_clone()?)
             .stderr(file)
             .kill_on_drop(true)
-            .status()
-            .await
-            .context("cannot run infra/deploy/deploy.sh")?;
+            .status();
+        let ended = timeout(LIMIT, deploy).await;
+        let status = ended.with_context(|| format!("deploy.sh did not end within {LIMIT:?}: {}", log.display()))?;
+        let status = status.context("cannot run infra/deploy/deploy.sh")?;
         Ok(Deployed { works: status.success(), took: began.elapsed(), output: fs::read_to_string(&log)? })
     }
 
     /// The manifests that Helm stored last.
     pub(crate) async fn manifest(&self) -> anyhow::Result<String> {
-        let output =
-            Command::new("helm").args(["get", "manifest", RELEASE, "--namespace", &self.namespace]).output().await?;
+        let output = self.helm(&["get", "manifest", RELEASE]).await?;
         ensure!(output.status.success(), "helm: {}", String::from_utf8_lossy(&output.stderr).trim());
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
     /// Removes the release and its namespace.
     pub(crate) async fn remove(&self, kube: &Kube) -> anyhow::Result<()> {
-        let arguments = ["uninstall", RELEASE, "--namespace", &self.namespace, "--wait", "--ignore-not-found"];
-        Command::new("helm").args(arguments).stdout(Stdio::null()).status().await?;
+        self.helm(&["uninstall", RELEASE, "--wait", "--ignore-not-found", "--timeout=180s"]).await?;
         kube.kubectl(&["delete", "namespace", &self.namespace, "--timeout=180s"]).await.map(drop)
+    }
+
+    async fn helm(&self, arguments: &[&str]) -> anyhow::Result<Output> {
+        let mut command = Command::new("helm");
+        command.args(arguments).args(["--namespace", &self.namespace]).stdin(Stdio::null()).kill_on_drop(true);
+        let output = timeout(kube::COMMAND, command.output()).await;
+        Ok(output.with_context(|| format!("helm {} did not end within {:?}", arguments.join(" "), kube::COMMAND))??)
     }
 }
 
 /// The objects of the namespace with their generations, which a second installation must not change.
 pub(crate) async fn generations(kube: &Kube) -> anyhow::Result<BTreeMap<String, String>> {
     let mut found = BTreeMap::new();
-    let kinds = [
-        "serving.knative.dev/v1/services",
-        "serving.knative.dev/v1/revisions",
+    let always = [
         "apps/v1/deployments",
         "batch/v1/cronjobs",
         "networking.k8s.io/v1/networkpolicies",
         "dapr.io/v1alpha1/components",
     ];
-    for kind in kinds {
+    let knative: &[&str] =
+        if kube.plain { &[] } else { &["serving.knative.dev/v1/services", "serving.knative.dev/v1/revisions"] };
+    for kind in always.iter().chain(knative) {
         for object in kube.list(kind, "").await? {
             let meta = &object["metadata"];
             // Scaling changes the generation of a function's Deployment.
@@ -143,9 +156,10 @@ pub(crate) async fn generations(kube: &Kube) -> anyhow::Result<BTreeMap<String, 
 
 /// The image tags of the functions.
 pub(crate) async fn tags(kube: &Kube) -> anyhow::Result<Vec<String>> {
-    let services = kube.list("serving.knative.dev/v1/services", "app.kubernetes.io/part-of=punctual").await?;
-    let image = |service: &Value| text(&service["spec"]["template"]["spec"]["containers"][0]["image"]).to_owned();
-    let mut tags: Vec<String> = services.iter().map(image).collect();
+    let kind = if kube.plain { "apps/v1/deployments" } else { "serving.knative.dev/v1/services" };
+    let functions = kube.list(kind, "app.kubernetes.io/part-of=punctual").await?;
+    let image = |function: &Value| text(&function["spec"]["template"]["spec"]["containers"][0]["image"]).to_owned();
+    let mut tags: Vec<String> = functions.iter().map(image).collect();
     tags.iter_mut().for_each(|image| *image = image.rsplit(':').next().unwrap_or_default().to_owned());
     tags.sort();
     tags.dedup();
@@ -169,14 +183,22 @@ async fn make_namespace(arguments: &Arguments, kube: &Kube) -> anyhow::Result<()
         .await
 }
 
-/// The chart's defaults, except addresses, the retention of idle pods, and repair: a lost event must stay lost, or the test would
-/// not notice.
+/// The chart's defaults, except addresses, the retention of idle pods, the number of replicas, and repair: a lost event must stay lost,
+/// or the test would not notice.
 fn values_of(arguments: &Arguments, parts: &Parts) -> Value {
     let gateway = arguments.gateway.split('/').next().unwrap_or_default();
     let [database, broker, mail] = parts.ports().map(|port| port.map_or_else(|| json!([]), |port| json!([port])));
+    let functions = if arguments.plain {
+        REPLICATED.iter().map(|name| ((*name).to_owned(), json!({ "minScale": 2 }))).collect()
+    } else {
+        json!({ "tasks": { "podRetention": "2s" } })
+    };
+    // values-minikube.yaml never pulls.
+    let pull = if arguments.plain && arguments.load.is_some() { "Never" } else { "IfNotPresent" };
     json!({
+        "image": { "pullPolicy": pull },
         "defaults": { "podRetention": "2s" },
-        "functions": { "tasks": { "podRetention": "2s" } },
+        "functions": functions,
         "email": { "provider": "smtp", "from": "Punctual <reminders@punctual.test>", "smtpUrl": parts.smtp_url },
         "broker": { "env": { "KAFKA_BROKERS": parts.brokers } },
         "dapr": { "namespace": arguments.dapr_namespace },

@@ -35,8 +35,9 @@ impl Images {
             Some(folder) => folder.clone(),
             None => release::build(arguments.profile)?,
         };
-        let names: Vec<&str> =
-            FUNCTIONS.iter().map(|function| function.name).chain(["door", "migrate", "hello"]).collect();
+        let others: &[&str] = if arguments.plain { &["migrate"] } else { &["migrate", "door", "hello"] };
+        let functions = FUNCTIONS.iter().map(|function| function.name);
+        let names: Vec<&str> = functions.chain(others.iter().copied()).collect();
         let binaries: Vec<PathBuf> = names.iter().map(|name| folder.join(name)).collect();
         // The tag changes with the binaries: the cluster neither replaces nor rolls out an image under a known tag.
         let first = format!("t{}", &tools::pin_of(&binaries)?[..12]);

@@ -14,15 +14,19 @@ use lab::{
 };
 use reqwest::{StatusCode, Url};
 use serde_json::{Value, json};
-use tokio::{io::AsyncWriteExt as _, process::Command};
+use tokio::{io::AsyncWriteExt as _, process::Command, time::timeout};
 
 /// The label of the objects that Knative creates for a Service.
 const SERVICE: &str = "serving.knative.dev/service";
 const LIMIT: Duration = Duration::from_secs(20);
+/// Limit for a command of kubectl or Helm, longer than any `--timeout` that it is given.
+pub(crate) const COMMAND: Duration = Duration::from_secs(240);
 
 /// The API server, and the namespace of the test.
 pub(crate) struct Kube {
     pub(crate) namespace: String,
+    /// Whether the functions are Deployments with sidecars, and nothing of Knative is there.
+    pub(crate) plain: bool,
     run: Run,
     url: String,
     http: reqwest::Client,
@@ -37,7 +41,7 @@ pub(crate) struct ServiceRoute {
 
 impl Kube {
     /// Connects to the cluster of the current kubeconfig.
-    pub(crate) fn connect(run: &Run, namespace: &str) -> anyhow::Result<Self> {
+    pub(crate) fn connect(run: &Run, namespace: &str, plain: bool) -> anyhow::Result<Self> {
         let port = ports::free();
         let program =
             Program::new("kubectl-proxy", "kubectl").args(["proxy", &format!("--port={port}")]).ready(Ready::Tcp(port));
@@ -46,6 +50,7 @@ impl Kube {
         proxy.wait_ready(LIMIT)?;
         Ok(Self {
             namespace: namespace.to_owned(),
+            plain,
             run,
             url: format!("http://127.0.0.1:{port}"),
             http: reqwest::Client::builder().no_proxy().timeout(LIMIT).build()?,
@@ -71,7 +76,9 @@ impl Kube {
         if let (Some(mut stdin), Some(input)) = (child.stdin.take(), input) {
             stdin.write_all(input.as_bytes()).await?;
         }
-        let output = child.wait_with_output().await?;
+        let output = timeout(COMMAND, child.wait_with_output()).await;
+        let output =
+            output.with_context(|| format!("kubectl {} did not end within {COMMAND:?}", arguments.join(" ")))??;
         let told = String::from_utf8_lossy(&output.stderr);
         ensure!(output.status.success(), "kubectl {}: {}", arguments.join(" "), told.trim());
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
@@ -108,7 +115,8 @@ impl Kube {
         }
     }
 
-    /// The functions with pods, wanted or existing, and their number.
+    /// The functions that Knative has scaled up, with the number of their pods, wanted or existing. Empty in the plain rendering, where no
+    /// function is at zero and none has to be waited for.
     pub(crate) async fn awake(&self) -> anyhow::Result<BTreeMap<String, u64>> {
         let mut awake = BTreeMap::new();
         for deployment in self.list("apps/v1/deployments", SERVICE).await? {
@@ -143,7 +151,7 @@ impl Kube {
 
     /// The pods of a function.
     pub(crate) async fn pods_of(&self, function: &str) -> anyhow::Result<BTreeSet<String>> {
-        self.pods(&self.namespace, &format!("{SERVICE}={function}")).await
+        self.pods(&self.namespace, &format!("punctual/function={function}")).await
     }
 
     /// Kills pods and returns when they are dead. The grace period is 1 s, not 0: with 0 the API server forgets the pod at once
@@ -173,13 +181,21 @@ impl Kube {
         self.kubectl(&["delete", "job", name]).await.map(drop)
     }
 
-    /// A route to a Service: its cluster IP if reachable from here, else a forwarded port.
-    pub(crate) async fn route_to(&self, namespace: &str, service: &str, port: u16) -> anyhow::Result<ServiceRoute> {
+    /// The address of a Service in the cluster, which must be reachable from here. Only it leads past a pod that stops to the others.
+    pub(crate) async fn address_of(&self, namespace: &str, service: &str, port: u16) -> anyhow::Result<SocketAddr> {
         let object = self.get(&format!("/api/v1/namespaces/{namespace}/services/{service}")).await?;
-        let address = text(&object["spec"]["clusterIP"]).parse().map(|ip| SocketAddr::new(ip, port));
-        if let Ok(address) = address
-            && TcpStream::connect_timeout(&address, Duration::from_secs(2)).is_ok()
-        {
+        let address = SocketAddr::new(text(&object["spec"]["clusterIP"]).parse()?, port);
+        TcpStream::connect_timeout(&address, Duration::from_secs(2)).with_context(|| {
+            format!(
+                "{namespace}/{service} is not reachable from here at {address}: add a route to Services through a node"
+            )
+        })?;
+        Ok(address)
+    }
+
+    /// A route to a Service: its cluster IP if reachable from here, else a forwarded port, which leads to one of its pods.
+    pub(crate) async fn route_to(&self, namespace: &str, service: &str, port: u16) -> anyhow::Result<ServiceRoute> {
+        if let Ok(address) = self.address_of(namespace, service, port).await {
             return Ok(ServiceRoute { address, _forward: None });
         }
         let local = ports::free();

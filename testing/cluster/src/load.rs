@@ -9,11 +9,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::ensure;
+use anyhow::{Context as _, ensure};
 use lab::api::{Answer, Api, Method, User, id};
 use serde_json::json;
-use tokio::task::JoinHandle;
+use tokio::{task::JoinHandle, time::timeout};
 use uuid::Uuid;
+
+/// Limit for the answers that a load still waits for. A stubborn client would repeat a request forever.
+const LIMIT: Duration = Duration::from_secs(240);
 
 /// How the clients behave.
 #[derive(Clone, Debug)]
@@ -42,6 +45,7 @@ pub(crate) struct Answers {
     pub(crate) tasks: Vec<Uuid>,
     /// Answers other than 201, with their number.
     pub(crate) others: BTreeMap<String, usize>,
+    /// The longest time that a client waited for its answer, retries included.
     pub(crate) slowest: Duration,
 }
 
@@ -79,10 +83,16 @@ impl Load {
 
     /// Waits until the clients have created all tasks.
     pub(crate) async fn finish(self, db: &sqlx::PgPool) -> anyhow::Result<Answers> {
-        for client in self.clients {
-            client.await?;
-        }
+        let clients = async {
+            for client in self.clients {
+                client.await?;
+            }
+            anyhow::Ok(())
+        };
+        let ended = timeout(LIMIT, clients).await;
         let answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        ended
+            .with_context(|| format!("not every request was answered 201 within {LIMIT:?}: {:?}", answers.others))??;
         let created: i64 = sqlx::query_scalar("select count(*) from tasks where starts_with(title, $1)")
             .bind(format!("{} ", self.name))
             .fetch_one(db)
@@ -105,8 +115,8 @@ impl Load {
 async fn create(user: &User, title: &str, stubborn: bool, answers: &Mutex<Answers>) {
     let key = stubborn.then(|| Uuid::new_v4().to_string());
     let body = json!({ "title": title });
+    let began = Instant::now();
     loop {
-        let began = Instant::now();
         let mut request = user.request(Method::POST, "/v1/tasks").json(&body);
         if let Some(key) = &key {
             request = request.header("idempotency-key", key);

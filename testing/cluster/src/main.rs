@@ -2,8 +2,11 @@
 //! to zero; an HTTP request, an event and a job each wake their function; a burst, a rollout, killed pods and a killed scheduler
 //! lose nothing. Effects are read from PostgreSQL and the mail server, not from the product.
 //!
-//! Run by `cargo xtask cluster-test`. It needs a test cluster with Knative Serving and Dapr, because it kills Dapr's scheduler.
-//! PostgreSQL, Kafka and a mail server run on this machine, reachable from the pods.
+//! With `--plain` it deploys the rendering without Knative instead: Deployments with injected sidecars, some with two replicas. The steps
+//! are the same but for those about zero.
+//!
+//! Run by `cargo xtask cluster-test`. It needs a cluster for tests, because it kills Dapr's scheduler. PostgreSQL, Kafka and a mail server
+//! run on this machine, reachable from the pods.
 
 mod deployment;
 mod facts;
@@ -24,16 +27,18 @@ use lab::release::Profile;
 pub(crate) enum Step {
     /// Installing twice changes nothing
     Twice,
-    /// Every function scales to zero and stays there
+    /// Every function scales to zero and stays there (Knative)
     Sleep,
-    /// A cold start, compared with that of a hello world
+    /// A cold start, compared with that of a hello world (Knative)
     Cold,
-    /// A request, each event and each job wake their function
+    /// A request, each event, each job and an invocation reach their function, which wakes from zero on Knative
     Wake,
-    /// A reminder due while every function is at zero
+    /// A reminder, due while every function is at zero on Knative
     Reminder,
-    /// A burst from zero, and back
+    /// A burst from zero, and back (Knative)
     Burst,
+    /// Two replicas of a function share its work, and one survives the other (`--plain`)
+    Replicas,
     /// Pods killed in the middle of their work
     Deaths,
     /// Dapr's scheduler killed while a reminder is pending
@@ -44,9 +49,24 @@ pub(crate) enum Step {
     Failure,
 }
 
+impl Step {
+    /// Whether it exists in this rendering.
+    pub(crate) const fn exists(self, plain: bool) -> bool {
+        match self {
+            Self::Sleep | Self::Cold | Self::Burst => !plain,
+            Self::Replicas => plain,
+            _ => true,
+        }
+    }
+}
+
 /// Deploys to the cluster of the current kubeconfig and tests it there.
 #[derive(Parser, Clone, Debug)]
 pub(crate) struct Arguments {
+    /// Deploy `values-minikube.yaml`, ordinary Deployments with injected sidecars, in place of Knative Services; Service addresses must be
+    /// reachable from here
+    #[arg(long)]
+    pub(crate) plain: bool,
     /// Shell command that makes `{image}` from the static binary `{binary}` and loads it into the cluster; without it the images
     /// must already be in the registry
     #[arg(long, env = "CLUSTER_LOAD")]

@@ -12,7 +12,7 @@ use crate::{
 
 const TASKS: usize = 160;
 
-pub(super) async fn burst(test: &ClusterTest) -> anyhow::Result<()> {
+pub(super) async fn burst(test: &ClusterTest<'_>) -> anyhow::Result<()> {
     test.zero().await?;
     let plan = Plan { name: "burst", clients: 60, pause: Duration::ZERO, tasks: TASKS, stubborn: false };
     let load = Load::start(&test.api, &plan);

@@ -3,6 +3,7 @@
 mod burst;
 mod deaths;
 mod reminders;
+mod replicas;
 mod rollout;
 mod sleep;
 mod wake;
@@ -10,7 +11,7 @@ mod wake;
 use crate::{Step, run::ClusterTest};
 
 /// Runs a step.
-pub(crate) async fn step(test: &ClusterTest, step: Step) -> anyhow::Result<()> {
+pub(crate) async fn step(test: &ClusterTest<'_>, step: Step) -> anyhow::Result<()> {
     match step {
         Step::Twice => rollout::twice(test).await,
         Step::Sleep => sleep::sleep(test).await,
@@ -18,6 +19,7 @@ pub(crate) async fn step(test: &ClusterTest, step: Step) -> anyhow::Result<()> {
         Step::Wake => wake::wake(test).await,
         Step::Reminder => reminders::asleep(test).await,
         Step::Burst => burst::burst(test).await,
+        Step::Replicas => replicas::replicas(test).await,
         Step::Deaths => deaths::deaths(test).await,
         Step::Rollout => rollout::rollout(test).await,
         Step::Failure => rollout::failure(test).await,

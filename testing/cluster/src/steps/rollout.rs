@@ -15,11 +15,11 @@ const LOAD: Plan =
     Plan { name: "rollout", clients: 5, pause: Duration::from_millis(400), tasks: usize::MAX, stubborn: false };
 
 /// A second deployment of the same version changes nothing.
-pub(super) async fn twice(test: &ClusterTest) -> anyhow::Result<()> {
-    let before = (test.deployment.manifest().await?, generations(&test.kube).await?);
+pub(super) async fn twice(test: &ClusterTest<'_>) -> anyhow::Result<()> {
+    let before = (test.deployment.manifest().await?, generations(test.kube).await?);
     let deployed = test.deployment.deploy(&test.images.first).await?;
     ensure!(deployed.works, "{}", deployed.output);
-    let after = (test.deployment.manifest().await?, generations(&test.kube).await?);
+    let after = (test.deployment.manifest().await?, generations(test.kube).await?);
     ensure!(before.0 == after.0, "the manifests differ");
     let changed: Vec<_> = after.1.iter().filter(|(name, found)| before.1.get(*name) != Some(found)).collect();
     ensure!(before.1 == after.1, "changed: {changed:?}");
@@ -28,13 +28,13 @@ pub(super) async fn twice(test: &ClusterTest) -> anyhow::Result<()> {
 }
 
 /// A new version, under load.
-pub(super) async fn rollout(test: &ClusterTest) -> anyhow::Result<()> {
-    let before = tags(&test.kube).await?;
+pub(super) async fn rollout(test: &ClusterTest<'_>) -> anyhow::Result<()> {
+    let before = tags(test.kube).await?;
     let load = Load::start(&test.api, &LOAD);
     tokio::time::sleep(Duration::from_secs(2)).await;
     let deployed = test.deployment.deploy(&test.images.next).await?;
     ensure!(deployed.works, "{}", deployed.output);
-    let now = tags(&test.kube).await?;
+    let now = tags(test.kube).await?;
     ensure!(now == [test.images.next.clone()] && now != before, "{before:?} became {now:?}");
     let told = nothing_lost(test, load).await?;
     test.say(format!("rollout: {before:?} to {now:?} in {} s, and {told}", deployed.took.as_secs()));
@@ -42,15 +42,16 @@ pub(super) async fn rollout(test: &ClusterTest) -> anyhow::Result<()> {
 }
 
 /// A version that lacks one image, and one that lacks all: both are rolled back.
-pub(super) async fn failure(test: &ClusterTest) -> anyhow::Result<()> {
-    let before = tags(&test.kube).await?;
+pub(super) async fn failure(test: &ClusterTest<'_>) -> anyhow::Result<()> {
+    let before = tags(test.kube).await?;
     for tag in [test.images.broken.as_str(), "no-such-tag"] {
         let load = Load::start(&test.api, &LOAD);
         tokio::time::sleep(Duration::from_secs(2)).await;
         let deployed = test.deployment.deploy(tag).await?;
         ensure!(!deployed.works, "{tag} was deployed: {}", deployed.output);
-        ensure!(deployed.output.contains("is back and works"), "{}", deployed.output);
-        let now = tags(&test.kube).await?;
+        ensure!(deployed.output.contains("rolled back to revision"), "{}", deployed.output);
+        ensure!(deployed.output.contains("which works"), "{}", deployed.output);
+        let now = tags(test.kube).await?;
         ensure!(now == before, "{before:?} became {now:?}");
         let told = nothing_lost(test, load).await?;
         test.say(format!("failure: {tag} ended on {now:?} after {} s, and {told}", deployed.took.as_secs()));
@@ -59,7 +60,7 @@ pub(super) async fn failure(test: &ClusterTest) -> anyhow::Result<()> {
 }
 
 /// Stops the load and checks that every request was answered 201 and every event took effect once.
-async fn nothing_lost(test: &ClusterTest, load: Load) -> anyhow::Result<String> {
+async fn nothing_lost(test: &ClusterTest<'_>, load: Load) -> anyhow::Result<String> {
     ensure!(load.is_running(), "the load ended early");
     let answers = load.stop(&test.db).await?;
     ensure!(answers.others.is_empty(), "of {} requests: {:?}", answers.tasks.len(), answers.others);

@@ -6,7 +6,7 @@ use anyhow::ensure;
 
 use crate::run::ClusterTest;
 
-pub(super) async fn sleep(test: &ClusterTest) -> anyhow::Result<()> {
+pub(super) async fn sleep(test: &ClusterTest<'_>) -> anyhow::Result<()> {
     let took = test.zero().await?;
     let idle = Duration::from_secs(test.arguments.idle_seconds);
     let began = Instant::now();

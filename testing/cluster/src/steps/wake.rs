@@ -1,8 +1,8 @@
-//! Wake-ups from zero: their time compared with a hello world, and one effect per wake-up.
+//! Everything that calls a function: one effect each. On Knative it wakes from zero, which is compared with a hello world.
 
 use std::time::{Duration, Instant};
 
-use anyhow::ensure;
+use anyhow::{Context as _, bail, ensure};
 use chrono::Utc;
 use clap::Parser as _;
 use lab::{
@@ -14,12 +14,12 @@ use shared::{App, Config, catalogue::EventType, sidecar::Sidecar};
 use uuid::Uuid;
 
 use super::reminders::{remind, sent};
-use crate::{facts, run::ClusterTest};
+use crate::{facts, kube::ServiceRoute, run::ClusterTest};
 
 const SOON: Duration = Duration::from_secs(90);
 
 /// Measures pairs of cold starts: the first answer of a hello world, and the effect of an event.
-pub(super) async fn cold(test: &ClusterTest) -> anyhow::Result<()> {
+pub(super) async fn cold(test: &ClusterTest<'_>) -> anyhow::Result<()> {
     let image = format!("{}/hello:{}", test.images.registry, test.images.first);
     test.kube.apply(&hello(&image)).await?;
     test.kube.kubectl(&["wait", "--for=condition=Ready", "ksvc/hello", "--timeout=120s"]).await?;
@@ -64,8 +64,9 @@ pub(super) async fn cold(test: &ClusterTest) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Each of these wakes its function: a request, each type of event, a reminder's job, a dead letter, and the daily job.
-pub(super) async fn wake(test: &ClusterTest) -> anyhow::Result<()> {
+/// Each of these reaches its function, which wakes from zero on Knative: a request, each type of event, a reminder's job, a dead letter, the
+/// daily job, and an invocation.
+pub(super) async fn wake(test: &ClusterTest<'_>) -> anyhow::Result<()> {
     test.zero().await?;
     let reminder = remind(test, "wakes all", Duration::from_secs(15)).await?;
     ensure!(facts::titled(&test.db, &reminder.title).await? == 1, "there is not exactly one task");
@@ -77,7 +78,7 @@ pub(super) async fn wake(test: &ClusterTest) -> anyhow::Result<()> {
     test.command(Method::DELETE, &path, None).await?;
     let told = sent(test, &reminder, SOON).await?;
     let late = test.arguments.late_ms as f64;
-    ensure!(told.fired <= late, "a job woke alarm {:.0} ms late", told.fired);
+    ensure!(told.fired <= late, "a job reached alarm {:.0} ms late", told.fired);
 
     let kinds = ["task.created", "task.updated", "task.completed", "task.deleted"];
     let mut events = facts::once(&test.db, &[other], &kinds, SOON).await?.events;
@@ -90,17 +91,24 @@ pub(super) async fn wake(test: &ClusterTest) -> anyhow::Result<()> {
             .map(|kind| format!("{kind} {:.0} ms", first(kind)))
             .to_vec();
     test.say(format!(
-        "wake: from zero a request made its task once; each event woke its function and took effect once: {}; a job woke \
-         alarm {:.0} ms after its time",
+        "wake: {}a request made its task once; each event reached its function and took effect once: {}; a job reached alarm {:.0} ms after \
+         its time",
+        from_zero(test),
         firsts.join(", "),
         told.fired
     ));
     dead_letters(test).await?;
-    upkeep(test).await
+    upkeep(test).await?;
+    invocation(test).await
+}
+
+/// Where the functions start from, for the lines of this step.
+const fn from_zero(test: &ClusterTest<'_>) -> &'static str {
+    if test.arguments.plain { "" } else { "from zero " }
 }
 
 /// A record that is not an event: each daprd of the topic dead-letters it once, which wakes `dead-letters`.
-async fn dead_letters(test: &ClusterTest) -> anyhow::Result<()> {
+async fn dead_letters(test: &ClusterTest<'_>) -> anyhow::Result<()> {
     test.zero().await?;
     let marker = format!("no event {}", Uuid::now_v7());
     let kafka = topics::connect(&test.parts.brokers).await?;
@@ -126,17 +134,18 @@ async fn dead_letters(test: &ClusterTest) -> anyhow::Result<()> {
     let took = milliseconds(began);
     let awake = test.kube.awake().await?;
     ensure!(awake.keys().all(|function| function == "dead-letters"), "woke: {awake:?}");
+    let woke = if test.arguments.plain { "" } else { ", which woke only dead-letters" };
     test.say(format!(
-        "wake: {} daprds dead-lettered a record that is not an event, which woke only dead-letters: a letter each after {took:.0} ms",
+        "wake: {} daprds dead-lettered a record that is not an event{woke}: a letter each after {took:.0} ms",
         wanted.len()
     ));
     Ok(())
 }
 
-/// The daily job, moved to now, wakes upkeep, which removes old rows and creates the missing partition.
-async fn upkeep(test: &ClusterTest) -> anyhow::Result<()> {
-    let way = test.kube.route_to(&test.kube.namespace, "upkeep-daprd", 50001).await?;
-    let sidecar = sidecar(test, &format!("http://{}", way.address))?;
+/// The daily job, moved to now, reaches upkeep, which removes old rows and creates the missing partition.
+async fn upkeep(test: &ClusterTest<'_>) -> anyhow::Result<()> {
+    let route = test.kube.route_to(&test.kube.namespace, "upkeep-daprd", 50001).await?;
+    let sidecar = sidecar(test, &route)?;
     let old = Uuid::now_v7().to_string();
     sqlx::query(
         "insert into idempotency_keys (user_id, key, fingerprint, created_at)
@@ -174,7 +183,7 @@ async fn upkeep(test: &ClusterTest) -> anyhow::Result<()> {
     // A failed job would be retried after five seconds.
     let mut runs = 0;
     while began.elapsed() < Duration::from_secs(8) {
-        let logs = ["logs", "--selector", "serving.knative.dev/service=upkeep", "--container", "function", "--tail=-1"];
+        let logs = ["logs", "--selector", "punctual/function=upkeep", "--container", "function", "--tail=-1"];
         let lines = test.kube.kubectl(&logs).await.unwrap_or_default(); // the pod may be terminating
         runs = runs.max(lines.matches("upkeep: retention made").count());
         tokio::time::sleep(Duration::from_millis(500)).await;
@@ -187,18 +196,37 @@ async fn upkeep(test: &ClusterTest) -> anyhow::Result<()> {
         "repair did not schedule the daily job again"
     );
     test.say(format!(
-        "wake: the daily job woke upkeep, which finished {took:.0} ms after its time, in {runs} run (1 of {partitions} partitions \
-         created again, an old key removed); repair scheduled the job again"
+        "wake: {}the daily job reached upkeep, which finished {took:.0} ms after its time, in {runs} run (1 of {partitions} partitions \
+         created again, an old key removed); repair scheduled the job again",
+        from_zero(test)
     ));
     Ok(())
 }
 
+/// Only the daprd of `tasks` may invoke `alarm`: they know each other by the certificates of Dapr's control plane.
+async fn invocation(test: &ClusterTest<'_>) -> anyhow::Result<()> {
+    test.zero().await?;
+    let through = async |daprd: &str| -> anyhow::Result<_> {
+        let route = test.kube.route_to(&test.kube.namespace, daprd, 50001).await?;
+        let began = Instant::now();
+        // No reminder has this id: alarm answers that there is nothing to do.
+        let answer = sidecar(test, &route)?.fire(Uuid::now_v7(), 1).await;
+        Ok((answer, milliseconds(began)))
+    };
+    let (answer, took) = through("tasks-daprd").await?;
+    answer.context("tasks cannot invoke alarm")?;
+    let (answer, _) = through("upkeep-daprd").await?;
+    let Err(refusal) = answer else { bail!("upkeep can invoke alarm") };
+    test.say(format!("wake: {}tasks invoked alarm in {took:.0} ms; upkeep may not: {refusal}", from_zero(test)));
+    Ok(())
+}
+
 /// The Dapr API of a daprd.
-fn sidecar(test: &ClusterTest, address: &str) -> anyhow::Result<Sidecar> {
+fn sidecar(test: &ClusterTest<'_>, route: &ServiceRoute) -> anyhow::Result<Sidecar> {
     let config = Config::try_parse_from([
         "cluster-test".to_owned(),
         format!("--database-url={}", test.parts.database_url),
-        format!("--dapr-grpc-endpoint={address}"),
+        format!("--dapr-grpc-endpoint=http://{}", route.address),
         format!("--dapr-api-token={}", test.deployment.dapr_api_token),
         "--app-api-token=unused".to_owned(),
     ])?;
