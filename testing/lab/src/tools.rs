@@ -14,7 +14,7 @@ use std::{
 use anyhow::{Context as _, bail};
 use sha2::{Digest as _, Sha256};
 
-use crate::progress;
+use crate::{dev, progress};
 
 /// The first executable `name` on PATH.
 #[must_use]
@@ -43,6 +43,18 @@ pub fn go() -> anyhow::Result<PathBuf> {
     let module = include_str!("../../../dapr/runtime/go.mod");
     let oldest = module.lines().find_map(|line| line.strip_prefix("go ")).unwrap_or_default();
     require("go", &format!("Go {oldest} or newer (https://go.dev/dl)"))
+}
+
+/// The program of a Go package at a version, built into `.dev/<name>` if missing.
+pub fn go_program(name: &str, package: &str, version: &str, flags: &[&str]) -> anyhow::Result<PathBuf> {
+    let dir = dev().join(name);
+    pinned(&dir, version, || {
+        let mut build = Command::new(go()?);
+        build.args(["install", "-trimpath"]).args(flags).arg(format!("{package}@{version}"));
+        build.env("GOBIN", &dir).env("CGO_ENABLED", "0").env("GOFLAGS", "");
+        progress::run(&format!("building {name}"), &mut build)
+    })?;
+    Ok(dir.join(package.rsplit('/').next().unwrap_or(package)))
 }
 
 /// Runs `install` for `dir` unless its stamp equals `pin`. If `install` fails, there is no stamp and the next run tries again.
