@@ -8,9 +8,10 @@
 # for another architecture, replace the stage with its output:
 #
 #   docker build --target binaries --output binaries .
-#   docker build --build-context binaries=binaries --build-arg BINARY=tasks --tag punctual/tasks .
+#   docker build --build-context binaries=binaries --build-arg RUST=scratch --build-arg BINARY=tasks --tag punctual/tasks .
 #
-# If a folder contains static binaries (`<arch>/<binary>`) and `ca-certificates.crt`, the build needs neither Docker nor a registry:
+# Without RUST=scratch, BuildKit still asks a registry for the base image of the stage that it does not build. If a folder contains static
+# binaries (`<arch>/<binary>`) and `ca-certificates.crt`, the build needs neither Docker nor a registry:
 #
 #   buildah build --build-context binaries=FOLDER --build-arg BASE=scratch --build-arg TARGETARCH=amd64 --build-arg BINARY=tasks .
 #

@@ -1,5 +1,5 @@
 // Checks the compose file with Docker Compose's parser and the Dockerfile with BuildKit's, without Docker, and what the workflows promise
-// about images. `infra/check.sh` runs it.
+// about images. `infra/check.sh` runs it. `cargo xtask compose-test` runs the compose file.
 package main
 
 import (
@@ -58,7 +58,67 @@ func composeFile(path string) (*types.Project, error) {
 			}
 		}
 	}
-	return project, nil
+	if err := startable(project); err != nil {
+		return nil, err
+	}
+	return project, hashed(path)
+}
+
+// Services that run without a health check in the compose file, and why.
+var unchecked = map[string]string{
+	"mailpit":   "its image has one",
+	"dashboard": "nothing waits for it, and its image promises no program that could check it",
+}
+
+// startable rejects services that `docker compose up --build --wait` cannot bring up.
+func startable(project *types.Project) error {
+	builders := map[string]string{}
+	for _, name := range project.ServiceNames() {
+		service := project.Services[name]
+		check := service.HealthCheck
+		switch {
+		case check != nil && (check.Disable || len(check.Test) > 0 && check.Test[0] == "NONE"):
+			return fmt.Errorf("service %s: `up --wait` of Compose 2 fails where a health check is disabled: give it a real one", name)
+		case check != nil && len(check.Test) > 0 && filepath.Base(check.Test[len(check.Test)-1]) == "true":
+			return fmt.Errorf("service %s: its health check cannot fail", name)
+		case check == nil && service.Restart != "" && unchecked[name] == "":
+			return fmt.Errorf("service %s: it has no health check, so `up --wait` does not wait for it", name)
+		}
+		if service.Build == nil {
+			continue
+		}
+		if other := builders[service.Image]; other != "" {
+			return fmt.Errorf("services %s and %s both build %s: two images by their labels, and the last one gets the tag", other, name, service.Image)
+		}
+		builders[service.Image] = name
+	}
+	for name, service := range project.Services {
+		if builders[service.Image] != "" && service.Build == nil && service.PullPolicy != types.PullPolicyNever {
+			return fmt.Errorf("service %s: another service builds %s: say `pull_policy: never`, or Compose asks a registry for it", name, service.Image)
+		}
+	}
+	return nil
+}
+
+// hashed rejects variables where Compose does not notice another value: it keeps the containers whose configs or secrets changed.
+func hashed(path string) error {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	type file struct{ Content, Environment string }
+	var parsed struct{ Configs, Secrets map[string]file }
+	if err := yaml.Unmarshal(text, &parsed); err != nil {
+		return err
+	}
+	for _, files := range []map[string]file{parsed.Configs, parsed.Secrets} {
+		for name, file := range files {
+			if strings.Contains(file.Content, "${") || file.Environment != "" {
+				return fmt.Errorf("config or secret %s: Compose ignores a new value of its variable while the service runs: use `environment`", name)
+			}
+		}
+	}
+	return nil
 }
 
 func dockerfile(path string) error {

@@ -1,4 +1,4 @@
-//! `cargo xtask bench`, `gauntlet` and `cluster-test`: builds the program under `testing/` and runs it.
+//! `cargo xtask bench`, `gauntlet`, `cluster-test` and `compose-test`: builds the program under `testing/` and runs it.
 
 use std::{fs, path::PathBuf, process::Command};
 
@@ -35,6 +35,13 @@ pub(crate) fn cluster_test(arguments: &[String]) -> anyhow::Result<()> {
     say("building the cluster test");
     cargo::build()?;
     run("cluster-test", arguments)
+}
+
+/// Runs `testing/compose`. A nightly run compiles nothing else, so this builds no other program.
+pub(crate) fn compose_test(arguments: &[String]) -> anyhow::Result<()> {
+    say("building the Compose test");
+    cargo::run(&["build", "--locked", "--package", "compose-test"], |build| build)?;
+    run("compose-test", arguments)
 }
 
 /// Runs a program that is built.

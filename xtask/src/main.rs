@@ -82,6 +82,14 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Run the compose file on a Docker Engine, kill parts of it, and take it down and up again; `compose-test --help` lists the
+    /// options
+    #[command(disable_help_flag = true)]
+    ComposeTest {
+        /// `--stand-ins` where no container registry can be reached, and others
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Write .sqlx, with which a build checks its SQL without a database
     Prepare {
         /// Only check whether it is up to date, and that clippy has no warnings
@@ -106,6 +114,7 @@ fn main() -> ExitCode {
         Command::Schemathesis(arguments) => schemathesis::schemathesis(&arguments),
         Command::Fuzz(arguments) => fuzz::fuzz(&arguments),
         Command::ClusterTest { arguments } => laboratory::cluster_test(&arguments),
+        Command::ComposeTest { arguments } => laboratory::compose_test(&arguments),
         Command::Prepare { check } => checks::prepare(check),
         Command::Manifests => checks::manifests(),
         Command::ChartCheck => checks::chart(),

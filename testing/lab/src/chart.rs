@@ -26,21 +26,7 @@ pub fn tools() -> anyhow::Result<Tools> {
     });
     let helm = match installed {
         Some(helm) => helm,
-        None => {
-            let dir = dev().join("helm");
-            let version = tools::version("HELM_VERSION");
-            tools::pinned(&dir, version, || {
-                let package = format!("helm.sh/helm/v3/cmd/helm@{version}");
-                let mut build = Command::new(&go);
-                build
-                    .args(["install", "-trimpath", &package])
-                    .env("GOBIN", &dir)
-                    .env("CGO_ENABLED", "0")
-                    .env("GOFLAGS", "");
-                progress::run("building Helm", &mut build)
-            })?;
-            dir.join("helm")
-        }
+        None => tools::go_program("helm", "helm.sh/helm/v3/cmd/helm", tools::version("HELM_VERSION"), &[])?,
     };
     let validate = built("knative/validate", "validate")?;
     Ok(Tools { helm, validate, crds: tools::module("dapr/runtime", "github.com/dapr/dapr")?.join("charts/dapr/crds") })

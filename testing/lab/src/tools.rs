@@ -15,6 +15,7 @@ use anyhow::{Context as _, bail};
 use sha2::{Digest as _, Sha256};
 
 use crate::{
+    dev,
     progress::{self, quietly},
     root,
 };
@@ -56,6 +57,18 @@ pub fn module(folder: &str, path: &str) -> anyhow::Result<PathBuf> {
     };
     ask(&["mod", "download"])?;
     Ok(PathBuf::from(ask(&["list", "-m", "-f", "{{.Dir}}"])?.trim()))
+}
+
+/// The program of a Go package at a version, built into `.dev/<name>` if missing.
+pub fn go_program(name: &str, package: &str, version: &str, flags: &[&str]) -> anyhow::Result<PathBuf> {
+    let dir = dev().join(name);
+    pinned(&dir, version, || {
+        let mut build = Command::new(go()?);
+        build.args(["install", "-trimpath"]).args(flags).arg(format!("{package}@{version}"));
+        build.env("GOBIN", &dir).env("CGO_ENABLED", "0").env("GOFLAGS", "");
+        progress::run(&format!("building {name}"), &mut build)
+    })?;
+    Ok(dir.join(package.rsplit('/').next().unwrap_or(package)))
 }
 
 /// Runs `install` for `dir` unless its stamp equals `pin`. If `install` fails, there is no stamp and the next run tries again.

@@ -282,8 +282,8 @@ fn java() -> anyhow::Result<PathBuf> {
     tools::require("java", "a Java runtime, 17 or newer (Debian: apt-get install openjdk-17-jre-headless)")
 }
 
-/// The folder with Kafka's jars.
-fn jars() -> anyhow::Result<PathBuf> {
+/// The folder with Kafka's jars, which are installed if missing.
+pub fn jars() -> anyhow::Result<PathBuf> {
     let dir = dev().join("kafka");
     let jars = dir.join("jars");
     let pom = include_str!("pom.xml");

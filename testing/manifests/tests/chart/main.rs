@@ -1,7 +1,8 @@
 //! The Helm chart: what it renders is what a cluster takes (Knative's and Dapr's own schemas say so), the same as what local
-//! runs use, and what the code needs.
+//! runs use, and what the code needs. And the compose file, in [`compose`].
 
 mod code;
+mod compose;
 mod network;
 mod new_function;
 mod pods;
