@@ -307,7 +307,7 @@ impl Jobs {
     }
 }
 
-/// The pause of a job that came `early`: a tenth of that, at least [`CALL_AGAIN`], and never beyond its instant.
+/// The pause of a job that came `early`: a tenth of that, at least 30 s, and never beyond its instant.
 ///
 /// A scheduler that is a day ahead then calls a job about sixty times. The pause ends before the instant, because the scheduler's clock may be put
 /// right at any time.

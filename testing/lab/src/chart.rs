@@ -20,7 +20,6 @@ pub struct Tools {
 
 /// Finds or builds the programs.
 pub fn tools() -> anyhow::Result<Tools> {
-    let go = tools::go()?;
     let installed = tools::on_path("helm").filter(|helm| {
         quietly(Command::new(helm).args(["version", "--short"])).is_ok_and(|says| says.starts_with("v3."))
     });
