@@ -55,13 +55,17 @@ impl Parts {
             progress::run("Debian for the images", bootstrap.arg(release).arg(debian.join("base.tar")))
         })?;
         let buildx = newer_buildx.then(buildx).transpose()?;
-        let mailpit = tools::go_program("mailpit", "github.com/axllent/mailpit", version("MAILPIT_VERSION"), &[])?;
-        let frontend = "github.com/moby/buildkit/frontend/dockerfile/cmd/dockerfile-frontend";
-        let frontend = tools::go_program("dockerfile-frontend", frontend, buildkit(), &[])?;
+        let mailpit = tools::go_program("mailpit", "github.com/axllent/mailpit", version("MAILPIT_VERSION"), ".", &[])?;
+        let frontend = "./frontend/dockerfile/cmd/dockerfile-frontend";
+        let frontend = tools::go_program("dockerfile-frontend", "github.com/moby/buildkit", buildkit(), frontend, &[])?;
         let daprd = dapr::binaries()?.daprd;
         let folder = |program: PathBuf| program.parent().map(PathBuf::from).unwrap_or_default();
-        let contexts =
-            [("dapr", folder(daprd)), ("frontend", folder(frontend)), ("kafka", jars), ("mailpit", folder(mailpit))];
+        let contexts = [
+            ("go-dapr", folder(daprd)),
+            ("go-frontend", folder(frontend)),
+            ("jars", jars),
+            ("go-mailpit", folder(mailpit)),
+        ];
         Ok(Self { engine, buildx, debian, contexts })
     }
 
@@ -111,7 +115,7 @@ fn buildkit() -> &'static str {
 fn buildx() -> anyhow::Result<PathBuf> {
     let (version, module) = (version("DOCKER_BUILDX_VERSION"), "github.com/docker/buildx");
     let named = format!("-X {module}/version.Version={version}");
-    tools::go_program("buildx", &format!("{module}/cmd/buildx"), version, &["-ldflags", &named])
+    tools::go_program("buildx", module, version, "./cmd/buildx", &["-ldflags", &named])
 }
 
 /// Docker Compose of a version, built by Go.
@@ -119,7 +123,7 @@ pub(crate) fn compose(version: &str) -> anyhow::Result<PathBuf> {
     let major = version.split('.').next().context("a version of Docker Compose begins with its major version")?;
     let module = format!("github.com/docker/compose/{major}");
     let named = format!("-X {module}/internal.Version={version}");
-    tools::go_program(&format!("compose-{version}"), &format!("{module}/cmd"), version, &["-ldflags", &named])
+    tools::go_program(&format!("compose-{version}"), &module, version, "./cmd", &["-ldflags", &named])
 }
 
 /// Writes the file by which Compose takes the functions from a folder of binaries, in place of the Dockerfile's stage that compiles.

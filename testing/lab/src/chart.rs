@@ -25,7 +25,7 @@ pub fn tools() -> anyhow::Result<Tools> {
     });
     let helm = match installed {
         Some(helm) => helm,
-        None => tools::go_program("helm", "helm.sh/helm/v3/cmd/helm", tools::version("HELM_VERSION"), &[])?,
+        None => tools::go_program("helm", "helm.sh/helm/v3", tools::version("HELM_VERSION"), "./cmd/helm", &[])?,
     };
     let validate = built("knative/validate", "validate")?;
     Ok(Tools { helm, validate, crds: tools::module("dapr/runtime", "github.com/dapr/dapr")?.join("charts/dapr/crds") })

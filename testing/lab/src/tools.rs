@@ -59,16 +59,22 @@ pub fn module(folder: &str, path: &str) -> anyhow::Result<PathBuf> {
     Ok(PathBuf::from(ask(&["list", "-m", "-f", "{{.Dir}}"])?.trim()))
 }
 
-/// The program of a Go package at a version, built into `.dev/<name>` if missing.
-pub fn go_program(name: &str, package: &str, version: &str, flags: &[&str]) -> anyhow::Result<PathBuf> {
+/// A program of a Go module at a version, built into `.dev/<name>/<name>` if missing. Not by `go install`, which refuses modules that exclude or
+/// replace others.
+pub fn go_program(name: &str, module: &str, version: &str, package: &str, flags: &[&str]) -> anyhow::Result<PathBuf> {
     let dir = dev().join(name);
     pinned(&dir, version, || {
-        let mut build = Command::new(go()?);
-        build.args(["install", "-trimpath"]).args(flags).arg(format!("{package}@{version}"));
-        build.env("GOBIN", &dir).env("CGO_ENABLED", "0").env("GOFLAGS", "");
-        progress::run(&format!("building {name}"), &mut build)
+        let go = go()?;
+        let mut download = Command::new(&go);
+        download.args(["mod", "download", "-json", &format!("{module}@{version}")]).current_dir(&dir);
+        let downloaded: serde_json::Value = serde_json::from_str(&quietly(&mut download)?)?;
+        let source = downloaded["Dir"].as_str().context("go mod download names no folder")?;
+        let mut build = Command::new(&go);
+        build.args(["build", "-mod=readonly", "-buildvcs=false", "-trimpath"]).args(flags);
+        build.arg("-o").arg(dir.join(name)).arg(package).current_dir(source);
+        progress::run(&format!("building {name}"), build.env("CGO_ENABLED", "0").env("GOFLAGS", ""))
     })?;
-    Ok(dir.join(package.rsplit('/').next().unwrap_or(package)))
+    Ok(dir.join(name))
 }
 
 /// Runs `install` for `dir` unless its stamp equals `pin`. If `install` fails, there is no stamp and the next run tries again.
