@@ -37,7 +37,7 @@ async fn shared(test: &ClusterTest<'_>) -> anyhow::Result<()> {
     }
     let told = all_sent(test, &reminders, Duration::from_secs(60)).await?;
     let tasks: Vec<_> = reminders.iter().map(|reminder| reminder.task).collect();
-    let kinds = ["task.created", "task.changed", "reminder.due", "reminder.sent"];
+    let kinds = ["task.created", "reminder.due", "reminder.sent"];
     let seen = facts::once(&test.db, &tasks, &kinds, Duration::from_secs(60)).await?;
     let mut shares = Vec::new();
     for (function, done) in [("alarm", " fired "), ("task-created", " handled\"")] {
