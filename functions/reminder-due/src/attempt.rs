@@ -240,6 +240,11 @@ impl LookAgain {
         }
         let attempt = Attempt { record: found.record, ..self.attempt };
         match (found.reminder.obstacle(), delivery::unwanted(&found.record)) {
+            // The database's clock was put back since the first look.
+            (None, _) if found.reminder.is_early(found.now) => {
+                let after = After::Retry { at: found.reminder.remind_at, repeat: false };
+                attempt.follow(after, "the reminder is due later, because the clock was put back")
+            }
             (None, _) => Step::CallProvider(CallProvider { attempt }),
             (Some(reason), state @ DeliveryState::Unknown) => {
                 attempt.end(state, format!("{reason}, and it may have been accepted before"))
