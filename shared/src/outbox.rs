@@ -166,7 +166,7 @@ pub struct Outbox {
     longest_pass: Duration,
 }
 
-/// What a pass leaves to the next one.
+/// State that the relay keeps from one pass to the next.
 #[derive(Debug, Default)]
 struct State {
     calls: Calls,

@@ -187,9 +187,9 @@ pub struct Aligned(Vec<Alignment>);
 pub struct Alignment {
     /// The job of its current version.
     pub job: ReminderJob,
-    /// Whether it is live.
+    /// Whether the reminder is live.
     pub live: bool,
-    /// Whether it is due within the arming window.
+    /// Whether the reminder is due within the arming window.
     pub near: bool,
     /// The job on record.
     pub recorded: Option<ReminderJobName>,
@@ -205,7 +205,7 @@ pub enum JobCall {
 }
 
 impl Alignment {
-    /// Whether it has a job once it is aligned.
+    /// Whether the reminder has a job after the calls.
     #[must_use]
     pub const fn is_armed(&self) -> bool {
         self.live && self.near

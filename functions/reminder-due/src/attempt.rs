@@ -155,6 +155,11 @@ impl Attempt {
         }
     }
 
+    /// The provider was not called. The next attempt is at `at`.
+    fn not_called(self, at: DateTime<Utc>, reason: &str) -> Step {
+        self.follow(After::Retry { at, repeat: false }, reason)
+    }
+
     fn end(self, state: DeliveryState, reason: impl Into<String>) -> Step {
         Step::End(End { attempt: self, state, reason: reason.into() })
     }
@@ -242,8 +247,7 @@ impl LookAgain {
         match (found.reminder.obstacle(), delivery::unwanted(&found.record)) {
             // The database's clock was put back since the first look.
             (None, _) if found.reminder.is_early(found.now) => {
-                let after = After::Retry { at: found.reminder.remind_at, repeat: false };
-                attempt.follow(after, "the reminder is due later, because the clock was put back")
+                attempt.not_called(found.reminder.remind_at, "the clock was put back, and the reminder is due later")
             }
             (None, _) => Step::CallProvider(CallProvider { attempt }),
             (Some(reason), state @ DeliveryState::Unknown) => {
@@ -263,8 +267,7 @@ pub struct CallProvider {
 impl CallProvider {
     /// The process is stopping, and calls no provider any more. Another process makes the next attempt at once.
     pub fn stopped(self, now: DateTime<Utc>) -> Step {
-        self.attempt
-            .follow(After::Retry { at: now, repeat: false }, "the process stopped before the provider was called")
+        self.attempt.not_called(now, "the process stopped before the provider was called")
     }
 
     /// The provider's answer, and when it came. A wait that the provider asks for counts from then.

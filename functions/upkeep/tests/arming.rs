@@ -11,7 +11,7 @@ use shared::{
     reminder::{ReminderJob, ReminderJobName, align, record_armed},
     schema::TaskRef,
     serve::complete,
-    testing::{Dapr, app, app_with, count, post, reminder, task, user, waits_for_lock},
+    testing::{Dapr, app, app_with, count, execute, post, reminder, task, user, waits_for_lock},
 };
 use sqlx::PgPool;
 use upkeep::repair::{Settings, run};
@@ -129,10 +129,6 @@ async fn row(db: &PgPool, id: Uuid) -> (Option<String>, Option<i32>) {
         .fetch_one(db)
         .await
         .unwrap()
-}
-
-async fn execute(db: &PgPool, statement: &'static str) {
-    sqlx::raw_sql(statement).execute(db).await.unwrap();
 }
 
 async fn set(db: &PgPool, statement: &'static str, id: Uuid) {

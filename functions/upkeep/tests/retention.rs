@@ -7,7 +7,7 @@ use shared::{
     schema::TaskCreated,
     serve::complete,
     tag,
-    testing::{app, count, emitted, erase, order_erasure, post, reminder, tables_with, task, user},
+    testing::{app, count, emitted, erase, execute, order_erasure, post, reminder, tables_with, task, user},
 };
 use sqlx::PgPool;
 use uuid::Uuid;
@@ -18,10 +18,6 @@ fn routes(db: &PgPool) -> Router {
 
 async fn retain(db: &PgPool) {
     assert_eq!(post(&routes(db), "/job/retention", "{}").await, StatusCode::OK);
-}
-
-async fn execute(db: &PgPool, statement: &'static str) {
-    sqlx::raw_sql(statement).execute(db).await.unwrap();
 }
 
 /// The number of weekly partitions that end in the future.
@@ -78,17 +74,22 @@ async fn exists(db: &PgPool, id: Uuid) -> (bool, bool) {
     .unwrap()
 }
 
-#[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn there_are_partitions_for_six_weeks_and_a_second_run_changes_nothing(db: PgPool) {
-    execute(
-        &db,
+/// Drops the latest weekly partitions of the inbox, at most so many.
+async fn drop_weeks(db: &PgPool, most: u32) {
+    let drop = format!(
         "do $$ declare week record; begin
              for week in select inhrelid::regclass as name from pg_inherits
                          where inhparent = 'processed_events'::regclass and inhrelid::regclass::text like '%w%'
+                         order by inhrelid::regclass::text desc limit {most}
              loop execute format('drop table %s', week.name); end loop;
-         end $$",
-    )
-    .await;
+         end $$"
+    );
+    execute(db, &drop).await;
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn there_are_partitions_for_six_weeks_and_a_second_run_changes_nothing(db: PgPool) {
+    drop_weeks(&db, 100).await;
     assert_eq!(partitions(&db).await, 1);
     retain(&db).await;
     let made = partitions(&db).await;
@@ -99,14 +100,10 @@ async fn there_are_partitions_for_six_weeks_and_a_second_run_changes_nothing(db:
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
 async fn partitions_are_created_for_every_week_without_claims_in_the_default_partition(db: PgPool) {
+    drop_weeks(&db, 100).await;
     execute(
         &db,
-        "do $$ declare week record; begin
-             for week in select inhrelid::regclass as name from pg_inherits
-                         where inhparent = 'processed_events'::regclass and inhrelid::regclass::text like '%w%'
-             loop execute format('drop table %s', week.name); end loop;
-         end $$;
-         insert into processed_events values ('task-created', uuid_v7_floor(now()), '2026-01-02 03:04Z'),
+        "insert into processed_events values ('task-created', uuid_v7_floor(now()), '2026-01-02 03:04Z'),
              ('task-updated', uuid_v7_floor(now()), now()), ('task-created', uuid_v7_floor(now() + interval '40 days'), now()),
              ('task-created', 'ffffffff-ffff-7fff-bfff-ffffffffffff', now())",
     )
@@ -128,14 +125,10 @@ async fn partitions_are_created_for_every_week_without_claims_in_the_default_par
 /// PostgreSQL reads the whole default partition under a lock that stops the inbox, unless a constraint excludes the week.
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
 async fn making_a_partition_reads_no_row_of_the_default_partition_under_the_lock(db: PgPool) {
+    drop_weeks(&db, 100).await;
     execute(
         &db,
-        "do $$ declare week record; begin
-             for week in select inhrelid::regclass as name from pg_inherits
-                         where inhparent = 'processed_events'::regclass and inhrelid::regclass::text like '%w%'
-             loop execute format('drop table %s', week.name); end loop;
-         end $$;
-         insert into processed_events (consumer, event_id)
+        "insert into processed_events (consumer, event_id)
              select 'task-created', uuid_v7_floor(now() - interval '1 second' * n) from generate_series(0, 99) n;
          create table reads (rows bigint);
          create function note_reads() returns event_trigger language plpgsql as $$ begin
@@ -346,16 +339,7 @@ async fn a_locked_row_stops_no_other_step(db: PgPool) {
              values (gen_random_uuid(), '', '', 'daprd', '', '', 'replayed', now() - interval '46 days')";
     execute(&db, old_rows).await;
     let weeks = partitions(&db).await;
-    execute(
-        &db,
-        "do $$ declare week record; begin
-             for week in select inhrelid::regclass as name from pg_inherits
-                         where inhparent = 'processed_events'::regclass and inhrelid::regclass::text like '%w%'
-                         order by inhrelid::regclass::text desc limit 2
-             loop execute format('drop table %s', week.name); end loop;
-         end $$",
-    )
-    .await;
+    drop_weeks(&db, 2).await;
     let mut forgotten = db.begin().await.unwrap();
     sqlx::query("select from marks for update").execute(&mut *forgotten).await.unwrap();
     sqlx::query("select lock_user_usage($1)").bind(users[0]).execute(&mut *forgotten).await.unwrap();

@@ -50,7 +50,7 @@ pub(crate) enum Step {
 }
 
 impl Step {
-    /// Whether it exists in this rendering.
+    /// Whether the rendering has this step.
     pub(crate) const fn exists(self, plain: bool) -> bool {
         match self {
             Self::Sleep | Self::Cold | Self::Burst => !plain,

@@ -18,8 +18,9 @@ use tokio::{process::Command, time::timeout};
 const FILE: &str = "compose/docker-compose.dev.yaml";
 /// Another name than the file's: a developer's containers and data stay.
 const PROJECT: &str = "punctual-compose-test";
-/// What the file uses: `start_interval` of health checks needs this engine, `dockerfile_inline` and merged lists need this Compose.
+/// The compose file sets the `start_interval` of health checks, which older engines refuse.
 const OLDEST_ENGINE: [u32; 2] = [25, 0];
+/// The compose file has `dockerfile_inline` and merged lists, which older versions of Compose refuse.
 const OLDEST_COMPOSE: [u32; 2] = [2, 24];
 /// The limit for a command that only asks.
 const ASK: Duration = Duration::from_secs(60);
@@ -50,7 +51,7 @@ pub(crate) struct Container {
 }
 
 impl Container {
-    /// Whether it runs and is healthy, or was to end and did so successfully.
+    /// Whether the container is running and healthy, or has exited with code 0.
     fn is_well(&self) -> bool {
         match self.state.as_str() {
             "running" => ["", "healthy"].contains(&self.health.as_str()),

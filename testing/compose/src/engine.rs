@@ -64,7 +64,7 @@ pub(crate) struct Engine {
     process: Process,
     /// The client.
     pub(crate) docker: PathBuf,
-    /// What the client needs to find it.
+    /// Environment variables that point the client to this engine.
     pub(crate) env: Vec<(String, String)>,
 }
 

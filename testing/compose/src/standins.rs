@@ -1,7 +1,7 @@
 //! Images under the names that the compose file uses, for a machine without a container registry. They are made of what package registries
 //! have: Debian's packages, the Go modules of Dapr, Mailpit and BuildKit, and Apache Kafka.
 //!
-//! What they do not show: Redpanda (Kafka runs behind its flags and four `rpk` commands), the published images of Dapr, PostgreSQL and
+//! They do not test: Redpanda (Kafka runs behind its flags and four `rpk` commands), the published images of Dapr, PostgreSQL and
 //! distroless, the Dockerfile's stage that compiles (the functions are this machine's, with glibc), the dashboard and Mailpit's page.
 
 use std::{
@@ -25,7 +25,7 @@ use crate::{docker::Docker, engine};
 
 /// The image of the root file system of Debian.
 const DEBIAN: &str = "punctual/debian:stand-in";
-/// What the images need of Debian.
+/// The Debian packages in the images.
 const PACKAGES: &str = "busybox-static,ca-certificates,gosu,openjdk-21-jre-headless,postgresql-17,tzdata";
 const BUILD: Duration = Duration::from_secs(300);
 
@@ -43,7 +43,7 @@ pub(crate) struct Parts {
 impl Parts {
     /// Finds or installs the parts. A newer Docker Compose needs a newer plugin than Debian's.
     pub(crate) fn install(dir: &Path, newer_buildx: bool) -> anyhow::Result<Self> {
-        // Quick ones first, so that what is missing is reported before the long builds.
+        // Quick ones first, so that a missing prerequisite is reported before the long builds.
         let engine = engine::unpacked(dir)?;
         let jars = kafka::jars()?;
         let debian = dir.join("debian");

@@ -101,6 +101,21 @@ fn a_clock_set_back_between_firing_and_sending_keeps_every_invariant() {
     }
 }
 
+#[test]
+fn a_clock_set_back_at_any_step_of_a_send_keeps_every_invariant() {
+    for has_key in [false, true] {
+        for step in 0..STEPS {
+            let sent = [
+                Action::Deliver(0, steps(step)),
+                Action::Pass(-5),
+                Action::Deliver(0, GOOD),
+                Action::Continue(0, GOOD),
+            ];
+            run(has_key, &then(&sent));
+        }
+    }
+}
+
 /// Once it ended `unknown`, as if the provider had forgotten a message that it never got.
 #[test]
 fn a_reminder_throttled_for_a_day_is_sent() {
