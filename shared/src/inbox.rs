@@ -15,6 +15,10 @@
 //! The answer is 200 when the event is handled or rejected and 5xx otherwise; daprd delivers again, every 2 s, without end. It
 //! is never 404: daprd takes that as done (dapr `pkg/runtime/subscription/postman/http/http.go`).
 //!
+//! daprd also takes a call as done whose connection broke while another call began: concurrent calls share one handler, and the error of one
+//! can end up in the other (dapr `pkg/middleware/http/pipeline.go`, since 1.13, seen with 1.18.3). So the death of a function can lose a delivery
+//! of an event or of a job, and repair makes up for it.
+//!
 //! An outage never rejects an event. The function itself rejects what can never succeed, into the dead letters with the reason
 //! (`inbox/reject.rs`), and answers 200, so that the messages behind it flow: a message that names no event of the outbox, and the fifth failure of an event
 //! that is not an outage.
