@@ -492,7 +492,7 @@ impl Faults {
     /// Ends all faults and starts every process.
     ///
     /// # Errors
-    /// When a process does not become ready within two minutes.
+    /// When a process does not become ready within five minutes: a broker or database that was killed under load first recovers its log.
     pub(crate) fn heal(&self) -> anyhow::Result<()> {
         let started = Instant::now();
         let mut all = self.processes();
@@ -505,7 +505,7 @@ impl Faults {
             // Restarts a process that exits during the wait, such as a daprd whose broker was unavailable.
             while let Err(error) = self.start(process) {
                 anyhow::ensure!(
-                    started.elapsed() < Duration::from_secs(120),
+                    started.elapsed() < Duration::from_secs(300),
                     "{} stays down: {error:#}",
                     process.name()
                 );
