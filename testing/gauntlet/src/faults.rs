@@ -26,6 +26,8 @@ use crate::{Arguments, clock, doubles::Doubles, messages, routes::Routes};
 
 /// The time before the first fault. In it, as in every calm time, the hot user must not delay the others.
 const BASELINE: Duration = Duration::from_secs(20);
+/// Limit for a start: a broker or database that was killed under load first recovers its log.
+const SLOWEST: Duration = Duration::from_secs(300);
 /// The name of the silent peer for `--often`.
 const SILENCE: &str = "silence";
 
@@ -120,20 +122,24 @@ impl Faults {
 
     /// Restarts processes that exited by themselves or at a crash point, as a kubelet does, until the run is over.
     pub(crate) fn supervise(&self) {
-        while !self.over.load(Ordering::Relaxed) {
-            for process in self.processes() {
-                let name = process.name();
-                if process.pid().is_none() && !lock(&self.held).contains(name) {
-                    let started = clock::now();
-                    thread::sleep(Duration::from_millis(300));
-                    self.hold(name, || {
-                        let _ = self.start(process);
-                    });
-                    self.note("ended by itself", name, started);
+        thread::scope(|scope| {
+            while !self.over.load(Ordering::Relaxed) {
+                for process in self.processes() {
+                    let name = process.name();
+                    if process.pid().is_none() && lock(&self.held).insert(name.to_owned()) {
+                        // A thread each: a broker that recovers its log delays no other process.
+                        scope.spawn(move || {
+                            let started = clock::now();
+                            thread::sleep(Duration::from_millis(300));
+                            let _ = self.start(process);
+                            lock(&self.held).remove(name);
+                            self.note("ended by itself", name, started);
+                        });
+                    }
                 }
+                thread::sleep(Duration::from_millis(300));
             }
-            thread::sleep(Duration::from_millis(300));
-        }
+        });
     }
 
     /// Injects faults until `until`, and returns when the last fault has ended.
@@ -475,13 +481,14 @@ impl Faults {
         }
     }
 
+    /// Starts a process and waits until it is ready, however slow the machine is: until then its fault lasts.
     fn start(&self, process: &Process) -> anyhow::Result<()> {
         if process.name() == "postgres" {
             self.topology.postgres.start()?
         } else {
             process.start()?
         }
-        process.wait_ready(Duration::from_secs(30))
+        process.wait_ready(SLOWEST)
     }
 
     fn note(&self, what: &str, target: &str, started: DateTime<Utc>) {
@@ -492,7 +499,7 @@ impl Faults {
     /// Ends all faults and starts every process.
     ///
     /// # Errors
-    /// When a process does not become ready within five minutes: a broker or database that was killed under load first recovers its log.
+    /// When a process does not become ready within five minutes.
     pub(crate) fn heal(&self) -> anyhow::Result<()> {
         let started = Instant::now();
         let mut all = self.processes();
@@ -504,11 +511,7 @@ impl Faults {
             process.resume();
             // Restarts a process that exits during the wait, such as a daprd whose broker was unavailable.
             while let Err(error) = self.start(process) {
-                anyhow::ensure!(
-                    started.elapsed() < Duration::from_secs(300),
-                    "{} stays down: {error:#}",
-                    process.name()
-                );
+                anyhow::ensure!(started.elapsed() < SLOWEST, "{} stays down: {error:#}", process.name());
                 thread::sleep(Duration::from_millis(500));
             }
         }

@@ -37,8 +37,10 @@ use crate::{
 
 /// The interval of repair, and the age at which repair republishes an unclaimed event.
 const REPAIR: Duration = Duration::from_secs(20);
-/// Limit for settling after the last fault, in addition to one repair.
+/// Limit for settling after the last fault, in addition to one repair. It begins again while a backlog becomes smaller.
 const HEALED: Duration = Duration::from_secs(60);
+/// Limit for a backlog, however large: users do not wait until the product has done what they ask.
+const BACKLOG: Duration = Duration::from_secs(900);
 /// The jobs that a reminder may need one after another while nothing fails: its own, and one for each attempt that failed before.
 const LAGGING_JOBS: u32 = 3;
 /// Size of each limited disk in megabytes.
@@ -171,19 +173,21 @@ fn options(arguments: &Arguments, setting: &Setting, doubles: &Doubles) -> anyho
     Ok(options)
 }
 
-/// Waits until no work is left, for at most `limit` after `healed`. Returns the work that is left.
+/// Waits until no work is left, as long as it becomes less within each `limit`. Returns the work that is left.
 async fn rest(db: &PgPool, healed: Instant, limit: Duration) -> Vec<String> {
-    let mut quiet = 0;
+    let (mut quiet, mut least, mut progress) = (0, i64::MAX, healed);
     loop {
-        let left = settled::left(db, None).await;
-        let elapsed = healed.elapsed();
-        quiet = if left.as_ref().is_ok_and(Vec::is_empty) { quiet + 1 } else { 0 };
+        let left = settled::amount(db).await.unwrap_or(i64::MAX);
+        quiet = if left == 0 { quiet + 1 } else { 0 };
         // All pending reminders must first become due.
-        if elapsed > AHEAD && quiet > 4 {
+        if healed.elapsed() > AHEAD && quiet > 4 {
             return Vec::new();
         }
-        if elapsed > limit {
-            return left.unwrap_or_else(|error| vec![error.to_string()]);
+        if left < least {
+            (least, progress) = (left, Instant::now());
+        }
+        if progress.elapsed() > limit || healed.elapsed() > BACKLOG {
+            return settled::left(db, None).await.unwrap_or_else(|error| vec![error.to_string()]);
         }
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
