@@ -126,20 +126,21 @@ impl Faults {
             while !self.over.load(Ordering::Relaxed) {
                 for process in self.processes() {
                     let name = process.name();
-                    if process.pid().is_none() && lock(&self.held).insert(name.to_owned()) {
+                    if process.pid().is_none() && !lock(&self.held).contains(name) {
                         // A thread each: a broker that recovers its log delays no other process.
-                        scope.spawn(move || {
-                            let started = clock::now();
-                            thread::sleep(Duration::from_millis(300));
-                            let _ = self.start(process);
-                            lock(&self.held).remove(name);
-                            self.note("ended by itself", name, started);
-                        });
+                        scope.spawn(move || self.hold(name, || self.restart(process)));
                     }
                 }
                 thread::sleep(Duration::from_millis(300));
             }
         });
+    }
+
+    fn restart(&self, process: &Process) {
+        let started = clock::now();
+        thread::sleep(Duration::from_millis(300));
+        let _ = self.start(process);
+        self.note("ended by itself", process.name(), started);
     }
 
     /// Injects faults until `until`, and returns when the last fault has ended.
