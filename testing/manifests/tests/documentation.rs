@@ -259,7 +259,7 @@ fn addresses_that_nothing_serves_are_found() {
 fn every_port_that_the_quickstart_names_is_published() {
     let compose = fs::read_to_string(root().join("compose/docker-compose.dev.yaml")).unwrap();
     let page = fs::read_to_string(root().join("docs/quickstart.md")).unwrap();
-    let after = |host| page.split(host).skip(1);
+    let after = |host: &'static str| page.split(host).skip(1);
     let ports = after("localhost:").chain(after("127.0.0.1:")).map(|rest| {
         let end = rest.find(|c: char| !c.is_ascii_digit()).unwrap();
         &rest[..end]
