@@ -296,10 +296,7 @@ mod tests {
     fn each_app_id_has_the_address_of_its_daprd() {
         let at = |internal| SidecarPorts { http: 1, grpc: 2, internal };
         let (_, template) = name_resolution([("tasks", at(3)), ("alarm", at(4))]);
-        assert_eq!(
-            template,
-            r#"{{if eq .ID "tasks"}}127.0.0.1:3{{end}}{{if eq .ID "alarm"}}127.0.0.1:4{{end}}"#
-        );
+        assert_eq!(template, r#"{{if eq .ID "tasks"}}127.0.0.1:3{{end}}{{if eq .ID "alarm"}}127.0.0.1:4{{end}}"#);
     }
 
     #[test]
