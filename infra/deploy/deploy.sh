@@ -197,9 +197,14 @@ published() {
     done
 }
 
+# Prints why the provider did not take a reminder yet, from its timeline, or nothing.
+refused() {
+    jq --raw-output '[.entries[] | select(.what == "failed" or .what == "retrying" or .what == "unknown") | .reason // .what] | last // empty'
+}
+
 # Creates a task with a reminder and waits until the reminder is sent.
 reminded() {
-    local task id reminder told deadline auth
+    local task id reminder told deadline auth why
     auth="authorization: Bearer $(token)" || return 1
     connect tasks || return 1
     task=$(call tasks /v1/tasks --header "$auth" --json \
@@ -213,7 +218,13 @@ reminded() {
     until told=$(call tasks "/v1/reminders/$reminder/timeline" --header "$auth") &&
         jq --exit-status '.entries | any(.what == "sent")' <<<"$told" >/dev/null; do
         if ((SECONDS > deadline)); then
-            say "reminder $reminder was not sent: $told"
+            why=$(refused <<<"$told") || true
+            say "reminder $reminder was not sent: ${why:-$told}"
+            case $why in
+            *" 401"* | *" 403"*)
+                say "the provider refuses its key, or the sender: its domain must be verified there (docs/clouds.md, \"Mail\")"
+                ;;
+            esac
             return 1
         fi
         sleep 2

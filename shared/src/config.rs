@@ -93,6 +93,13 @@ pub fn from_env<C: Parser>() -> C {
 
 #[cfg(test)]
 mod tests {
+    use std::{env, fs, process::Command};
+
+    use lab::{
+        postgres::{self, Postgres},
+        process::Run,
+    };
+
     use super::*;
 
     #[test]
@@ -103,5 +110,45 @@ mod tests {
         };
         assert_eq!(with("3").unwrap().database_connections, 3);
         assert!(with("2").is_err());
+    }
+
+    /// Run by the next test, in processes with other environments.
+    #[tokio::test]
+    #[ignore = "needs the environment that another test gives it"]
+    async fn the_database_of_the_environment_answers_over_tls() {
+        let db = from_env::<Config>().database().unwrap();
+        let query = sqlx::query_scalar("select ssl from pg_stat_ssl where pid = pg_backend_pid()");
+        let encrypted: bool = query.fetch_one(&db).await.unwrap();
+        assert!(encrypted);
+    }
+
+    /// The chart mounts such a CA and names it in `PGSSLROOTCERT`.
+    #[test]
+    fn a_database_with_its_own_ca_is_trusted_with_this_ca_alone() {
+        let run = Run { dir: lab::dev().join(format!("test-tls-{}", std::process::id())), detached: false };
+        fs::create_dir_all(&run.dir).unwrap();
+        let server = Postgres::launch(&run).unwrap();
+        let ca = server.certify().unwrap().display().to_string();
+        let connect = |host: &str, settings: &str, environment: Option<&str>| {
+            let mut child = Command::new(env::current_exe().unwrap());
+            child.args(["--exact", "--ignored", "config::tests::the_database_of_the_environment_answers_over_tls"]);
+            child.env("DATABASE_URL", format!("postgres://postgres@{host}:{}/postgres?{settings}", server.port));
+            child.env("APP_API_TOKEN", "token").env_remove("PGSSLROOTCERT");
+            child.envs(environment.map(|ca| ("PGSSLROOTCERT", ca)));
+            String::from_utf8(child.output().unwrap().stdout).unwrap()
+        };
+        let full = "sslmode=verify-full";
+        for says in
+            [connect("127.0.0.1", full, Some(&ca)), connect("127.0.0.1", &format!("{full}&sslrootcert={ca}"), None)]
+        {
+            assert!(says.contains("1 passed"), "{says}");
+        }
+        let says = connect("127.0.0.1", full, None);
+        assert!(says.contains("UnknownIssuer"), "{says}");
+        let says = connect("localhost", full, Some(&ca));
+        assert!(says.contains("NotValidForName"), "another server's certificate is accepted: {says}");
+        drop(server);
+        postgres::wipe(&run.dir).unwrap();
+        fs::remove_dir_all(run.dir).unwrap();
     }
 }

@@ -5,15 +5,12 @@ use std::{fs, path::Path};
 use serde_json::json;
 
 use super::{Broker, Mode, Topology, rights};
-use crate::{
-    dapr::{Plane, SidecarPorts},
-    process::Run,
-};
+use crate::{dapr::Plane, process::Run};
 
-/// The app-ids that own jobs which other functions schedule, and the ports of their daprds.
+/// The app-ids that own jobs which other functions schedule, and the gRPC ports of their daprds.
 pub(super) struct Owners {
-    pub(super) alarm: (&'static str, SidecarPorts),
-    pub(super) reminder_due: (&'static str, SidecarPorts),
+    pub(super) alarm: (&'static str, u16),
+    pub(super) reminder_due: (&'static str, u16),
 }
 
 impl Topology {
@@ -33,7 +30,6 @@ impl Topology {
         let mut env = vec![
             ("APP_API_TOKEN".to_owned(), self.app_api_token.clone()),
             ("SECRETS_FILE".to_owned(), secrets_file.display().to_string()),
-            ("NAME_RESOLUTION_FILE".to_owned(), run.dir.join("name-resolution.db").display().to_string()),
             ("STATE_DATABASE_URL".to_owned(), self.postgres.url_at(self.database_port()?, "dapr_state")),
         ];
         if let Some(kafka) = &self.kafka {
@@ -72,11 +68,11 @@ impl Topology {
     pub(super) fn env(
         &self,
         port: u16,
-        (name, own): (&str, SidecarPorts),
+        (name, own): (&str, u16),
         owners: &Owners,
     ) -> anyhow::Result<Vec<(String, String)>> {
-        let daprd = |name: &str, ports: SidecarPorts| {
-            self.through(&format!("daprd-{name}"), ports.grpc).map(|grpc| format!("http://127.0.0.1:{grpc}"))
+        let daprd = |name: &str, port: u16| {
+            self.through(&format!("daprd-{name}"), port).map(|grpc| format!("http://127.0.0.1:{grpc}"))
         };
         let every = self.options.repair_every.map_or(30, |every| every.as_secs().max(1));
         let mut env = vec![

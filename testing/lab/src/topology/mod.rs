@@ -182,7 +182,6 @@ impl Topology {
     }
 
     fn start_functions(&mut self, run: &Run, daprd: &Path, port: u16) -> anyhow::Result<()> {
-        let plane = self.plane(run, daprd)?;
         let names: Vec<&str> = match self.options.mode {
             Mode::Embedded => vec![EMBEDDED],
             Mode::Distributed => FUNCTIONS.iter().map(|function| function.name).collect(),
@@ -201,9 +200,11 @@ impl Topology {
         let owner = |name: &'static str| {
             let id = if self.options.mode == Mode::Embedded { EMBEDDED } else { name };
             let part = parts.iter().find(|(name, ..)| *name == id);
-            part.map(|part| (id, part.2)).with_context(|| format!("no function {id}"))
+            part.map(|part| (id, part.2.grpc)).with_context(|| format!("no function {id}"))
         };
         let owners = Owners { alarm: owner("alarm")?, reminder_due: owner("reminder-due")? };
+        let mut plane = self.plane(run, daprd)?;
+        plane.env.push(dapr::name_resolution(parts.iter().map(|(name, _, sidecar)| (*name, *sidecar))));
         let mut daprds = Vec::new();
         for (name, port, sidecar) in &parts {
             let door = self.options.doors.then(|| self.door(run, name, *port)).transpose()?;
@@ -217,7 +218,7 @@ impl Topology {
             let binary = self.options.bin_dir.join(if *name == EMBEDDED { "embedded" } else { name });
             ensure!(binary.exists(), "{} is not built: cargo build --workspace --bins", binary.display());
             let mut program = Program::new(*name, binary).ready(Ready::Http(*port, "/readyz"));
-            program.env = self.env(*port, (name, *sidecar), &owners)?;
+            program.env = self.env(*port, (name, sidecar.grpc), &owners)?;
             let program = program.clock(self.options.clocks.process(name))?;
             let process = Process::spawn(run, program)?;
             self.functions.push(Function { name: (*name).to_owned(), process, daprd, port: *port });
@@ -227,7 +228,7 @@ impl Topology {
             function.daprd.process.wait_ready(READY)?;
         }
         if let Some((_, port, sidecar)) = parts.iter().find(|(name, ..)| *name == "upkeep") {
-            self.repair = self.repair_loop(run, self.env(*port, ("upkeep", *sidecar), &owners)?)?;
+            self.repair = self.repair_loop(run, self.env(*port, ("upkeep", sidecar.grpc), &owners)?)?;
         }
         Ok(())
     }
@@ -316,6 +317,9 @@ pub fn prerequisites(options: &Options) -> anyhow::Result<dapr::Binaries> {
     }
     if options.mail == Mail::Smtp {
         mail::python()?;
+    }
+    if (options.mode, options.broker) == (Mode::Embedded, Broker::InMemory) {
+        return dapr::in_memory_binaries();
     }
     dapr::binaries()
 }

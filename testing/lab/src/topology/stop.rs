@@ -76,6 +76,5 @@ pub(super) fn wipe(run: &Path) -> anyhow::Result<()> {
     for part in ["kafka", "scheduler"] {
         let _ = fs::remove_dir_all(run.join(part));
     }
-    let _ = fs::remove_file(run.join("name-resolution.db"));
     Ok(())
 }

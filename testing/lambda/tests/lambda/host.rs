@@ -98,7 +98,6 @@ impl LambdaHost {
                 ("DAPR_API_TOKEN", token.to_owned()),
                 ("KAFKA_BROKERS", kafka.brokers()),
                 ("SECRETS_FILE", secrets_file.display().to_string()),
-                ("NAME_RESOLUTION_FILE", run.dir.join("name-resolution.db").display().to_string()),
             ]
             .map(|(name, value)| (name.to_owned(), value))
             .into(),

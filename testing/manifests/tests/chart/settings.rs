@@ -136,6 +136,10 @@ fn every_pod_with_a_database_trusts_the_configured_ca() {
                     mounts,
                     "secret-reader:/var/run/secrets/kubernetes.io/serviceaccount,database-ca:/etc/punctual"
                 );
+                // The injector mounts only volumes that the pod has.
+                let source = json!({"name": "own-ca", "items": [{"key": "ca.crt", "path": "ca.crt"}]});
+                let volume = volumes.iter().find(|volume| volume["name"] == "database-ca");
+                assert_eq!(volume.map(|volume| &volume["configMap"]), Some(&source));
             }
         }
         assert!(connected >= 12, "{connected}");
