@@ -71,6 +71,16 @@ pub(crate) const RULE: Field<Text> = Field::new("rule", Text::of(1..=RULE_LIMIT)
 pub(crate) const ANCHOR: Field<Word<Anchor>> =
     Field::new("anchor", Word::new(), || json!({"description": "Null is `due`."}));
 
+pub(crate) const FIRST_DUE_AT: Field<Instant> = Field::new(
+    "due_at",
+    Instant,
+    || json!({"description": "RFC 3339, with its offset: when the first occurrence is due. `COUNT` counts from it."}),
+);
+/// The largest number of dates in a preview. A rule that rarely matches takes about half a millisecond for each.
+const PREVIEW_LIMIT: u32 = 20;
+pub(crate) const COUNT: Field<Whole> =
+    Field::new("count", Whole(1..=PREVIEW_LIMIT), || json!({"description": "How many dates. Null is 5."}));
+
 pub(crate) const REMIND_AT: Field<Instant> = Field::new(
     "remind_at",
     Instant,
@@ -135,6 +145,9 @@ bodies! {
     ];
     RecurrencePatch: "A merge patch of how a task repeats: `{\"interval\": 2}` keeps the type.", [
         (&TYPE, NotNull), (&INTERVAL, Optional), (&RULE, Optional), (&ANCHOR, Optional),
+    ];
+    PreviewedRecurrence: "A recurrence whose next dates are wanted. Without a `time_zone` they are in the user's.", [
+        (&RECURRENCE, Required), (&FIRST_DUE_AT, Required), (&TIME_ZONE, Optional), (&COUNT, Optional),
     ];
     NewReminder: "A reminder to add, with exactly one of `remind_at` and `before_due`.", [
         (&REMIND_AT, Optional), (&BEFORE_DUE, Optional), (&CHANNELS, Optional),

@@ -226,7 +226,8 @@ pub(crate) fn reminder(fields: &mut Fields) -> Option<NewReminder> {
     Some(NewReminder { when, channels })
 }
 
-fn recurrence(fields: &mut Fields) -> Option<Recurrence> {
+/// Reads how a task repeats.
+pub(crate) fn recurrence(fields: &mut Fields) -> Option<Recurrence> {
     let kind = fields.require(&TYPE);
     let interval = fields.take(&INTERVAL).value().unwrap_or(1);
     let rule = fields.take(&RULE).value();

@@ -77,8 +77,27 @@ impl Fields {
     pub(crate) fn require<K: Kind>(&mut self, field: &Field<K>) -> Option<K::Value> {
         let before = self.invalid.len();
         let given = self.take(field).value();
-        if given.is_none() && self.invalid.len() == before {
-            self.invalid(field.name, "is required");
+        self.note_absent(field.name, given, before)
+    }
+
+    /// Reads a required object by `read`, which returns `None` only if it has found an invalid field.
+    pub(crate) fn require_object<B, T>(
+        &mut self,
+        field: &Field<Object<B>>,
+        read: impl FnOnce(&mut Fields) -> Option<T>,
+    ) -> Option<T>
+    where
+        Object<B>: Kind<Value = Map<String, Value>>,
+    {
+        let before = self.invalid.len();
+        let given = self.take_object(field, read).value();
+        self.note_absent(field.name, given, before)
+    }
+
+    /// Notes that a required field is not there, unless it was there and is noted as invalid.
+    fn note_absent<T>(&mut self, name: &str, given: Option<T>, invalid_before: usize) -> Option<T> {
+        if given.is_none() && self.invalid.len() == invalid_before {
+            self.invalid(name, "is required");
         }
         given
     }

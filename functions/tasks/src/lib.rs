@@ -33,6 +33,7 @@ mod me;
 mod page;
 mod params;
 mod preconditions;
+mod preview;
 mod quotas;
 mod reminders;
 mod series;
@@ -93,6 +94,7 @@ operations! {
     "/v1/reminders/{id}/snooze": post(reminders::snooze_reminder),
     "/v1/reminders/{id}/send-now": post(reminders::send_reminder_now),
     "/v1/reminders/{id}/timeline": get(timeline::reminder_timeline),
+    "/v1/recurrence/preview": post(preview::preview_recurrence),
     "/v1/tags": get(tags::list_tags),
     "/v1/me": get(me::get_me) patch(me::change_me) delete(me::erase_me),
     "/v1/dead-letters": get(dead_letters::list_dead_letters),

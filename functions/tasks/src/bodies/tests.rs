@@ -13,6 +13,7 @@ use crate::{
     draft,
     input::Fields,
     params::Params,
+    preview,
     reminders::Until,
     task::{Inner, Repeats, Task},
 };
@@ -29,7 +30,7 @@ struct Body {
     parse: fn(&Value) -> Result<()>,
 }
 
-fn bodies() -> [Body; 6] {
+fn bodies() -> [Body; 7] {
     let title = json!({"title": "a"});
     [
         Body { name: "NewTask", least: title.clone(), parse: |body| fields(body).read(draft::new_task).map(drop) },
@@ -41,6 +42,11 @@ fn bodies() -> [Body; 6] {
         },
         Body { name: "NewReminder", least: json!({}), parse: |body| fields(body).read(draft::reminder).map(drop) },
         Body { name: "Snooze", least: json!({}), parse: |body| fields(body).read(Until::read).map(drop) },
+        Body {
+            name: "PreviewedRecurrence",
+            least: json!({"recurrence": {"type": "daily"}, "due_at": AT}),
+            parse: |body| fields(body).read(preview::Wanted::read).map(drop),
+        },
         Body {
             name: "MePatch",
             least: json!({}),

@@ -47,10 +47,18 @@ fn the_document_is_complete() {
             }
         }
     }
-    assert_eq!(operations, 21);
-    for body in
-        ["NewTask", "WholeTask", "TaskPatch", "NewReminder", "Snooze", "MePatch", "RecurrenceInput", "RecurrencePatch"]
-    {
+    assert_eq!(operations, 22);
+    for body in [
+        "PreviewedRecurrence",
+        "NewTask",
+        "WholeTask",
+        "TaskPatch",
+        "NewReminder",
+        "Snooze",
+        "MePatch",
+        "RecurrenceInput",
+        "RecurrencePatch",
+    ] {
         assert_eq!(document["components"]["schemas"][body]["additionalProperties"], false, "{body}");
     }
 }
