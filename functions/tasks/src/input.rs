@@ -29,6 +29,11 @@ impl<T> Given<T> {
         }
     }
 
+    /// Whether the field is absent.
+    pub(crate) fn is_absent(&self) -> bool {
+        matches!(self, Self::Absent)
+    }
+
     /// The value, if there is one.
     pub(crate) fn value(self) -> Option<T> {
         self.or_current(None)
@@ -181,7 +186,7 @@ impl Fields {
     }
 
     /// Whether the field is there and not null.
-    fn has<K>(&self, field: &Field<K>) -> bool {
+    pub(crate) fn has<K>(&self, field: &Field<K>) -> bool {
         self.object.get(field.name).is_some_and(|value| !value.is_null())
     }
 

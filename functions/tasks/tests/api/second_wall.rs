@@ -85,7 +85,8 @@ impl Statement {
                 "Bool" => "false".to_owned(),
                 "Bytea" => "'\\x00'::bytea".to_owned(),
                 "TimestamptzArray" => "array['2031-01-01T00:00:00Z']::timestamptz[]".to_owned(),
-                "Timestamptz" => "'2021-01-01T00:00:00Z'::timestamptz".to_owned(),
+                // Before all rows, or after them.
+                "Timestamptz" => format!("'{}-01-01T00:00:00Z'::timestamptz", if number == 0 { 2021 } else { 2099 }),
                 "Jsonb" => format!(
                     "'[{{\"id\": \"{id}\", \"remind_at\": \"2031-01-01T00:00:00Z\", \"state\": \"cancelled\", \
                      \"cancel_reason\": \"user\", \"channels\": [\"email\"]}}]'::jsonb"
