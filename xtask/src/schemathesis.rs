@@ -51,6 +51,7 @@ pub(crate) fn schemathesis(arguments: &Arguments) -> anyhow::Result<()> {
     let program = Program::new("tasks", target_dir().join("debug/tasks"))
         .env("DATABASE_URL", postgres.url("punctual"))
         .env("JWT_SECRET", &secret)
+        .env("ACTION_KEY", &secret)
         .env("APP_API_TOKEN", secrets::random()?)
         .env("DAPR_GRPC_ENDPOINT", "http://127.0.0.1:9")
         .env("RUST_LOG", "warn,shared::outbox=error")
