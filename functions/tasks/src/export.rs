@@ -32,7 +32,7 @@ use crate::{
     Api,
     deliveries::{self, Place},
     docs::ReadProblems,
-    history,
+    history::{self, OwnEntry},
     me::Me,
     page,
     params::Params,
@@ -169,7 +169,8 @@ impl Export {
         let user_id = self.user.id;
         Ok(match from {
             Position::Me => {
-                lines.push(&json!({"me": Me::of(conn, &self.user).await?}));
+                let me = Me::of(conn, &self.user).await?;
+                lines.push(&json!({"me": me}));
                 Some(Position::Tasks { after: (DateTime::UNIX_EPOCH, Uuid::nil()) })
             }
             Position::Tasks { after } => {
@@ -183,7 +184,7 @@ impl Export {
             }
             Position::History { after } => {
                 let rows = history::of_user(conn, user_id, after, PAGE).await?;
-                let last = rows.last().map(|row| row.place());
+                let last = rows.last().map(OwnEntry::place);
                 for entry in rows {
                     lines.push(&json!({"history": entry}));
                 }

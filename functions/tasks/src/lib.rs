@@ -71,8 +71,10 @@ struct Api {
     auth: Auth,
     limits: limits::Limits,
     quotas: Quotas,
+    #[from_ref(skip)]
     keys: Option<capability::Keys>,
     /// The size at which an export ends early.
+    #[from_ref(skip)]
     export_bytes: Option<usize>,
 }
 

@@ -156,7 +156,10 @@ pub(crate) async fn change_me(State(app): State<App>, user: User, command: Comma
     }
     command.preconditions.check_without_etag()?;
     let keeps = [time_zone.is_absent(), channels.is_absent(), default_reminder.is_absent(), hide_titles.is_absent()];
+    let (time_zone, default_reminder) = (time_zone.value(), default_reminder.value());
     let channels = channels.value().map(draft::distinct);
+    let channels =
+        channels.map(|channels| channels.iter().map(|channel| channel.as_str().to_owned()).collect::<Vec<_>>());
     let stored = sqlx::query!(
         "insert into users (id, email, email_issued_at, time_zone, channels, default_reminder, hide_titles)
          values ($1, $2, $3, $4, $5, $6, $7)
@@ -172,9 +175,9 @@ pub(crate) async fn change_me(State(app): State<App>, user: User, command: Comma
         user.id,
         user.email.as_str(),
         user.issued_at,
-        time_zone.value().as_ref().map(Zone::as_str),
-        channels.map(|channels| channels.iter().map(|channel| channel.as_str().to_owned()).collect::<Vec<_>>()) as _,
-        default_reminder.value().as_ref().map(BeforeDue::as_str),
+        time_zone.as_ref().map(Zone::as_str),
+        channels as _,
+        default_reminder.as_ref().map(BeforeDue::as_str),
         hide_titles.value(),
         keeps[0],
         keeps[1],

@@ -87,6 +87,12 @@ async fn a_link_completes_the_task_as_the_route_of_a_token_does(db: PgPool) {
     assert_eq!(sent.task_now().await["completed"], true);
     assert_eq!(sent.ada.events(&sent.task).await, [event("task.created", 1), event("task.completed", 2)]);
     assert_eq!(sent.recorded().await, (Some("complete".to_owned()), true));
+    // It can be explained.
+    let timeline = sent.ada.get(&format!("/v1/reminders/{}/timeline", sent.capability.reminder_id)).await.expect(200);
+    let acted = timeline["entries"].as_array().unwrap().last().unwrap();
+    assert_eq!((&acted["what"], &acted["version"], &acted["action"]), (&json!("acted"), &json!(1), &json!("complete")));
+    let delivery = &sent.ada.get("/v1/deliveries").await.expect(200)["items"][0];
+    assert_eq!((&delivery["action"], &delivery["acted_at"]), (&json!("complete"), &acted["at"]));
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
