@@ -99,10 +99,7 @@ impl Auth {
     /// Reads the configuration from the environment. If it is invalid, ends the process with one line.
     #[must_use]
     pub fn from_env() -> Self {
-        Self::new(config::from_env()).unwrap_or_else(|error| {
-            eprintln!("error: {error:#}");
-            std::process::exit(2)
-        })
+        config::or_exit(Self::new(config::from_env()))
     }
 
     /// As `config` says.

@@ -91,6 +91,14 @@ pub fn from_env<C: Parser>() -> C {
     C::try_parse_from(std::env::args_os().take(1)).unwrap_or_else(|error| error.exit())
 }
 
+/// Ends the process with one line if a configuration cannot be used.
+pub fn or_exit<T>(checked: anyhow::Result<T>) -> T {
+    checked.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        std::process::exit(2)
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use std::{env, fs, process::Command};

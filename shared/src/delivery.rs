@@ -14,6 +14,7 @@ use crate::{
 
 text_enum! {
     /// State of a delivery: `notification_deliveries.state`.
+    #[derive(utoipa::ToSchema)]
     pub enum DeliveryState {
         /// No attempt has begun.
         Pending = "pending",

@@ -28,6 +28,7 @@ use shared::{
     App,
     audit::{self, ReminderRef},
     cloud_event::Event,
+    config::or_exit,
     delivery::DeliveryJob,
     faults::crash,
     inbox::HandlerError,
@@ -44,7 +45,7 @@ use uuid::Uuid;
 use self::{connection::Connection, row::Row, throttle::Throttle};
 use crate::{
     attempt::{self, Step},
-    email::{EmailConfig, Provider, SendError},
+    email::{ActionLinks, EmailConfig, Provider, SendError},
 };
 
 /// Maximum messages in flight: as many as `concurrency` in knative/chart/values.yaml gives a pod. Each takes a few hundred kilobytes,
@@ -61,6 +62,7 @@ pub struct Sender {
     /// The function's state.
     pub app: App,
     config: Arc<EmailConfig>,
+    links: Arc<Option<ActionLinks>>,
     provider: Arc<OnceCell<Provider>>,
     accepted: Arc<Mutex<HashMap<Uuid, Accepted>>>,
     throttle: Throttle,
@@ -80,11 +82,13 @@ struct Accepted {
 }
 
 impl Sender {
-    /// Creates a sender. It connects to nothing and looks up the provider's secret at the first message.
+    /// Creates a sender. It connects to nothing and looks up the provider's secret at the first message. Ends the process if a key of the links
+    /// cannot be used.
     #[must_use]
     pub fn new(app: App, config: EmailConfig) -> Self {
         Self {
             app,
+            links: Arc::new(or_exit(ActionLinks::new(&config))),
             config: Arc::new(config),
             provider: Arc::default(),
             accepted: Arc::default(),
@@ -207,7 +211,7 @@ impl Sender {
                     None => check.found(self.throttle.until(conn, &self.app.sidecar, provider, row.now).await),
                 },
                 Step::Begin(begin) => {
-                    let begun = record::begin(conn, &row, provider, &begin, self.config.lease());
+                    let begun = record::begin(conn, &row, provider, self.links(), &begin, self.config.lease());
                     let begun = self.in_time(begun).await?;
                     crash("delivery-begun");
                     if begun { begin.committed() } else { begin.lost() }
@@ -288,6 +292,10 @@ impl Sender {
         Ok(row)
     }
 
+    fn links(&self) -> Option<&ActionLinks> {
+        (*self.links).as_ref()
+    }
+
     async fn provider(&self) -> Result<Provider, HandlerError> {
         let secret = match self.config.secret_key() {
             Some(key) => Some(self.app.sidecar.secret(key).await?),
@@ -298,7 +306,7 @@ impl Sender {
     }
 
     async fn call(&self, provider: &Provider, row: &Row) -> Result<Result<String, SendError>, HandlerError> {
-        let email = row.email()?;
+        let email = row.email(self.links())?;
         // Renews the lease: what remains of the call and the time to record its answer count from here.
         let before_body = async {
             let begun = sqlx::query!(

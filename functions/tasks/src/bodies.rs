@@ -3,6 +3,7 @@
 
 use serde_json::{Value, json};
 use shared::{
+    capability::TEXT_LENGTH,
     recurrence::{Anchor, INTERVAL_LIMIT, Kind, RULE_LIMIT},
     schema::Channel,
     tag,
@@ -14,7 +15,7 @@ use utoipa::{
 
 use crate::{
     field::{
-        Documented, Duration, Field, Instant, List, Object, Objects,
+        Documented, Duration, Field, Flag, Instant, List, Object, Objects,
         Presence::{self, NotNull, Optional, Required},
         Text, Whole, Word, ZoneName, body_schema,
     },
@@ -71,6 +72,16 @@ pub(crate) const RULE: Field<Text> = Field::new("rule", Text::of(1..=RULE_LIMIT)
 pub(crate) const ANCHOR: Field<Word<Anchor>> =
     Field::new("anchor", Word::new(), || json!({"description": "Null is `due`."}));
 
+pub(crate) const FIRST_DUE_AT: Field<Instant> = Field::new(
+    "due_at",
+    Instant,
+    || json!({"description": "RFC 3339, with its offset: when the first occurrence is due. `COUNT` counts from it."}),
+);
+/// The largest number of dates in a preview. A rule that rarely matches takes about half a millisecond for each.
+const PREVIEW_LIMIT: u32 = 20;
+pub(crate) const COUNT: Field<Whole> =
+    Field::new("count", Whole(1..=PREVIEW_LIMIT), || json!({"description": "How many dates. Null is 5."}));
+
 pub(crate) const REMIND_AT: Field<Instant> = Field::new(
     "remind_at",
     Instant,
@@ -85,13 +96,36 @@ pub(crate) const BEFORE_DUE: Field<Duration> = Field::new("before_due", Duration
 pub(crate) const CHANNELS: Field<List<Word<Channel>>> = Field::new(
     "channels",
     List { item: Word::new(), items: 1..=10 },
-    || json!({"description": "Null is `[\"email\"]`."}),
+    || json!({"description": "Null is the user's, see `/v1/me`."}),
+);
+pub(crate) const OWN_CHANNELS: Field<List<Word<Channel>>> = Field::new(
+    "channels",
+    List { item: Word::new(), items: 1..=10 },
+    || json!({"description": "The channels of a new reminder that names none. Null is `[\"email\"]`."}),
+);
+pub(crate) const DEFAULT_REMINDER: Field<Duration> = Field::new("default_reminder", Duration, || {
+    json!({
+        "description": "The reminder of a new task with a due time whose body names no reminders: an ISO 8601 duration before the due time. \
+                        Null is none.",
+        "example": "PT15M",
+    })
+});
+pub(crate) const HIDE_TITLES: Field<Flag> = Field::new(
+    "hide_titles",
+    Flag,
+    || json!({"description": "Whether notifications show no title of a task, for a screen that others see. Null is false."}),
 );
 
 pub(crate) const UNTIL: Field<Instant> =
     Field::new("until", Instant, || json!({"description": "RFC 3339, with its offset; in the future."}));
 pub(crate) const MINUTES: Field<Whole> =
     Field::new("minutes", Whole(1..=A_YEAR_IN_MINUTES), || json!({"description": "From now.", "example": 10}));
+
+pub(crate) const CAPABILITY: Field<Text> = Field::new(
+    "capability",
+    Text::of(1..=TEXT_LENGTH),
+    || json!({"description": "The end of the link, after `#/act/`."}),
+);
 
 fn none() -> Value {
     json!({})
@@ -136,14 +170,20 @@ bodies! {
     RecurrencePatch: "A merge patch of how a task repeats: `{\"interval\": 2}` keeps the type.", [
         (&TYPE, NotNull), (&INTERVAL, Optional), (&RULE, Optional), (&ANCHOR, Optional),
     ];
+    PreviewedRecurrence: "A recurrence whose next dates are wanted. Without a `time_zone` they are in the user's.", [
+        (&RECURRENCE, Required), (&FIRST_DUE_AT, Required), (&TIME_ZONE, Optional), (&COUNT, Optional),
+    ];
     NewReminder: "A reminder to add, with exactly one of `remind_at` and `before_due`.", [
         (&REMIND_AT, Optional), (&BEFORE_DUE, Optional), (&CHANNELS, Optional),
     ];
     Snooze: "How long to snooze: exactly one of `until` and `minutes`.", [
         (&UNTIL, Optional), (&MINUTES, Optional),
     ];
+    ActionRequest: "An action to perform. `minutes` is how long to snooze; null is 60.", [
+        (&CAPABILITY, Required), (&MINUTES, Optional),
+    ];
     MePatch: "A JSON merge patch of the user. A `time_zone` of null is UTC.", [
-        (&TIME_ZONE, Optional),
+        (&TIME_ZONE, Optional), (&OWN_CHANNELS, Optional), (&DEFAULT_REMINDER, Optional), (&HIDE_TITLES, Optional),
     ];
 }
 

@@ -20,7 +20,7 @@ use crate::{
     draft::{self, Edit, NewReminder, Wanted},
     liveness::{self, Due, Row},
     locked_task::{LockedTask, Target},
-    me::users_zone,
+    me::{Preferences, users_zone},
     params,
     series::SeriesValues,
     tags::{self, tag_ids},
@@ -83,7 +83,7 @@ pub(crate) async fn change_task(State(app): State<App>, user: User, Id(id): Id, 
 }
 
 /// Applies an edit to a task. Without `reminders`, the task keeps its reminders.
-async fn change(mut locked: LockedTask<'_>, edit: Edit, reminders: Option<Vec<NewReminder>>) -> Result<Answer> {
+async fn change(mut locked: LockedTask<'_>, edit: Edit, mut reminders: Option<Vec<NewReminder>>) -> Result<Answer> {
     let task = &locked.task;
     if task.inner.has_newer_words {
         return Err(NEWER);
@@ -93,6 +93,11 @@ async fn change(mut locked: LockedTask<'_>, edit: Edit, reminders: Option<Vec<Ne
         None => users_zone(&mut locked.tx, task.inner.user_id).await?,
     };
 
+    if let Some(reminders) = reminders.as_mut().filter(|wanted| wanted.iter().any(|wanted| wanted.channels.is_empty()))
+    {
+        let users = Preferences::of(&mut locked.tx, task.inner.user_id).await?;
+        draft::fill_channels(reminders, &users.channels);
+    }
     let (mut changes, added) = reminders.map_or_else(Default::default, |reminders| liveness::replace(task, reminders));
     let old_zone = task.zone();
     let (from, to) = (Due { at: task.due_at, zone: &old_zone }, Due { at: edit.wanted.due_at, zone: &zone });

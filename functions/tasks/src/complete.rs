@@ -29,7 +29,8 @@ pub(crate) async fn complete_task(State(app): State<App>, user: User, Id(id): Id
     command.on_task(&app, &user, Target::Task(id), complete).await
 }
 
-async fn complete(mut locked: LockedTask<'_>) -> Result<Answer> {
+/// Completes a task, unless it is completed.
+pub(crate) async fn complete(mut locked: LockedTask<'_>) -> Result<Answer> {
     let task = &locked.task;
     if task.completed {
         return locked.unchanged().await;

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::LazyLock};
 
 use axum::{
-    http::header::CONTENT_TYPE,
+    http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CONTENT_TYPE},
     response::{IntoResponse, Response as Answer},
 };
 use shared::{
@@ -40,11 +40,12 @@ macro_rules! operations {
 }
 pub(crate) use operations;
 
-/// `GET /openapi.json`.
+/// `GET /openapi.json`, for pages of every origin.
 pub(crate) async fn openapi() -> Answer {
     static DOCUMENT: LazyLock<String> =
         LazyLock::new(|| crate::document().to_json().expect("the document has only strings as keys"));
-    ([(CONTENT_TYPE, "application/json")], DOCUMENT.as_str()).into_response()
+    let headers = [(CONTENT_TYPE, "application/json"), (ACCESS_CONTROL_ALLOW_ORIGIN, "*")];
+    (headers, DOCUMENT.as_str()).into_response()
 }
 
 /// The document without its operations.
@@ -61,7 +62,7 @@ pub(crate) async fn openapi() -> Answer {
     )),
     modifiers(&Bearer),
     tags(
-        (name = "tasks"), (name = "reminders"), (name = "tags"), (name = "me"),
+        (name = "tasks"), (name = "reminders"), (name = "actions"), (name = "tags"), (name = "me"),
         (name = "operator", description = "Requires a token whose scope names the operator's, which the deployment sets (`JWT_OPERATOR_SCOPE`)"),
     ),
 )]
@@ -89,6 +90,9 @@ pub(crate) struct WriteProblems;
 
 /// Problems of a route that reads for an operator.
 pub(crate) struct OperatorProblems;
+
+/// Problems of a route that needs no token.
+pub(crate) struct ActionProblems;
 
 const TEXTS: [(&str, &str); 13] = [
     ("304", "`If-None-Match` is `*`: the object exists"),
@@ -140,5 +144,11 @@ impl IntoResponses for WriteProblems {
 impl IntoResponses for OperatorProblems {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
         problems(&["304", "401", "403", "412", "422", "429", "500", "503"])
+    }
+}
+
+impl IntoResponses for ActionProblems {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        problems(&["400", "404", "409", "413", "415", "422", "429", "500", "503"])
     }
 }

@@ -208,6 +208,21 @@ impl Kind for Whole {
     }
 }
 
+/// True or false.
+pub(crate) struct Flag;
+
+impl Kind for Flag {
+    type Value = bool;
+
+    fn parse(&self, value: Value) -> Result<bool, String> {
+        value.as_bool().ok_or_else(|| "must be true or false".to_owned())
+    }
+
+    fn schema(&self) -> Value {
+        json!({"type": "boolean"})
+    }
+}
+
 /// A list of some number of items.
 pub(crate) struct List<K> {
     pub(crate) item: K,

@@ -9,6 +9,7 @@ use shared::{
     auth::User,
     problem::{Problem, Result},
 };
+use sqlx::PgConnection;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -42,6 +43,56 @@ struct HistoryEntry {
     /// Details, which depend on the action.
     #[schema(value_type = Object)]
     detail: Value,
+}
+
+/// An entry of the history of one of the user's tasks.
+#[derive(Serialize)]
+pub(crate) struct OwnEntry {
+    task_id: Uuid,
+    #[serde(flatten)]
+    entry: HistoryEntry,
+    #[serde(skip)]
+    number: i64,
+}
+
+impl OwnEntry {
+    /// Its place among the entries of the user.
+    pub(crate) fn place(&self) -> (Uuid, i64) {
+        (self.task_id, self.number)
+    }
+}
+
+/// Reads entries of all tasks of a user after a place, task by task, each oldest first.
+pub(crate) async fn of_user(
+    conn: &mut PgConnection,
+    user_id: Uuid,
+    (task_id, number): (Uuid, i64),
+    limit: usize,
+) -> sqlx::Result<Vec<OwnEntry>> {
+    let rows = sqlx::query!(
+        "select id, task_id, created_at, action, event_id, reminder_id, reminder_version, detail
+         from audit_logs where user_id = $1 and (task_id, id) > ($2, $3)
+         order by task_id, id limit $4",
+        user_id,
+        task_id,
+        number,
+        i64::try_from(limit).unwrap_or(i64::MAX)
+    )
+    .fetch_all(conn)
+    .await?;
+    let entries = rows.into_iter().map(|row| OwnEntry {
+        task_id: row.task_id,
+        entry: HistoryEntry {
+            at: row.created_at,
+            action: row.action,
+            event_id: row.event_id,
+            reminder_id: row.reminder_id,
+            reminder_version: row.reminder_version,
+            detail: row.detail,
+        },
+        number: row.id,
+    });
+    Ok(entries.collect())
 }
 
 /// Get a task's history

@@ -2,9 +2,7 @@
 
 use axum::http::StatusCode;
 use shared::{
-    App,
-    auth::User,
-    outbox,
+    App, outbox,
     problem::{OnConstraint as _, Problem, Result},
     schema::{Payload, TaskUpdated},
 };
@@ -15,7 +13,7 @@ use crate::{
     answer::Answer,
     command::Command,
     task::{self, Task},
-    user_tx::UserTx,
+    user_tx::{Caller, UserTx},
 };
 
 /// The object that the id in the path identifies.
@@ -45,13 +43,14 @@ impl Command {
     pub(crate) async fn on_task<'a, Handled>(
         &'a self,
         app: &'a App,
-        user: &User,
+        caller: impl Into<Caller>,
         target: Target,
         handle: impl FnOnce(LockedTask<'a>) -> Handled,
     ) -> Result<Answer>
     where
         Handled: Future<Output = Result<Answer>>,
     {
+        let user = caller.into();
         let mut tx = UserTx::begin(&app.db, user).await?;
         if let Some(answer) = self.answered(&mut tx, user.id).await? {
             return Ok(answer);

@@ -43,7 +43,7 @@ struct ReminderNow {
 #[derive(Debug, Default, Serialize, ToSchema)]
 struct Entry {
     at: DateTime<Utc>,
-    /// `created`, `moved`, `armed`, `fired`, `skipped`, `sending`, `retrying`, `unknown`, `sent`, `failed`, `cancelled`.
+    /// `created`, `moved`, `armed`, `fired`, `skipped`, `sending`, `retrying`, `unknown`, `sent`, `failed`, `cancelled`, `acted`.
     #[schema(example = "fired")]
     what: String,
     /// The version of the reminder.
@@ -75,6 +75,9 @@ struct Detail {
     next_attempt_at: Option<DateTime<Utc>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     provider: Option<String>,
+    /// What a link or a button of a message did: `complete` or `snooze`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    action: Option<String>,
 }
 
 /// The place of an entry in the timeline. Entries of one instant are in the order of their sources, those of a source in the order of
@@ -91,6 +94,7 @@ const CREATED: i32 = 1;
 const AUDITED: i32 = 2;
 const DELIVERED: i32 = 3;
 const COMMANDED: i32 = 4;
+const ACTED: i32 = 5;
 
 impl Place {
     fn encode(self) -> String {
@@ -107,7 +111,7 @@ impl Place {
         ((0..=9999).contains(&at.year()) && parts.next().is_none()).then_some(place)
     }
 
-    /// The id of an audited entry, which is a number.
+    /// The id of an entry whose id is a number.
     fn number(self) -> i64 {
         i64::try_from(self.id.as_u128()).unwrap_or(i64::MAX)
     }
@@ -155,6 +159,7 @@ pub(crate) async fn reminder_timeline(
     let most = i64::try_from(limit + 1).unwrap_or(i64::MAX);
     entries.extend(audited(&mut tx, user.id, id, after, most).await?);
     entries.extend(deliveries(&mut tx, user.id, id, after, most).await?);
+    entries.extend(acted(&mut tx, user.id, id, after, most).await?);
     entries.sort_by_key(|(place, _)| *place);
     let more = entries.len() > limit;
     entries.truncate(limit);
@@ -229,6 +234,38 @@ async fn deliveries(
         };
         let entry = Entry { at: row.sent_at, what: "sent".to_owned(), version: Some(row.reminder_version), detail };
         (Place { at: row.sent_at, source: DELIVERED, id: row.id }, entry)
+    }))
+}
+
+/// The uses of links and buttons in messages, one for each version.
+async fn acted(
+    conn: &mut PgConnection,
+    user_id: Uuid,
+    id: Uuid,
+    after: Place,
+    most: i64,
+) -> Result<impl Iterator<Item = (Place, Entry)>> {
+    let rows = sqlx::query!(
+        r#"select distinct reminder_version, action, acted_at as "acted_at!"
+           from notification_deliveries
+           where reminder_id = $1 and user_id = $2 and acted_at is not null
+             and (acted_at, $3::int, reminder_version::bigint) > ($4, $5::int, $6)
+           order by acted_at, reminder_version limit $7"#,
+        id,
+        user_id,
+        ACTED,
+        after.at,
+        after.source,
+        after.number(),
+        most
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(|row| {
+        let version = row.reminder_version;
+        let place = Place { at: row.acted_at, source: ACTED, id: Uuid::from_u128(version.unsigned_abs().into()) };
+        let detail = Detail { action: row.action, ..Detail::default() };
+        (place, Entry { at: row.acted_at, what: "acted".to_owned(), version: Some(version), detail })
     }))
 }
 

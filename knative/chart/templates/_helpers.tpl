@@ -193,6 +193,19 @@ policies:
 - name: JWT_SECRET
   {{- include "punctual.fromSecret" $values.secrets.jwt | nindent 2 }}
 {{- end }}
+{{- if has $name (list "tasks" "reminder-due") }}
+{{- if $values.page.url }}{{ $_ := required "secrets.action is not set, and page.url needs it" $values.secrets.action.name }}{{ end -}}
+{{- with $values.secrets.action }}
+- name: ACTION_KEY
+  {{- include "punctual.fromSecret" . | nindent 2 }}
+{{- end }}
+{{- end }}
+{{- if eq $name "tasks" }}
+{{- with $values.secrets.formerAction }}
+- name: FORMER_ACTION_KEY
+  {{- include "punctual.fromSecret" . | nindent 2 }}
+{{- end }}
+{{- end }}
 {{- $env := dict -}}
 {{- if $function.database -}}
   {{- $_ := set $env "DATABASE_CONNECTIONS" $function.connections -}}
@@ -220,11 +233,13 @@ policies:
     {{- $_ := set $env "JWT_EMAIL_VERIFIED_REQUIRED" $values.auth.emailVerifiedRequired -}}
   {{- end -}}
   {{- if $values.auth.idTokens }}{{ $_ := set $env "JWT_ID_TOKENS" true }}{{ end -}}
+  {{- with $values.page.origins }}{{ $_ := set $env "CORS_ORIGINS" (join "," .) }}{{ end -}}
 {{- end -}}
 {{- if eq $name "reminder-due" -}}
   {{- $_ := set $env "EMAIL_PROVIDER" $values.email.provider -}}
   {{- $_ := set $env "EMAIL_FROM" (required "email.from is not set" $values.email.from) -}}
   {{- with $values.email.smtpUrl }}{{ $_ := set $env "SMTP_URL" . }}{{ end -}}
+  {{- with $values.page.url }}{{ $_ := set $env "PAGE_URL" . }}{{ end -}}
   {{- with $values.email.mailgunDomain }}{{ $_ := set $env "MAILGUN_DOMAIN" . }}{{ end -}}
 {{- end -}}
 {{- if $function.repairs -}}

@@ -6,7 +6,7 @@ use clap::{Arg, CommandFactory as _};
 use lab::root;
 use reminder_due::email::EmailConfig;
 use shared::{Config, auth::AuthConfig};
-use tasks::LimitsConfig;
+use tasks::TasksConfig;
 use upkeep::repair;
 
 const PAGE: &str = "docs/configuration.md";
@@ -77,11 +77,11 @@ fn table<'a>(args: impl IntoIterator<Item = &'a Arg>) -> String {
 fn page() -> String {
     let config = Config::command();
     let url = config.get_arguments().filter(|arg| arg.get_env().is_some_and(|name| name == "DATABASE_URL"));
-    let (auth, limits) = (AuthConfig::command(), LimitsConfig::command());
+    let (auth, tasks) = (AuthConfig::command(), TasksConfig::command());
     let sections = [
         ("Every function", "Each function reads these.", table(config.get_arguments())),
         ("`tasks`", "How tokens are checked, and what one process accepts.", {
-            table(auth.get_arguments().chain(limits.get_arguments()))
+            table(auth.get_arguments().chain(tasks.get_arguments()))
         }),
         ("`reminder-due`", "How mail is delivered.", table(EmailConfig::command().get_arguments())),
         ("`upkeep --repair`", "When repair acts. The CronJob sets how often it runs.", {
@@ -149,5 +149,5 @@ fn no_struct_of_variables_is_missing_on_the_configuration_page() {
     }
     structs.sort();
     // `page` has a section with each: add yours there and here.
-    assert_eq!(structs, ["AuthConfig", "Config", "EmailConfig", "LimitsConfig", "Settings", "Settings"]);
+    assert_eq!(structs, ["AuthConfig", "Config", "EmailConfig", "Settings", "Settings", "TasksConfig"]);
 }

@@ -12,6 +12,7 @@ mod config;
 mod files;
 mod http;
 mod idle;
+mod links;
 mod mailgun;
 mod message;
 mod reminder;
@@ -30,6 +31,8 @@ use uuid::Uuid;
 
 pub use config::{EmailConfig, ProviderName};
 pub use files::Files;
+pub(crate) use links::ActionLinks;
+pub use links::Links;
 pub use mailgun::Mailgun;
 pub use reminder::ReminderMail;
 pub use resend::Resend;

@@ -4,7 +4,7 @@ use askama::Template;
 use unicode_segmentation::UnicodeSegmentation as _;
 use uuid::Uuid;
 
-use super::{Email, message::single_line};
+use super::{Email, Links, message::single_line};
 
 /// Maximum length of a title in the subject, in characters as a person counts them, because mail programs show no more anyway. The
 /// body has the whole title.
@@ -19,6 +19,7 @@ pub struct ReminderMail {
     due: Option<String>,
     planned: String,
     late: Option<String>,
+    links: Option<Links>,
 }
 
 #[derive(Template)]
@@ -42,7 +43,13 @@ impl ReminderMail {
         let title = single_line(title);
         // The title may consist of nothing but spaces and control characters.
         let title = if title.is_empty() { "(untitled task)".to_owned() } else { title };
-        Self { title, due, planned, late }
+        Self { title, due, planned, late, links: None }
+    }
+
+    /// With links to complete the task and to snooze the reminder.
+    #[must_use]
+    pub fn with_links(self, links: Option<Links>) -> Self {
+        Self { links, ..self }
     }
 
     /// `Reminder: <title>`, in one line.

@@ -18,7 +18,7 @@ use sqlx::{PgConnection, types::Json};
 use super::{connection::Connection, row::Row};
 use crate::{
     attempt::{Begin, End, Fence, Postpone},
-    email::Provider,
+    email::{ActionLinks, Provider},
 };
 
 /// Commits that an attempt begins, with a lease. For a provider with a key it stores the message too: with a known key each attempt
@@ -27,10 +27,11 @@ pub(super) async fn begin(
     conn: &mut Connection<'_>,
     row: &Row,
     provider: &Provider,
+    links: Option<&ActionLinks>,
     begin: &Begin,
     lease: Duration,
 ) -> Result<bool, HandlerError> {
-    let message = if provider.has_idempotency_key() { Some(Json(row.email()?)) } else { None };
+    let message = if provider.has_idempotency_key() { Some(Json(row.email(links)?)) } else { None };
     let of = row.of();
     let detail = json!({"delivery_id": row.id, "channel": row.channel});
     let mut steps = vec![("reminder.unknown", detail.clone())];

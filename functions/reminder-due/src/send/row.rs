@@ -11,7 +11,7 @@ use uuid::Uuid;
 use crate::{
     attempt::Snapshot,
     delivery::{Record, Reminder},
-    email::{Email, ReminderMail},
+    email::{ActionLinks, Email, ReminderMail},
 };
 
 /// Lateness from which on the message mentions it.
@@ -115,7 +115,7 @@ impl Row {
     }
 
     /// The message. A provider with a key gets the text of the first attempt again; another gets the current text.
-    pub(super) fn email(&self) -> Result<Email, HandlerError> {
+    pub(super) fn email(&self, links: Option<&ActionLinks>) -> Result<Email, HandlerError> {
         if let Some(Json(message)) = &self.message {
             return Ok(message.clone());
         }
@@ -127,6 +127,7 @@ impl Row {
             zone.show(self.due.remind_at),
             late,
         )
+        .with_links(links.map(|links| links.of(self.of(), self.created_at)))
         .email(self.id, self.address.clone().unwrap_or_default())
         .map_err(|error| HandlerError::Failed(error.into()))
     }

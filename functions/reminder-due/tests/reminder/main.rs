@@ -18,6 +18,7 @@ use reminder_due::email::{EmailConfig, ProviderName};
 use serde_json::Value;
 use shared::{
     App,
+    capability::CapabilityConfig,
     schema::TaskRef,
     serve::complete,
     testing::{Dapr, app, app_with, call_job, due, handed_over},
@@ -57,6 +58,8 @@ fn email(email_provider: ProviderName) -> EmailConfig {
         resend_base_url: "http://127.0.0.1:9".to_owned(),
         mailgun_base_url: "http://127.0.0.1:9".to_owned(),
         mailgun_domain: None,
+        page_url: None,
+        capabilities: CapabilityConfig::default(),
         user_messages_per_hour: 1_000.try_into().unwrap(),
         deadline: Duration::from_secs(2),
         record_limit: Duration::from_millis(200),

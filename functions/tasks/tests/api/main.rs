@@ -1,14 +1,19 @@
 //! `tasks` through its router, with a new database on a real PostgreSQL for each test. Tests check the answers and the rows.
 
+mod actions;
 mod bad_input;
 mod commands;
 mod constraints;
+mod cors;
 mod dead_letters;
+mod deliveries;
 mod edge;
 mod erasure;
+mod export;
 mod idempotency;
 mod limits;
 mod lists;
+mod me;
 mod openapi;
 mod operations;
 mod quotas;
@@ -21,6 +26,7 @@ mod series;
 mod slow;
 mod snapshots;
 mod stories;
+mod system;
 mod walls;
 
 use axum::{
@@ -38,7 +44,7 @@ use shared::{
     testing::app,
 };
 use sqlx::PgPool;
-use tasks::LimitsConfig;
+use tasks::TasksConfig;
 use tower::ServiceExt as _;
 use uuid::Uuid;
 
@@ -71,9 +77,9 @@ fn router_of(app: App) -> Router {
     router_with(app, &["--user-requests-per-second", "1000"])
 }
 
-fn router_with(app: App, limits: &[&str]) -> Router {
+fn router_with(app: App, settings: &[&str]) -> Router {
     let auth = Auth::new(AuthConfig::try_parse_from(["test", "--jwt-secret", SECRET]).unwrap()).unwrap();
-    tasks::limited(app, auth, LimitsConfig::try_parse_from(["test"].iter().chain(limits)).unwrap())
+    tasks::configured(app, auth, &TasksConfig::try_parse_from(["test"].iter().chain(settings)).unwrap())
 }
 
 fn user(email: &str, operator: bool) -> User {
@@ -123,7 +129,13 @@ impl Client {
         let response = self.router.clone().oneshot(request.body(body.into()).unwrap()).await.unwrap();
         let (parts, body) = response.into_parts();
         let bytes = to_bytes(body, 10 << 20).await.unwrap();
-        let body = if bytes.is_empty() { Value::Null } else { serde_json::from_slice(&bytes).unwrap() };
+        let body = if bytes.is_empty() {
+            Value::Null
+        } else if parts.headers.get("content-type").is_some_and(|kind| kind == "application/x-ndjson") {
+            serde_json::Deserializer::from_slice(&bytes).into_iter().map(Result::<Value, _>::unwrap).collect()
+        } else {
+            serde_json::from_slice(&bytes).unwrap()
+        };
         if parts.status.is_client_error() || parts.status.is_server_error() {
             assert_eq!(parts.headers["content-type"], "application/problem+json", "{} {body}", parts.status);
             assert_eq!(body["status"], parts.status.as_u16());

@@ -85,7 +85,8 @@ impl Statement {
                 "Bool" => "false".to_owned(),
                 "Bytea" => "'\\x00'::bytea".to_owned(),
                 "TimestamptzArray" => "array['2031-01-01T00:00:00Z']::timestamptz[]".to_owned(),
-                "Timestamptz" => "'2021-01-01T00:00:00Z'::timestamptz".to_owned(),
+                // Before all rows, or after them.
+                "Timestamptz" => format!("'{}-01-01T00:00:00Z'::timestamptz", if number == 0 { 2021 } else { 2099 }),
                 "Jsonb" => format!(
                     "'[{{\"id\": \"{id}\", \"remind_at\": \"2031-01-01T00:00:00Z\", \"state\": \"cancelled\", \
                      \"cancel_reason\": \"user\", \"channels\": [\"email\"]}}]'::jsonb"
@@ -141,6 +142,9 @@ async fn no_statement_leaks_without_its_user_filter(db: PgPool) {
         "insert into notification_deliveries
              (id, reminder_id, reminder_version, channel, user_id, task_id, event_id, state, sent_at)
          values (gen_random_uuid(), $3, 1, 'email', $1, $2, gen_random_uuid(), 'sent', now())",
+        "insert into notification_deliveries
+             (id, reminder_id, reminder_version, channel, user_id, task_id, event_id, state, action, acted_at)
+         values (gen_random_uuid(), $3, 0, 'email', $1, $2, gen_random_uuid(), 'sent', 'complete', now())",
         "insert into task_reminders (id, user_id, task_id, remind_at, series_due_at)
          select gen_random_uuid(), $1, $2, '2099-01-01', now() from task_reminders where id = $3",
     ] {

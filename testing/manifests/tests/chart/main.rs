@@ -23,7 +23,9 @@ const ENVIRONMENTS: [&[&str]; 6] = [
     &[
         "--set",
         "ingress.host=tasks.example.com,ingress.tlsSecret=tls,auth.jwksUrl=https://id.example.com:8443/keys,auth.issuer=https://id.example.com,\
-         auth.audience=punctual,auth.operatorScope=punctual:operator,auth.emailVerifiedRequired=false,auth.idTokens=true",
+         auth.audience=punctual,auth.operatorScope=punctual:operator,auth.emailVerifiedRequired=false,auth.idTokens=true,\
+         page.url=https://page.example.com,page.origins={https://page.example.com},secrets.action.name=action,secrets.action.key=key,\
+         secrets.formerAction.name=former,secrets.formerAction.key=key",
     ],
     &[
         "--set",

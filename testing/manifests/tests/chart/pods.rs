@@ -113,8 +113,15 @@ fn secrets_are_referenced_and_never_contained() {
         assert_eq!(of_kind(&documents, "Secret").count(), 0);
         for container in documents.iter().filter_map(pod).flat_map(containers) {
             for variable in container["env"].as_array().into_iter().flatten() {
-                let secret =
-                    ["DATABASE_URL", "JWT_SECRET", "APP_API_TOKEN", "DAPR_API_TOKEN", "REMINDER_DUE_DAPR_API_TOKEN"];
+                let secret = [
+                    "DATABASE_URL",
+                    "JWT_SECRET",
+                    "ACTION_KEY",
+                    "FORMER_ACTION_KEY",
+                    "APP_API_TOKEN",
+                    "DAPR_API_TOKEN",
+                    "REMINDER_DUE_DAPR_API_TOKEN",
+                ];
                 let referred = variable["valueFrom"]["secretKeyRef"]["name"].is_string();
                 assert_eq!(secret.contains(&variable["name"].as_str().unwrap()), referred, "{variable}");
             }

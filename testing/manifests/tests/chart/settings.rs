@@ -68,6 +68,35 @@ fn migrate_may_have_another_address_of_the_database_than_the_functions() {
 }
 
 #[test]
+fn links_in_mail_lead_to_the_page_and_only_the_two_functions_of_links_have_their_key() {
+    let keys = "secrets.action.name=action,secrets.action.key=key,secrets.formerAction.name=former,secrets.formerAction.key=key";
+    let page = "page.url=https://page.example.com,page.origins={https://page.example.com,http://localhost:8081}";
+    for rendering in [&[], PLAIN] {
+        let documents = render(&[rendering, &["--set", keys, "--set", page]].concat());
+        let mut seen = BTreeSet::new();
+        for document in &documents {
+            for container in pod(document).into_iter().flat_map(containers) {
+                for set in ["ACTION_KEY", "FORMER_ACTION_KEY", "PAGE_URL", "CORS_ORIGINS"] {
+                    let Some(variable) = variable(container, set) else { continue };
+                    let secret = variable["valueFrom"]["secretKeyRef"]["name"].as_str();
+                    let value = secret.or(variable["value"].as_str()).unwrap().to_owned();
+                    seen.insert((name(document).to_owned(), set, value));
+                }
+            }
+        }
+        let expected = [
+            ("reminder-due", "ACTION_KEY", "action"),
+            ("reminder-due", "PAGE_URL", "https://page.example.com"),
+            ("tasks", "ACTION_KEY", "action"),
+            ("tasks", "CORS_ORIGINS", "https://page.example.com,http://localhost:8081"),
+            ("tasks", "FORMER_ACTION_KEY", "former"),
+        ];
+        assert_eq!(seen, expected.map(|(of, set, value)| (of.to_owned(), set, value.to_owned())).into());
+    }
+    assert!(helm("template", &[GIVEN, &["--set", page]].concat()).is_err(), "a page without a key");
+}
+
+#[test]
 fn every_pod_runs_where_the_settings_say() {
     let settings = [
         "--set",
