@@ -25,6 +25,7 @@ use crate::{
 /// How many reminders a task may have.
 pub(crate) const REMINDERS_LIMIT: usize = 20;
 const A_YEAR_IN_MINUTES: u32 = 366 * 24 * 60;
+const VERSION_LIMIT: u32 = i32::MAX.unsigned_abs();
 
 pub(crate) const TITLE: Field<Text> =
     Field::new("title", Text::visible(1..=500), || json!({"example": "call the dentist"}));
@@ -93,6 +94,12 @@ pub(crate) const UNTIL: Field<Instant> =
 pub(crate) const MINUTES: Field<Whole> =
     Field::new("minutes", Whole(1..=A_YEAR_IN_MINUTES), || json!({"description": "From now.", "example": 10}));
 
+pub(crate) const VERSION: Field<Whole> = Field::new(
+    "version",
+    Whole(1..=VERSION_LIMIT),
+    || json!({"description": "The version to restore. Of a deleted task the last one is that before its deletion.", "example": 3}),
+);
+
 fn none() -> Value {
     json!({})
 }
@@ -141,6 +148,9 @@ bodies! {
     ];
     Snooze: "How long to snooze: exactly one of `until` and `minutes`.", [
         (&UNTIL, Optional), (&MINUTES, Optional),
+    ];
+    Restore: "The version of a task to restore.", [
+        (&VERSION, Required),
     ];
     MePatch: "A JSON merge patch of the user. A `time_zone` of null is UTC.", [
         (&TIME_ZONE, Optional),

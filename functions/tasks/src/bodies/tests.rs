@@ -29,7 +29,7 @@ struct Body {
     parse: fn(&Value) -> Result<()>,
 }
 
-fn bodies() -> [Body; 6] {
+fn bodies() -> [Body; 7] {
     let title = json!({"title": "a"});
     [
         Body { name: "NewTask", least: title.clone(), parse: |body| fields(body).read(draft::new_task).map(drop) },
@@ -41,6 +41,11 @@ fn bodies() -> [Body; 6] {
         },
         Body { name: "NewReminder", least: json!({}), parse: |body| fields(body).read(draft::reminder).map(drop) },
         Body { name: "Snooze", least: json!({}), parse: |body| fields(body).read(Until::read).map(drop) },
+        Body {
+            name: "Restore",
+            least: json!({"version": 1}),
+            parse: |body| fields(body).read(|fields| fields.require(&VERSION)).map(drop),
+        },
         Body {
             name: "MePatch",
             least: json!({}),
@@ -329,5 +334,5 @@ fn parameters_have_the_limits_that_the_document_says() {
             assert_eq!(limit, None, "{}: check here that the parser has this limit", parameter["name"]);
         }
     }
-    assert_eq!((pages, keys), (5, 12));
+    assert_eq!((pages, keys), (5, 13));
 }

@@ -21,6 +21,7 @@ mod series;
 mod slow;
 mod snapshots;
 mod stories;
+mod undo;
 mod walls;
 
 use axum::{
@@ -174,6 +175,7 @@ impl Client {
                  'reminders', (select jsonb_agg(r order by id) from task_reminders r),
                  'events', (select count(*) from task_events), 'tags', (select count(*) from task_tag_associations),
                  'occurrences', (select count(*) from task_occurrences),
+                 'versions', (select count(*) from task_versions), 'audit', (select count(*) from audit_logs),
                  'keys', (select count(*) from idempotency_keys))",
         )
         .fetch_one(&self.db)

@@ -47,10 +47,18 @@ fn the_document_is_complete() {
             }
         }
     }
-    assert_eq!(operations, 21);
-    for body in
-        ["NewTask", "WholeTask", "TaskPatch", "NewReminder", "Snooze", "MePatch", "RecurrenceInput", "RecurrencePatch"]
-    {
+    assert_eq!(operations, 22);
+    for body in [
+        "NewTask",
+        "WholeTask",
+        "TaskPatch",
+        "NewReminder",
+        "Snooze",
+        "Restore",
+        "MePatch",
+        "RecurrenceInput",
+        "RecurrencePatch",
+    ] {
         assert_eq!(document["components"]["schemas"][body]["additionalProperties"], false, "{body}");
     }
 }
@@ -65,11 +73,17 @@ async fn answers_match_their_schemas(db: PgPool) {
     let document = serde_json::to_value(tasks::document()).unwrap();
     let timeline = ada.get(&format!("/v1/reminders/{}/timeline", id(&task["reminders"][0]))).await.expect(200);
     let problem = ada.post("/v1/tasks", json!({})).await.expect(422);
+    ada.patch(&path(&task), json!({"title": "b", "description": "c", "tags": []})).await.expect(200);
+    let audit = "insert into audit_logs (user_id, task_id, action, detail) values ($1, $2, 'task.updated', '{\"version\": 2}')";
+    sqlx::query(audit).bind(ada.user.id).bind(id(&task)).execute(&db).await.unwrap();
+    let history = ada.get(&format!("{}/history", path(&task))).await.expect(200);
+    assert_eq!(history["items"][0]["changes"].as_array().map(Vec::len), Some(3));
     for (schema, body) in [
         ("Task", &task),
         ("Task", &ada.task(json!({"title": "b"})).await),
         ("TaskPage", &ada.get("/v1/tasks").await.expect(200)),
         ("Timeline", &timeline),
+        ("History", &history),
         ("Me", &ada.get("/v1/me").await.expect(200)),
         ("Tags", &ada.get("/v1/tags").await.expect(200)),
         ("Problem", &problem),
