@@ -59,7 +59,7 @@ async fn restore(mut locked: LockedTask<'_>, version: i64) -> Result<Answer> {
     let task = &locked.task;
     let last = task.version - i64::from(locked.revived);
     if version > last {
-        let wrong = format_args!("must be at most {last}, the last version of the task");
+        let wrong = format!("must be at most {last}, the last version of the task");
         return Err(InvalidField::in_body(format_args!("/{}", VERSION.name), wrong).into());
     }
     if version == task.version {

@@ -318,10 +318,11 @@ impl World {
             return;
         }
         let TaskRow { completed, deleted: (at, reminders), .. } = &self.tasks[task];
-        self.apply(self.becomes(task, |reminder| {
+        let changes = self.becomes(task, |reminder| {
             let was = reminders.iter().find(|was| was.id == reminder.id)?;
             reminder.on_restore(was, *completed, *at, self.now)
-        }));
+        });
+        self.apply(changes);
         self.tasks[task].gone = false;
         self.changed(task);
     }
