@@ -40,7 +40,7 @@ struct Remind {
     channels: Vec<String>,
 }
 
-/// `task_versions.snapshot`: all that brings a task back.
+/// `task_versions.snapshot`: all that brings a task back. A field that is added later has a default, for the versions that lack it.
 #[derive(Debug, Serialize, Deserialize)]
 struct Snapshot {
     content: Content,
