@@ -26,6 +26,7 @@ use crate::{
 /// How many reminders a task may have.
 pub(crate) const REMINDERS_LIMIT: usize = 20;
 const A_YEAR_IN_MINUTES: u32 = 366 * 24 * 60;
+const VERSION_LIMIT: u32 = i32::MAX.unsigned_abs();
 
 pub(crate) const TITLE: Field<Text> =
     Field::new("title", Text::visible(1..=500), || json!({"example": "call the dentist"}));
@@ -127,6 +128,12 @@ pub(crate) const CAPABILITY: Field<Text> = Field::new(
     || json!({"description": "The end of the link, after `#/act/`."}),
 );
 
+pub(crate) const VERSION: Field<Whole> = Field::new(
+    "version",
+    Whole(1..=VERSION_LIMIT),
+    || json!({"description": "The version to restore. Of a deleted task the last one is that before its deletion.", "example": 3}),
+);
+
 fn none() -> Value {
     json!({})
 }
@@ -181,6 +188,9 @@ bodies! {
     ];
     ActionRequest: "An action to perform. `minutes` is how long to snooze; null is 60.", [
         (&CAPABILITY, Required), (&MINUTES, Optional),
+    ];
+    Restore: "The version of a task to restore.", [
+        (&VERSION, Required),
     ];
     MePatch: "A JSON merge patch of the user. A `time_zone` of null is UTC.", [
         (&TIME_ZONE, Optional), (&OWN_CHANNELS, Optional), (&DEFAULT_REMINDER, Optional), (&HIDE_TITLES, Optional),

@@ -11,6 +11,7 @@ use crate::{
         ANCHOR, BEFORE_DUE, CHANNELS, DESCRIPTION, DUE_AT, INTERVAL, PRIORITY, RECURRENCE, REMIND_AT, REMINDERS,
         REMINDERS_LIMIT, RULE, SCOPE, TAGS, TIME_ZONE, TITLE, TYPE,
     },
+    change::Place,
     input::{Fields, Given},
     series::Scope,
     task::{Priority, Task},
@@ -38,6 +39,8 @@ pub(crate) struct Edit {
     pub(crate) series: Option<Wanted>,
     /// Otherwise the recurrence stays, even one that this version cannot parse.
     pub(crate) names_recurrence: bool,
+    /// The place in its series that the task shall have again, if a version is restored.
+    pub(crate) place: Option<Place>,
 }
 
 /// A reminder to add.
@@ -143,7 +146,7 @@ pub(crate) fn patched_task(fields: &mut Fields, task: &Task) -> Option<Edit> {
     refuse_read_only(fields);
     let names_recurrence = !matches!(patch.rest.recurrence, Given::Absent);
     let series = (scope == Scope::Following).then(|| patch.applied_to(task.in_series()));
-    Some(Edit { wanted, series, names_recurrence })
+    Some(Edit { wanted, series, names_recurrence, place: None })
 }
 
 /// The fields of a patch.

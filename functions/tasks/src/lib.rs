@@ -3,7 +3,8 @@
 //!
 //! Triggered by HTTP only. A **command** changes rows, raises `tasks.version` by one and writes one event (`task.created`,
 //! `task.updated`, `task.completed`, `task.deleted`), all in one transaction. The relay publishes the event after the commit, and
-//! other functions handle it. A command that finds nothing to change writes nothing. A refused command has no effect.
+//! other functions handle it. A command that finds nothing to change writes nothing. A refused command has no effect. The content that a command
+//! replaces is kept for 30 days (`versions.rs`).
 //!
 //! A repetition with the same `Idempotency-Key` has no effect and gets the first answer. Without a key it is a new command.
 //!
@@ -40,6 +41,7 @@ mod preconditions;
 mod preview;
 mod quotas;
 mod reminders;
+mod restore;
 mod series;
 mod system;
 mod tags;
@@ -48,6 +50,7 @@ mod text;
 mod timeline;
 mod unread;
 mod user_tx;
+mod versions;
 
 pub use config::TasksConfig;
 pub use limits::LimitsConfig;
@@ -117,6 +120,7 @@ operations! {
     "/v1/tasks/{id}": get(list::get_task) put(change::replace_task) patch(change::change_task) delete(delete::delete_task),
     "/v1/tasks/{id}/complete": post(complete::complete_task),
     "/v1/tasks/{id}/reopen": post(complete::reopen_task),
+    "/v1/tasks/{id}/restore": post(restore::restore_task),
     "/v1/tasks/{id}/history": get(history::task_history),
     "/v1/tasks/{id}/reminders": get(reminders::list_reminders) post(reminders::add_reminder),
     "/v1/reminders/{id}": delete(reminders::cancel_reminder),

@@ -137,6 +137,22 @@ impl Quotas {
         Ok(())
     }
 
+    /// Refuses a task more than the quota. What the task has besides is checked by [`Quotas::check`].
+    pub(crate) async fn check_new_task(&self, conn: &mut PgConnection, user_id: Uuid) -> Result<()> {
+        sqlx::query!(
+            "select check_quotas($1, 1, '{}', 0, '{}', '{}', '{}', $2, $3, $4, $5)::text as checked",
+            user_id,
+            i64::from(self.user_tasks),
+            i64::from(self.user_tags),
+            i64::from(self.user_reminders),
+            i64::from(self.user_reminders_per_hour),
+        )
+        .fetch_one(conn)
+        .await
+        .map_err(|error| self.refusal(error))?;
+        Ok(())
+    }
+
     /// Counts a reminder that its user sends at once. The command has locked the row.
     pub(crate) async fn count_send_now(&self, conn: &mut PgConnection, user_id: Uuid) -> Result<()> {
         let counted = sqlx::query!(

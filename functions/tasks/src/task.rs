@@ -130,7 +130,7 @@ pub struct Reminder {
 }
 
 /// How a task repeats.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[schema(as = Recurrence)]
 pub(crate) struct Repeats {
     #[serde(rename = "type")]

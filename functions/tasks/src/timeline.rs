@@ -43,7 +43,7 @@ struct ReminderNow {
 #[derive(Debug, Default, Serialize, ToSchema)]
 struct Entry {
     at: DateTime<Utc>,
-    /// `created`, `moved`, `armed`, `fired`, `skipped`, `sending`, `retrying`, `unknown`, `sent`, `failed`, `cancelled`, `acted`.
+    /// `created`, `moved`, `restored`, `armed`, `fired`, `skipped`, `sending`, `retrying`, `unknown`, `sent`, `failed`, `cancelled`, `acted`.
     #[schema(example = "fired")]
     what: String,
     /// The version of the reminder.
@@ -62,7 +62,7 @@ struct Detail {
     /// How long after that it fired, by the database's clock.
     #[serde(skip_serializing_if = "Option::is_none")]
     late_ms: Option<i64>,
-    /// Why it was skipped, retried, cancelled or given up.
+    /// Why it was skipped, restored, retried, cancelled or given up.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]

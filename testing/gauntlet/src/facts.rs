@@ -179,6 +179,8 @@ pub(crate) async fn story(db: &PgPool, task: Uuid) -> anyhow::Result<Vec<Value>>
              select 'delivery', id::text, state, attempts, created_at, to_jsonb(notification_deliveries)
              from notification_deliveries where task_id = $1
              union all
+             select 'version', task_id::text, 'replaced', version, replaced_at, snapshot from task_versions where task_id = $1
+             union all
              select 'task', id::text, 'row', version, updated_at, to_jsonb(tasks) from tasks where id = $1
          ) found order by at",
     )

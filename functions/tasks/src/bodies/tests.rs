@@ -32,7 +32,7 @@ struct Body {
     parse: fn(&Value) -> Result<()>,
 }
 
-fn bodies() -> [Body; 8] {
+fn bodies() -> [Body; 9] {
     let title = json!({"title": "a"});
     [
         Body { name: "NewTask", least: title.clone(), parse: |body| fields(body).read(draft::new_task).map(drop) },
@@ -48,6 +48,11 @@ fn bodies() -> [Body; 8] {
             name: "PreviewedRecurrence",
             least: json!({"recurrence": {"type": "daily"}, "due_at": AT}),
             parse: |body| fields(body).read(preview::Wanted::read).map(drop),
+        },
+        Body {
+            name: "Restore",
+            least: json!({"version": 1}),
+            parse: |body| fields(body).read(|fields| fields.require(&VERSION)).map(drop),
         },
         Body {
             name: "ActionRequest",
@@ -339,5 +344,5 @@ fn parameters_have_the_limits_that_the_document_says() {
             assert_eq!(limit, None, "{}: check here that the parser has this limit", parameter["name"]);
         }
     }
-    assert_eq!((pages, keys), (6, 12));
+    assert_eq!((pages, keys), (6, 13));
 }

@@ -377,6 +377,7 @@ async fn preconditions_are_evaluated_in_their_order(db: PgPool) {
             (Method::PATCH, path.clone(), json!({"title": "c"})),
             (Method::POST, format!("{path}/complete"), json!({})),
             (Method::POST, format!("{path}/reopen"), json!({})),
+            (Method::POST, format!("{path}/restore"), json!({"version": 1})),
             (Method::POST, format!("{path}/reminders"), json!({"remind_at": ahead(2)})),
             (Method::POST, format!("{reminder}/snooze"), json!({"minutes": 5})),
             (Method::POST, format!("{reminder}/send-now"), json!({})),

@@ -73,6 +73,7 @@ async fn erasing_leaves_only_a_tombstone_and_event_ids_and_no_change_to_other_us
         "push_subscriptions",
         "task_events",
         "task_tags",
+        "task_versions",
         "tasks",
         "users",
     ];

@@ -27,6 +27,7 @@ mod slow;
 mod snapshots;
 mod stories;
 mod system;
+mod undo;
 mod walls;
 
 use axum::{
@@ -186,6 +187,7 @@ impl Client {
                  'reminders', (select jsonb_agg(r order by id) from task_reminders r),
                  'events', (select count(*) from task_events), 'tags', (select count(*) from task_tag_associations),
                  'occurrences', (select count(*) from task_occurrences),
+                 'versions', (select count(*) from task_versions), 'audit', (select count(*) from audit_logs),
                  'keys', (select count(*) from idempotency_keys))",
         )
         .fetch_one(&self.db)

@@ -49,7 +49,7 @@ fn the_document_is_complete() {
             }
         }
     }
-    assert_eq!(operations, 26);
+    assert_eq!(operations, 27);
     for body in [
         "ActionRequest",
         "PreviewedRecurrence",
@@ -58,6 +58,7 @@ fn the_document_is_complete() {
         "TaskPatch",
         "NewReminder",
         "Snooze",
+        "Restore",
         "MePatch",
         "RecurrenceInput",
         "RecurrencePatch",
@@ -78,6 +79,11 @@ async fn answers_match_their_schemas(db: PgPool) {
     let problem = ada.post("/v1/tasks", json!({})).await.expect(422);
     let rule = json!({"type": "custom", "rule": "FREQ=MONTHLY;COUNT=2"});
     let preview = json!({"recurrence": rule, "due_at": "2027-01-31T09:00:00Z"});
+    ada.patch(&path(&task), json!({"title": "b", "description": "c", "tags": []})).await.expect(200);
+    let audit = "insert into audit_logs (user_id, task_id, action, detail) values ($1, $2, 'task.updated', '{\"version\": 2}')";
+    sqlx::query(audit).bind(ada.user.id).bind(id(&task)).execute(&db).await.unwrap();
+    let history = ada.get(&format!("{}/history", path(&task))).await.expect(200);
+    assert_eq!(history["items"][0]["changes"].as_array().map(Vec::len), Some(3));
     for (schema, body) in [
         ("Task", &task),
         ("Task", &ada.task(json!({"title": "b"})).await),
@@ -86,6 +92,7 @@ async fn answers_match_their_schemas(db: PgPool) {
         ("Preview", &ada.post("/v1/recurrence/preview", preview).await.expect(200)),
         ("Deliveries", &ada.get("/v1/deliveries").await.expect(200)),
         ("System", &Client::operator(&db).get("/v1/system").await.expect(200)),
+        ("History", &history),
         ("Me", &ada.get("/v1/me").await.expect(200)),
         ("Tags", &ada.get("/v1/tags").await.expect(200)),
         ("Problem", &problem),

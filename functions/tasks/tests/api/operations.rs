@@ -65,6 +65,7 @@ impl Operation {
             (Some("PreviewedRecurrence"), _) => {
                 json!({"recurrence": {"type": "monthly"}, "due_at": "2031-01-31T09:00:00Z", "count": 2})
             }
+            (Some("Restore"), _) => json!({"version": 1}),
             (Some("MePatch"), _) => json!({"time_zone": null}),
             (Some(other), _) => panic!("{other}: say here what a valid body is"),
             (None, &Method::GET) => json!(null),

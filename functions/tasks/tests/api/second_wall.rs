@@ -23,12 +23,12 @@ enum Outcome {
     Violated,
 }
 
-/// Every statement in the sources of this function, and of the outbox that it writes to.
+/// Every statement in the sources of this function, of the outbox and of the audit log that it writes to.
 fn statements() -> Vec<Statement> {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap();
     let read = |path: &std::path::Path| std::fs::read_to_string(path).unwrap();
     let sources = std::fs::read_dir(root.join("functions/tasks/src")).unwrap().map(|entry| entry.unwrap().path());
-    let files = sources.chain([root.join("shared/src/outbox.rs")]).filter(|path| path.is_file());
+    let files = sources.chain(["outbox", "audit"].map(|name| root.join(format!("shared/src/{name}.rs")))).filter(|path| path.is_file());
     let sources: String = files.map(|path| read(&path)).collect();
     let mut statements = Vec::new();
     for entry in std::fs::read_dir(root.join(".sqlx")).unwrap() {
@@ -147,6 +147,11 @@ async fn no_statement_leaks_without_its_user_filter(db: PgPool) {
          values (gen_random_uuid(), $3, 0, 'email', $1, $2, gen_random_uuid(), 'sent', 'complete', now())",
         "insert into task_reminders (id, user_id, task_id, remind_at, series_due_at)
          select gen_random_uuid(), $1, $2, '2099-01-01', now() from task_reminders where id = $3",
+        "insert into audit_logs (user_id, task_id, action, detail)
+         select $1, $2, 'task.updated', '{\"version\": 2}' from task_reminders where id = $3",
+        "insert into task_versions (user_id, task_id, version, snapshot, replaced_at)
+         select $1, $2, version, jsonb_build_object('content', jsonb_build_object('title', 'canary ' || version)), now()
+         from task_reminders, generate_series(1, 2) version where task_reminders.id = $3",
     ] {
         sqlx::query(statement).bind(ada.user.id).bind(id(&task)).bind(reminder).execute(&db).await.unwrap();
     }

@@ -107,6 +107,8 @@ async fn every_problem_is_as_in_its_snapshot(db: PgPool) {
     let forged = Client { token: Some("nonsense".to_owned()), ..ada.clone() };
     let keyed = ada.with("idempotency-key", "once");
     keyed.task(json!({"title": "a"})).await;
+    let replaced = ada.task(json!({"title": "a"})).await;
+    sqlx::query("update tasks set version = 2 where id = $1").bind(id(&replaced)).execute(&db).await.unwrap();
     let nowhere = "postgres://nobody@127.0.0.1:1/nowhere".parse().unwrap();
     let unavailable = sqlx::postgres::PgPoolOptions::new().acquire_timeout(std::time::Duration::from_millis(200));
     let unavailable = Client::new(&unavailable.connect_lazy_with(nowhere));
@@ -121,6 +123,7 @@ async fn every_problem_is_as_in_its_snapshot(db: PgPool) {
     note("invalid token", &forged.get("/v1/tasks").await);
     note("forbidden", &ada.get("/v1/dead-letters").await);
     note("not found", &ada.get(&format!("/v1/tasks/{}", Uuid::nil())).await);
+    note("gone", &ada.post(&format!("/v1/tasks/{}/restore", id(&replaced)), json!({"version": 1})).await);
     note("method not allowed", &ada.put("/v1/me", json!({})).await);
     note("changed since", &ada.with("if-match", "\"7\"").patch(&path, json!({})).await);
     note("exists", &ada.with("if-none-match", "*").put(&path, json!({"title": "a"})).await);

@@ -14,13 +14,14 @@ fn operations_without_object() -> Vec<(Method, String, Value)> {
     Operation::all().into_iter().filter(about).map(|operation| operation.on(&Value::Null)).collect()
 }
 
-const ROW_LEVEL_SECURITY: [&str; 13] = [
+const ROW_LEVEL_SECURITY: [&str; 14] = [
     "users",
     "tasks",
     "task_tags",
     "task_tag_associations",
     "task_reminders",
     "task_occurrences",
+    "task_versions",
     "task_events",
     "idempotency_keys",
     "audit_logs",

@@ -92,16 +92,20 @@ fn promises(commands: &[Command]) -> BTreeMap<Version, Promise> {
             });
             for shown in shown {
                 let version = (shown.id, shown.version);
+                // Restored as it was after it had been sent: this version is not sent.
+                let is_over = command.kind == Kind::Restore && shown.state == "sent";
                 promises.entry(version).or_insert_with(|| {
-                    live.push(version);
+                    if !is_over {
+                        live.push(version);
+                    }
                     Promise {
                         task: *task,
                         user: command.user,
                         marker: marker.to_owned(),
                         due: shown.remind_at,
                         known: command.ended,
-                        maybe_over: None,
-                        over: None,
+                        maybe_over: is_over.then_some(command.started),
+                        over: is_over.then_some(command.ended),
                     }
                 });
             }
