@@ -16,7 +16,7 @@ use crate::{
     field::{
         Documented, Duration, Field, Instant, List, Object, Objects,
         Presence::{self, NotNull, Optional, Required},
-        Text, Whole, Word, ZoneName, body_schema,
+        PublicKey, Secret, Text, Whole, Word, ZoneName, body_schema,
     },
     series::Scope,
     task::Priority,
@@ -93,6 +93,20 @@ pub(crate) const UNTIL: Field<Instant> =
 pub(crate) const MINUTES: Field<Whole> =
     Field::new("minutes", Whole(1..=A_YEAR_IN_MINUTES), || json!({"description": "From now.", "example": 10}));
 
+pub(crate) const ENDPOINT: Field<Text> = Field::new("endpoint", Text::of(1..=2_000), || {
+    json!({
+        "description": "An https URL at a push service that this server may call. Keep it secret.",
+        "example": "https://updates.push.services.mozilla.com/wpush/v2/abc",
+    })
+});
+pub(crate) const P256DH: Field<PublicKey> =
+    Field::new("p256dh", PublicKey, || json!({"description": "The browser's `getKey(\"p256dh\")`."}));
+pub(crate) const AUTH: Field<Secret> =
+    Field::new("auth", Secret, || json!({"description": "The browser's `getKey(\"auth\")`."}));
+pub(crate) const VAPID_KEY: Field<PublicKey> = Field::new("vapid_key", PublicKey, || {
+    json!({"description": "The `applicationServerKey` that the browser subscribed with: one of the `vapid_public_keys` of `/v1/me`."})
+});
+
 fn none() -> Value {
     json!({})
 }
@@ -141,6 +155,9 @@ bodies! {
     ];
     Snooze: "How long to snooze: exactly one of `until` and `minutes`.", [
         (&UNTIL, Optional), (&MINUTES, Optional),
+    ];
+    NewPushSubscription: "A device to send reminders to, as the browser's `PushSubscription` says.", [
+        (&ENDPOINT, Required), (&P256DH, Required), (&AUTH, Required), (&VAPID_KEY, Required),
     ];
     MePatch: "A JSON merge patch of the user. A `time_zone` of null is UTC.", [
         (&TIME_ZONE, Optional),

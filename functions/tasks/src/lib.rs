@@ -1,4 +1,4 @@
-//! `tasks`: the HTTP API. It serves everything under `/v1` (tasks, reminders, tags, history) and the OpenAPI document at
+//! `tasks`: the HTTP API. It serves everything under `/v1` (tasks, reminders, tags, history, devices) and the OpenAPI document at
 //! `/openapi.json`.
 //!
 //! Triggered by HTTP only. A **command** changes rows, raises `tasks.version` by one and writes one event (`task.created`,
@@ -33,6 +33,7 @@ mod me;
 mod page;
 mod params;
 mod preconditions;
+mod push_subscriptions;
 mod quotas;
 mod reminders;
 mod series;
@@ -44,7 +45,10 @@ mod unread;
 mod user_tx;
 
 pub use limits::LimitsConfig;
+pub use push_subscriptions::PushConfig;
 pub use quotas::Quotas;
+
+use std::sync::Arc;
 
 use axum::{Router, extract::FromRef, middleware, routing::get};
 use shared::{App, auth::Auth, config, problem::Problem};
@@ -58,21 +62,22 @@ struct Api {
     auth: Auth,
     limits: limits::Limits,
     quotas: Quotas,
+    push: Arc<PushConfig>,
 }
 
 /// The routes of this function, with authentication and limits from the environment.
 pub fn router(app: App) -> Router {
-    limited(app, Auth::from_env(), config::from_env())
+    limited(app, Auth::from_env(), config::from_env(), config::from_env())
 }
 
-/// The routes of this function, with the default limits.
+/// The routes of this function, with the default limits and without push.
 pub fn routes(app: App, auth: Auth) -> Router {
-    limited(app, auth, LimitsConfig::default())
+    limited(app, auth, LimitsConfig::default(), PushConfig::default())
 }
 
-/// The routes of this function, with the given limits.
-pub fn limited(app: App, auth: Auth, limits: LimitsConfig) -> Router {
-    let api = Api { app, auth, quotas: limits.quotas, limits: limits::Limits::new(limits) };
+/// The routes of this function, with the given limits and push services.
+pub fn limited(app: App, auth: Auth, limits: LimitsConfig, push: PushConfig) -> Router {
+    let api = Api { app, auth, quotas: limits.quotas, limits: limits::Limits::new(limits), push: Arc::new(push) };
     operations()
         .route_layer(middleware::from_fn_with_state(api.clone(), limits::limit))
         .route("/openapi.json", get(docs::openapi))
@@ -95,6 +100,8 @@ operations! {
     "/v1/reminders/{id}/timeline": get(timeline::reminder_timeline),
     "/v1/tags": get(tags::list_tags),
     "/v1/me": get(me::get_me) patch(me::change_me) delete(me::erase_me),
+    "/v1/push-subscriptions": get(push_subscriptions::list_push_subscriptions) post(push_subscriptions::add_push_subscription),
+    "/v1/push-subscriptions/{id}": delete(push_subscriptions::delete_push_subscription),
     "/v1/dead-letters": get(dead_letters::list_dead_letters),
     "/v1/dead-letters/{id}/replay": post(dead_letters::replay_dead_letter),
 }

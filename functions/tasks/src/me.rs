@@ -1,6 +1,6 @@
 //! `/v1/me`: the user whom the token names, their time zone, and their erasure.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use axum::{Json, extract::State, http::StatusCode};
 use serde::Serialize;
@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::{
+    PushConfig,
     answer::Answer,
     bodies::{self, TIME_ZONE},
     command::Command,
@@ -29,6 +30,8 @@ pub(crate) struct Me {
     /// The zone of new tasks that do not name one.
     #[schema(example = "Europe/Berlin")]
     time_zone: String,
+    /// Keys to subscribe to push messages with (`applicationServerKey`), the first for new subscriptions. Empty where push is off.
+    vapid_public_keys: Vec<String>,
 }
 
 /// Show the user
@@ -37,14 +40,20 @@ pub(crate) struct Me {
     responses((status = 200, description = "The user", body = Me), ReadProblems),
     security(("bearer" = [])),
 )]
-pub(crate) async fn get_me(State(app): State<App>, user: User) -> Result<Json<Me>> {
+pub(crate) async fn get_me(
+    State(app): State<App>,
+    State(push): State<Arc<PushConfig>>,
+    user: User,
+) -> Result<Json<Me>> {
     let mut tx = UserTx::read(&app.db, &user).await?;
     let stored =
         sqlx::query!("select email, time_zone from users where id = $1", user.id).fetch_optional(&mut *tx).await?;
-    Ok(Json(match stored {
-        Some(stored) => Me { id: user.id, email: stored.email, time_zone: zone(stored.time_zone).to_string() },
-        None => Me { id: user.id, email: user.email.as_str().to_owned(), time_zone: zone(None).to_string() },
-    }))
+    let (email, time_zone) = match stored {
+        Some(stored) => (stored.email, stored.time_zone),
+        None => (user.email.as_str().to_owned(), None),
+    };
+    let (time_zone, vapid_public_keys) = (zone(time_zone).to_string(), push.vapid_public_keys.clone());
+    Ok(Json(Me { id: user.id, email, time_zone, vapid_public_keys }))
 }
 
 /// Change the user's time zone
@@ -57,7 +66,12 @@ pub(crate) async fn get_me(State(app): State<App>, user: User) -> Result<Json<Me
     responses((status = 200, description = "The changed user", body = Me), WriteProblems),
     security(("bearer" = [])),
 )]
-pub(crate) async fn change_me(State(app): State<App>, user: User, command: Command) -> Result<Answer> {
+pub(crate) async fn change_me(
+    State(app): State<App>,
+    State(push): State<Arc<PushConfig>>,
+    user: User,
+    command: Command,
+) -> Result<Answer> {
     let given = command.object()?.read(|fields| Some(fields.take(&TIME_ZONE)))?;
     let mut tx = UserTx::begin(&app.db, &user).await?;
     if let Some(answer) = command.answered(&mut tx, user.id).await? {
@@ -82,7 +96,8 @@ pub(crate) async fn change_me(State(app): State<App>, user: User, command: Comma
     )
     .fetch_one(&mut *tx)
     .await?;
-    let me = Me { id: user.id, email: stored.email, time_zone: zone(stored.time_zone).to_string() };
+    let (time_zone, vapid_public_keys) = (zone(stored.time_zone).to_string(), push.vapid_public_keys.clone());
+    let me = Me { id: user.id, email: stored.email, time_zone, vapid_public_keys };
     command.commit(tx, user.id, Answer::json(StatusCode::OK, &me)).await
 }
 
