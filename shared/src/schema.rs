@@ -232,9 +232,9 @@ pub struct ReminderSent {
     pub reminder_version: i32,
     /// The channel that it was sent on.
     pub channel: SentOn,
-    /// The push subscription that it was sent to; the nil UUID for e-mail.
-    #[serde(default)]
-    pub target: Uuid,
+    /// The push subscription that it was sent to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<Uuid>,
     /// The row of `notification_deliveries`.
     pub delivery_id: Uuid,
 }

@@ -23,8 +23,8 @@ async fn handle(app: App, event: Event<ReminderSent>) -> Result<(), HandlerError
     let Some(mut tx) = inbox::claim(&app, &event).await? else { return Ok(()) };
     let sent = &event.data;
     let mut detail = json!({"channel": sent.channel, "delivery_id": sent.delivery_id});
-    if !sent.target.is_nil() {
-        detail["target"] = json!(sent.target);
+    if let Some(target) = sent.target {
+        detail["target"] = json!(target);
     }
     tx.audit(&event, detail).await?;
     sqlx::query!(

@@ -17,6 +17,7 @@ use crate::{
     docs::{ReadProblems, WriteProblems},
     input::Given,
     params,
+    push_subscriptions::VapidKeys,
     user_tx::UserTx,
 };
 
@@ -31,7 +32,7 @@ pub(crate) struct Me {
     #[schema(example = "Europe/Berlin")]
     time_zone: String,
     /// Keys to subscribe to push messages with (`applicationServerKey`), the first for new subscriptions. Empty where push is off.
-    vapid_public_keys: Vec<String>,
+    vapid_public_keys: VapidKeys,
 }
 
 /// Show the user

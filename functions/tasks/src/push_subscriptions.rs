@@ -1,6 +1,6 @@
 //! `/v1/push-subscriptions`: the devices of a user that get reminders by Web Push.
 
-use std::sync::Arc;
+use std::{str::FromStr, sync::Arc};
 
 use axum::{Json, extract::State, http::StatusCode};
 use chrono::{DateTime, Utc};
@@ -36,20 +36,28 @@ pub struct PushConfig {
     /// As for `reminder-due`: an endpoint at any other host is refused.
     #[arg(long, env, default_value = DEFAULT_HOSTS)]
     pub push_hosts: PushHosts,
-    /// Public keys with which browsers may subscribe, in base64url, separated by commas. The first is for new subscriptions. Default: none, which turns
-    /// push off.
-    #[arg(long, env, value_delimiter = ',', value_parser = vapid_key)]
-    pub vapid_public_keys: Vec<String>,
+    /// Public keys with which browsers may subscribe, in base64url, separated by commas. The first is for new subscriptions. None turns push off.
+    #[arg(long, env, default_value = "")]
+    pub vapid_public_keys: VapidKeys,
+}
+
+/// Public keys: `VAPID_PUBLIC_KEYS`.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct VapidKeys(Vec<String>);
+
+impl FromStr for VapidKeys {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let keys = text.split(',').map(str::trim).filter(|key| !key.is_empty());
+        keys.map(|key| PublicKey.parse(key.into())).collect::<Result<_, _>>().map(Self)
+    }
 }
 
 impl Default for PushConfig {
     fn default() -> Self {
         Self::parse_from(["push"])
     }
-}
-
-fn vapid_key(text: &str) -> Result<String, String> {
-    PublicKey.parse(text.into())
 }
 
 /// A device that gets reminders.
@@ -129,14 +137,13 @@ pub(crate) async fn add_push_subscription(
     let given = command.object()?.read(NewPushSubscription::read)?;
     let wrong = |name, wrong| InvalidField::in_body(format_args!("/{name}"), wrong);
     let endpoint = Endpoint::parse(&given.endpoint, &push.push_hosts).map_err(|error| wrong(ENDPOINT.name, error))?;
-    if !push.vapid_public_keys.contains(&given.vapid_key) {
+    if !push.vapid_public_keys.0.contains(&given.vapid_key) {
         return Err(wrong(VAPID_KEY.name, "must be one of the `vapid_public_keys` of `/v1/me`").into());
     }
     let mut tx = UserTx::begin(&app.db, &user).await?;
     if let Some(answer) = command.answered(&mut tx, user.id).await? {
         return Ok(answer);
     }
-    command.preconditions.check_without_etag()?;
     sqlx::query!(
         "insert into users (id, email, email_issued_at) values ($1, $2, $3) on conflict (id) do nothing",
         user.id,

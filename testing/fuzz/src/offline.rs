@@ -11,7 +11,7 @@ use axum::{
 };
 use chrono::{TimeDelta, Utc};
 use clap::Parser as _;
-use reminder_due::email::EmailConfig;
+use reminder_due::{email::EmailConfig, push::PushConfig};
 use secrecy::SecretString;
 use serde_json::Value;
 use shared::{
@@ -68,8 +68,9 @@ fn product(app: &App) -> Router {
     // No rate limit.
     let most = NonZeroU32::MIN.saturating_add(1_000_000);
     let limits = tasks::LimitsConfig { user_requests_per_second: most, ..tasks::LimitsConfig::default() };
-    let tasks = tasks::limited(app.clone(), auth(), limits);
-    shared::serve::complete(embedded::routes(app, tasks, email), app.clone())
+    let tasks = tasks::limited(app.clone(), auth(), limits, tasks::PushConfig::default());
+    let push = PushConfig::try_parse_from(["fuzz"]).expect("arguments");
+    shared::serve::complete(embedded::routes(app, tasks, email, push), app.clone())
 }
 
 /// Runs a future to completion.

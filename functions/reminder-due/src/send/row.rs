@@ -30,7 +30,8 @@ pub(super) struct Row {
     pub(super) reminder_id: Uuid,
     pub(super) reminder_version: i32,
     pub(super) channel: SentOn,
-    pub(super) target: Uuid,
+    /// The push subscription that it goes to.
+    pub(super) target: Option<Uuid>,
     user_id: Uuid,
     task_id: Uuid,
     state: DeliveryState,
@@ -51,7 +52,7 @@ pub(super) struct Row {
     zone: Option<String>,
     address: Option<String>,
     hide_titles: bool,
-    /// The subscription that it goes to, if the user still has it.
+    /// That subscription, if the user still has it.
     pub(super) device: Option<Device>,
     message: Option<Json<Email>>,
     /// When the user may get another message, unless that is now.
@@ -67,7 +68,7 @@ impl Row {
             reminder_id: row.reminder_id,
             reminder_version: row.reminder_version,
             channel: row.channel.into(),
-            target: row.target,
+            target: Some(row.target).filter(|target| !target.is_nil()),
             user_id: row.user_id,
             task_id: row.task_id,
             state: row.state,
@@ -131,7 +132,7 @@ impl Row {
 
     /// Whether it was made for all devices of the user together.
     pub(super) fn is_for_every_device(&self) -> bool {
-        self.is_push() && self.target.is_nil()
+        self.is_push() && self.target.is_none()
     }
 
     /// Replaces it by a delivery per device, unless the user has none. Returns the new ones. Locks the reminder, as its first deliveries do.
@@ -160,8 +161,8 @@ impl Row {
     /// How the audit log names it.
     pub(super) fn detail(&self) -> Value {
         let mut detail = json!({"delivery_id": self.id, "channel": self.channel});
-        if !self.target.is_nil() {
-            detail["target"] = json!(self.target);
+        if let Some(target) = self.target {
+            detail["target"] = json!(target);
         }
         detail
     }

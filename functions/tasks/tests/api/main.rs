@@ -11,6 +11,7 @@ mod limits;
 mod lists;
 mod openapi;
 mod operations;
+mod push;
 mod quotas;
 mod recurrence;
 mod reminders;
@@ -38,11 +39,14 @@ use shared::{
     testing::app,
 };
 use sqlx::PgPool;
-use tasks::LimitsConfig;
+use tasks::{LimitsConfig, PushConfig};
 use tower::ServiceExt as _;
 use uuid::Uuid;
 
 const SECRET: &str = "an HS256 secret of 32 bytes or more";
+
+/// A key that devices subscribe with.
+const VAPID_KEY: &str = "BAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 
 /// One user of the API.
 #[derive(Clone)]
@@ -72,8 +76,13 @@ fn router_of(app: App) -> Router {
 }
 
 fn router_with(app: App, limits: &[&str]) -> Router {
+    let push = PushConfig::try_parse_from(["test", "--vapid-public-keys", VAPID_KEY]).unwrap();
+    router_with_push(app, limits, push)
+}
+
+fn router_with_push(app: App, limits: &[&str], push: PushConfig) -> Router {
     let auth = Auth::new(AuthConfig::try_parse_from(["test", "--jwt-secret", SECRET]).unwrap()).unwrap();
-    tasks::limited(app, auth, LimitsConfig::try_parse_from(["test"].iter().chain(limits)).unwrap())
+    tasks::limited(app, auth, LimitsConfig::try_parse_from(["test"].iter().chain(limits)).unwrap(), push)
 }
 
 fn user(email: &str, operator: bool) -> User {
@@ -174,6 +183,7 @@ impl Client {
                  'reminders', (select jsonb_agg(r order by id) from task_reminders r),
                  'events', (select count(*) from task_events), 'tags', (select count(*) from task_tag_associations),
                  'occurrences', (select count(*) from task_occurrences),
+                 'devices', (select jsonb_agg(d order by id) from push_subscriptions d),
                  'keys', (select count(*) from idempotency_keys))",
         )
         .fetch_one(&self.db)

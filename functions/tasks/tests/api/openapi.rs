@@ -47,10 +47,18 @@ fn the_document_is_complete() {
             }
         }
     }
-    assert_eq!(operations, 21);
-    for body in
-        ["NewTask", "WholeTask", "TaskPatch", "NewReminder", "Snooze", "MePatch", "RecurrenceInput", "RecurrencePatch"]
-    {
+    assert_eq!(operations, 24);
+    for body in [
+        "NewTask",
+        "WholeTask",
+        "TaskPatch",
+        "NewReminder",
+        "NewPushSubscription",
+        "Snooze",
+        "MePatch",
+        "RecurrenceInput",
+        "RecurrencePatch",
+    ] {
         assert_eq!(document["components"]["schemas"][body]["additionalProperties"], false, "{body}");
     }
 }
@@ -71,6 +79,8 @@ async fn answers_match_their_schemas(db: PgPool) {
         ("TaskPage", &ada.get("/v1/tasks").await.expect(200)),
         ("Timeline", &timeline),
         ("Me", &ada.get("/v1/me").await.expect(200)),
+        ("PushSubscription", &ada.post("/v1/push-subscriptions", push::device("https://fcm.googleapis.com/x")).await.expect(201)),
+        ("PushSubscriptions", &ada.get("/v1/push-subscriptions").await.expect(200)),
         ("Tags", &ada.get("/v1/tags").await.expect(200)),
         ("Problem", &problem),
     ] {
