@@ -24,7 +24,7 @@ pub(super) struct VapidKeys {
 impl VapidKeys {
     /// Parses private keys: PEM (PKCS #8), one after the other.
     pub(super) fn parse(pem: &str, contact: &str) -> anyhow::Result<Self> {
-        let keys = PrivatePkcs8KeyDer::pem_slice_iter(pem.as_bytes()).map(|key| {
+        let keys = PrivatePkcs8KeyDer::pem_slice_iter(pem.as_bytes()).map(|key| -> anyhow::Result<_> {
             let key = key?;
             let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, key.secret_pkcs8_der())?;
             let public = BASE64_URL_SAFE_NO_PAD.encode(pair.public_key());
