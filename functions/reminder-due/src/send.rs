@@ -52,6 +52,8 @@ use crate::{
 /// Maximum messages in flight: as many as `concurrency` in knative/chart/values.yaml gives a pod. Each takes a few hundred kilobytes,
 /// most of them for its TLS connection, and no database connection while the provider takes its time.
 const MESSAGES: usize = 50;
+/// Messages that an event sends itself. Each of the others gets a job, so that a user with many devices keeps no partition waiting.
+const BY_EVENT: usize = 2;
 /// Limit for one try to record that a message was accepted. A connection that fell silent is then replaced.
 const TRY: Duration = Duration::from_secs(5);
 /// The first and the longest pause between two such tries.
@@ -99,7 +101,7 @@ impl Sender {
         }
     }
 
-    /// Creates the deliveries of a due reminder and makes the first attempt of each.
+    /// Creates the deliveries of a due reminder, and makes the first attempt of each or arms its job.
     ///
     /// # Errors
     /// If the database, the scheduler or the secret store is away. Then the event comes again.
@@ -112,9 +114,16 @@ impl Sender {
             self.in_time(conn.run(async |conn| self.nothing_to_send(conn, event).await)).await?;
         }
         let mut attempted = Ok(());
-        for id in deliveries {
+        for (place, delivery_id) in deliveries.into_iter().enumerate() {
+            let next = if place < BY_EVENT {
+                self.attempt_on(&mut conn, delivery_id, None).await
+            } else {
+                conn.give_back();
+                let job = DeliveryJob { delivery_id, attempts: 0 };
+                job.arm(&self.app.sidecar, event.data.remind_at).await.map_err(HandlerError::from)
+            };
             // A channel that fails keeps none of the others from sending.
-            attempted = self.attempt_on(&mut conn, id, None).await.and(attempted);
+            attempted = next.and(attempted);
         }
         attempted
     }

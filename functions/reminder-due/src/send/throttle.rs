@@ -19,7 +19,7 @@ const ASK_EVERY: Duration = Duration::from_secs(1);
 #[derive(Clone, Default)]
 pub(super) struct Throttle(Arc<Mutex<HashMap<String, Known>>>);
 
-#[derive(Clone, Copy, Default)]
+#[derive(Default)]
 struct Known {
     asked: Option<Instant>,
     until: Option<DateTime<Utc>>,
