@@ -39,6 +39,7 @@ pub mod from_daprd;
 pub mod inbox;
 pub mod outbox;
 pub mod problem;
+pub mod push;
 pub mod recurrence;
 pub mod reminder;
 pub mod schema;

@@ -17,7 +17,7 @@ use crate::{
     field::{
         Documented, Duration, Field, Flag, Instant, List, Object, Objects,
         Presence::{self, NotNull, Optional, Required},
-        Text, Whole, Word, ZoneName, body_schema,
+        PublicKey, Secret, Text, Whole, Word, ZoneName, body_schema,
     },
     series::Scope,
     task::Priority,
@@ -133,6 +133,19 @@ pub(crate) const VERSION: Field<Whole> = Field::new(
     Whole(1..=VERSION_LIMIT),
     || json!({"description": "The version to restore. Of a deleted task the last one is that before its deletion.", "example": 3}),
 );
+pub(crate) const ENDPOINT: Field<Text> = Field::new("endpoint", Text::of(1..=2_000), || {
+    json!({
+        "description": "An https URL at a push service that this server may call. Keep it secret.",
+        "example": "https://updates.push.services.mozilla.com/wpush/v2/abc",
+    })
+});
+pub(crate) const P256DH: Field<PublicKey> =
+    Field::new("p256dh", PublicKey, || json!({"description": "The browser's `getKey(\"p256dh\")`."}));
+pub(crate) const AUTH: Field<Secret> =
+    Field::new("auth", Secret, || json!({"description": "The browser's `getKey(\"auth\")`."}));
+pub(crate) const VAPID_KEY: Field<PublicKey> = Field::new("vapid_key", PublicKey, || {
+    json!({"description": "The `applicationServerKey` that the browser subscribed with: one of the `vapid_public_keys` of `/v1/me`."})
+});
 
 fn none() -> Value {
     json!({})
@@ -191,6 +204,9 @@ bodies! {
     ];
     Restore: "The version of a task to restore.", [
         (&VERSION, Required),
+    ];
+    NewPushSubscription: "A device to send reminders to, as the browser's `PushSubscription` says.", [
+        (&ENDPOINT, Required), (&P256DH, Required), (&AUTH, Required), (&VAPID_KEY, Required),
     ];
     MePatch: "A JSON merge patch of the user. A `time_zone` of null is UTC.", [
         (&TIME_ZONE, Optional), (&OWN_CHANNELS, Optional), (&DEFAULT_REMINDER, Optional), (&HIDE_TITLES, Optional),

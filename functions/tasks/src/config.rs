@@ -3,7 +3,7 @@
 use clap::Parser;
 use shared::{capability::CapabilityConfig, cors::CorsConfig};
 
-use crate::LimitsConfig;
+use crate::{LimitsConfig, PushConfig};
 
 /// The settings besides those of authentication.
 #[derive(Parser, Clone, Debug)]
@@ -12,6 +12,9 @@ pub struct TasksConfig {
     /// The limits of a process and of a user.
     #[command(flatten)]
     pub limits: LimitsConfig,
+    /// The devices that may subscribe.
+    #[command(flatten)]
+    pub push: PushConfig,
     /// The keys of capabilities.
     #[command(flatten)]
     pub capabilities: CapabilityConfig,

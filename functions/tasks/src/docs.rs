@@ -62,7 +62,7 @@ pub(crate) async fn openapi() -> Answer {
     )),
     modifiers(&Bearer),
     tags(
-        (name = "tasks"), (name = "reminders"), (name = "actions"), (name = "tags"), (name = "me"),
+        (name = "tasks"), (name = "reminders"), (name = "actions"), (name = "tags"), (name = "me"), (name = "push"),
         (name = "operator", description = "Requires a token whose scope names the operator's, which the deployment sets (`JWT_OPERATOR_SCOPE`)"),
     ),
 )]

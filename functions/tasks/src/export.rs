@@ -7,6 +7,8 @@
 //! AWS Lambda keeps an answer until it is complete, and limits its size. There the export ends early and its last line has the cursor of the next
 //! part.
 
+use std::sync::Arc;
+
 use axum::{
     body::{Body, Bytes},
     extract::State,
@@ -29,15 +31,16 @@ use utoipa::IntoParams;
 use uuid::Uuid;
 
 use crate::{
-    Api,
+    Api, PushConfig,
     deliveries::{self, Place},
     docs::ReadProblems,
     history::{self, OwnEntry},
     me::Me,
     page,
     params::Params,
-    task,
+    push_subscriptions, task,
     user_tx::UserTx,
+    versions::{self, OwnVersion},
 };
 
 /// Rows of one page.
@@ -60,7 +63,9 @@ enum Position {
     Me,
     Tasks { after: (DateTime<Utc>, Uuid) },
     History { after: (Uuid, i64) },
+    Versions { after: (Uuid, i64) },
     Deliveries { after: Place },
+    Devices,
 }
 
 impl Position {
@@ -69,7 +74,9 @@ impl Position {
             Self::Me => "me".to_owned(),
             Self::Tasks { after: (at, id) } => format!("tasks {} {}", at.timestamp_micros(), id.simple()),
             Self::History { after: (id, number) } => format!("history {number} {}", id.simple()),
+            Self::Versions { after: (id, number) } => format!("versions {number} {}", id.simple()),
             Self::Deliveries { after } => format!("deliveries {}", after.encode()),
+            Self::Devices => "devices".to_owned(),
         };
         BASE64_URL_SAFE_NO_PAD.encode(text)
     }
@@ -80,14 +87,16 @@ impl Position {
         let (section, rest) = (parts.next()?, [parts.next(), parts.next(), parts.next()]);
         match (section, rest) {
             ("me", [None, ..]) => Some(Self::Me),
+            ("devices", [None, ..]) => Some(Self::Devices),
             ("tasks", [Some(at), Some(id), None]) => {
                 let at = DateTime::from_timestamp_micros(at.parse().ok()?)?;
                 // PostgreSQL could not have returned a time outside these years.
                 let after = (at, id.parse().ok()?);
                 (0..=9999).contains(&at.year()).then_some(Self::Tasks { after })
             }
-            ("history", [Some(number), Some(id), None]) => {
-                Some(Self::History { after: (id.parse().ok()?, number.parse().ok()?) })
+            ("history" | "versions", [Some(number), Some(id), None]) => {
+                let after = (id.parse().ok()?, number.parse().ok()?);
+                Some(if section == "history" { Self::History { after } } else { Self::Versions { after } })
             }
             ("deliveries", [Some(after), None, None]) => Some(Self::Deliveries { after: Place::decode(after)? }),
             _ => None,
@@ -98,6 +107,7 @@ impl Position {
 /// An export that goes on.
 struct Export {
     app: App,
+    push: Arc<PushConfig>,
     user: User,
     /// `None` after the last line.
     next: Option<Position>,
@@ -111,9 +121,9 @@ struct Export {
 
 /// Export the user's data
 ///
-/// One JSON object a line (NDJSON): `{"me": …}`, then `{"task": …}`, `{"history": …}` and `{"delivery": …}` for each. The last line is
-/// `{"end": true, "count": n}` with the number of lines before it; without it the export is not complete. If it says `"end": false`, ask for the
-/// rest with its `next_cursor`. One export at a time for a user.
+/// One JSON object a line (NDJSON): `{"me": …}`, then `{"task": …}`, `{"history": …}`, `{"version": …}`, `{"delivery": …}` and
+/// `{"push_subscription": …}` for each. The last line is `{"end": true, "count": n}` with the number of lines before it; without it the export is not
+/// complete. If it says `"end": false`, ask for the rest with its `next_cursor`. One export at a time for a user.
 #[utoipa::path(
     get, path = "/v1/export", operation_id = "export", tag = "me", params(ExportParams),
     responses((status = 200, description = "The lines", body = String, content_type = "application/x-ndjson"), ReadProblems),
@@ -124,7 +134,8 @@ pub(crate) async fn export(State(api): State<Api>, user: User, mut params: Param
     params.finish()?;
     let alone = api.limits.export(user.id)?;
     let next = Some(from.unwrap_or(Position::Me));
-    let mut export = Export { app: api.app, user, next, count: 0, bytes: 0, limit: api.export_bytes, _alone: alone };
+    let Api { app, push, export_bytes: limit, .. } = api;
+    let mut export = Export { app, push, user, next, count: 0, bytes: 0, limit, _alone: alone };
     // Before the answer begins, so that a problem is answered as such.
     let first = export.page().await?;
     let others = stream::try_unfold(export, |mut export: Export| async move {
@@ -169,7 +180,7 @@ impl Export {
         let user_id = self.user.id;
         Ok(match from {
             Position::Me => {
-                let me = Me::of(conn, &self.user).await?;
+                let me = Me::of(conn, &self.user, &self.push).await?;
                 lines.push(&json!({"me": me}));
                 Some(Position::Tasks { after: (DateTime::UNIX_EPOCH, Uuid::nil()) })
             }
@@ -188,14 +199,29 @@ impl Export {
                 for entry in rows {
                     lines.push(&json!({"history": entry}));
                 }
-                Some(last.map_or(Position::Deliveries { after: Place::newest() }, |after| Position::History { after }))
+                Some(last.map_or(Position::Versions { after: (Uuid::nil(), 0) }, |after| Position::History { after }))
+            }
+            Position::Versions { after } => {
+                let rows = versions::of_user(conn, user_id, after).await?;
+                let last = rows.last().map(OwnVersion::place);
+                for version in rows {
+                    lines.push(&json!({"version": version}));
+                }
+                Some(last.map_or(Position::Deliveries { after: Place::newest() }, |after| Position::Versions { after }))
             }
             Position::Deliveries { after } => {
                 let rows = deliveries::load(conn, user_id, after, PAGE).await?;
                 for delivery in &rows {
                     lines.push(&json!({"delivery": delivery}));
                 }
-                rows.last().map(|last| Position::Deliveries { after: Place::of(last) })
+                let last = rows.last().map(Place::of);
+                Some(last.map_or(Position::Devices, |after| Position::Deliveries { after }))
+            }
+            Position::Devices => {
+                for device in push_subscriptions::load(conn, user_id).await? {
+                    lines.push(&json!({"push_subscription": device}));
+                }
+                None
             }
         })
     }

@@ -1,4 +1,4 @@
-//! `tasks`: the HTTP API. It serves everything under `/v1` (tasks, reminders, tags, history) and the OpenAPI document at
+//! `tasks`: the HTTP API. It serves everything under `/v1` (tasks, reminders, tags, history, devices) and the OpenAPI document at
 //! `/openapi.json`.
 //!
 //! Triggered by HTTP only. A **command** changes rows, raises `tasks.version` by one and writes one event (`task.created`,
@@ -39,6 +39,7 @@ mod page;
 mod params;
 mod preconditions;
 mod preview;
+mod push_subscriptions;
 mod quotas;
 mod reminders;
 mod restore;
@@ -54,7 +55,10 @@ mod versions;
 
 pub use config::TasksConfig;
 pub use limits::LimitsConfig;
+pub use push_subscriptions::PushConfig;
 pub use quotas::Quotas;
+
+use std::sync::Arc;
 
 use axum::{Router, extract::FromRef, middleware, routing::get};
 use shared::{
@@ -74,6 +78,7 @@ struct Api {
     auth: Auth,
     limits: limits::Limits,
     quotas: Quotas,
+    push: Arc<PushConfig>,
     #[from_ref(skip)]
     keys: Option<capability::Keys>,
     /// The size at which an export ends early.
@@ -95,13 +100,14 @@ pub fn routes(app: App, auth: Auth) -> Router {
 
 /// The routes of this function, with the given settings. Ends the process if they cannot be used.
 pub fn configured(app: App, auth: Auth, config: &TasksConfig) -> Router {
-    let TasksConfig { limits, capabilities, cors, export_bytes } = config;
+    let TasksConfig { limits, push, capabilities, cors, export_bytes } = config;
     let keys = or_exit(capability::Keys::new(capabilities));
     let api = Api {
         app,
         auth,
         quotas: limits.quotas,
         limits: limits::Limits::new(*limits),
+        push: Arc::new(push.clone()),
         keys,
         export_bytes: *export_bytes,
     };
@@ -134,6 +140,8 @@ operations! {
     "/v1/me": get(me::get_me) patch(me::change_me) delete(me::erase_me),
     "/v1/export": get(export::export),
     "/v1/system": get(system::get_system),
+    "/v1/push-subscriptions": get(push_subscriptions::list_push_subscriptions) post(push_subscriptions::add_push_subscription),
+    "/v1/push-subscriptions/{id}": delete(push_subscriptions::delete_push_subscription),
     "/v1/dead-letters": get(dead_letters::list_dead_letters),
     "/v1/dead-letters/{id}/replay": post(dead_letters::replay_dead_letter),
 }

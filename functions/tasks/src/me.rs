@@ -1,6 +1,6 @@
 //! `/v1/me`: the user whom the token names, what the user prefers, and erasure.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use axum::{Json, extract::State, http::StatusCode};
 use serde::Serialize;
@@ -17,6 +17,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::{
+    PushConfig,
     answer::Answer,
     bodies::{self, DEFAULT_REMINDER, HIDE_TITLES, OWN_CHANNELS, TIME_ZONE},
     command::Command,
@@ -24,6 +25,7 @@ use crate::{
     draft,
     input::{Fields, Given},
     params,
+    push_subscriptions::VapidKeys,
     user_tx::UserTx,
 };
 
@@ -44,21 +46,24 @@ pub(crate) struct Me {
     default_reminder: Option<String>,
     /// Whether notifications show no title of a task.
     hide_titles: bool,
+    /// Keys to subscribe to push messages with (`applicationServerKey`), the first for new subscriptions. Empty where push is off.
+    vapid_public_keys: VapidKeys,
 }
 
 impl Me {
     /// Reads the user, who need not exist yet.
-    pub(crate) async fn of(conn: &mut PgConnection, user: &User) -> Result<Self> {
+    pub(crate) async fn of(conn: &mut PgConnection, user: &User, push: &PushConfig) -> Result<Self> {
         let email =
             sqlx::query_scalar!("select email from users where id = $1", user.id).fetch_optional(&mut *conn).await?;
         let preferences = Preferences::of(conn, user.id).await?;
-        Ok(Self::new(user.id, email.unwrap_or_else(|| user.email.as_str().to_owned()), preferences))
+        Ok(Self::new(user.id, email.unwrap_or_else(|| user.email.as_str().to_owned()), preferences, push))
     }
 
-    fn new(id: Uuid, email: String, preferences: Preferences) -> Self {
+    fn new(id: Uuid, email: String, preferences: Preferences, push: &PushConfig) -> Self {
         let Preferences { zone, channels, default_reminder, hide_titles } = preferences;
         let default_reminder = default_reminder.map(|before| before.as_str().to_owned());
-        Self { id, email, time_zone: zone.to_string(), channels, default_reminder, hide_titles }
+        let vapid_public_keys = push.vapid_public_keys.clone();
+        Self { id, email, time_zone: zone.to_string(), channels, default_reminder, hide_titles, vapid_public_keys }
     }
 }
 
@@ -133,9 +138,13 @@ impl Patch {
     responses((status = 200, description = "The user", body = Me), ReadProblems),
     security(("bearer" = [])),
 )]
-pub(crate) async fn get_me(State(app): State<App>, user: User) -> Result<Json<Me>> {
+pub(crate) async fn get_me(
+    State(app): State<App>,
+    State(push): State<Arc<PushConfig>>,
+    user: User,
+) -> Result<Json<Me>> {
     let mut tx = UserTx::read(&app.db, &user).await?;
-    Ok(Json(Me::of(&mut tx, &user).await?))
+    Ok(Json(Me::of(&mut tx, &user, &push).await?))
 }
 
 /// Change what the user prefers
@@ -148,7 +157,12 @@ pub(crate) async fn get_me(State(app): State<App>, user: User) -> Result<Json<Me
     responses((status = 200, description = "The changed user", body = Me), WriteProblems),
     security(("bearer" = [])),
 )]
-pub(crate) async fn change_me(State(app): State<App>, user: User, command: Command) -> Result<Answer> {
+pub(crate) async fn change_me(
+    State(app): State<App>,
+    State(push): State<Arc<PushConfig>>,
+    user: User,
+    command: Command,
+) -> Result<Answer> {
     let Patch { time_zone, channels, default_reminder, hide_titles } = command.object()?.read(Patch::read)?;
     let mut tx = UserTx::begin(&app.db, &user).await?;
     if let Some(answer) = command.answered(&mut tx, user.id).await? {
@@ -192,7 +206,7 @@ pub(crate) async fn change_me(State(app): State<App>, user: User, command: Comma
         default_reminder: stored.default_reminder,
         hide_titles: stored.hide_titles,
     };
-    let me = Me::new(user.id, stored.email, preferences.into());
+    let me = Me::new(user.id, stored.email, preferences.into(), &push);
     command.commit(tx, user.id, Answer::json(StatusCode::OK, &me)).await
 }
 

@@ -37,6 +37,9 @@ pub struct Quotas {
     /// Maximum reminders that a user may send at once (`send-now`), per clock hour
     #[arg(long, env, default_value_t = 100)]
     pub user_sends_now_per_hour: u32,
+    /// Maximum push subscriptions of a user: each gets a message for every reminder with the channel `push`
+    #[arg(long, env, default_value_t = 20)]
+    pub user_push_subscriptions: u32,
     /// Maximum requests with an `Idempotency-Key` of a user per day (UTC). Their answers are kept for a day or two, with up to 4 KB each
     #[arg(long, env, default_value_t = 120_000)]
     pub user_keys_per_day: u32,
@@ -171,6 +174,17 @@ impl Quotas {
         Err(Problem::QuotaExceeded(format!(
             "you had {} reminders sent at once within this clock hour, the maximum: wait for the next hour, or snooze the reminder",
             self.user_sends_now_per_hour
+        )))
+    }
+
+    /// Refuses a push subscription beside so many others. The command has locked the user's usage.
+    pub(crate) fn check_push_subscriptions(&self, others: i64) -> Result<()> {
+        if others < i64::from(self.user_push_subscriptions) {
+            return Ok(());
+        }
+        Err(Problem::QuotaExceeded(format!(
+            "you have {} push subscriptions or more, the maximum: delete one first",
+            self.user_push_subscriptions
         )))
     }
 

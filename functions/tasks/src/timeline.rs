@@ -67,6 +67,9 @@ struct Detail {
     reason: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     channel: Option<String>,
+    /// The push subscription.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    target: Option<Uuid>,
     #[serde(skip_serializing_if = "Option::is_none")]
     delivery_id: Option<Uuid>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -210,7 +213,7 @@ async fn deliveries(
     most: i64,
 ) -> Result<impl Iterator<Item = (Place, Entry)>> {
     let rows = sqlx::query!(
-        r#"select id, reminder_version, channel, provider, sent_at as "sent_at!"
+        r#"select id, reminder_version, channel, target, provider, sent_at as "sent_at!"
            from notification_deliveries
            where reminder_id = $1 and user_id = $2 and state = 'sent' and sent_at is not null
              and (sent_at, $3::int, id) > ($4, $5::int, $6)
@@ -228,6 +231,7 @@ async fn deliveries(
     Ok(rows.into_iter().map(|row| {
         let detail = Detail {
             channel: Some(row.channel),
+            target: Some(row.target).filter(|target| !target.is_nil()),
             delivery_id: Some(row.id),
             provider: row.provider,
             ..Detail::default()

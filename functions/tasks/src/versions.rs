@@ -4,6 +4,7 @@
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use shared::problem::Result;
 use sqlx::{PgConnection, types::Json};
 use uuid::Uuid;
@@ -16,6 +17,8 @@ use crate::{
 
 /// How many versions of a task are kept.
 pub(crate) const KEPT: i64 = 1_000;
+/// Versions that are read at a time. Each may have a long text.
+const AT_ONCE: i64 = 25;
 
 /// What `history` compares: the fields of a task that commands change, under the names that they have in answers.
 #[derive(Debug, Serialize, Deserialize)]
@@ -51,6 +54,23 @@ struct Snapshot {
     series_id: Option<Uuid>,
     occurrence: Option<i32>,
     series_values: SeriesValues,
+}
+
+/// A kept version of one of the user's tasks, as an export has it.
+#[derive(Serialize)]
+pub(crate) struct OwnVersion {
+    task_id: Uuid,
+    version: i64,
+    /// When a command replaced it.
+    replaced_at: DateTime<Utc>,
+    content: Value,
+}
+
+impl OwnVersion {
+    /// Its place among the versions of the user.
+    pub(crate) fn place(&self) -> (Uuid, i64) {
+        (self.task_id, self.version)
+    }
 }
 
 /// A version of a task that is kept.
@@ -123,6 +143,25 @@ pub(crate) async fn keep(conn: &mut PgConnection, task: &Task) -> sqlx::Result<(
     .execute(conn)
     .await?;
     Ok(())
+}
+
+/// Reads kept versions of all tasks of a user after a place, task by task, each oldest first.
+pub(crate) async fn of_user(
+    conn: &mut PgConnection,
+    user_id: Uuid,
+    (task_id, version): (Uuid, i64),
+) -> sqlx::Result<Vec<OwnVersion>> {
+    let versions = sqlx::query_as!(
+        OwnVersion,
+        r#"select task_id, version, replaced_at, snapshot->'content' as "content!" from task_versions
+           where user_id = $1 and (task_id, version) > ($2, $3)
+           order by task_id, version limit $4"#,
+        user_id,
+        task_id,
+        version,
+        AT_ONCE
+    );
+    versions.fetch_all(conn).await
 }
 
 /// Reads a version of a task, or the last one. `None` if it is not kept.

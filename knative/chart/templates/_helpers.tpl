@@ -234,6 +234,10 @@ policies:
   {{- end -}}
   {{- if $values.auth.idTokens }}{{ $_ := set $env "JWT_ID_TOKENS" true }}{{ end -}}
   {{- with $values.page.origins }}{{ $_ := set $env "CORS_ORIGINS" (join "," .) }}{{ end -}}
+  {{- with $values.push.vapidPublicKeys }}{{ $_ := set $env "VAPID_PUBLIC_KEYS" (join "," .) }}{{ end -}}
+{{- end -}}
+{{- if or (eq $name "tasks") (eq $name "reminder-due") -}}
+  {{- with $values.push.hosts }}{{ $_ := set $env "PUSH_HOSTS" (join "," .) }}{{ end -}}
 {{- end -}}
 {{- if eq $name "reminder-due" -}}
   {{- $_ := set $env "EMAIL_PROVIDER" $values.email.provider -}}

@@ -11,7 +11,7 @@ use axum::{
 };
 use chrono::{TimeDelta, Utc};
 use clap::Parser as _;
-use reminder_due::email::EmailConfig;
+use reminder_due::{email::EmailConfig, push::PushConfig};
 use secrecy::SecretString;
 use serde_json::Value;
 use shared::{
@@ -70,7 +70,8 @@ fn product(app: &App) -> Router {
     let settings = ["fuzz", "--user-requests-per-second", "1000000", "--action-key", SECRET];
     let settings = TasksConfig::try_parse_from(settings).expect("arguments");
     let tasks = tasks::configured(app.clone(), auth(), &settings);
-    shared::serve::complete(embedded::routes(app, tasks, email), app.clone())
+    let push = PushConfig::try_parse_from(["fuzz"]).expect("arguments");
+    shared::serve::complete(embedded::routes(app, tasks, email, push), app.clone())
 }
 
 /// Runs a future to completion.

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, fmt::Write as _, fs, path::PathBuf};
 
 use clap::{Arg, CommandFactory as _};
 use lab::root;
-use reminder_due::email::EmailConfig;
+use reminder_due::{email::EmailConfig, push};
 use shared::{Config, auth::AuthConfig};
 use tasks::TasksConfig;
 use upkeep::repair;
@@ -19,7 +19,7 @@ Every binary reads its configuration from environment variables when it starts. 
 the variable. A change takes effect when the process restarts. *Required* means that there is no default. Secrets never appear in help texts or logs.
 
 The Helm chart sets these from [`values.yaml`](../knative/chart/values.yaml), Docker Compose from
-[`docker-compose.dev.yaml`](../compose/docker-compose.dev.yaml). Keys of mail providers are not variables: they are in the Dapr secret store.
+[`docker-compose.dev.yaml`](../compose/docker-compose.dev.yaml). Keys of mail providers and of Web Push are not variables: they are in the Dapr secret store.
 `embedded`, the process of `cargo xtask up`, is every function at once and reads all sections but `door` and `migrate`.
 ";
 
@@ -78,12 +78,13 @@ fn page() -> String {
     let config = Config::command();
     let url = config.get_arguments().filter(|arg| arg.get_env().is_some_and(|name| name == "DATABASE_URL"));
     let (auth, tasks) = (AuthConfig::command(), TasksConfig::command());
+    let (email, push) = (EmailConfig::command(), push::PushConfig::command());
     let sections = [
         ("Every function", "Each function reads these.", table(config.get_arguments())),
         ("`tasks`", "How tokens are checked, and what one process accepts.", {
             table(auth.get_arguments().chain(tasks.get_arguments()))
         }),
-        ("`reminder-due`", "How mail is delivered.", table(EmailConfig::command().get_arguments())),
+        ("`reminder-due`", "How reminders are sent.", table(email.get_arguments().chain(push.get_arguments()))),
         ("`upkeep --repair`", "When repair acts. The CronJob sets how often it runs.", {
             table(repair::Settings::command().get_arguments())
         }),
@@ -149,5 +150,5 @@ fn no_struct_of_variables_is_missing_on_the_configuration_page() {
     }
     structs.sort();
     // `page` has a section with each: add yours there and here.
-    assert_eq!(structs, ["AuthConfig", "Config", "EmailConfig", "Settings", "Settings", "TasksConfig"]);
+    assert_eq!(structs, ["AuthConfig", "Config", "EmailConfig", "PushConfig", "Settings", "Settings", "TasksConfig"]);
 }

@@ -391,6 +391,7 @@ impl World {
             remind_at: is.remind_at,
             completed: (!self.tasks[*task].gone).then_some(self.tasks[*task].completed),
             has_address: true,
+            has_target: true,
         };
         Snapshot { record: row.record, attempts: row.attempts, reminder, now: self.now }
     }

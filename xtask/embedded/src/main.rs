@@ -17,7 +17,7 @@ async fn main() -> anyhow::Result<()> {
 
 fn router(app: App) -> Router {
     tokio::spawn(keep_repairing(app.clone()));
-    embedded::routes(&app, tasks::router(app.clone()), shared::config::from_env())
+    embedded::routes(&app, tasks::router(app.clone()), shared::config::from_env(), shared::config::from_env())
 }
 
 async fn keep_repairing(app: App) {

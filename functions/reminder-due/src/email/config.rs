@@ -95,7 +95,8 @@ impl EmailConfig {
         self.deadline + self.record_limit + LEASE_SLACK
     }
 
-    pub(super) fn sender(&self) -> anyhow::Result<Mailbox> {
+    /// The mailbox that mail comes from.
+    pub(crate) fn sender(&self) -> anyhow::Result<Mailbox> {
         const WRONG: &str =
             "EMAIL_FROM is neither an address that every mail server takes nor `Name <address>` with one";
         let sender: Mailbox = self.email_from.parse().context(WRONG)?;

@@ -30,7 +30,7 @@ pub struct Resend {
 impl Resend {
     pub(super) fn new(config: &EmailConfig, secret: Option<SecretString>) -> anyhow::Result<Self> {
         Ok(Self {
-            client: http::client(config.deadline)?,
+            client: http::builder(config.deadline).build()?,
             url: config::endpoint(&config.resend_base_url, &["emails"], "RESEND_BASE_URL")?,
             key: config::required(secret, "resend-api-key")?,
             from: config.sender()?.to_string(),

@@ -4,6 +4,7 @@
 mod deaths;
 mod erasure;
 mod former_jobs;
+mod push;
 mod refusals;
 mod send;
 #[expect(dead_code, reason = "the tests of e-mail use all of it")]
@@ -14,7 +15,11 @@ use std::{path::PathBuf, time::Duration};
 
 use axum::{Router, http::StatusCode};
 use chrono::Utc;
-use reminder_due::email::{EmailConfig, ProviderName};
+use clap::Parser as _;
+use reminder_due::{
+    email::{EmailConfig, ProviderName},
+    push::PushConfig,
+};
 use serde_json::Value;
 use shared::{
     App,
@@ -88,7 +93,11 @@ fn smtp_process(app: App, url: &str) -> Router {
 }
 
 fn routes(app: App, email: EmailConfig) -> Router {
-    complete(reminder_due::routes(app.clone(), email).merge(alarm::router(app.clone())), app)
+    routes_with_push(app, email, PushConfig::parse_from(["test"]))
+}
+
+fn routes_with_push(app: App, email: EmailConfig, push: PushConfig) -> Router {
+    complete(reminder_due::routes(app.clone(), email, push).merge(alarm::router(app.clone())), app)
 }
 
 /// A reminder that has just fired, and its `reminder.due` as daprd hands it over.

@@ -16,6 +16,7 @@ use crate::{
     me,
     params::Params,
     preview,
+    push_subscriptions::NewPushSubscription,
     reminders::Until,
     task::{Inner, Repeats, Task},
 };
@@ -32,7 +33,7 @@ struct Body {
     parse: fn(&Value) -> Result<()>,
 }
 
-fn bodies() -> [Body; 9] {
+fn bodies() -> [Body; 10] {
     let title = json!({"title": "a"});
     [
         Body { name: "NewTask", least: title.clone(), parse: |body| fields(body).read(draft::new_task).map(drop) },
@@ -48,6 +49,14 @@ fn bodies() -> [Body; 9] {
             name: "PreviewedRecurrence",
             least: json!({"recurrence": {"type": "daily"}, "due_at": AT}),
             parse: |body| fields(body).read(preview::Wanted::read).map(drop),
+        },
+        Body {
+            name: "NewPushSubscription",
+            least: json!({
+                "endpoint": "a", "p256dh": of_length(Some("base64url"), 87), "auth": of_length(Some("base64url"), 22),
+                "vapid_key": of_length(Some("base64url"), 87),
+            }),
+            parse: |body| fields(body).read(NewPushSubscription::read).map(drop),
         },
         Body {
             name: "Restore",
@@ -236,6 +245,7 @@ fn samples(document: &Value, schema: &Value) -> Vec<(Value, bool)> {
                 Some("time-zone") => vec![(json!("Europe/Berlin"), true), (json!("Mars/Olympus"), false)],
                 Some("iso-duration") => vec![(json!("PT15M"), true), (json!("15 minutes"), false)],
                 Some("rrule") => vec![(json!("FREQ=DAILY"), true), (json!("FREQ=OFTEN"), false)],
+                Some("base64url") => vec![(json!("a"), false)],
                 Some(other) => panic!("{other}: say here what a value of this format is"),
                 None if schema.get("enum").is_some() => vec![(json!("no such word"), false)],
                 None => vec![(json!("a"), true)],
@@ -275,6 +285,8 @@ fn samples(document: &Value, schema: &Value) -> Vec<(Value, bool)> {
 /// A value of a format with so many characters.
 fn of_length(format: Option<&str>, length: usize) -> Value {
     match format {
+        // A point begins with a 4.
+        Some("base64url") => json!(format!("B{}", "A".repeat(length - 1))),
         Some("rrule") => json!(format!("{:length$}", "FREQ=DAILY")),
         Some("iso-duration") => {
             let days = (length - 4) / 2;
@@ -344,5 +356,5 @@ fn parameters_have_the_limits_that_the_document_says() {
             assert_eq!(limit, None, "{}: check here that the parser has this limit", parameter["name"]);
         }
     }
-    assert_eq!((pages, keys), (6, 13));
+    assert_eq!((pages, keys), (6, 15));
 }

@@ -22,6 +22,8 @@ const UNREACHABLE: &[(&str, &str)] = &[
     ("idempotency_keys_pkey", ON_CONFLICT),
     ("marks_pkey", NOT_INSERTED),
     ("processed_events_pkey", NOT_INSERTED),
+    ("push_subscriptions_pkey", FRESH_ID),
+    ("push_subscriptions_user_id_fkey", USER_STAYS),
     ("task_events_pkey", FRESH_ID),
     ("task_occurrences_pkey", "a command writes occurrence 1 of a series whose id it generates"),
     ("task_reminders_cancel_reason", ENUM),

@@ -22,6 +22,7 @@ async fn ada_with(db: &PgPool, tasks: usize) -> Client {
         .await
         .unwrap();
     deliveries::insert(db, ada.user.id, 3).await;
+    ada.post("/v1/push-subscriptions", push::device(&format!("https://fcm.googleapis.com/{}", ada.user.id))).await.expect(201);
     ada
 }
 
@@ -29,6 +30,8 @@ async fn ada_with(db: &PgPool, tasks: usize) -> Client {
 async fn an_export_has_each_object_of_its_user_once_and_ends_with_their_number(db: PgPool) {
     let ada = ada_with(&db, 3).await;
     let bob = ada_with(&db, 1).await;
+    let changed = &ada.get("/v1/tasks?limit=1").await.expect(200)["items"][0];
+    ada.patch(&path(changed), json!({"title": "changed"})).await.expect(200);
     let reply = ada.get("/v1/export").await;
     assert_eq!(
         (&reply.headers["content-type"], &reply.headers["cache-control"]),
@@ -43,8 +46,12 @@ async fn an_export_has_each_object_of_its_user_once_and_ends_with_their_number(d
         history.iter().map(|entry| entry["task_id"].as_str().unwrap()).collect();
     // Bob's entry was written for each of Ada's tasks again.
     assert_eq!((history.len(), of_tasks.len()), (6, 3));
+    let [version] = of(&lines, "version")[..] else { panic!("{lines:?}") };
+    assert_eq!((&version["task_id"], &version["content"]["title"]), (&changed["id"], &changed["title"]));
     assert_eq!(of(&lines, "delivery").len(), 3);
-    assert_eq!(lines.last(), Some(&json!({"end": true, "count": 1 + 3 + 6 + 3})));
+    let devices = ada.get("/v1/push-subscriptions").await.expect(200);
+    assert_eq!(of(&lines, "push_subscription"), [&devices["items"][0]]);
+    assert_eq!(lines.last(), Some(&json!({"end": true, "count": 1 + 3 + 6 + 1 + 3 + 1})));
     assert!(!json!(lines).to_string().contains(&bob.user.id.to_string()));
     let nobody = self::lines(&Client::new(&db), "/v1/export").await;
     assert_eq!((nobody.len(), &nobody[1]), (2, &json!({"end": true, "count": 1})));

@@ -16,6 +16,7 @@ mod lists;
 mod me;
 mod openapi;
 mod operations;
+mod push;
 mod quotas;
 mod recurrence;
 mod reminders;
@@ -51,6 +52,9 @@ use uuid::Uuid;
 
 const SECRET: &str = "an HS256 secret of 32 bytes or more";
 
+/// A key that devices subscribe with.
+const VAPID_KEY: &str = "BAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+
 /// One user of the API.
 #[derive(Clone)]
 struct Client {
@@ -75,7 +79,7 @@ fn router(db: &PgPool) -> Router {
 
 /// Tests send more requests than a user may; `limits` tests the rate.
 fn router_of(app: App) -> Router {
-    router_with(app, &["--user-requests-per-second", "1000"])
+    router_with(app, &["--user-requests-per-second", "1000", "--vapid-public-keys", VAPID_KEY])
 }
 
 fn router_with(app: App, settings: &[&str]) -> Router {
@@ -188,6 +192,7 @@ impl Client {
                  'events', (select count(*) from task_events), 'tags', (select count(*) from task_tag_associations),
                  'occurrences', (select count(*) from task_occurrences),
                  'versions', (select count(*) from task_versions), 'audit', (select count(*) from audit_logs),
+                 'devices', (select jsonb_agg(d order by id) from push_subscriptions d),
                  'keys', (select count(*) from idempotency_keys))",
         )
         .fetch_one(&self.db)

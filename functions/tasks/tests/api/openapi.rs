@@ -49,7 +49,7 @@ fn the_document_is_complete() {
             }
         }
     }
-    assert_eq!(operations, 27);
+    assert_eq!(operations, 30);
     for body in [
         "ActionRequest",
         "PreviewedRecurrence",
@@ -57,6 +57,7 @@ fn the_document_is_complete() {
         "WholeTask",
         "TaskPatch",
         "NewReminder",
+        "NewPushSubscription",
         "Snooze",
         "Restore",
         "MePatch",
@@ -94,6 +95,8 @@ async fn answers_match_their_schemas(db: PgPool) {
         ("System", &Client::operator(&db).get("/v1/system").await.expect(200)),
         ("History", &history),
         ("Me", &ada.get("/v1/me").await.expect(200)),
+        ("PushSubscription", &ada.post("/v1/push-subscriptions", push::device("https://fcm.googleapis.com/x")).await.expect(201)),
+        ("PushSubscriptions", &ada.get("/v1/push-subscriptions").await.expect(200)),
         ("Tags", &ada.get("/v1/tags").await.expect(200)),
         ("Problem", &problem),
     ] {

@@ -136,7 +136,7 @@ async fn no_statement_leaks_without_its_user_filter(db: PgPool) {
     let (ada, bob) = (Client::new(&db), Client::new(&db));
     let task = walls::canary(&ada).await;
     ada.with("idempotency-key", "a").patch("/v1/me", json!({"time_zone": "Asia/Tokyo"})).await.expect(200);
-    let reminder = id(&task["reminders"][0]);
+    let (reminder, device) = (id(&task["reminders"][0]), id(&task["device"]));
     for statement in [
         "insert into audit_logs (user_id, task_id, reminder_id, reminder_version, action) values ($1, $2, $3, 1, 'reminder.armed')",
         "insert into notification_deliveries
@@ -162,7 +162,7 @@ async fn no_statement_leaks_without_its_user_filter(db: PgPool) {
 
     for statement in &statements {
         let mut mattered = false;
-        for (id, number) in [id(&task), reminder, ada.user.id].into_iter().flat_map(|id| [(id, 0), (id, 1)]) {
+        for (id, number) in [id(&task), reminder, device, ada.user.id].into_iter().flat_map(|id| [(id, 0), (id, 1)]) {
             let text = statement.about(id, number);
             let nothing = statement.about(Uuid::new_v4(), number);
             let Some(of_bob) = run(&db, Some(bob.user.id), &text).await else { continue };

@@ -27,6 +27,7 @@ fn snapshot(name: &str, answers: &BTreeMap<String, Value>) {
     settings.set_omit_expression(true);
     let ids = ["id", "task_id", "event_id", "location"];
     let times = ["created_at", "updated_at", "completed_at", "replayed_at", "at", "oldest"];
+    settings.add_redaction(".list_push_subscriptions.body.items[].endpoint", "[endpoint]");
     for (names, redacted) in [(ids.as_slice(), "[id]"), (times.as_slice(), "[time]")] {
         for name in names {
             let keep_null = move |value: Content, _: insta::internals::ContentPath<'_>| {
@@ -52,9 +53,9 @@ fn shown(reply: &Reply) -> Value {
     json!({"status": reply.status.as_u16(), "headers": headers, "body": reply.body})
 }
 
-/// A task with something in every field.
+/// A task with something in every field, and a device.
 async fn full_task(ada: &Client) -> Value {
-    let task = ada
+    let mut task = ada
         .task(json!({
             "title": "pay the rent", "description": "to the landlord", "priority": "high", "due_at": AT, "time_zone": "Europe/Berlin",
             "tags": ["home"], "reminders": [{"before_due": "PT15M"}], "recurrence": {"type": "monthly"},
@@ -69,6 +70,8 @@ async fn full_task(ada: &Client) -> Value {
     .execute(&ada.db)
     .await
     .unwrap();
+    let device = push::device(&format!("https://updates.push.services.mozilla.com/wpush/v2/{}", ada.user.id));
+    task["device"] = ada.post("/v1/push-subscriptions", device).await.expect(201);
     task
 }
 

@@ -23,6 +23,7 @@ mod poison;
 mod privacy;
 mod product;
 mod provider;
+mod push;
 mod races;
 mod repair;
 mod restore;

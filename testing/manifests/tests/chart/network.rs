@@ -1,5 +1,7 @@
 //! Who reaches whom, by the NetworkPolicies: the rules of Kubernetes for pods of one namespace, and for namespaces.
 
+use std::net::IpAddr;
+
 use serde_json::{Value, json};
 
 use super::{PLAIN, name, of_kind, pods, render::render};
@@ -8,6 +10,7 @@ use super::{PLAIN, name, of_kind, pods, render::render};
 enum End<'a> {
     Pod(&'a Value),
     Namespace(&'static str),
+    Address(&'static str),
     Outside,
 }
 
@@ -52,7 +55,27 @@ fn is(peer: &Value, end: &End<'_>) -> bool {
             !peer["namespaceSelector"].is_null()
                 && selects(&peer["namespaceSelector"], &json!({"kubernetes.io/metadata.name": name}))
         }
+        End::Address(address) => {
+            let block = &peer["ipBlock"];
+            let except = block["except"].as_array().into_iter().flatten();
+            block["cidr"].as_str().is_some_and(|cidr| contains(cidr, address))
+                && !except.into_iter().any(|cidr| contains(cidr.as_str().unwrap(), address))
+        }
         End::Outside => false, // only a rule without peers reaches there
+    }
+}
+
+fn contains(cidr: &str, address: &str) -> bool {
+    let (network, length) = cidr.split_once('/').unwrap();
+    let length: u32 = length.parse().unwrap();
+    match (network.parse().unwrap(), address.parse().unwrap()) {
+        (IpAddr::V4(network), IpAddr::V4(address)) => {
+            u32::from(network).checked_shr(32 - length) == u32::from(address).checked_shr(32 - length)
+        }
+        (IpAddr::V6(network), IpAddr::V6(address)) => {
+            u128::from(network).checked_shr(128 - length) == u128::from(address).checked_shr(128 - length)
+        }
+        _ => false,
     }
 }
 
@@ -128,6 +151,22 @@ fn each_pod_reaches_only_its_dependencies() {
     }
     assert!(network.allowed("Egress", migrate, &End::Outside, 5432));
     assert!(!network.allowed("Ingress", migrate, &End::Pod(function("tasks")), 8080));
+}
+
+#[test]
+fn push_services_are_reached_and_nothing_inside_on_their_port() {
+    for arguments in [&[][..], &["--values", "values-oke.yaml"], &["--values", "values-aks.yaml"]] {
+        let network = Network(render(arguments));
+        let reaches = |name, end: &End<'_>| network.allowed("Egress", network.labels("Service", name), end, 443);
+        for address in ["142.250.185.74", "17.188.128.1", "2a00:1450:4001::200a"] {
+            assert!(reaches("reminder-due", &End::Address(address)), "{address}");
+            assert!(!reaches("task-created", &End::Address(address)), "{address}");
+        }
+        for address in ["10.0.0.7", "100.64.0.1", "127.0.0.1", "169.254.169.254", "172.31.0.1", "192.168.1.1", "240.0.0.1", "::1", "fd00::1", "fe80::1"] {
+            assert!(!reaches("reminder-due", &End::Address(address)), "{address}");
+        }
+        assert!(!reaches("reminder-due", &End::Outside) && !reaches("reminder-due", &End::Namespace("default")));
+    }
 }
 
 #[test]
