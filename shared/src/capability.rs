@@ -33,8 +33,8 @@ pub const TEXT_LENGTH: usize = (SIGNED + SIGNATURE).div_ceil(3) * 4;
 #[derive(Args, Clone, Debug, Default)]
 #[group(skip)]
 pub struct CapabilityConfig {
-    /// Key of the links in reminders that act without a session, at least 32 bytes: the same for `tasks` and `reminder-due`. Without it
-    /// there are no such links.
+    /// Key of the links and buttons of reminders, which act without a session, at least 32 bytes: the same for `tasks` and `reminder-due`. Without it
+    /// there are none.
     #[arg(long, env, hide_env_values = true)]
     pub action_key: Option<SecretString>,
     /// The `ACTION_KEY` before the current one. `tasks` accepts links that were made with it, for the seven days that they are valid.

@@ -10,6 +10,7 @@
 //! Running twice is safe: a version of a reminder has one delivery per channel and device (`notification_deliveries_once`), and a delivery is attempted
 //! again only where [`delivery`] says that this cannot, or may exceptionally, repeat the message.
 
+mod actions;
 pub mod attempt;
 pub mod delivery;
 pub mod email;

@@ -45,8 +45,9 @@ use uuid::Uuid;
 
 use self::{connection::Connection, provider::Provider, row::Row, throttle::Throttle};
 use crate::{
+    actions::Actions,
     attempt::{self, Step},
-    email::{self, ActionLinks, EmailConfig, SendError},
+    email::{self, EmailConfig, SendError},
     push::{self, Push, PushConfig},
 };
 
@@ -66,7 +67,7 @@ pub struct Sender {
     /// The function's state.
     pub app: App,
     config: Arc<EmailConfig>,
-    links: Arc<Option<ActionLinks>>,
+    actions: Arc<Option<Actions>>,
     push_config: Arc<PushConfig>,
     email: Arc<OnceCell<email::Provider>>,
     push: Arc<OnceCell<Push>>,
@@ -88,13 +89,13 @@ struct Accepted {
 }
 
 impl Sender {
-    /// Creates a sender. It connects to nothing and looks up a provider's secret at its first message. Ends the process if a key of the links
-    /// cannot be used.
+    /// Creates a sender. It connects to nothing and looks up a provider's secret at its first message. Ends the process if a key of
+    /// capabilities cannot be used.
     #[must_use]
     pub fn new(app: App, config: EmailConfig, push_config: PushConfig) -> Self {
         Self {
             app,
-            links: Arc::new(or_exit(ActionLinks::new(&config))),
+            actions: Arc::new(or_exit(Actions::new(&config))),
             config: Arc::new(config),
             push_config: Arc::new(push_config),
             email: Arc::default(),
@@ -244,7 +245,7 @@ impl Sender {
                     }),
                 },
                 Step::Begin(begin) => {
-                    let begun = record::begin(conn, &row, provider, self.links(), &begin, self.config.lease());
+                    let begun = record::begin(conn, &row, provider, self.actions(), &begin, self.config.lease());
                     let begun = self.in_time(begun).await?;
                     crash("delivery-begun");
                     if begun { begin.committed() } else { begin.lost() }
@@ -327,8 +328,8 @@ impl Sender {
         Ok(row)
     }
 
-    fn links(&self) -> Option<&ActionLinks> {
-        (*self.links).as_ref()
+    fn actions(&self) -> Option<&Actions> {
+        (*self.actions).as_ref()
     }
 
     async fn provider(&self, channel: Channel) -> Result<Provider<'_>, HandlerError> {
@@ -364,7 +365,7 @@ impl Sender {
             tracing::warn!(error = format!("{error:#}"), "reminder-due: nothing can be pushed: {error:#}");
             SendError::transient("the keys of Web Push are not available")
         })?;
-        push.send(device, &row.notification(), row.lifetime()).await
+        push.send(device, &row.notification(self.actions()), row.lifetime()).await
     }
 
     async fn mail(
@@ -372,7 +373,7 @@ impl Sender {
         provider: &email::Provider,
         row: &Row,
     ) -> Result<Result<String, SendError>, HandlerError> {
-        let email = row.email(self.links())?;
+        let email = row.email(self.actions())?;
         // Renews the lease: what remains of the call and the time to record its answer count from here.
         let before_body = async {
             let begun = sqlx::query!(

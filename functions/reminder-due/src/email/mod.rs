@@ -12,7 +12,6 @@ mod config;
 mod files;
 pub(crate) mod http;
 mod idle;
-mod links;
 mod mailgun;
 pub(crate) mod message;
 mod reminder;
@@ -31,10 +30,8 @@ use uuid::Uuid;
 
 pub use config::{EmailConfig, ProviderName};
 pub use files::Files;
-pub(crate) use links::ActionLinks;
-pub use links::Links;
 pub use mailgun::Mailgun;
-pub use reminder::ReminderMail;
+pub use reminder::{Links, ReminderMail};
 pub use resend::Resend;
 pub use smtp::Smtp;
 

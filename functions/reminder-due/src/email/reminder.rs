@@ -4,11 +4,20 @@ use askama::Template;
 use unicode_segmentation::UnicodeSegmentation as _;
 use uuid::Uuid;
 
-use super::{Email, Links, message::single_line};
+use super::{Email, message::single_line};
 
 /// Maximum length of a title in the subject, in characters as a person counts them, because mail programs show no more anyway. The
 /// body has the whole title.
 const TITLE_IN_SUBJECT: usize = 120;
+
+/// The links of one mail.
+#[derive(Clone, Debug)]
+pub struct Links {
+    /// Completes the task.
+    pub done: String,
+    /// Snoozes the reminder.
+    pub snooze: String,
+}
 
 /// The content of a reminder mail. Times are already formatted in the user's zone.
 ///

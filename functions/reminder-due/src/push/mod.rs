@@ -31,7 +31,10 @@ use unicode_segmentation::UnicodeSegmentation as _;
 use uuid::Uuid;
 
 use self::{encryption::DeviceKeys, resolver::PublicAddresses, vapid::VapidKeys};
-use crate::email::{SendError, http, message::single_line, storable};
+use crate::{
+    actions::Capabilities,
+    email::{SendError, http, message::single_line, storable},
+};
 
 /// The name of the private keys in the secret store.
 pub(crate) const SECRET_KEY: &str = "vapid-private-keys";
@@ -91,6 +94,9 @@ pub(crate) struct Notification {
     pub(crate) remind_at: DateTime<Utc>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) due_at: Option<DateTime<Utc>>,
+    /// What its buttons may do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) actions: Option<Capabilities>,
 }
 
 impl Push {
@@ -175,6 +181,8 @@ pub(crate) fn title(title: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use shared::capability::TEXT_LENGTH;
+
     use super::*;
 
     #[test]
@@ -192,8 +200,9 @@ mod tests {
                 title: Some(title),
                 remind_at: DateTime::UNIX_EPOCH,
                 due_at: at,
+                actions: Some(Capabilities { complete: "A".repeat(TEXT_LENGTH), snooze: "A".repeat(TEXT_LENGTH) }),
             };
-            assert!(serde_json::to_vec(&notification).unwrap().len() < 1_500);
+            assert!(serde_json::to_vec(&notification).unwrap().len() < 1_800);
         }
         assert_eq!(title("call\nthe \u{202e}dentist").as_deref(), Some("call the dentist"));
         assert_eq!(title(" \u{200b}\t"), None);

@@ -11,8 +11,8 @@ use sqlx::{PgConnection, types::Json};
 
 use super::{connection::Connection, provider::Provider, row::Row};
 use crate::{
+    actions::Actions,
     attempt::{Begin, End, Fence, Postpone},
-    email::ActionLinks,
 };
 
 /// Commits that an attempt begins, with a lease. For a provider of e-mail with a key it stores the message too: with a known key each
@@ -21,12 +21,12 @@ pub(super) async fn begin(
     conn: &mut Connection<'_>,
     row: &Row,
     provider: Provider<'_>,
-    links: Option<&ActionLinks>,
+    actions: Option<&Actions>,
     begin: &Begin,
     lease: Duration,
 ) -> Result<bool, HandlerError> {
     let message = match provider {
-        Provider::Email(email) if email.has_idempotency_key() => Some(Json(row.email(links)?)),
+        Provider::Email(email) if email.has_idempotency_key() => Some(Json(row.email(actions)?)),
         Provider::Email(_) | Provider::Push => None,
     };
     let of = row.of();

@@ -15,9 +15,10 @@ use sqlx::{PgConnection, types::Json};
 use uuid::Uuid;
 
 use crate::{
+    actions::Actions,
     attempt::Snapshot,
     delivery::{Record, Reminder, WINDOW},
-    email::{ActionLinks, Email, ReminderMail},
+    email::{Email, ReminderMail},
     push::{self, Device, Notification},
 };
 
@@ -177,7 +178,7 @@ impl Row {
     }
 
     /// The message. A provider with a key gets the text of the first attempt again; another gets the current text.
-    pub(super) fn email(&self, links: Option<&ActionLinks>) -> Result<Email, HandlerError> {
+    pub(super) fn email(&self, actions: Option<&Actions>) -> Result<Email, HandlerError> {
         if let Some(Json(message)) = &self.message {
             return Ok(message.clone());
         }
@@ -189,13 +190,13 @@ impl Row {
             zone.show(self.due.remind_at),
             late,
         )
-        .with_links(links.map(|links| links.of(self.of(), self.created_at)))
+        .with_links(actions.and_then(|actions| actions.links(self.of(), self.created_at)))
         .email(self.id, self.address.clone().unwrap_or_default())
         .map_err(|error| HandlerError::Failed(error.into()))
     }
 
     /// The message to a device.
-    pub(super) fn notification(&self) -> Notification {
+    pub(super) fn notification(&self, actions: Option<&Actions>) -> Notification {
         Notification {
             delivery_id: self.id,
             reminder_id: self.reminder_id,
@@ -204,6 +205,7 @@ impl Row {
             title: if self.hide_titles { None } else { push::title(&self.due.task.title) },
             remind_at: self.due.remind_at,
             due_at: self.due_at,
+            actions: actions.map(|actions| actions.capabilities(self.of(), self.created_at)),
         }
     }
 

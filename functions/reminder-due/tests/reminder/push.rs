@@ -12,6 +12,7 @@ use reminder_due::{
 };
 use reqwest::Certificate;
 use serde_json::{Value, json};
+use shared::capability::{Action, CapabilityConfig, Keys};
 use shared::testing::{Dapr, app_with, audit_steps, call_job, count, deliver, due, erase, execute, handed_over, post, step};
 use sqlx::PgPool;
 use uuid::Uuid;
@@ -328,6 +329,27 @@ async fn a_message_hides_the_title_of_a_user_who_wants_that(db: PgPool) {
     assert_eq!(deliver(&process.routes, &event).await, StatusCode::OK);
     let text = &process.service.messages()[0].text;
     assert!(text.get("title").is_none() && !text.to_string().contains("dentist"), "{text}");
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn a_message_has_what_its_buttons_need_to_act_on_its_reminder(db: PgPool) {
+    let process = Process::start(&db).await;
+    let key = "a key of capabilities with 32 bytes or more";
+    let capabilities = CapabilityConfig { action_key: Some(key.into()), former_action_key: None };
+    let keys = Keys::new(&capabilities).unwrap().unwrap();
+    let (id, event) = process.fired("{push}", 1).await;
+    let config = EmailConfig { capabilities, ..email(ProviderName::Files) };
+    let push = PushConfig {
+        push_hosts: process.service.host().parse().unwrap(),
+        roots: vec![Certificate::from_der(&process.service.certificate).unwrap()],
+    };
+    let routes = routes_with_push(app_with(&db, &process.dapr, &process.dapr, &process.dapr), config, push);
+    assert_eq!(deliver(&routes, &event).await, StatusCode::OK);
+    let text = &process.service.messages()[0].text;
+    for (name, action) in [("complete", Action::Complete), ("snooze", Action::Snooze)] {
+        let capability = keys.verify(text["actions"][name].as_str().unwrap(), Utc::now()).unwrap();
+        assert_eq!((capability.reminder_id, capability.reminder_version, capability.action), (id, 1, action));
+    }
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
