@@ -179,6 +179,10 @@ policies:
 {{- if $function.database }}
 {{ include "punctual.databaseUrl" (dict "root" $root "secret" $values.secrets.database) }}
 {{- end }}
+{{- if and (eq $name "updates") $values.secrets.listenDatabase }}
+- name: LISTEN_DATABASE_URL
+  {{- include "punctual.fromSecret" $values.secrets.listenDatabase | nindent 2 }}
+{{- end }}
 {{- if $function.daprd }}
 - name: DAPR_API_TOKEN
   {{- include "punctual.fromSecret" (dict "name" (include "punctual.daprApiToken" .) "key" "token") | nindent 2 }}
@@ -189,7 +193,7 @@ policies:
 - name: APP_API_TOKEN
   {{- include "punctual.fromSecret" (dict "name" $values.secrets.appApiToken "key" "token") | nindent 2 }}
 {{- end }}
-{{- if and (eq $name "tasks") (not $values.auth.jwksUrl) }}
+{{- if and $function.authenticates (not $values.auth.jwksUrl) }}
 - name: JWT_SECRET
   {{- include "punctual.fromSecret" $values.secrets.jwt | nindent 2 }}
 {{- end }}
@@ -208,6 +212,8 @@ policies:
   {{- $turns := min 3 $places -}}
   {{- $_ := set $env "USER_REQUESTS_AT_A_TIME" $turns -}}
   {{- $_ := set $env "USER_REQUESTS_WAITING" (sub $places $turns) -}}
+{{- end -}}
+{{- if $function.authenticates -}}
   {{- with $values.auth.jwksUrl -}}
     {{- $_ := set $env "JWKS_URL" . -}}
     {{- $_ := required "auth.issuer is not set, and auth.jwksUrl needs it" $values.auth.issuer -}}

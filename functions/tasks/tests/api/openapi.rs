@@ -47,7 +47,7 @@ fn the_document_is_complete() {
             }
         }
     }
-    assert_eq!(operations, 21);
+    assert_eq!(operations, 22);
     for body in
         ["NewTask", "WholeTask", "TaskPatch", "NewReminder", "Snooze", "MePatch", "RecurrenceInput", "RecurrencePatch"]
     {

@@ -35,7 +35,7 @@ impl Topology {
         let owner = |name| (name, own(self.daprd(name)));
         self.env(
             port,
-            (name, own(self.daprd(name))),
+            (name, self.function(name).daprd.as_ref().map(own)),
             &Owners { alarm: owner("alarm"), reminder_due: owner("reminder-due") },
         )
     }

@@ -22,7 +22,7 @@ const ENVIRONMENTS: [&[&str]; 6] = [
     &["--values", "values-aks.yaml"],
     &[
         "--set",
-        "ingress.host=tasks.example.com,ingress.tlsSecret=tls,auth.jwksUrl=https://id.example.com:8443/keys,auth.issuer=https://id.example.com,\
+        "ingress.host=tasks.example.com,ingress.hosts.live=live.example.com,ingress.tlsSecret=tls,auth.jwksUrl=https://id.example.com:8443/keys,auth.issuer=https://id.example.com,\
          auth.audience=punctual,auth.operatorScope=punctual:operator,auth.emailVerifiedRequired=false,auth.idTokens=true",
     ],
     &[
