@@ -56,6 +56,8 @@ pub struct Settings {
     pub echo: Duration,
     /// How long the listener waits for the database, and for its own notification.
     pub answer: Duration,
+    /// The listener's pause after a failure.
+    pub pause: Duration,
     /// After this time without an event, a stream gets a comment, so that no proxy takes it for dead.
     pub comment: Duration,
     /// The length of a stream: below the limit of Knative, and random, so that clients do not come back all at once.
@@ -71,6 +73,7 @@ impl Default for Settings {
             look: Duration::from_secs(10),
             echo: Duration::from_secs(30),
             answer: Duration::from_secs(5),
+            pause: Duration::from_secs(1),
             comment: Duration::from_secs(15),
             life: Duration::from_secs(210)..Duration::from_secs(240),
         }

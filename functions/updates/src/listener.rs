@@ -4,7 +4,7 @@
 //! whenever the listener has connected, it compares all feeds of its users with the database by primary key. Every 30 s it notifies itself, through
 //! the pool. If it does not hear that within 5 s, it connects again.
 
-use std::{convert::Infallible, time::Duration};
+use std::convert::Infallible;
 
 use anyhow::{Context as _, bail};
 use sqlx::postgres::{PgListener, PgPoolOptions};
@@ -15,9 +15,6 @@ use tokio::{
 use uuid::Uuid;
 
 use crate::hub::Hub;
-
-/// The pause after a failure.
-const PAUSE: Duration = Duration::from_secs(1);
 
 /// Keeps the tails of the hub's users up to date. Never returns.
 pub(crate) async fn run(hub: Hub) {
@@ -32,7 +29,7 @@ async fn read(hub: &Hub) {
         let outcome = outcome.context("the database did not answer").and_then(|read| Ok(read?));
         if let Err(error) = outcome {
             tracing::warn!(error = format!("{error:#}"), "updates: the feeds cannot be read, will look again");
-            sleep(PAUSE).await;
+            sleep(hub.settings.pause).await;
         }
     }
 }
@@ -50,7 +47,7 @@ async fn hear(hub: &Hub) {
     loop {
         let Err(error) = listen(hub).await;
         tracing::warn!(error = format!("{error:#}"), "updates: lost the connection that listens, will connect again");
-        sleep(PAUSE).await;
+        sleep(hub.settings.pause).await;
     }
 }
 

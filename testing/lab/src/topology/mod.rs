@@ -18,7 +18,7 @@ use std::{
 };
 
 use anyhow::{Context as _, bail, ensure};
-use catalogue::{self, EMBEDDED, FUNCTIONS};
+use catalogue::{EMBEDDED, FUNCTIONS};
 
 use crate::{
     dapr::{self, Application, Scheduler, Sidecar, SidecarPorts},
