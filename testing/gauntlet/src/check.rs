@@ -82,7 +82,7 @@ fn streams(evidence: &Evidence, verdict: &mut Verdict) {
         let mut last = 0;
         for Heard { seq, task } in events {
             let is_right = match task {
-                Some(task) => *seq == last + 1 && feed.get(last as usize) == Some(task),
+                Some(task) => *seq == last + 1 && usize::try_from(last).is_ok_and(|at| feed.get(at) == Some(task)),
                 None => *seq > last + 500,
             };
             verdict.count(if task.is_some() { "changes heard" } else { "clients reset" }, 1);

@@ -59,8 +59,8 @@ impl Listeners {
     /// Waits until every client has heard the last change, or until it should have.
     pub(crate) async fn finish(self, db: &PgPool) -> anyhow::Result<Streams> {
         let began = Instant::now();
-        let last: BTreeMap<Uuid, i64> =
-            sqlx::query_as("select id, feed_seq from users").fetch_all(db).await?.into_iter().collect();
+        let last = sqlx::query_as::<_, (Uuid, i64)>("select id, feed_seq from users").fetch_all(db).await?;
+        let last: BTreeMap<Uuid, i64> = last.into_iter().collect();
         loop {
             let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner).clone();
             let is_behind = |(user, events): (&Uuid, &Vec<Heard>)| {
