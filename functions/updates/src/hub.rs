@@ -68,7 +68,7 @@ struct Listening {
 pub(crate) struct Place {
     pub(crate) user: Uuid,
     pub(crate) tail: watch::Receiver<Tail>,
-    hub: Hub,
+    pub(crate) hub: Hub,
 }
 
 impl std::ops::Deref for Hub {

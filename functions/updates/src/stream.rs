@@ -44,7 +44,7 @@ pub(crate) async fn open(State(updates): State<Updates>, session: Session, heade
             std::iter::once(retry).chain(missed).collect()
         }
     };
-    let later = Stream { place, hub, stop, ends_at, seen: last };
+    let later = Stream { place, stop, ends_at, seen: last };
     let events = stream::iter([begin]).chain(stream::unfold(later, Stream::next)).flat_map(stream::iter);
     let headers = [
         (header::CACHE_CONTROL, HeaderValue::from_static("no-store, no-transform")),
@@ -80,7 +80,6 @@ fn reset(last: i64) -> Event {
 /// What follows the beginning of a stream.
 struct Stream {
     place: Place,
-    hub: Hub,
     stop: CancellationToken,
     ends_at: Instant,
     /// The number of the last change in the stream.
@@ -111,7 +110,7 @@ impl Stream {
             let changes = match recent {
                 Some(changes) => changes,
                 // It lags behind what the process keeps, or the feed ends before what the client has seen.
-                None => feed::between(&self.hub.db, self.place.user, self.seen, last).await.ok()??,
+                None => feed::between(&self.place.hub.db, self.place.user, self.seen, last).await.ok()??,
             };
             self.seen = last;
             if !changes.is_empty() {
