@@ -38,7 +38,10 @@ impl Bell {
             tokio::spawn(async move {
                 let told = timeout(bell.db.deadlines.answer, bell.notify()).await;
                 if let Err(error) = told.map_err(anyhow::Error::from).and_then(|told| Ok(told?)) {
-                    tracing::warn!(error = format!("{error:#}"), "task-changed: no notification of changes, which are seen later");
+                    tracing::warn!(
+                        error = format!("{error:#}"),
+                        "task-changed: no notification of changes, which are seen later"
+                    );
                 }
             });
         }
@@ -69,7 +72,8 @@ mod tests {
         let mut listener = PgListener::connect_with(&db).await.unwrap();
         listener.listen("feed").await.unwrap();
         let bell = Bell::new(at_port(&db, db.connect_options().get_port(), Deadlines::default()));
-        let busy = [bell.db.acquire().await.unwrap(), bell.db.acquire().await.unwrap(), bell.db.acquire().await.unwrap()];
+        let busy =
+            [bell.db.acquire().await.unwrap(), bell.db.acquire().await.unwrap(), bell.db.acquire().await.unwrap()];
         let users: BTreeSet<Uuid> = (0..500).map(Uuid::from_u128).collect();
         users.iter().chain(&users).for_each(|user| bell.ring(*user));
         drop(busy);

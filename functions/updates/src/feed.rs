@@ -74,9 +74,8 @@ pub(crate) async fn moved(db: &Db, known: &HashMap<Uuid, i64>) -> sqlx::Result<V
     .await?;
     let of_users = rows.chunk_by(|row, next| row.user_id == next.user_id);
     let tails = of_users.map(|rows| {
-        let changes = rows.iter().filter_map(|row| {
-            Some(Change { seq: row.seq?, task_id: row.task_id?, version: row.version? })
-        });
+        let changes =
+            rows.iter().filter_map(|row| Some(Change { seq: row.seq?, task_id: row.task_id?, version: row.version? }));
         (rows[0].user_id, Tail::new(rows[0].last, changes.collect()))
     });
     Ok(tails.collect())

@@ -69,7 +69,10 @@ fn last_event_id(headers: &HeaderMap) -> Option<i64> {
 
 fn changed(change: &Change) -> Event {
     let Change { seq, task_id, version } = change;
-    Event::default().event("changed").id(seq.to_string()).data(json!({"task_id": task_id, "version": version}).to_string())
+    Event::default()
+        .event("changed")
+        .id(seq.to_string())
+        .data(json!({"task_id": task_id, "version": version}).to_string())
 }
 
 /// Tells the client to read everything, because changes are missing.

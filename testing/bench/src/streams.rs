@@ -119,7 +119,8 @@ async fn round(
 ) -> anyhow::Result<(Vec<f64>, Vec<f64>)> {
     let mut commands = JoinSet::new();
     for user in users.iter().cloned() {
-        commands.spawn(async move { user.command(Method::POST, "/v1/tasks", Some(&json!({"title": "a change"}))).await });
+        commands
+            .spawn(async move { user.command(Method::POST, "/v1/tasks", Some(&json!({"title": "a change"}))).await });
     }
     let mut answered = HashMap::new();
     while let Some(answer) = commands.join_next().await {
@@ -132,7 +133,8 @@ async fn round(
         heard.extend(next.with_context(|| format!("{} of {listeners} listeners heard", heard.len()))?);
     }
     let tasks: Vec<Uuid> = answered.keys().copied().collect();
-    let fed = sqlx::query_as::<_, (Uuid, DateTime<Utc>)>("select task_id, created_at from feed where task_id = any($1)");
+    let fed =
+        sqlx::query_as::<_, (Uuid, DateTime<Utc>)>("select task_id, created_at from feed where task_id = any($1)");
     let fed: HashMap<Uuid, DateTime<Utc>> = fed.bind(&tasks).fetch_all(db).await?.into_iter().collect();
     let since = |began: &HashMap<Uuid, DateTime<Utc>>| {
         heard.iter().map(|heard| milliseconds(began[&heard.task], heard.at)).collect()

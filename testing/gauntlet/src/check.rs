@@ -93,7 +93,12 @@ fn streams(evidence: &Evidence, verdict: &mut Verdict) {
             last = *seq;
         }
         if usize::try_from(last).ok() != Some(feed.len()) {
-            verdict.find("I5", None, None, format!("the feed of {user} has {} changes, its client heard {last}", feed.len()));
+            verdict.find(
+                "I5",
+                None,
+                None,
+                format!("the feed of {user} has {} changes, its client heard {last}", feed.len()),
+            );
         }
     }
 }

@@ -86,9 +86,7 @@ fn page() -> String {
     let of_dapr = config.get_arguments().filter(|arg| !has(&host, arg) && !has(&database, arg));
     let sections = [
         ("Every function", "Each function reads these.", table(host.get_arguments())),
-        ("Functions with a database", "So far each function has one.", {
-            table(database.get_arguments())
-        }),
+        ("Functions with a database", "So far each function has one.", { table(database.get_arguments()) }),
         ("Functions with a daprd", "Every function but `updates`.", table(of_dapr)),
         ("`tasks` and `updates`", "How tokens are checked.", table(AuthConfig::command().get_arguments())),
         ("`tasks`", "What one process accepts.", table(LimitsConfig::command().get_arguments())),

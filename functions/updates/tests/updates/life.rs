@@ -81,7 +81,8 @@ async fn every_stream_ends_within_100_ms_of_sigterm(db: PgPool) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let stop = process.stop.clone();
-    let server = tokio::spawn(serve(Limits::default(), listener, process.routes.clone(), async move { stop.cancelled().await }));
+    let server =
+        tokio::spawn(serve(Limits::default(), listener, process.routes.clone(), async move { stop.cancelled().await }));
     let mut client = TcpStream::connect(address).await.unwrap();
     let request = format!("GET /v1/updates HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\n\r\n", token(ada));
     client.write_all(request.as_bytes()).await.unwrap();

@@ -218,7 +218,10 @@ async fn a_stream_begins_with_the_last_number_and_names_each_change_by_id_and_ve
 
     assert_eq!(change(&db, ada, 1).await, 4);
     let (task, version): (Uuid, i64) =
-        sqlx::query_as("select task_id, (data->>'version')::bigint from feed where seq = 4").fetch_one(&db).await.unwrap();
+        sqlx::query_as("select task_id, (data->>'version')::bigint from feed where seq = 4")
+            .fetch_one(&db)
+            .await
+            .unwrap();
     notify(&db, ada).await;
     let data = json!({"task_id": task, "version": version});
     assert_eq!(events.next().await.unwrap(), Event { name: "changed".to_owned(), id: Some(4), retry: None, data });

@@ -44,7 +44,8 @@ async fn a_client_that_breaks_again_and_again_gets_every_change_once_in_order(db
     const CHANGES: i64 = 60;
     let here = Handle::current();
     let property = move || {
-        let mut runner = TestRunner::new(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(16) });
+        let mut runner =
+            TestRunner::new(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(16) });
         let streams = vec((0..2_usize, 1..700_usize), 1..12);
         let outcome = runner.run(&streams, |streams| {
             let seen = here.block_on(read(&db, &streams, CHANGES));

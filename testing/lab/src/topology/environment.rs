@@ -81,7 +81,10 @@ impl Topology {
         let every = self.options.repair_every.map_or(30, |every| every.as_secs().max(1));
         let mut env = vec![
             ("DATABASE_URL", self.postgres.url_at(self.database_port()?, "punctual")),
-            ("LISTEN_DATABASE_URL", self.postgres.url_at(self.through("postgres-direct", self.postgres.port)?, "punctual")),
+            (
+                "LISTEN_DATABASE_URL",
+                self.postgres.url_at(self.through("postgres-direct", self.postgres.port)?, "punctual"),
+            ),
             ("PORT", port.to_string()),
             ("ALARM_DAPR_ENDPOINT", daprd(owners.alarm.0, owners.alarm.1)?),
             ("ALARM_APP_ID", owners.alarm.0.to_owned()),

@@ -219,9 +219,8 @@ fn every_caller_has_a_longer_timeout_than_its_callee() {
         assert_eq!(connections["value"], needed.to_string());
     }
     let plain = render(PLAIN);
-    let has_daprd = |deployment: &&Value| {
-        !deployment["spec"]["template"]["metadata"]["annotations"]["dapr.io/app-id"].is_null()
-    };
+    let has_daprd =
+        |deployment: &&Value| !deployment["spec"]["template"]["metadata"]["annotations"]["dapr.io/app-id"].is_null();
     for deployment in of_kind(&documents, "Deployment").chain(of_kind(&plain, "Deployment")).filter(has_daprd) {
         let pod = &deployment["spec"]["template"];
         let annotation = |name: &str| pod["metadata"]["annotations"][name].as_str().unwrap().to_owned();

@@ -72,7 +72,9 @@ fn migrate_may_have_another_address_of_the_database_than_the_functions() {
 fn updates_alone_may_listen_at_another_address_of_the_database() {
     let direct = ["--set", "secrets.listenDatabase.name=direct,secrets.listenDatabase.key=address"];
     for rendering in [&[], PLAIN] {
-        for (setting, expected) in [(&[] as &[&str], None), (&direct, Some(json!({"name": "direct", "key": "address"})))] {
+        for (setting, expected) in
+            [(&[] as &[&str], None), (&direct, Some(json!({"name": "direct", "key": "address"})))]
+        {
             for document in &render(&[rendering, setting].concat()) {
                 for container in pod(document).into_iter().flat_map(containers) {
                     let listens = name(document) == "updates" && container["name"] == "function";
@@ -86,7 +88,8 @@ fn updates_alone_may_listen_at_another_address_of_the_database() {
 
 #[test]
 fn public_functions_share_one_ingress_and_have_a_host_each_on_knative() {
-    let hosts = ["--set", "ingress.host=punctual.example.com,ingress.hosts.live=live.example.com,ingress.tlsSecret=tls"];
+    let hosts =
+        ["--set", "ingress.host=punctual.example.com,ingress.hosts.live=live.example.com,ingress.tlsSecret=tls"];
     let documents = render(&[PLAIN, &hosts].concat());
     let ingresses: Vec<&Value> = of_kind(&documents, "Ingress").collect();
     assert_eq!(ingresses.len(), 1);
@@ -105,8 +108,9 @@ fn public_functions_share_one_ingress_and_have_a_host_each_on_knative() {
     ] {
         let documents = render(&["--set", hosts]);
         let mappings = of_kind(&documents, "DomainMapping");
-        let mappings: BTreeSet<_> =
-            mappings.map(|mapping| (name(mapping), mapping["spec"]["ref"]["name"].as_str().unwrap().to_owned())).collect();
+        let mappings: BTreeSet<_> = mappings
+            .map(|mapping| (name(mapping), mapping["spec"]["ref"]["name"].as_str().unwrap().to_owned()))
+            .collect();
         let expected = expected.iter().map(|(host, function)| ((*host).to_owned(), (*function).to_owned()));
         assert_eq!(mappings, expected.collect());
     }
