@@ -149,13 +149,13 @@ pub fn complete(routes: Router, host: impl Into<Host>) -> Router {
 /// Clients hang up, and daprd drops its job calls when it loses the scheduler (dapr
 /// `pkg/runtime/scheduler/internal/cluster/streamer.go`). A handler that was cancelled between its commit and its end would not publish
 /// what it committed. A handler without a deadline would keep its connection and its places in the limits for as long as a peer is silent.
-async fn detached(State(host): State<Host>, request: Request, next: Next) -> Response {
-    let Deadlines { call, request: of_api, .. } = host.db.map(|db| db.deadlines).unwrap_or_default();
+async fn detached(State(Host { db, outbox, .. }): State<Host>, request: Request, next: Next) -> Response {
+    let Deadlines { call, request: of_api, .. } = db.map(|db| db.deadlines).unwrap_or_default();
     let limit = if is_from_daprd(request.uri().path()) { call } else { of_api };
     let work = tokio::spawn(async move {
         timeout(limit, next.run(request)).await.unwrap_or_else(|_| {
             // It may have committed, or be about to.
-            if let Some(outbox) = host.outbox {
+            if let Some(outbox) = outbox {
                 outbox.wake();
                 outbox.wake_late();
             }

@@ -12,6 +12,7 @@
 {{- $settings := deepCopy (index .root.Values.functions .name | default dict) -}}
 {{- $catalogue := index (include "punctual.functions" .root | fromYaml) .name -}}
 {{- $function := mergeOverwrite (deepCopy .root.Values.defaults) $settings $catalogue -}}
+{{- if and $function.daprd (lt (int $function.concurrency) 1) }}{{ fail (printf "functions.%s: concurrency is below 1" .name) }}{{ end -}}
 {{- merge $function (dict "connections" (max 3 (add $function.concurrency 1))) | toYaml -}}
 {{- end -}}
 

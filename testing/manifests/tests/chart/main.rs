@@ -78,6 +78,7 @@ fn a_setting_that_does_not_exist_is_refused() {
         "networkpolicy.enabled=true",
         "functions.task-craeted.maxScale=1",
         "functions.tasks.maxscale=1",
+        "functions.tasks.concurrency=0",
         "broker.component=rabbitmq",
         "email.from=",
         "broker.env.KAFKA_BROKERS=",
