@@ -181,12 +181,14 @@ unmapped() {
 
 # Waits until every public host answers over HTTPS with a valid certificate, as it does for clients: through DNS and the load balancer.
 published() {
-    local all host why deadline=$((SECONDS + PUBLIC_SECONDS))
+    local all host why path=/openapi.json deadline=$((SECONDS + PUBLIC_SECONDS))
+    # A DomainMapping maps every path to its function, and only one function has the document. An Ingress has no path of a probe.
+    on_knative && path=/healthz
     ((PUBLIC_SECONDS > 0)) || return 0
     all=$(hosts) || return 1
     for host in $all; do
         until why=$(unmapped "$host" 2>&1) && [[ -z $why ]] &&
-            why=$(curl --silent --show-error --fail --max-time 30 --output /dev/null "https://$host/openapi.json" 2>&1); do
+            why=$(curl --silent --show-error --fail --max-time 30 --output /dev/null "https://$host$path" 2>&1); do
             if ((SECONDS > deadline)); then
                 say "https://$host does not work: $why"
                 return 1

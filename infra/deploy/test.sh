@@ -87,7 +87,8 @@ cat >"$fake/curl" <<'FAKE'
 #!/usr/bin/env bash
 tag=$(cat "$STATE")
 case $* in
-*https://tasks.example.com/openapi.json) [[ $tag != bad-address ]] ;;
+*https://tasks.example.com/openapi.json) [[ $KNATIVE == false && $tag != bad-address ]] ;;
+*https://tasks.example.com/healthz) [[ $KNATIVE == true && $tag != bad-address ]] ;;
 *https://id.example.com/token)
     [[ $(cat) == 'user = "client:secret"' ]] || exit 9
     jq --null-input --arg token "$ISSUED" '{access_token: $token}' ;;

@@ -11,7 +11,7 @@ use axum::{
 use shared::{
     serve::{
         complete,
-        connections::{Limits, serve_within},
+        connections::{Limits, serve},
     },
     testing::app,
 };
@@ -58,7 +58,7 @@ async fn a_connection_above_the_limit_replaces_the_longest_idle_one() {
     let address = listener.local_addr().unwrap();
     let routes = complete(Router::new(), app);
     let limits = Limits { connections: 2, ..Limits::default() };
-    tokio::spawn(serve_within(limits, listener, routes, std::future::pending()));
+    tokio::spawn(serve(limits, listener, routes, std::future::pending()));
     let mut half_head = TcpStream::connect(address).await.unwrap();
     half_head.write_all(b"GET /healthz HTTP/1.1\r\n").await.unwrap();
     let mut honest = TcpStream::connect(address).await.unwrap();
@@ -83,7 +83,7 @@ async fn a_client_that_stops_reading_its_answers_is_disconnected() {
         .route("/v1/large", get(async || vec![0; LARGE]))
         .route("/v1/small", get(async || vec![0; 64 << 10]));
     let limits = Limits { unread: Duration::from_millis(300), ..Limits::default() };
-    tokio::spawn(serve_within(limits, listener, complete(answers, app), std::future::pending()));
+    tokio::spawn(serve(limits, listener, complete(answers, app), std::future::pending()));
     let request = |path: &str| format!("GET /v1/{path} HTTP/1.1\r\nhost: x\r\n\r\n");
 
     let mut reading = TcpStream::connect(address).await.unwrap();

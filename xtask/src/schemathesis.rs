@@ -21,7 +21,7 @@ use lab::{
 
 const USER: &str = "0198c0de-0000-7000-8000-000000000001";
 /// The number of operations in the document, among which the cases are divided.
-const OPERATIONS: u32 = 26;
+const OPERATIONS: u32 = 31;
 
 /// The arguments of `schemathesis`.
 #[derive(clap::Args)]

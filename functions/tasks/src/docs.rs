@@ -51,6 +51,7 @@ pub(crate) async fn openapi() -> Answer {
 /// The document without its operations.
 #[derive(OpenApi)]
 #[openapi(
+    paths(updates),
     info(
         title = "Punctual",
         description = "Tasks and reminders. Times are RFC 3339: requests give an offset, answers are in UTC. \
@@ -62,7 +63,7 @@ pub(crate) async fn openapi() -> Answer {
     )),
     modifiers(&Bearer),
     tags(
-        (name = "tasks"), (name = "reminders"), (name = "actions"), (name = "tags"), (name = "me"), (name = "push"),
+        (name = "tasks"), (name = "reminders"), (name = "actions"), (name = "tags"), (name = "me"), (name = "push"), (name = "updates"),
         (name = "operator", description = "Requires a token whose scope names the operator's, which the deployment sets (`JWT_OPERATOR_SCOPE`)"),
     ),
 )]
@@ -93,6 +94,28 @@ pub(crate) struct OperatorProblems;
 
 /// Problems of a route that needs no token.
 pub(crate) struct ActionProblems;
+
+/// Problems of a stream.
+pub(crate) struct StreamProblems;
+
+/// Listen to changes
+///
+/// Server-Sent Events, each with the number of a change as its `id`:
+///
+/// - `ready` begins a stream without `Last-Event-ID`. Load everything when it arrives; ignore an answer with a lower version than one that you have.
+/// - `changed` names a task by `task_id` and `version`. Read the task; 404 means that it is deleted.
+/// - `reset` says that changes are missing: load everything again.
+///
+/// A stream ends after four minutes, or when the token expires. Open another one after the time in `retry`, with the last `id` as `Last-Event-ID`. A
+/// user may have 20 streams. A deployment may serve this path at another host than the others.
+#[utoipa::path(
+    get, path = "/v1/updates", operation_id = "updates", tag = "updates",
+    params(("Last-Event-ID" = Option<String>, Header, description = "The `id` of the last event that you have seen. Every later change follows.")),
+    responses((status = 200, description = "The stream", body = String, content_type = "text/event-stream"), StreamProblems),
+    security(("bearer" = [])),
+)]
+#[expect(dead_code, reason = "describes a route of another function, in the one document of the API")]
+fn updates() {}
 
 const TEXTS: [(&str, &str); 13] = [
     ("304", "`If-None-Match` is `*`: the object exists"),
@@ -138,6 +161,12 @@ impl IntoResponses for ReadProblems {
 impl IntoResponses for WriteProblems {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
         problems(&["400", "401", "404", "409", "412", "413", "415", "422", "429", "500", "503"])
+    }
+}
+
+impl IntoResponses for StreamProblems {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        problems(&["401", "429", "500", "503"])
     }
 }
 

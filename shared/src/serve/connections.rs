@@ -52,12 +52,7 @@ impl Default for Limits {
 }
 
 /// Serves `routes` until `stop` completes, then until the requests in flight are answered.
-pub async fn serve(listener: TcpListener, routes: Router, stop: impl Future<Output = ()>) {
-    serve_within(Limits::default(), listener, routes, stop).await;
-}
-
-/// [`serve`], with other limits.
-pub async fn serve_within(limits: Limits, listener: TcpListener, routes: Router, stop: impl Future<Output = ()>) {
+pub async fn serve(limits: Limits, listener: TcpListener, routes: Router, stop: impl Future<Output = ()>) {
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(HEAD_DEADLINE).max_header_size(HEAD_LIMIT);
     let open = GracefulShutdown::new();

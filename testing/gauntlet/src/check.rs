@@ -12,6 +12,7 @@ use crate::{
     facts::Facts,
     faults::{Fault, Poison},
     history::{Command, Leak},
+    listen::{Heard, Streams},
 };
 
 /// A broken promise and the object that breaks it.
@@ -28,6 +29,7 @@ pub(crate) struct Finding {
 #[derive(Debug)]
 pub(crate) struct Evidence {
     pub(crate) commands: Vec<Command>,
+    pub(crate) heard: Streams,
     pub(crate) leaks: Vec<Leak>,
     pub(crate) faults: Vec<Fault>,
     pub(crate) poison: Vec<Poison>,
@@ -64,11 +66,41 @@ pub(crate) fn check(evidence: &Evidence) -> Verdict {
     let mut verdict = Verdict::default();
     commands::check(evidence, &mut verdict);
     reminders::check(evidence, &mut verdict);
+    streams(evidence, &mut verdict);
     walls(evidence, &mut verdict);
     dead_letters(evidence, &mut verdict);
     rest(evidence, &mut verdict);
     success(evidence, &mut verdict);
     verdict
+}
+
+/// I5: over all its streams, each client has heard its user's feed, every change once and in order. Only a client that was more than 500 changes behind
+/// may have been reset instead.
+fn streams(evidence: &Evidence, verdict: &mut Verdict) {
+    for (user, events) in &evidence.heard {
+        let feed = evidence.facts.feeds.get(user).map(Vec::as_slice).unwrap_or_default();
+        let mut last = 0;
+        for Heard { seq, task } in events {
+            let is_right = match task {
+                Some(task) => *seq == last + 1 && usize::try_from(last).is_ok_and(|at| feed.get(at) == Some(task)),
+                None => *seq > last + 500,
+            };
+            verdict.count(if task.is_some() { "changes heard" } else { "clients reset" }, 1);
+            if !is_right {
+                let what = format!("after number {last}, the stream of {user} had {seq}: {task:?}");
+                verdict.find("I5", task.map(|(task, _)| task), None, what);
+            }
+            last = *seq;
+        }
+        if usize::try_from(last).ok() != Some(feed.len()) {
+            verdict.find(
+                "I5",
+                None,
+                None,
+                format!("the feed of {user} has {} changes, its client heard {last}", feed.len()),
+            );
+        }
+    }
 }
 
 /// I9: no answer and no message to one user contains another user's data.

@@ -75,6 +75,8 @@ pub(crate) struct Delivery {
 pub(crate) struct Facts {
     pub(crate) events: Vec<Event>,
     pub(crate) tasks: BTreeMap<Uuid, Task>,
+    /// The changes of each user, by number: the task and its version.
+    pub(crate) feeds: BTreeMap<Uuid, Vec<(Uuid, i64)>>,
     pub(crate) reminders: Vec<Reminder>,
     pub(crate) deliveries: BTreeMap<Uuid, Delivery>,
     pub(crate) accepts: Vec<Accept>,
@@ -109,6 +111,14 @@ impl Facts {
         )
         .fetch_all(db)
         .await?;
+        let fed: Vec<(Uuid, Uuid, i64)> =
+            sqlx::query_as("select user_id, task_id, (data ->> 'version')::bigint from feed order by user_id, seq")
+                .fetch_all(db)
+                .await?;
+        let mut feeds: BTreeMap<Uuid, Vec<(Uuid, i64)>> = BTreeMap::new();
+        for (user, task, version) in fed {
+            feeds.entry(user).or_default().push((task, version));
+        }
         let reminders = sqlx::query_as(
             "select id, task_id, version, remind_at, state, fired_version,
                     exists (select from tasks where tasks.id = task_id) as task_exists from task_reminders",
@@ -139,6 +149,7 @@ impl Facts {
         Ok(Self {
             events,
             tasks: tasks.into_iter().map(|task| (task.id, task)).collect(),
+            feeds,
             reminders,
             deliveries: deliveries.into_iter().map(|delivery| (delivery.id, delivery)).collect(),
             accepts,

@@ -49,7 +49,7 @@ fn the_document_is_complete() {
             }
         }
     }
-    assert_eq!(operations, 30);
+    assert_eq!(operations, 31);
     for body in [
         "ActionRequest",
         "PreviewedRecurrence",

@@ -12,6 +12,7 @@ pub(crate) struct Operation {
 }
 
 impl Operation {
+    /// Every operation of this function. The document also describes the stream of `updates`.
     pub(crate) fn all() -> Vec<Self> {
         let document = serde_json::to_value(tasks::document()).unwrap();
         let mut all = Vec::new();
@@ -29,6 +30,7 @@ impl Operation {
                 all.push(Self { id, method, template: template.clone(), body });
             }
         }
+        all.retain(|operation| operation.id != "updates");
         // Last, because nothing of the user is left after it.
         all.sort_by_key(|operation| operation.id == "erase_me");
         all

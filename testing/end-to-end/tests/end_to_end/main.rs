@@ -16,6 +16,7 @@ mod erasure;
 mod events;
 mod guarded;
 mod hosts;
+mod live;
 mod mailbox;
 mod once;
 mod outages;

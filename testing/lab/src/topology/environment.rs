@@ -68,7 +68,7 @@ impl Topology {
     pub(super) fn env(
         &self,
         port: u16,
-        (name, own): (&str, u16),
+        (name, own): (&str, Option<u16>),
         owners: &Owners,
     ) -> anyhow::Result<Vec<(String, String)>> {
         let daprd = |name: &str, port: u16| {
@@ -77,8 +77,11 @@ impl Topology {
         let every = self.options.repair_every.map_or(30, |every| every.as_secs().max(1));
         let mut env = vec![
             ("DATABASE_URL", self.postgres.url_at(self.database_port()?, "punctual")),
+            (
+                "LISTEN_DATABASE_URL",
+                self.postgres.url_at(self.through("postgres-direct", self.postgres.port)?, "punctual"),
+            ),
             ("PORT", port.to_string()),
-            ("DAPR_GRPC_ENDPOINT", daprd(name, own)?),
             ("ALARM_DAPR_ENDPOINT", daprd(owners.alarm.0, owners.alarm.1)?),
             ("ALARM_APP_ID", owners.alarm.0.to_owned()),
             ("DAPR_API_TOKEN", self.dapr_api_token(name).to_owned()),
@@ -89,6 +92,9 @@ impl Topology {
             ("LOG_FORMAT", "text".to_owned()),
             ("NO_COLOR", "1".to_owned()),
         ];
+        if let Some(own) = own {
+            env.push(("DAPR_GRPC_ENDPOINT", daprd(name, own)?));
+        }
         if name == "upkeep" {
             env.push(("REMINDER_DUE_DAPR_ENDPOINT", daprd(owners.reminder_due.0, owners.reminder_due.1)?));
             env.push(("REMINDER_DUE_DAPR_API_TOKEN", self.dapr_api_token(owners.reminder_due.0).to_owned()));

@@ -33,7 +33,7 @@ impl Topology {
         let owner = |name| (name, self.daprd(name).grpc_port);
         self.env(
             port,
-            (name, self.daprd(name).grpc_port),
+            (name, self.function(name).daprd.as_ref().map(|daprd| daprd.grpc_port)),
             &Owners { alarm: owner("alarm"), reminder_due: owner("reminder-due") },
         )
     }

@@ -133,6 +133,12 @@ fn each_pod_reaches_only_its_dependencies() {
         assert_eq!(network.allowed("Egress", function(name), &End::Outside, 587), name == "reminder-due");
         assert!(!network.allowed("Egress", function(name), &End::Outside, 9092));
     }
+    // A function without a daprd reaches the database alone.
+    assert!(network.allowed("Egress", function("updates"), &End::Outside, 5432));
+    assert!(network.allowed("Ingress", function("updates"), &End::Namespace("kourier-system"), 8012));
+    for called in ["tasks", "alarm"] {
+        assert!(!network.connects(function("updates"), daprd(called), 50001), "{called}");
+    }
     // Only alarm is invoked, and only through the daprds of tasks and reminder-due.
     for from in ["tasks", "task-created", "reminder-due", "upkeep"] {
         for to in ["tasks", "task-created", "reminder-due", "upkeep", "alarm"] {
@@ -177,7 +183,9 @@ fn only_the_configured_identity_provider_is_reachable() {
         (["--set", "auth.issuer=i,auth.audience=a,auth.jwksUrl=https://id.example.com:8443/keys"], 8443, true),
     ] {
         let network = Network(render(&arguments));
-        assert_eq!(network.allowed("Egress", network.labels("Service", "tasks"), &End::Outside, port), asked);
+        for name in ["tasks", "updates"] {
+            assert_eq!(network.allowed("Egress", network.labels("Service", name), &End::Outside, port), asked);
+        }
         assert!(!network.allowed("Egress", network.labels("Service", "task-created"), &End::Outside, port));
     }
 }
@@ -199,6 +207,7 @@ fn without_knative_only_the_ingress_controller_reaches_public_functions() {
     let network = Network(render(PLAIN));
     let pod = |name: &str| network.labels("Deployment", name);
     assert!(network.allowed("Ingress", pod("tasks"), &End::Namespace("kourier-system"), 8080));
+    assert!(network.allowed("Ingress", pod("updates"), &End::Namespace("kourier-system"), 8080));
     assert!(!network.allowed("Ingress", pod("tasks"), &End::Namespace("default"), 8080));
     assert!(!network.allowed("Ingress", pod("task-created"), &End::Namespace("kourier-system"), 8080));
     assert!(!network.connects(pod("tasks"), pod("task-created"), 8080));

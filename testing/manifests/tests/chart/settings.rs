@@ -67,6 +67,55 @@ fn migrate_may_have_another_address_of_the_database_than_the_functions() {
     assert!(helm("template", &[GIVEN, &["--set", "secrets.migrateDatabase.name=direct"]].concat()).is_err());
 }
 
+/// A transaction pooler drops notifications.
+#[test]
+fn updates_alone_may_listen_at_another_address_of_the_database() {
+    let direct = ["--set", "secrets.listenDatabase.name=direct,secrets.listenDatabase.key=address"];
+    for rendering in [&[], PLAIN] {
+        for (setting, expected) in
+            [(&[] as &[&str], None), (&direct, Some(json!({"name": "direct", "key": "address"})))]
+        {
+            for document in &render(&[rendering, setting].concat()) {
+                for container in pod(document).into_iter().flat_map(containers) {
+                    let listens = name(document) == "updates" && container["name"] == "function";
+                    let found = variable(container, "LISTEN_DATABASE_URL").map(|url| &url["valueFrom"]["secretKeyRef"]);
+                    assert_eq!(found, expected.as_ref().filter(|_| listens), "{}", name(document));
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn public_functions_share_one_ingress_and_have_a_host_each_on_knative() {
+    let hosts =
+        ["--set", "ingress.host=punctual.example.com,ingress.hosts.live=live.example.com,ingress.tlsSecret=tls"];
+    let documents = render(&[PLAIN, &hosts].concat());
+    let ingresses: Vec<&Value> = of_kind(&documents, "Ingress").collect();
+    assert_eq!(ingresses.len(), 1);
+    let rule = &ingresses[0]["spec"]["rules"][0];
+    assert_eq!(rule["host"], "punctual.example.com");
+    let paths = rule["http"]["paths"].as_array().unwrap();
+    let paths: BTreeSet<_> = paths
+        .iter()
+        .map(|path| (path["path"].as_str().unwrap(), path["backend"]["service"]["name"].as_str().unwrap()))
+        .collect();
+    assert_eq!(paths, [("/openapi.json", "tasks"), ("/v1", "tasks"), ("/v1/updates", "updates")].into());
+
+    for (hosts, expected) in [
+        (&hosts[1], &[("live.example.com", "updates"), ("punctual.example.com", "tasks")][..]),
+        (&"ingress.host=ignored.example.com,ingress.hosts.api=api.example.com", &[("api.example.com", "tasks")]),
+    ] {
+        let documents = render(&["--set", hosts]);
+        let mappings = of_kind(&documents, "DomainMapping");
+        let mappings: BTreeSet<_> = mappings
+            .map(|mapping| (name(mapping), mapping["spec"]["ref"]["name"].as_str().unwrap().to_owned()))
+            .collect();
+        let expected = expected.iter().map(|(host, function)| ((*host).to_owned(), (*function).to_owned()));
+        assert_eq!(mappings, expected.collect());
+    }
+}
+
 #[test]
 fn links_in_mail_lead_to_the_page_and_only_the_two_functions_of_links_have_their_key() {
     let keys = "secrets.action.name=action,secrets.action.key=key,secrets.formerAction.name=former,secrets.formerAction.key=key";
@@ -219,7 +268,7 @@ fn probing_a_door_does_not_wake_its_function() {
     let documents = render(&[]);
     let doors: Vec<&Value> =
         of_kind(&documents, "Deployment").map(|door| &door["spec"]["template"]["spec"]["containers"][0]).collect();
-    assert_eq!(doors.len(), super::code::functions().len());
+    assert_eq!(doors.len(), super::code::with_daprd().len());
     for door in doors {
         let health = variable(door, "HEALTH_PORT").unwrap()["value"].as_str().unwrap();
         for probe in ["readinessProbe", "livenessProbe"] {
