@@ -150,7 +150,7 @@ mod tests {
     #[tokio::test]
     #[ignore = "needs the environment that another test gives it"]
     async fn the_database_of_the_environment_answers_over_tls() {
-        let db = from_env::<Config>().database().unwrap();
+        let db = from_env::<Config>().database.open().unwrap();
         let query = sqlx::query_scalar("select ssl from pg_stat_ssl where pid = pg_backend_pid()");
         let encrypted: bool = query.fetch_one(&db).await.unwrap();
         assert!(encrypted);

@@ -13,7 +13,8 @@
 //! - [`audit`]: the history of a task and of a reminder
 //! - [`address`]: which e-mail addresses are accepted, at the edge and when sending
 //! - [`auth`], [`problem`]: authentication and problem details (HTTP)
-//! - [`capability`]: what a link in a message may do without a session
+//! - [`capability`]: what a link or a button of a message may do without a session
+//! - [`push`]: which push services may be called
 //! - [`cors`]: which web pages may call a function from a browser
 //! - [`search_text`]: the text of a task that searches look at
 //! - [`tag`]: the form of a tag's name, and its id

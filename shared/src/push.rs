@@ -60,7 +60,7 @@ impl FromStr for Host {
         let (subdomains, bare) = name.strip_prefix("*.").map_or((false, name), |bare| (true, bare));
         let bare = bare.to_ascii_lowercase();
         let url = Url::parse(&format!("https://{bare}")).ok();
-        let is_name = url.is_some_and(|url| url.domain() == Some(&bare)) && !bare.contains('*');
+        let is_name = url.is_some_and(|url| url.domain() == Some(bare.as_str())) && !bare.contains('*');
         if !is_name || (subdomains && address.is_some()) {
             return Err(wrong());
         }

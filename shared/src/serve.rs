@@ -194,7 +194,7 @@ impl Kept {
     }
 }
 
-/// Answers 503 when a new process would help, see [`Db::is_useless`](crate::db::Db::is_useless).
+/// Answers 503 when a new process would help, see [`Db::is_useless`].
 async fn healthy(State(probes): State<Arc<Probes>>) -> StatusCode {
     let Some(db) = &probes.db else { return StatusCode::OK };
     let useless = probes.useless.or_ask(db.is_useless()).await;

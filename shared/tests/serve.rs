@@ -1,6 +1,6 @@
 //! The answers of every function outside its own routes.
 
-use std::time::Duration;
+use std::{convert::Infallible, time::Duration};
 
 use axum::{
     Router,
@@ -8,6 +8,7 @@ use axum::{
     http::{Request, StatusCode, header},
     routing::get,
 };
+use futures_util::{StreamExt as _, stream};
 use shared::{
     serve::{
         complete,
@@ -70,6 +71,28 @@ async fn a_connection_above_the_limit_replaces_the_longest_idle_one() {
     let mut fourth = TcpStream::connect(address).await.unwrap();
     assert_eq!(ask(&mut fourth).await, Some(200));
     assert_eq!((ask(&mut third).await, ask(&mut honest).await), (None, Some(200)));
+}
+
+#[tokio::test]
+async fn a_connection_is_not_idle_before_its_answer_has_ended() {
+    let app = app(&PgPool::connect_lazy("postgres://unused").unwrap());
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let answers = Router::new().route(
+        "/v1/endless",
+        get(async || Body::from_stream(stream::iter([Ok::<_, Infallible>("begun")]).chain(stream::pending()))),
+    );
+    let limits = Limits { connections: 2, ..Limits::default() };
+    tokio::spawn(serve(limits, listener, complete(answers, app), std::future::pending()));
+    let mut streaming = TcpStream::connect(address).await.unwrap();
+    streaming.write_all(b"GET /v1/endless HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    assert!(streaming.read(&mut [0; 256]).await.unwrap() > 0);
+    for _ in 0..3 {
+        assert_eq!(ask(&mut TcpStream::connect(address).await.unwrap()).await, Some(200));
+    }
+    let mut rest = Vec::new();
+    let ended = tokio::time::timeout(Duration::from_millis(100), streaming.read_to_end(&mut rest));
+    assert!(ended.await.is_err(), "the stream was closed for another connection");
 }
 
 /// It asks for a large answer, or for small ones without end, and reads none.

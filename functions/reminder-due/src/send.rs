@@ -229,6 +229,7 @@ impl Sender {
         if row.is_for_every_device() {
             // Older code has made it, or the user has no device.
             let devices = self.in_time(conn.run(async |conn| row.split(conn).await)).await?;
+            conn.give_back();
             for delivery_id in devices {
                 let next = DeliveryJob { delivery_id, attempts: 0 };
                 next.arm(&self.app.sidecar, row.now).await?;

@@ -132,8 +132,8 @@ impl Reminder {
         self.is_scheduled() || self.cancel_reason == Some(CancelReason::Completed)
     }
 
-    /// A version of the task is restored in which it was as `was`: gives it the state and the instant of then. If it was still to fire and its
-    /// time has passed, it fires only if it [returns](Self::returns).
+    /// A version of the task is restored in which it, or one that it was made for, was as `was`: gives it the state and the instant of then. If it
+    /// was still to fire and its time has passed, it fires only if it [returns](Self::returns).
     #[must_use]
     pub fn on_restore(
         &self,
@@ -143,18 +143,18 @@ impl Reminder {
         now: DateTime<Utc>,
     ) -> Option<ReminderChange> {
         let returns = was.returns(last_command_at, now);
+        let scheduled = self.scheduled(was.remind_at);
         let change = if !was.waits() {
-            ReminderChange { state: was.state, cancel_reason: was.cancel_reason, ..was.scheduled(was.remind_at) }
+            ReminderChange { state: was.state, cancel_reason: was.cancel_reason, ..scheduled }
         } else if returns && !completed {
-            was.scheduled(was.remind_at)
+            scheduled
         } else if returns || self.is_scheduled() {
-            was.cancelled(CancelReason::Completed)
+            ReminderChange { remind_at: was.remind_at, ..self.cancelled(CancelReason::Completed) }
         } else {
             return None;
         };
         // It is on its way, or has fired since.
-        let is_underway =
-            was.waits() && self.state != ReminderState::Cancelled && self.remind_at == was.remind_at;
+        let is_underway = was.waits() && self.state != ReminderState::Cancelled && self.remind_at == was.remind_at;
         let is_known = was.state != ReminderState::Other && self.state != ReminderState::Other;
         (is_known && !is_underway && !change.is_noop_for(self)).then_some(change)
     }
@@ -199,6 +199,11 @@ impl Reminder {
         }
     }
 
+    /// Whether it is made as the other one is, and fires at the same time.
+    fn is_like(&self, other: &Self) -> bool {
+        (self.remind_at, &self.before_due, &self.channels) == (other.remind_at, &other.before_due, &other.channels)
+    }
+
     /// Whether it is the reminder that a body lists.
     fn matches(&self, wanted: &NewReminder) -> bool {
         let channels = wanted.channels.iter().map(|channel| channel.as_str());
@@ -232,17 +237,22 @@ pub(crate) fn restore(
     last_command_at: DateTime<Utc>,
 ) -> (Vec<ReminderChange>, Vec<NewReminder>) {
     let now = task.inner.now;
-    let find = |of: &Task, id: Uuid| of.reminders.iter().position(|reminder| reminder.id == id);
-    let changes = task.reminders.iter().filter_map(|reminder| match find(was, reminder.id) {
-        Some(at) => reminder.on_restore(&was.reminders[at], task.completed, last_command_at, now),
-        None => Some(reminder.cancelled(CancelReason::User)),
-    });
+    let is_there = |old: &Reminder| task.reminders.iter().any(|reminder| reminder.id == old.id);
+    let (there, mut gone): (Vec<_>, Vec<_>) = was.reminders.iter().partition(|old| is_there(old));
+    let mut changes = Vec::new();
+    for reminder in &task.reminders {
+        let same = there.iter().copied().find(|old| old.id == reminder.id);
+        // Restoring the version before has made it again, with an id of its own.
+        let again = || gone.iter().position(|old| reminder.is_like(old)).map(|at| gone.remove(at));
+        match same.or_else(again) {
+            Some(old) => changes.extend(reminder.on_restore(old, task.completed, last_command_at, now)),
+            None => changes.push(reminder.cancelled(CancelReason::User)),
+        }
+    }
     let zone = was.zone();
-    let gone = was.reminders.iter().filter(|reminder| find(task, reminder.id).is_none());
-    let added = gone
-        .filter(|reminder| reminder.waits() && reminder.returns(last_command_at, now))
-        .map(|reminder| reminder.again(Due { at: was.due_at, zone: &zone }));
-    (changes.collect(), added.collect())
+    let added = gone.into_iter().filter(|old| old.waits() && old.returns(last_command_at, now));
+    let added = added.map(|old| old.again(Due { at: was.due_at, zone: &zone })).collect();
+    (changes, added)
 }
 
 /// Writes changes of reminders. The instant of an absolute one is moved for this occurrence alone: later ones keep the first.

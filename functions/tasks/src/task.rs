@@ -112,7 +112,7 @@ pub struct Reminder {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "PT15M")]
     pub before_due: Option<String>,
-    /// How the message is sent: `email`.
+    /// How the message is sent: `email` or `push`.
     pub channels: Vec<String>,
     /// Whether it is still to be sent, and if not, why.
     pub state: ReminderState,

@@ -16,6 +16,7 @@ mod stream;
 
 use std::{num::NonZeroU32, ops::Range, time::Duration};
 
+use anyhow::Context as _;
 use axum::{Router, extract::FromRef, routing::get};
 use clap::Parser;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -25,6 +26,7 @@ use shared::{
     config::{self, DatabaseConfig, HostConfig},
     cors::CorsConfig,
     db::Db,
+    problem::Problem,
     serve::{self, Host, connections::Limits},
 };
 use sqlx::postgres::PgConnectOptions;
@@ -140,12 +142,7 @@ impl Updates {
         let UpdatesConfig { listen_database_url, cors } = config::from_env();
         let listen = listen_database_url.map_or_else(
             || db.connect_options().clone(),
-            |url| {
-                config::postgres(&url).unwrap_or_else(|error| {
-                    eprintln!("error: LISTEN_DATABASE_URL: {error:#}");
-                    std::process::exit(2)
-                })
-            },
+            |url| config::or_exit(config::postgres(&url).context("LISTEN_DATABASE_URL")),
         );
         Self::new(Auth::from_env(), db, listen, settings, stop).for_pages(cors)
     }
@@ -166,5 +163,7 @@ impl Updates {
 /// `GET /v1/updates`.
 pub fn router(updates: Updates) -> Router {
     let cors = updates.cors.clone();
-    cors.allow_on(Router::new().route("/v1/updates", get(stream::open)).with_state(updates))
+    let routes = Router::new().route("/v1/updates", get(stream::open)).with_state(updates);
+    // Below the layer of CORS, which answers `OPTIONS` before this does. A fallback that is set later would replace the layer.
+    cors.allow_on(routes.method_not_allowed_fallback(async || Problem::MethodNotAllowed))
 }

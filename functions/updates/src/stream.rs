@@ -63,7 +63,7 @@ fn life(hub: &Hub, session: &Session) -> Duration {
 /// The number of the last change that the client has seen. What is no number is one that the feed never had.
 fn last_event_id(headers: &HeaderMap) -> Option<i64> {
     let id = headers.get("last-event-id").filter(|id| !id.is_empty())?;
-    let number = id.to_str().ok().and_then(|id| id.parse().ok()).filter(|number| *number >= 0);
+    let number = id.to_str().ok().and_then(|id| id.parse::<i64>().ok()).filter(|number| *number >= 0);
     Some(number.unwrap_or(i64::MAX))
 }
 

@@ -198,7 +198,7 @@ policies:
 - name: JWT_SECRET
   {{- include "punctual.fromSecret" $values.secrets.jwt | nindent 2 }}
 {{- end }}
-{{- if has $name (list "tasks" "reminder-due") }}
+{{- if or (eq $name "tasks") (eq $name "reminder-due") }}
 {{- if $values.page.url }}{{ $_ := required "secrets.action is not set, and page.url needs it" $values.secrets.action.name }}{{ end -}}
 {{- with $values.secrets.action }}
 - name: ACTION_KEY

@@ -74,6 +74,8 @@ pub(super) async fn measure(arguments: &Arguments, setting: &Setting) -> anyhow:
 
     let listening = &users[..arguments.listeners.div_ceil(STREAMS)];
     drop(streams);
+    // Until the process has seen the end of each, its place is taken.
+    sleep(Duration::from_secs(5)).await;
     let (heard, mut told) = unbounded_channel();
     let mut listeners = JoinSet::new();
     for user in listening.iter().cycle().take(arguments.listeners) {
@@ -151,8 +153,8 @@ async fn open(port: u16, user: &User) -> anyhow::Result<TcpStream> {
     while !begin.contains("\n\n") {
         let mut bytes = [0; 1_024];
         let count = timeout(LIMIT, stream.read(&mut bytes)).await??;
-        ensure!(count > 0 && !begin.contains("HTTP/1.1 4"), "refused: {begin}");
         begin += str::from_utf8(&bytes[..count])?;
+        ensure!(count > 0 && begin.starts_with("HTTP/1.1 200"), "refused: {begin}");
     }
     Ok(stream)
 }

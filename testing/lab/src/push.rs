@@ -6,8 +6,7 @@
 use std::{
     collections::{HashMap, VecDeque},
     convert::Infallible,
-    future,
-    io,
+    future, io,
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, SystemTime},
@@ -202,7 +201,8 @@ impl PushService {
     /// Fails if a request broke a rule.
     #[track_caller]
     pub fn check(&self) {
-        assert!(self.state().wrong.is_empty(), "{:?}", self.state().wrong);
+        let wrong = self.state().wrong.clone();
+        assert!(wrong.is_empty(), "{wrong:?}");
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -5,7 +5,6 @@ use std::{
     io::{BufRead as _, BufReader, Write as _},
     net::{IpAddr, TcpStream},
     os::unix::fs::PermissionsExt as _,
-    path::PathBuf,
     thread,
     time::{Duration, Instant, UNIX_EPOCH},
 };

@@ -90,8 +90,16 @@ fn page() -> String {
         ("Functions with a database", "So far each function has one.", { table(database.get_arguments()) }),
         ("Functions with a daprd", "Every function but `updates`.", table(of_dapr)),
         ("`tasks` and `updates`", "How tokens are checked.", table(AuthConfig::command().get_arguments())),
-        ("`tasks`", "What one process accepts.", table(TasksConfig::command().get_arguments())),
-        ("`updates`", "How it hears of changes, and which pages may listen.", table(UpdatesConfig::command().get_arguments())),
+        (
+            "`tasks`",
+            "Limits of a process and of a user, devices, keys of links, and web pages.",
+            table(TasksConfig::command().get_arguments()),
+        ),
+        (
+            "`updates`",
+            "How it hears of changes, and which pages may listen.",
+            table(UpdatesConfig::command().get_arguments()),
+        ),
         ("`reminder-due`", "How reminders are sent.", table(email.get_arguments().chain(push.get_arguments()))),
         ("`upkeep --repair`", "When repair acts. The CronJob sets how often it runs.", {
             table(repair::Settings::command().get_arguments())

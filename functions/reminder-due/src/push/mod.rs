@@ -1,12 +1,12 @@
 //! Web Push (RFC 8030): one message to one device, one attempt.
 //!
 //! A browser subscribes at the push service of its vendor, which gives it a URL, the endpoint. A message is a POST to it, encrypted for the
-//! device ([`encryption`]) and signed by us ([`vapid`]).
+//! device (`encryption.rs`) and signed by us (`vapid.rs`).
 //!
 //! Its topic is the reminder. A push service keeps at most one message of a topic for a device that is away, and the page shows at most one
 //! notification of a reminder. So a repeated attempt shows nothing twice, and the topic counts as an idempotency key.
 //!
-//! An endpoint comes from a user. Four walls keep it from reaching anything but push services: `PUSH_HOSTS`, the resolver ([`resolver`]), no proxy
+//! An endpoint comes from a user. Four walls keep it from reaching anything but push services: `PUSH_HOSTS`, the resolver (`resolver.rs`), no proxy
 //! and no redirects, and the network policy of the chart.
 
 mod encryption;

@@ -31,12 +31,16 @@ fn is_public(address: IpAddr) -> bool {
 }
 
 fn is_public_v4(address: Ipv4Addr) -> bool {
-    let is_special = match address.octets() {
-        [0, ..] | [192, 0, 0, _] | [192, 88, 99, _] | [240..=255, ..] => true,
-        // Carriers' translation of addresses, and benchmarks.
-        [100, 64..=127, ..] | [198, 18..=19, ..] => true,
-        _ => false,
-    };
+    // This network, protocols, 6to4, reserved, carriers' translation of addresses, benchmarks.
+    let is_special = matches!(
+        address.octets(),
+        [0, ..]
+            | [192, 0, 0, _]
+            | [192, 88, 99, _]
+            | [240..=255, ..]
+            | [100, 64..=127, ..]
+            | [198, 18..=19, ..]
+    );
     !(is_special
         || address.is_private()
         || address.is_loopback()
@@ -47,11 +51,11 @@ fn is_public_v4(address: Ipv4Addr) -> bool {
 
 /// Within 2000::/3, which excludes unique local, link-local, mapped and translated addresses.
 fn is_public_v6(address: Ipv6Addr) -> bool {
-    let is_special = match address.segments() {
-        // Teredo and other protocols, documentation, 6to4, documentation.
-        [0x2001, 0..=0x1ff, ..] | [0x2001, 0xdb8, ..] | [0x2002, ..] | [0x3fff, 0..=0xfff, ..] => true,
-        _ => false,
-    };
+    // Teredo and other protocols, documentation, 6to4, documentation.
+    let is_special = matches!(
+        address.segments(),
+        [0x2001, 0..=0x1ff, ..] | [0x2001, 0xdb8, ..] | [0x2002, ..] | [0x3fff, 0..=0xfff, ..]
+    );
     address.segments()[0] >> 13 == 1 && !is_special
 }
 

@@ -139,7 +139,7 @@ impl Row {
     /// Replaces it by a delivery per device, unless the user has none. Returns the new ones. Locks the reminder, as its first deliveries do.
     pub(super) async fn split(&self, conn: &mut PgConnection) -> sqlx::Result<Vec<Uuid>> {
         sqlx::query_scalar!(
-            "with whole as materialized (
+            r#"with whole as materialized (
                  select delivery.* from notification_deliveries delivery join task_reminders reminder on reminder.id = reminder_id
                  where delivery.id = $1 and attempts = 0 for key share of reminder
              ), device as (
@@ -152,7 +152,7 @@ impl Row {
                  delete from notification_deliveries
                  where id = (select id from whole where exists (select from push_subscriptions where user_id = whole.user_id))
              )
-             select id from device",
+             select id as "id!" from device"#,
             self.id,
         )
         .fetch_all(conn)

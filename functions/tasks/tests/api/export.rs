@@ -82,7 +82,8 @@ async fn an_export_of_many_pages_has_each_task_once_although_others_are_created_
 async fn where_answers_are_limited_an_export_is_continued_part_by_part(db: PgPool) {
     let ada = ada_with(&db, 3).await;
     let whole = lines(&ada, "/v1/export").await;
-    let config = TasksConfig { export_bytes: Some(1), ..TasksConfig::default() };
+    let mut config = TasksConfig::try_parse_from(["test", "--vapid-public-keys", VAPID_KEY]).unwrap();
+    config.export_bytes = Some(1);
     let auth = Auth::new(AuthConfig::try_parse_from(["test", "--jwt-secret", SECRET]).unwrap()).unwrap();
     let limited = Client { router: tasks::configured(app(&db), auth, &config), ..ada.clone() };
     let (mut parts, mut path) = (Vec::new(), "/v1/export".to_owned());

@@ -8,8 +8,10 @@ async fn preferences_are_patched_one_by_one(db: PgPool) {
     let mut me = ada.get("/v1/me").await.expect(200);
     assert_eq!(
         me,
-        json!({"id": ada.user.id, "email": "ada@example.org", "time_zone": "UTC", "channels": ["email"], "default_reminder": null,
-               "hide_titles": false})
+        json!({
+            "id": ada.user.id, "email": "ada@example.org", "time_zone": "UTC", "channels": ["email"], "default_reminder": null,
+            "hide_titles": false, "vapid_public_keys": [VAPID_KEY],
+        })
     );
     for (name, value) in [
         ("default_reminder", json!("PT15M")),

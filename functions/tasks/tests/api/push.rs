@@ -88,7 +88,8 @@ async fn users_who_register_one_device_at_once_end_with_one_owner(db: PgPool) {
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
 async fn a_user_has_a_quota_of_devices(db: PgPool) {
     let ada = Client::new(&db);
-    let few = Client { router: router_with(app(&db), &["--user-push-subscriptions", "2"]), ..ada.clone() };
+    let settings = ["--user-push-subscriptions", "2", "--vapid-public-keys", VAPID_KEY];
+    let few = Client { router: router_with(app(&db), &settings), ..ada.clone() };
     for n in 0..2 {
         few.post(DEVICES, device(&format!("{FCM}{n}"))).await.expect(201);
     }

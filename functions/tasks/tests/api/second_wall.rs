@@ -150,8 +150,8 @@ async fn no_statement_leaks_without_its_user_filter(db: PgPool) {
         "insert into audit_logs (user_id, task_id, action, detail)
          select $1, $2, 'task.updated', '{\"version\": 2}' from task_reminders where id = $3",
         "insert into task_versions (user_id, task_id, version, snapshot, replaced_at)
-         select $1, $2, version, jsonb_build_object('content', jsonb_build_object('title', 'canary ' || version)), now()
-         from task_reminders, generate_series(1, 2) version where task_reminders.id = $3",
+         select $1, $2, n, jsonb_build_object('content', jsonb_build_object('title', 'canary ' || n)), now()
+         from task_reminders, generate_series(1, 2) n where task_reminders.id = $3",
     ] {
         sqlx::query(statement).bind(ada.user.id).bind(id(&task)).bind(reminder).execute(&db).await.unwrap();
     }

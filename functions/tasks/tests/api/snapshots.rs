@@ -27,7 +27,9 @@ fn snapshot(name: &str, answers: &BTreeMap<String, Value>) {
     settings.set_omit_expression(true);
     let ids = ["id", "task_id", "event_id", "location"];
     let times = ["created_at", "updated_at", "completed_at", "replayed_at", "at", "oldest"];
-    settings.add_redaction(".list_push_subscriptions.body.items[].endpoint", "[endpoint]");
+    for endpoint in [".list_push_subscriptions.body.items[].endpoint", ".export.body[].push_subscription.endpoint"] {
+        settings.add_redaction(endpoint, "[endpoint]");
+    }
     for (names, redacted) in [(ids.as_slice(), "[id]"), (times.as_slice(), "[time]")] {
         for name in names {
             let keep_null = move |value: Content, _: insta::internals::ContentPath<'_>| {

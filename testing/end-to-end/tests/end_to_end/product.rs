@@ -105,7 +105,7 @@ pub(crate) struct RunningProduct {
 impl RunningProduct {
     fn start(options: Options) -> Self {
         let options = Options { repair_every: Some(REPAIR), ..options };
-        let options = options
+        let mut options = options
             .env("REPAIR_AFTER_SECONDS", REPAIR.as_secs().to_string())
             // Races are between more requests of a user than production allows at a time.
             .env("USER_REQUESTS_WAITING", "100")
@@ -114,7 +114,6 @@ impl RunningProduct {
             .env("VAPID_PUBLIC_KEYS", PUSH.key.public.as_str())
             // What a process trusts instead of the authorities of the system.
             .env("SSL_CERT_FILE", PUSH.certificate.display().to_string());
-        let mut options = options;
         options.secrets.insert("vapid-private-keys".to_owned(), PUSH.key.pem.clone());
         let topology = Topology::start(options).unwrap_or_else(|error| panic!("the product does not start: {error:#}"));
         let _runtime = RUNTIME.enter(); // the pool starts a task

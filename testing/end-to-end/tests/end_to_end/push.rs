@@ -57,7 +57,7 @@ fn killing_reminder_due_while_it_pushes_shows_each_reminder_once_on_each_device(
         let messages: Vec<Message> =
             PUSH.service.messages().into_iter().filter(|message| devices.contains_key(&message.endpoint)).collect();
         for endpoint in devices.keys() {
-            let here = || messages.iter().filter(|message| message.endpoint == *endpoint);
+            let here = || messages.iter().filter(move |message| message.endpoint == *endpoint);
             let topics: BTreeSet<&str> = here().map(|message| message.topic.as_str()).collect();
             // A message of a known topic replaces the one before, of the same delivery.
             let deliveries: BTreeSet<String> = here().map(|message| message.text["delivery_id"].to_string()).collect();

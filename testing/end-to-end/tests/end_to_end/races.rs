@@ -124,10 +124,11 @@ fn a_task_restored_before_its_deletion_is_handled_keeps_its_reminders() {
             }
         });
         let titles = together(restored).await;
-        let (again, late) = (user.remind("deleted again", due).await, user.in_ms(1_500).await);
+        let again = user.remind("deleted again", due).await;
         user.delete(&again).await;
         user.restore(&again, 1).await;
         user.delete(&again).await;
+        let late = user.in_ms(1_500).await;
         let missed = user.remind("missed", late).await;
         user.delete(&missed).await;
         user.settled().await;

@@ -64,8 +64,6 @@ impl FakeProviders {
             let config = EmailConfig {
                 resend_base_url: url.clone(),
                 mailgun_base_url: url.clone(),
-                page_url: None,
-                capabilities: CapabilityConfig::default(),
                 user_messages_per_hour: NonZeroU32::MAX,
                 mailgun_domain: Some("punctual.example".to_owned()),
                 ..config(name)

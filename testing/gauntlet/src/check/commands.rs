@@ -100,7 +100,7 @@ fn events(evidence: &Evidence, verdict: &mut Verdict) {
 fn task_events(task: Uuid, commands: &[&Command], events: &[&Event], verdict: &mut Verdict) {
     let marker = commands.first().map(|command| command.marker.as_str());
     let told: Vec<&&Event> = events.iter().filter(|event| BY_COMMAND.contains(&event.kind.as_str())).collect();
-    let mut explained = BTreeSet::new();
+    let mut explained: BTreeSet<Uuid> = BTreeSet::new();
     let mut before = 0;
     for command in commands.iter().filter(|command| command.outcome() == Outcome::Done) {
         let wanted: Vec<_> = told

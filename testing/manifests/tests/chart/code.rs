@@ -240,7 +240,9 @@ fn every_variable_is_one_that_the_function_reads() {
         PLAIN,
         &[
             "--set",
-            "auth.jwksUrl=https://id,auth.issuer=i,auth.audience=a,auth.operatorScope=o,auth.idTokens=true,email.mailgunDomain=d",
+            "auth.jwksUrl=https://id,auth.issuer=i,auth.audience=a,auth.operatorScope=o,auth.idTokens=true,email.mailgunDomain=d,\
+             page.url=https://page,page.origins={https://page},push.hosts={push.example.com},secrets.action.name=a,secrets.action.key=k,\
+             secrets.formerAction.name=f,secrets.formerAction.key=k,secrets.listenDatabase.name=l,secrets.listenDatabase.key=k",
         ],
     ] {
         let documents = render(arguments);
@@ -260,11 +262,14 @@ fn every_variable_is_one_that_the_function_reads() {
 }
 
 #[test]
-fn only_the_keys_of_mail_providers_are_readable_secrets() {
-    let config = fs::read_to_string(root().join("functions/reminder-due/src/email/config.rs")).unwrap();
-    let (_, body) = config.split_once("fn secret_key(").unwrap();
+fn only_the_keys_of_mail_providers_and_push_services_are_readable_secrets() {
+    let read = |file: &str| fs::read_to_string(root().join("functions/reminder-due/src").join(file)).unwrap();
+    let (email, push) = (read("email/config.rs"), read("push/mod.rs"));
+    let (_, body) = email.split_once("fn secret_key(").unwrap();
     let (body, _) = body.split_once("\n    }\n").unwrap();
-    let keys: BTreeSet<String> = body.split('"').skip(1).step_by(2).map(str::to_owned).collect();
+    let mut keys: BTreeSet<String> = body.split('"').skip(1).step_by(2).map(str::to_owned).collect();
+    let (_, key) = push.split_once("const SECRET_KEY: &str = \"").unwrap();
+    keys.extend(key.split('"').next().map(str::to_owned));
     let documents = render(&[]);
     let rules = of_kind(&documents, "Role").flat_map(|role| role["rules"].as_array().unwrap()).collect::<Vec<_>>();
     assert_eq!(rules.len(), 1);

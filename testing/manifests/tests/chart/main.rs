@@ -26,7 +26,8 @@ const ENVIRONMENTS: [&[&str]; 6] = [
          auth.jwksUrl=https://id.example.com:8443/keys,auth.issuer=https://id.example.com,\
          auth.audience=punctual,auth.operatorScope=punctual:operator,auth.emailVerifiedRequired=false,auth.idTokens=true,\
          page.url=https://page.example.com,page.origins={https://page.example.com},secrets.action.name=action,secrets.action.key=key,\
-         secrets.formerAction.name=former,secrets.formerAction.key=key",
+         secrets.formerAction.name=former,secrets.formerAction.key=key,push.hosts={push.example.com},\
+         secrets.listenDatabase.name=listen,secrets.listenDatabase.key=url",
     ],
     &[
         "--set",

@@ -168,7 +168,18 @@ fn push_services_are_reached_and_nothing_inside_on_their_port() {
             assert!(reaches("reminder-due", &End::Address(address)), "{address}");
             assert!(!reaches("task-created", &End::Address(address)), "{address}");
         }
-        for address in ["10.0.0.7", "100.64.0.1", "127.0.0.1", "169.254.169.254", "172.31.0.1", "192.168.1.1", "240.0.0.1", "::1", "fd00::1", "fe80::1"] {
+        for address in [
+            "10.0.0.7",
+            "100.64.0.1",
+            "127.0.0.1",
+            "169.254.169.254",
+            "172.31.0.1",
+            "192.168.1.1",
+            "240.0.0.1",
+            "::1",
+            "fd00::1",
+            "fe80::1",
+        ] {
             assert!(!reaches("reminder-due", &End::Address(address)), "{address}");
         }
         assert!(!reaches("reminder-due", &End::Outside) && !reaches("reminder-due", &End::Namespace("default")));

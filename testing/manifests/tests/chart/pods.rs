@@ -115,6 +115,7 @@ fn secrets_are_referenced_and_never_contained() {
             for variable in container["env"].as_array().into_iter().flatten() {
                 let secret = [
                     "DATABASE_URL",
+                    "LISTEN_DATABASE_URL",
                     "JWT_SECRET",
                     "ACTION_KEY",
                     "FORMER_ACTION_KEY",

@@ -117,32 +117,42 @@ fn public_functions_share_one_ingress_and_have_a_host_each_on_knative() {
 }
 
 #[test]
-fn links_in_mail_lead_to_the_page_and_only_the_two_functions_of_links_have_their_key() {
+fn settings_of_links_pages_and_push_reach_only_the_functions_that_read_them() {
     let keys = "secrets.action.name=action,secrets.action.key=key,secrets.formerAction.name=former,secrets.formerAction.key=key";
     let page = "page.url=https://page.example.com,page.origins={https://page.example.com,http://localhost:8081}";
+    let (new, former) = (format!("B{}", "A".repeat(86)), format!("B{}", "C".repeat(86)));
+    let push = format!("push.vapidPublicKeys={{{new},{former}}},push.hosts={{push.example.com,*.push.example.com}}");
+    let (public, hosts) = (format!("{new},{former}"), "push.example.com,*.push.example.com");
     for rendering in [&[], PLAIN] {
-        let documents = render(&[rendering, &["--set", keys, "--set", page]].concat());
+        let documents = render(&[rendering, &["--set", keys, "--set", page, "--set", &push]].concat());
         let mut seen = BTreeSet::new();
         for document in &documents {
             for container in pod(document).into_iter().flat_map(containers) {
-                for set in ["ACTION_KEY", "FORMER_ACTION_KEY", "PAGE_URL", "CORS_ORIGINS"] {
+                for set in
+                    ["ACTION_KEY", "FORMER_ACTION_KEY", "PAGE_URL", "CORS_ORIGINS", "PUSH_HOSTS", "VAPID_PUBLIC_KEYS"]
+                {
                     let Some(variable) = variable(container, set) else { continue };
                     let secret = variable["valueFrom"]["secretKeyRef"]["name"].as_str();
                     let value = secret.or(variable["value"].as_str()).unwrap().to_owned();
-                    seen.insert((name(document).to_owned(), set, value));
+                    seen.insert((name(document), set.to_owned(), value));
                 }
             }
         }
         let expected = [
             ("reminder-due", "ACTION_KEY", "action"),
             ("reminder-due", "PAGE_URL", "https://page.example.com"),
+            ("reminder-due", "PUSH_HOSTS", hosts),
             ("tasks", "ACTION_KEY", "action"),
             ("tasks", "CORS_ORIGINS", "https://page.example.com,http://localhost:8081"),
             ("tasks", "FORMER_ACTION_KEY", "former"),
+            ("tasks", "PUSH_HOSTS", hosts),
+            ("tasks", "VAPID_PUBLIC_KEYS", public.as_str()),
+            ("updates", "CORS_ORIGINS", "https://page.example.com,http://localhost:8081"),
         ];
-        assert_eq!(seen, expected.map(|(of, set, value)| (of.to_owned(), set, value.to_owned())).into());
+        assert_eq!(seen, expected.map(|(of, set, value)| (of.to_owned(), set.to_owned(), value.to_owned())).into());
     }
     assert!(helm("template", &[GIVEN, &["--set", page]].concat()).is_err(), "a page without a key");
+    assert!(helm("template", &[GIVEN, &["--set", "push.vapidPublicKeys={short}"]].concat()).is_err(), "no public key");
 }
 
 #[test]
