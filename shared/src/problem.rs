@@ -62,7 +62,7 @@ pub enum Problem {
     #[error("this object has no `ETag`: send the request without `If-Match` and `If-None-Match`")]
     NoEtag,
     /// 413.
-    #[error("the body is larger than 1 MB")]
+    #[error("the body is larger than 256 KB")]
     TooLarge,
     /// 415.
     #[error("the body must be JSON in UTF-8: send it with `Content-Type: application/json`")]

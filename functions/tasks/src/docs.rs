@@ -128,7 +128,7 @@ const TEXTS: [(&str, &str); 13] = [
         "412",
         "`If-Match` or `If-None-Match` does not hold: the task is at another version, or at one that is ruled out, or the object has no `ETag`",
     ),
-    ("413", "The body is larger than 1 MB"),
+    ("413", "The body is larger than 256 KB"),
     ("415", "The `Content-Type` is not JSON in UTF-8, or the `Content-Encoding` is not `identity`"),
     (
         "422",
