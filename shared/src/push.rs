@@ -44,7 +44,12 @@ impl FromStr for PushHosts {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        text.split(',').map(str::trim).filter(|entry| !entry.is_empty()).map(Host::from_str).collect::<Result<_, _>>().map(Self)
+        text.split(',')
+            .map(str::trim)
+            .filter(|entry| !entry.is_empty())
+            .map(Host::from_str)
+            .collect::<Result<_, _>>()
+            .map(Self)
     }
 }
 
@@ -177,7 +182,9 @@ mod tests {
     fn hosts_are_names_that_may_have_an_address() {
         let hosts: PushHosts = "a.example, *.b.example ,,C.example=[fd00::1]:8443".parse().unwrap();
         assert_eq!(hosts.pinned().collect::<Vec<_>>(), [("c.example", "[fd00::1]:8443".parse().unwrap())]);
-        for wrong in ["*", "*.", "a b", "a.example=10.0.0.1", "*.a.example=10.0.0.1:1", "https://a.example", "a.example:1"] {
+        for wrong in
+            ["*", "*.", "a b", "a.example=10.0.0.1", "*.a.example=10.0.0.1:1", "https://a.example", "a.example:1"]
+        {
             assert!(wrong.parse::<PushHosts>().is_err(), "{wrong}");
         }
         // Nothing may be called.
@@ -188,7 +195,9 @@ mod tests {
     fn keys_are_base64url_of_their_length() {
         let key = format!("B{}", "A".repeat(86));
         assert_eq!(point(&key).unwrap()[0], 4);
-        for wrong in [format!("A{}", "A".repeat(86)), format!("{key}A"), format!("{key}="), key.replace('B', "+"), String::new()] {
+        for wrong in
+            [format!("A{}", "A".repeat(86)), format!("{key}A"), format!("{key}="), key.replace('B', "+"), String::new()]
+        {
             assert_eq!(point(&wrong), None, "{wrong}");
         }
         assert!(bytes::<16>(&"A".repeat(22)).is_some());

@@ -369,11 +369,7 @@ impl Sender {
         push.send(device, &row.notification(self.actions()), row.lifetime()).await
     }
 
-    async fn mail(
-        &self,
-        provider: &email::Provider,
-        row: &Row,
-    ) -> Result<Result<String, SendError>, HandlerError> {
+    async fn mail(&self, provider: &email::Provider, row: &Row) -> Result<Result<String, SendError>, HandlerError> {
         let email = row.email(self.actions())?;
         // Renews the lease: what remains of the call and the time to record its answer count from here.
         let before_body = async {

@@ -143,9 +143,11 @@ pub(crate) const P256DH: Field<PublicKey> =
     Field::new("p256dh", PublicKey, || json!({"description": "The browser's `getKey(\"p256dh\")`."}));
 pub(crate) const AUTH: Field<Secret> =
     Field::new("auth", Secret, || json!({"description": "The browser's `getKey(\"auth\")`."}));
-pub(crate) const VAPID_KEY: Field<PublicKey> = Field::new("vapid_key", PublicKey, || {
-    json!({"description": "The `applicationServerKey` that the browser subscribed with: one of the `vapid_public_keys` of `/v1/me`."})
-});
+pub(crate) const VAPID_KEY: Field<PublicKey> = Field::new(
+    "vapid_key",
+    PublicKey,
+    || json!({"description": "The `applicationServerKey` that the browser subscribed with: one of the `vapid_public_keys` of `/v1/me`."}),
+);
 
 fn none() -> Value {
     json!({})

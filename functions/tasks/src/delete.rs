@@ -45,8 +45,6 @@ async fn delete(mut locked: LockedTask<'_>) -> Result<Answer> {
 pub(crate) async fn remove(conn: &mut PgConnection, task: &Task) -> Result<TaskDeleted> {
     let changes: Vec<_> = task.reminders.iter().filter_map(Reminder::on_delete).collect();
     liveness::apply(conn, task.inner.user_id, &changes).await?;
-    sqlx::query!("delete from tasks where id = $1 and user_id = $2", task.id, task.inner.user_id)
-        .execute(conn)
-        .await?;
+    sqlx::query!("delete from tasks where id = $1 and user_id = $2", task.id, task.inner.user_id).execute(conn).await?;
     Ok(TaskDeleted { task: TaskRef { version: task.version + 1, ..task.reference() } })
 }

@@ -31,6 +31,8 @@ pub(crate) struct Delivery {
     reminder_version: i32,
     #[schema(example = "email")]
     channel: String,
+    /// The push subscription that it goes to; null for e-mail.
+    target: Option<Uuid>,
     state: DeliveryState,
     /// How many attempts have begun.
     attempts: i32,
@@ -108,7 +110,7 @@ pub(crate) async fn load(
 ) -> sqlx::Result<Vec<Delivery>> {
     let deliveries = sqlx::query_as!(
         Delivery,
-        r#"select id, task_id, reminder_id, reminder_version, channel, state as "state: DeliveryState", attempts, reason, provider,
+        r#"select id, task_id, reminder_id, reminder_version, channel, nullif(target, $5) as target, state as "state: DeliveryState", attempts, reason, provider,
                   created_at, sent_at, action, acted_at
            from notification_deliveries
            where user_id = $1 and (created_at, id) < ($2, $3)
@@ -116,7 +118,8 @@ pub(crate) async fn load(
         user_id,
         after.at,
         after.id,
-        i64::try_from(limit).unwrap_or(i64::MAX)
+        i64::try_from(limit).unwrap_or(i64::MAX),
+        Uuid::nil()
     );
     deliveries.fetch_all(conn).await
 }

@@ -133,7 +133,7 @@ impl Reminder {
     }
 
     /// A version of the task is restored in which it, or one that it was made for, was as `was`: gives it the state and the instant of then. If it
-    /// was still to fire and its time has passed, it fires only if it [returns](Self::returns).
+    /// was still to fire and its time has passed, it fires only within a minute after the last command.
     #[must_use]
     pub fn on_restore(
         &self,

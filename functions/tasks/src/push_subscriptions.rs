@@ -28,7 +28,8 @@ use crate::{
 };
 
 /// The answer to an endpoint that another user has registered with other keys.
-const TAKEN: Problem = Problem::Conflict("the endpoint is registered with other keys: unsubscribe in the browser and subscribe again");
+const TAKEN: Problem =
+    Problem::Conflict("the endpoint is registered with other keys: unsubscribe in the browser and subscribe again");
 
 /// Which devices may subscribe.
 #[derive(Args, Clone, Debug)]

@@ -185,17 +185,18 @@ pub(crate) async fn read(
     .fetch_optional(conn)
     .await?;
     let Some(row) = row else { return Ok(None) };
-    let Snapshot { content, reminders, completed_at, created_at, recurrence_start, series_id, occurrence, series_values } =
-        serde_json::from_value(row.snapshot).map_err(|_| NEWER)?;
-    let inner = Inner {
-        user_id,
+    let Snapshot {
+        content,
+        reminders,
+        completed_at,
+        created_at,
         recurrence_start,
         series_id,
         occurrence,
         series_values,
-        has_newer_words: false,
-        now: row.now,
-    };
+    } = serde_json::from_value(row.snapshot).map_err(|_| NEWER)?;
+    let inner =
+        Inner { user_id, recurrence_start, series_id, occurrence, series_values, has_newer_words: false, now: row.now };
     let task = Task {
         id,
         title: content.title,

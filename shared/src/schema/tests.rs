@@ -71,7 +71,10 @@ fn an_unknown_value_is_kept_as_other() {
     assert_eq!(serde_json::to_value(unknown).unwrap(), "task.unheard");
     for (name, on) in [("push", SentOn::Known(Channel::Push)), ("pigeon", SentOn::Other("pigeon".to_owned()))] {
         let parsed: SentOn = serde_json::from_value(json!(name)).unwrap();
-        assert_eq!((&parsed, serde_json::to_value(&parsed).unwrap(), SentOn::from(name.to_owned())), (&on, json!(name), on.clone()));
+        assert_eq!(
+            (&parsed, serde_json::to_value(&parsed).unwrap(), SentOn::from(name.to_owned())),
+            (&on, json!(name), on.clone())
+        );
     }
     serde_json::from_value::<SentOn>(json!(7)).unwrap_err();
 }

@@ -135,7 +135,9 @@ impl Postgres {
         fs::write(data.join("names"), "subjectAltName = IP:127.0.0.1\n")?;
         run(&format!("req -x509 {KEY} -subj /CN=ca -keyout ca.key -out ca.crt"))?;
         run(&format!("req {KEY} -subj /CN=server -keyout server.key -out server.csr"))?;
-        run("x509 -req -in server.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 1 -extfile names -out server.crt")?;
+        run(
+            "x509 -req -in server.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 1 -extfile names -out server.crt",
+        )?;
         let owner = fs::metadata(&data)?;
         for file in ["server.key", "server.crt"] {
             chown(data.join(file), Some(owner.uid()), Some(owner.gid()))?;

@@ -249,10 +249,14 @@ impl PushService {
         };
         let response = Response::builder();
         let response = match answer {
-            Answer::Accept => response.status(StatusCode::CREATED).header("location", format!("https://{NAME}/message/1")),
+            Answer::Accept => {
+                response.status(StatusCode::CREATED).header("location", format!("https://{NAME}/message/1"))
+            }
             Answer::Refuse(status, None) => response.status(status),
             Answer::Refuse(status, Some(after)) => response.status(status).header("retry-after", after),
-            Answer::AcceptSilently | Answer::Hang => future::pending::<Result<_, Infallible>>().await.unwrap_or_else(|never| match never {}),
+            Answer::AcceptSilently | Answer::Hang => {
+                future::pending::<Result<_, Infallible>>().await.unwrap_or_else(|never| match never {})
+            }
             Answer::AcceptAndClose | Answer::Close => return Err(io::ErrorKind::ConnectionReset.into()),
         };
         Ok(response.body(Full::default()).expect("a response"))

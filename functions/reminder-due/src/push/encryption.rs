@@ -46,7 +46,8 @@ fn encrypt_with(
 ) -> Result<Vec<u8>, Unspecified> {
     let public = private.compute_public_key()?;
     let peer = UnparsedPublicKey::new(&ECDH_P256, &device.public);
-    let combined = agree(private, peer, Unspecified, |secret| Ok(Salt::new(HKDF_SHA256, &device.auth).extract(secret)))?;
+    let combined =
+        agree(private, peer, Unspecified, |secret| Ok(Salt::new(HKDF_SHA256, &device.auth).extract(secret)))?;
     let input: [u8; 32] = expand(&combined, &[b"WebPush: info\0", &device.public, public.as_ref()])?;
     let record = Salt::new(HKDF_SHA256, &salt).extract(&input);
     let key: [u8; 16] = expand(&record, &[b"Content-Encoding: aes128gcm\0"])?;

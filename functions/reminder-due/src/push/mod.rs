@@ -101,14 +101,20 @@ pub(crate) struct Notification {
 
 impl Push {
     /// `contact` is an address, to which a push service may complain.
-    pub(crate) fn new(config: &PushConfig, contact: &str, secret: &SecretString, deadline: Duration) -> anyhow::Result<Self> {
+    pub(crate) fn new(
+        config: &PushConfig,
+        contact: &str,
+        secret: &SecretString,
+        deadline: Duration,
+    ) -> anyhow::Result<Self> {
         let builder = http::builder(deadline)
             .no_proxy()
             .https_only(true)
             .referer(false)
             .dns_resolver(PublicAddresses)
             .tls_certs_merge(config.roots.iter().cloned());
-        let pinned = config.push_hosts.pinned().fold(builder, |builder, (name, address)| builder.resolve(name, address));
+        let pinned =
+            config.push_hosts.pinned().fold(builder, |builder, (name, address)| builder.resolve(name, address));
         Ok(Self {
             client: pinned.build().context("the client of the push services cannot be built")?,
             hosts: config.push_hosts.clone(),

@@ -74,7 +74,8 @@ mod tests {
             let [x, y] = [&point[1..33], &point[33..]].map(|half| BASE64_URL_SAFE_NO_PAD.encode(half));
             let mut validation = Validation::new(Algorithm::ES256);
             validation.set_audience(&["https://fcm.googleapis.com"]);
-            let decoded = decode::<Value>(token, &DecodingKey::from_ec_components(&x, &y).unwrap(), &validation).unwrap();
+            let decoded =
+                decode::<Value>(token, &DecodingKey::from_ec_components(&x, &y).unwrap(), &validation).unwrap();
             assert_eq!(decoded.claims["sub"], "mailto:reminders@punctual.example");
             let lifetime = decoded.claims["exp"].as_i64().unwrap() - Utc::now().timestamp();
             assert!((1..=24 * 3600).contains(&lifetime), "{lifetime}");

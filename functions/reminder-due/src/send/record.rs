@@ -150,6 +150,10 @@ pub(super) async fn end(conn: &mut Connection<'_>, row: &Row, end: &End) -> Resu
     let mut detail = row.detail();
     detail["reason"] = json!(reason);
     let write = async |tx: &mut PgConnection| {
+        // Before the delivery, as a transaction that acts on a message locks them.
+        sqlx::query!("select from task_reminders where id = $1 for no key update", row.reminder_id)
+            .execute(&mut *tx)
+            .await?;
         let written = sqlx::query!(
             "update notification_deliveries set state = $2, reason = $3, message = null
              where id = $1 and attempts = $4

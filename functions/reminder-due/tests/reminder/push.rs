@@ -13,7 +13,9 @@ use reminder_due::{
 use reqwest::Certificate;
 use serde_json::{Value, json};
 use shared::capability::{Action, CapabilityConfig, Keys};
-use shared::testing::{Dapr, app_with, audit_steps, call_job, count, deliver, due, erase, execute, handed_over, post, step};
+use shared::testing::{
+    Dapr, app_with, audit_steps, call_job, count, deliver, due, erase, execute, handed_over, post, step,
+};
 use sqlx::PgPool;
 use uuid::Uuid;
 
@@ -180,7 +182,8 @@ async fn each_answer_of_a_push_service_decides_what_follows(db: PgPool) {
         let (delivery, ..) = deliveries[0];
         assert_eq!(deliveries, [(delivery, state.to_owned(), 1, repeated, Some(reason.to_owned()))], "{answer:?}");
         assert_eq!(count(&db, "select count(*) from push_subscriptions").await, left, "{answer:?}");
-        let reminder: String = sqlx::query_scalar("select state from task_reminders where id = $1").bind(id).fetch_one(&db).await.unwrap();
+        let reminder: String =
+            sqlx::query_scalar("select state from task_reminders where id = $1").bind(id).fetch_one(&db).await.unwrap();
         assert_eq!(reminder, if state == "failed" { "failed" } else { "scheduled" }, "{answer:?}");
         if state == "retrying" {
             assert!(process.dapr.names().contains(&format!("delivery-{delivery}-1")), "{answer:?}");
@@ -316,7 +319,10 @@ async fn a_delivery_of_older_code_becomes_one_per_device(db: PgPool) {
         assert_eq!(process.attempt(delivery, 0).await, StatusCode::OK);
     }
     let deliveries = process.deliveries(id).await;
-    assert!(deliveries.len() == 2 && deliveries.iter().all(|(id, state, ..)| *id != old && state == "sent"), "{deliveries:?}");
+    assert!(
+        deliveries.len() == 2 && deliveries.iter().all(|(id, state, ..)| *id != old && state == "sent"),
+        "{deliveries:?}"
+    );
     assert_eq!((process.service.messages().len(), sent_events(&db).await), (2, 2));
     process.service.check();
 }

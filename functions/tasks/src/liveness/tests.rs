@@ -132,7 +132,12 @@ fn restoring_gives_a_reminder_the_state_of_then_and_fires_none_twice() {
     for (was, is, completed, becomes) in [
         // The task was deleted.
         ((ahead, Scheduled, None), (ahead, Cancelled, Some(Deleted)), false, Some((ahead, Scheduled, None))),
-        ((meanwhile, Scheduled, None), (meanwhile, Cancelled, Some(Deleted)), false, Some((meanwhile, Scheduled, None))),
+        (
+            (meanwhile, Scheduled, None),
+            (meanwhile, Cancelled, Some(Deleted)),
+            false,
+            Some((meanwhile, Scheduled, None)),
+        ),
         ((past, Scheduled, None), (past, Cancelled, Some(Deleted)), false, None),
         ((past, Sent, None), (past, Sent, None), false, None),
         ((ahead, Cancelled, Some(Completed)), (ahead, Cancelled, Some(Completed)), true, None),
@@ -153,7 +158,12 @@ fn restoring_gives_a_reminder_the_state_of_then_and_fires_none_twice() {
             Some((ahead, Cancelled, Some(DueRemoved))),
         ),
         // The task has been completed or reopened since.
-        ((ahead, Scheduled, None), (later, Cancelled, Some(Completed)), true, Some((ahead, Cancelled, Some(Completed)))),
+        (
+            (ahead, Scheduled, None),
+            (later, Cancelled, Some(Completed)),
+            true,
+            Some((ahead, Cancelled, Some(Completed))),
+        ),
         ((past, Scheduled, None), (later, Cancelled, Some(Completed)), true, None),
         ((ahead, Cancelled, Some(Completed)), (later, Scheduled, None), false, Some((ahead, Scheduled, None))),
         // A newer release knows more.

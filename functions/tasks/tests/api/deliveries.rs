@@ -52,6 +52,15 @@ async fn deliveries_are_listed_newest_first_page_by_page_and_only_ones_own(db: P
         (&newest["state"], &newest["attempts"], &newest["reason"], &newest["channel"], &newest["action"]),
         (&json!("failed"), &json!(3), &json!("canary"), &json!("email"), &Value::Null)
     );
+    assert_eq!(newest["target"], Value::Null);
+    let device = Uuid::new_v4();
+    sqlx::query("update notification_deliveries set target = $1 where id = $2")
+        .bind(device)
+        .bind(id(newest))
+        .execute(&db)
+        .await
+        .unwrap();
+    assert_eq!(bob.get("/v1/deliveries?limit=1").await.expect(200)["items"][0]["target"], json!(device));
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]

@@ -22,7 +22,9 @@ async fn ada_with(db: &PgPool, tasks: usize) -> Client {
         .await
         .unwrap();
     deliveries::insert(db, ada.user.id, 3).await;
-    ada.post("/v1/push-subscriptions", push::device(&format!("https://fcm.googleapis.com/{}", ada.user.id))).await.expect(201);
+    ada.post("/v1/push-subscriptions", push::device(&format!("https://fcm.googleapis.com/{}", ada.user.id)))
+        .await
+        .expect(201);
     ada
 }
 

@@ -81,7 +81,8 @@ async fn answers_match_their_schemas(db: PgPool) {
     let rule = json!({"type": "custom", "rule": "FREQ=MONTHLY;COUNT=2"});
     let preview = json!({"recurrence": rule, "due_at": "2027-01-31T09:00:00Z"});
     ada.patch(&path(&task), json!({"title": "b", "description": "c", "tags": []})).await.expect(200);
-    let audit = "insert into audit_logs (user_id, task_id, action, detail) values ($1, $2, 'task.updated', '{\"version\": 2}')";
+    let audit =
+        "insert into audit_logs (user_id, task_id, action, detail) values ($1, $2, 'task.updated', '{\"version\": 2}')";
     sqlx::query(audit).bind(ada.user.id).bind(id(&task)).execute(&db).await.unwrap();
     let history = ada.get(&format!("{}/history", path(&task))).await.expect(200);
     assert_eq!(history["items"][0]["changes"].as_array().map(Vec::len), Some(3));
@@ -95,7 +96,10 @@ async fn answers_match_their_schemas(db: PgPool) {
         ("System", &Client::operator(&db).get("/v1/system").await.expect(200)),
         ("History", &history),
         ("Me", &ada.get("/v1/me").await.expect(200)),
-        ("PushSubscription", &ada.post("/v1/push-subscriptions", push::device("https://fcm.googleapis.com/x")).await.expect(201)),
+        (
+            "PushSubscription",
+            &ada.post("/v1/push-subscriptions", push::device("https://fcm.googleapis.com/x")).await.expect(201),
+        ),
         ("PushSubscriptions", &ada.get("/v1/push-subscriptions").await.expect(200)),
         ("Tags", &ada.get("/v1/tags").await.expect(200)),
         ("Problem", &problem),

@@ -28,7 +28,9 @@ fn statements() -> Vec<Statement> {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap();
     let read = |path: &std::path::Path| std::fs::read_to_string(path).unwrap();
     let sources = std::fs::read_dir(root.join("functions/tasks/src")).unwrap().map(|entry| entry.unwrap().path());
-    let files = sources.chain(["outbox", "audit"].map(|name| root.join(format!("shared/src/{name}.rs")))).filter(|path| path.is_file());
+    let files = sources
+        .chain(["outbox", "audit"].map(|name| root.join(format!("shared/src/{name}.rs"))))
+        .filter(|path| path.is_file());
     let sources: String = files.map(|path| read(&path)).collect();
     let mut statements = Vec::new();
     for entry in std::fs::read_dir(root.join(".sqlx")).unwrap() {

@@ -39,7 +39,8 @@ async fn seconds_pass(db: &PgPool, seconds: u32) {
 fn written(task: &Value) -> Value {
     let reminders = task["reminders"].as_array().unwrap().iter();
     let reminders: Vec<_> = reminders.map(|one| [&one["remind_at"], &one["before_due"], &one["state"]]).collect();
-    let fields = ["title", "description", "priority", "due_at", "time_zone", "tags", "recurrence", "next_occurrence_at"];
+    let fields =
+        ["title", "description", "priority", "due_at", "time_zone", "tags", "recurrence", "next_occurrence_at"];
     json!([fields.map(|name| &task[name]), reminders])
 }
 
@@ -93,7 +94,9 @@ async fn the_last_thousand_versions_of_a_task_are_kept(db: PgPool) {
 async fn restoring_a_version_brings_its_content_back_with_a_new_version(db: PgPool) {
     let ada = Client::new(&db);
     let task = ada.task(full()).await;
-    ada.put(&path(&task), json!({"title": "b", "reminders": [{"remind_at": "2031-05-04T09:00:00Z"}]})).await.expect(200);
+    ada.put(&path(&task), json!({"title": "b", "reminders": [{"remind_at": "2031-05-04T09:00:00Z"}]}))
+        .await
+        .expect(200);
     let restored = restore(&ada, &task, 1).await;
     assert_eq!(restored.headers["etag"], "\"3\"");
     let restored = restored.expect(200);
@@ -158,8 +161,11 @@ async fn restoring_brings_reminders_back_and_sends_none_again(db: PgPool) {
     assert_eq!(super::reminder(&restored, 2), scheduled(1), "a new one: its user had cancelled it");
     assert_eq!(super::reminder(&restored, 3), scheduled(1));
     assert_eq!([0, 1, 3].map(|n| id(&restored["reminders"][n])), [0, 1, 3].map(|n| id(&task["reminders"][n])));
-    let gone: String =
-        sqlx::query_scalar("select cancel_reason from task_reminders where id = $1").bind(added).fetch_one(&db).await.unwrap();
+    let gone: String = sqlx::query_scalar("select cancel_reason from task_reminders where id = $1")
+        .bind(added)
+        .fetch_one(&db)
+        .await
+        .unwrap();
     assert_eq!(gone, "user");
 }
 
@@ -264,10 +270,14 @@ async fn restoring_is_a_command_like_the_others(db: PgPool) {
 async fn undoing_within_a_minute_brings_back_reminders_whose_time_passed_meanwhile(db: PgPool) {
     let ada = Client::new(&db);
     let reason = "its time passed before the command was undone: it fires at once";
-    for (is_late, undone) in [(false, "complete"), (true, "complete"), (false, "delete"), (true, "delete"), (false, "cancel")] {
-        let task = ada.task(json!({"title": "a", "reminders": [{"remind_at": soon()}, {"remind_at": ahead(-1)}]})).await;
+    for (is_late, undone) in
+        [(false, "complete"), (true, "complete"), (false, "delete"), (true, "delete"), (false, "cancel")]
+    {
+        let task =
+            ada.task(json!({"title": "a", "reminders": [{"remind_at": soon()}, {"remind_at": ahead(-1)}]})).await;
         // This one has fired before the command.
-        execute(&db, "update task_reminders set fired_version = version where remind_at < now() - interval '1 minute'").await;
+        execute(&db, "update task_reminders set fired_version = version where remind_at < now() - interval '1 minute'")
+            .await;
         let cancelled_by = match undone {
             "complete" => ada.post(&format!("{}/complete", path(&task)), json!(null)).await.expect(200),
             "delete" => ada.delete(&path(&task)).await.expect(204),
@@ -446,7 +456,8 @@ async fn the_history_says_what_each_command_changed(db: PgPool) {
     are_handled(&db).await;
     let told = ada.get(&history).await.expect(200);
     let first = &task["reminders"][0];
-    let reminders = json!([{"id": first["id"], "remind_at": first["remind_at"], "before_due": null, "channels": ["email"]}]);
+    let reminders =
+        json!([{"id": first["id"], "remind_at": first["remind_at"], "before_due": null, "channels": ["email"]}]);
     let expected = json!([
         ["task.created", []],
         ["task.updated", [["priority", "medium", "high"], ["tags", ["x"], ["x", "y"]], ["title", "a", "b"]]],

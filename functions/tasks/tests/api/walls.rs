@@ -70,7 +70,8 @@ async fn statements_filter_by_user_without_row_level_security(db: PgPool) {
 async fn check_strangers(db: &PgPool) {
     let (ada, bob) = (Client::new(db), Client::new(db));
     let task = canary(&ada).await;
-    let missing = json!({"id": Uuid::new_v4(), "reminders": [{"id": Uuid::new_v4()}], "device": {"id": Uuid::new_v4()}});
+    let missing =
+        json!({"id": Uuid::new_v4(), "reminders": [{"id": Uuid::new_v4()}], "device": {"id": Uuid::new_v4()}});
     let before = ada.footprint().await;
     for ((method, path, body), (_, nowhere, _)) in operations(&task).into_iter().zip(operations(&missing)) {
         for key in [None, Some("once")] {
@@ -118,7 +119,10 @@ async fn a_request_without_a_valid_token_is_refused_and_has_no_effect(db: PgPool
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
 async fn the_owner_may_use_every_operation(db: PgPool) {
     let ada = Client::new(&db);
-    for n in 0..operations(&json!({"id": Uuid::nil(), "reminders": [{"id": Uuid::nil()}], "device": {"id": Uuid::nil()}})).len() {
+    for n in
+        0..operations(&json!({"id": Uuid::nil(), "reminders": [{"id": Uuid::nil()}], "device": {"id": Uuid::nil()}}))
+            .len()
+    {
         let task = canary(&ada).await;
         let (method, path, body) = operations(&task).swap_remove(n);
         let reply = ada.send(method.clone(), &path, body.to_string()).await;
@@ -132,7 +136,9 @@ async fn no_answer_to_another_user_contains_a_canary(db: PgPool) {
     let task = canary(&ada).await;
     canary(&ada).await;
     for other in [&bob, &op] {
-        for path in ["/v1/tasks", "/v1/tasks?q=canary", "/v1/tasks?tag=canary", "/v1/tags", "/v1/me", "/v1/push-subscriptions"] {
+        for path in
+            ["/v1/tasks", "/v1/tasks?q=canary", "/v1/tasks?tag=canary", "/v1/tags", "/v1/me", "/v1/push-subscriptions"]
+        {
             let body = other.get(path).await.expect(200);
             assert!(
                 !body.to_string().contains("canary") && !body.to_string().contains(task["id"].as_str().unwrap()),

@@ -261,7 +261,9 @@ async fn only_a_page_of_a_configured_origin_may_listen(db: PgPool) {
     let process = Process::new(&db, deaf());
     for (origin, allowed) in [(PAGE, true), ("https://elsewhere.example", false)] {
         let asking = Request::builder().method(Method::OPTIONS).uri("/v1/updates").header("origin", origin);
-        let asking = asking.header("access-control-request-method", "GET").header("access-control-request-headers", "authorization,last-event-id");
+        let asking = asking
+            .header("access-control-request-method", "GET")
+            .header("access-control-request-headers", "authorization,last-event-id");
         let answer = process.routes.clone().oneshot(asking.body(Body::empty()).unwrap()).await.unwrap();
         let allows = answer.headers().get("access-control-allow-origin").map(HeaderValue::as_bytes);
         assert_eq!(allows, allowed.then_some(PAGE.as_bytes()), "{origin}");

@@ -72,7 +72,10 @@ fn killing_reminder_due_while_it_pushes_shows_each_reminder_once_on_each_device(
         assert_eq!(rows.len(), 2 * reminders.len());
         for (delivery, state, attempts) in &rows {
             let same = messages.iter().filter(|message| message.text["delivery_id"] == json!(delivery)).count();
-            assert!(state == "sent" && (1..=*attempts as usize).contains(&same), "{delivery}: {state}, {attempts}, {same}");
+            assert!(
+                state == "sent" && (1..=*attempts as usize).contains(&same),
+                "{delivery}: {state}, {attempts}, {same}"
+            );
         }
         assert!(rows.iter().any(|(.., attempts)| *attempts > 1), "no attempt was interrupted: the test is void");
         assert_eq!(user.events("reminder.sent").await, 2 * 8);
