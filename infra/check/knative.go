@@ -21,7 +21,9 @@ type object struct {
 		MinAvailable   any `yaml:"minAvailable"`
 		MaxUnavailable any `yaml:"maxUnavailable"`
 		MaxReplicas    int `yaml:"maxReplicas"`
-		Template       struct{ Spec struct{ Containers []container } }
+		Template       struct {
+			Spec struct{ Containers []container }
+		}
 	}
 }
 
