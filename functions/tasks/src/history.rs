@@ -63,7 +63,7 @@ struct HistoryEntry {
 }
 
 /// A change of a field of the task. Reminders have no state here.
-#[derive(Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 struct FieldChange {
     #[schema(example = "title")]
     field: String,

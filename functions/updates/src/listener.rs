@@ -86,7 +86,7 @@ async fn receive(hub: &Hub, listener: &mut PgListener, own: Uuid, heard: &Notify
 /// Checks that the listener hears what is sent through the pool.
 async fn check(hub: &Hub, own: Uuid, heard: &Notify) -> anyhow::Result<Infallible> {
     loop {
-        sqlx::query!("select pg_notify('feed', $1)::text", own.to_string()).execute(&hub.db).await?;
+        sqlx::query_scalar!("select pg_notify('feed', $1)::text", own.to_string()).fetch_one(&hub.db).await?;
         timeout(hub.settings.answer, heard.notified()).await.context("it does not hear its own notification")?;
         sleep(hub.settings.echo).await;
     }
