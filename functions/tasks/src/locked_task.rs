@@ -73,11 +73,14 @@ impl Command {
         let id = target.task_id(&mut tx, user.id).await?;
         let revived = match target {
             Target::Restorable(_) => restore::revive(&mut tx, &self.quotas, user.id, id).await?,
-            Target::Task(_) | Target::Reminder(_) => false,
+            Target::Task(_) | Target::Reminder(_) => None,
         };
-        let task = task::lock(&mut tx, user.id, id).await?;
+        let mut task = task::lock(&mut tx, user.id, id).await?;
+        if let Some(tags) = &revived {
+            task.inner.series_values.keep_tags(tags);
+        }
         self.preconditions.check(task.version)?;
-        handle(LockedTask { command: self, app, tx, task, revived }).await
+        handle(LockedTask { command: self, app, tx, task, revived: revived.is_some() }).await
     }
 }
 

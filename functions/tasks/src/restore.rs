@@ -85,8 +85,13 @@ async fn restore(mut locked: LockedTask<'_>, version: i64) -> Result<Answer> {
 }
 
 /// Brings the row of a deleted task back at the version of its deletion, without its tags and with its reminders as they are. The command then
-/// restores them. Returns false if the task exists.
-pub(crate) async fn revive(conn: &mut PgConnection, quotas: &Quotas, user_id: Uuid, id: Uuid) -> Result<bool> {
+/// restores them. Returns the tags that it had, or `None` if the task exists.
+pub(crate) async fn revive(
+    conn: &mut PgConnection,
+    quotas: &Quotas,
+    user_id: Uuid,
+    id: Uuid,
+) -> Result<Option<Vec<String>>> {
     let known = sqlx::query!(
         r#"select exists (select from tasks where id = $1 and user_id = $2) as "exists!",
                   exists (select from audit_logs where task_id = $1 and user_id = $2) as "existed!""#,
@@ -96,7 +101,7 @@ pub(crate) async fn revive(conn: &mut PgConnection, quotas: &Quotas, user_id: Uu
     .fetch_one(&mut *conn)
     .await?;
     if known.exists {
-        return Ok(false);
+        return Ok(None);
     }
     let task = match versions::read(conn, user_id, id, None).await? {
         Some(kept) => kept.task,
@@ -133,5 +138,5 @@ pub(crate) async fn revive(conn: &mut PgConnection, quotas: &Quotas, user_id: Uu
     )
     .execute(conn)
     .await?;
-    Ok(true)
+    Ok(Some(task.tags))
 }

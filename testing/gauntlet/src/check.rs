@@ -9,7 +9,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
 
 use crate::{
-    facts::Facts,
+    facts::{Event, Facts},
     faults::{Fault, Poison},
     history::{Command, Leak},
     listen::{Heard, Streams},
@@ -118,7 +118,8 @@ fn walls(evidence: &Evidence, verdict: &mut Verdict) {
     }
 }
 
-/// I11: each event that no function can handle is in the dead letters, once for each place on the topic, and no other event is.
+/// I11: each event that no function can handle is in the dead letters, once for each place on the topic, and no other event is. One that was
+/// still in the backlog of its function when its topic was deleted may be missing: the outbox does not have it, so nobody publishes it again.
 fn dead_letters(evidence: &Evidence, verdict: &mut Verdict) {
     let mut letters: BTreeMap<(&str, Uuid), usize> = BTreeMap::new();
     for (consumer, event) in &evidence.facts.letters {
@@ -127,8 +128,13 @@ fn dead_letters(evidence: &Evidence, verdict: &mut Verdict) {
         }
     }
     verdict.count("poison", evidence.poison.len());
-    for Poison { id, consumer, copies } in &evidence.poison {
+    for poison in &evidence.poison {
+        let Poison { id, consumer, copies, .. } = poison;
         let found = letters.remove(&(*consumer, *id)).unwrap_or_default();
+        if found == 0 && was_in_a_lost_backlog(evidence, poison) {
+            verdict.count("poison lost with its topic", 1);
+            continue;
+        }
         // A copy whose append failed may be on the topic or not.
         if !(1..=*copies).contains(&found) {
             let what =
@@ -141,6 +147,17 @@ fn dead_letters(evidence: &Evidence, verdict: &mut Verdict) {
             verdict.find("I11", Some(known.task_id), None, format!("{consumer} rejected {} {event}", known.kind));
         }
     }
+}
+
+/// Whether the topic of a poison was deleted while its function still had older messages to handle: an event that occurred before the poison
+/// was written was claimed after the deletion.
+fn was_in_a_lost_backlog(evidence: &Evidence, poison: &Poison) -> bool {
+    let gone = format!("topic gone: {}", poison.topic);
+    let deleted = |fault: &&Fault| fault.what == gone && fault.started > poison.written;
+    let older = |event: &&Event| event.kind.replace('.', "-") == poison.consumer && event.occurred_at < poison.written;
+    evidence.faults.iter().filter(deleted).any(|fault| {
+        evidence.facts.events.iter().filter(older).any(|event| event.claimed_at.is_some_and(|at| at > fault.started))
+    })
 }
 
 /// I12: no work is left.

@@ -233,7 +233,7 @@ async fn links_count_against_the_rate_of_their_user(db: PgPool) {
     let hasty = router_with(app(&db), &["--user-requests-per-second", "1", "--action-key", KEY]);
     let hasty = Client { router: hasty, ..sent.nobody.clone() };
     let mut statuses = Vec::new();
-    for _ in 0..8 {
+    for _ in 0..16 {
         statuses.push(hasty.post(PATH, json!({"capability": sent.text(Action::Complete)})).await.status);
     }
     assert!(statuses.contains(&StatusCode::TOO_MANY_REQUESTS), "{statuses:?}");

@@ -244,5 +244,5 @@ async fn tasks_by_their_ids_that_are_too_large_for_one_page_follow_on_the_next(d
             None => break,
         }
     }
-    assert_eq!((seen, pages), (ids, 2));
+    assert_eq!((seen, pages), (ids, 7));
 }
