@@ -346,7 +346,7 @@ impl Faults {
     ///
     /// Before it creates the topic it kills the daprds that read it. One that lives on may commit the offset that it had on the old topic. sarama then
     /// reads the partition of the new one from its beginning after each reconnection, commits nothing until it has passed that offset, and skips
-    /// what is before it (`consumer_group.go` `newConsumerGroupClaim`, `offset_manager.go` `MarkOffset`; seen with 1.48.1).
+    /// what is before it (`consumer_group.go` `newConsumerGroupClaim`, `offset_manager.go` `MarkOffset`).
     fn topic(&self, mut rng: Rng) {
         let Some(kafka) = &self.topology.kafka else { return self.kill(rng) };
         let topic = TOPICS[rng.usize(..TOPICS.len())];

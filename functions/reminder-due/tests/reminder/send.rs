@@ -261,23 +261,28 @@ async fn reminders_of_tasks_that_an_older_application_completed_or_deleted_are_n
 /// During an upgrade, and after a rollback.
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
 async fn a_channel_or_state_of_a_newer_release_is_left_to_that_release(db: PgPool) {
-    execute(&db, "alter table notification_deliveries drop constraint notification_deliveries_state").await;
+    execute(
+        &db,
+        "alter table notification_deliveries drop constraint notification_deliveries_state, drop constraint notification_deliveries_channel;
+         alter table task_reminders drop constraint task_reminders_channels",
+    )
+    .await;
     let folder = Folder::new();
     let routes = with_files(&db, &folder);
     let (.., event) = fired(&db, &routes).await;
-    execute(&db, "update task_reminders set channels = '{email,push}'").await;
+    execute(&db, "update task_reminders set channels = '{email,sms}'").await;
     for _ in 0..2 {
         assert_eq!(deliver(&routes, &event).await, StatusCode::OK);
     }
     let states = "select channel, state, attempts from notification_deliveries order by channel";
     let states: Vec<(String, String, i32)> = sqlx::query_as(states).fetch_all(&db).await.unwrap();
-    assert_eq!(states, [("email".to_owned(), "sent".to_owned(), 1), ("push".to_owned(), "pending".to_owned(), 0)]);
+    assert_eq!(states, [("email".to_owned(), "sent".to_owned(), 1), ("sms".to_owned(), "pending".to_owned(), 0)]);
     assert_eq!(folder.messages().len(), 1);
     // Repair of this release arms no job for it: this release's `reminder-due` would do nothing, at every repair.
     let overdue = upkeep::repair::overdue(&db, Utc::now() + chrono::TimeDelta::hours(1)).await.unwrap();
     assert_eq!(overdue, []);
 
-    execute(&db, "delete from notification_deliveries where channel = 'push'; delete from processed_events").await;
+    execute(&db, "delete from notification_deliveries where channel = 'sms'; delete from processed_events").await;
     execute(&db, "update notification_deliveries set state = 'bounced'").await;
     let job: String = sqlx::query_scalar("select 'delivery-' || id || '-1' from notification_deliveries")
         .fetch_one(&db)

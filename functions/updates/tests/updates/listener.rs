@@ -63,6 +63,8 @@ async fn a_listener_that_hears_nothing_connects_again(db: PgPool) {
     let mut events = Process::listening_at(&db, through, times).listen(&db, ada).await;
     assert_eq!(forwarder.accepted(), 1, "it hears itself, and stays");
     for (break_it, connections) in [(Forwarder::silence as fn(&Forwarder), 2), (Forwarder::cut, 3)] {
+        // Every notification until now has been handled.
+        assert!(events.is_silent().await);
         break_it(&forwarder);
         let seq = change(&db, ada, 1).await;
         notify(&db, ada).await;
