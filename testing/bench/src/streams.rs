@@ -120,7 +120,8 @@ async fn round(
     told: &mut UnboundedReceiver<Heard>,
 ) -> anyhow::Result<(Vec<f64>, Vec<f64>)> {
     let mut commands = JoinSet::new();
-    for user in users.iter().cloned() {
+    for user in users {
+        let user = user.clone();
         commands
             .spawn(async move { user.command(Method::POST, "/v1/tasks", Some(&json!({"title": "a change"}))).await });
     }

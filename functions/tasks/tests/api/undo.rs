@@ -346,7 +346,7 @@ async fn a_deletion_that_is_handled_after_the_restore_deletes_no_job(db: PgPool)
     let (on_deleted, on_updated) = (task_deleted::router(functions.clone()), task_updated::router(functions));
     for (routes, event) in [(&on_updated, updated), (&on_deleted, deleted)] {
         assert_eq!(deliver(routes, &handed_over(&db, *event).await).await, StatusCode::OK);
-        assert_eq!(dapr.names(), [job.clone()]);
+        assert_eq!(dapr.names(), std::slice::from_ref(&job));
     }
     assert_eq!(ada.get(&path(&task)).await.expect(200), restored);
     // Clients hear of both, and the version tells them which is later.
