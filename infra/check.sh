@@ -40,17 +40,7 @@ if command -v kubectl >/dev/null; then
         kubectl kustomize "$overlay" >/dev/null
     done
     echo "infra/redpanda/topics*, infra/minikube: well-formed"
-    if curl --silent --fail --max-time 10 --output /dev/null https://github.com; then
-        kubectl kustomize infra/platform/knative-oke >.dev/knative-oke.yaml
-        # A budget of a single replica that demands a part of it lets no node be drained.
-        if grep -n 'minAvailable:' .dev/knative-oke.yaml || grep -nE 'maxReplicas: ([2-9]|1.)' .dev/knative-oke.yaml; then
-            echo "infra/platform/knative-oke: this part of Knative holds a drain, or does not fit the node" >&2
-            exit 1
-        fi
-        echo "infra/platform/knative*: Knative's manifests exist, the patches apply, and every node can be drained"
-    else
-        echo "infra/platform/knative*: NOT CHECKED, cannot download Knative's manifests"
-    fi
+    infra/check/knative.sh
 else
     echo "infra/redpanda/topics*, infra/minikube, infra/platform/knative*: NOT CHECKED, kubectl is not installed"
 fi

@@ -1,5 +1,6 @@
 // Checks the compose file with Docker Compose's parser and the Dockerfile with BuildKit's, without Docker, and what the workflows promise
-// about images. `infra/check.sh` runs it. `cargo xtask compose-test` runs the compose file.
+// about images. `infra/check.sh` runs it. `cargo xtask compose-test` runs the compose file. With `knative`, checks the platform instead
+// (knative.sh).
 package main
 
 import (
@@ -19,6 +20,13 @@ import (
 )
 
 func main() {
+	if os.Args[1] == "knative" {
+		if err := knative(os.Args[2], os.Args[3], os.Args[4]); err != nil {
+			fmt.Fprintln(os.Stderr, "error:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	root := os.Args[1]
 	compose, err := composeFile(filepath.Join(root, "compose/docker-compose.dev.yaml"))
 	if err == nil {

@@ -181,12 +181,14 @@ unmapped() {
 
 # Waits until every public host answers over HTTPS with a valid certificate, as it does for clients: through DNS and the load balancer.
 published() {
-    local all host why deadline=$((SECONDS + PUBLIC_SECONDS))
+    local all host why path=/openapi.json deadline=$((SECONDS + PUBLIC_SECONDS))
+    # A DomainMapping maps every path to its function, and only one function has the document. An Ingress has no path of a probe.
+    on_knative && path=/healthz
     ((PUBLIC_SECONDS > 0)) || return 0
     all=$(hosts) || return 1
     for host in $all; do
         until why=$(unmapped "$host" 2>&1) && [[ -z $why ]] &&
-            why=$(curl --silent --show-error --fail --max-time 30 --output /dev/null "https://$host/openapi.json" 2>&1); do
+            why=$(curl --silent --show-error --fail --max-time 30 --output /dev/null "https://$host$path" 2>&1); do
             if ((SECONDS > deadline)); then
                 say "https://$host does not work: $why"
                 return 1
@@ -197,9 +199,14 @@ published() {
     done
 }
 
+# Prints why the provider did not take a reminder yet, from its timeline, or nothing.
+refused() {
+    jq --raw-output '[.entries[] | select(.what == "failed" or .what == "retrying" or .what == "unknown") | .reason // .what] | last // empty'
+}
+
 # Creates a task with a reminder and waits until the reminder is sent.
 reminded() {
-    local task id reminder told deadline auth
+    local task id reminder told deadline auth why
     auth="authorization: Bearer $(token)" || return 1
     connect tasks || return 1
     task=$(call tasks /v1/tasks --header "$auth" --json \
@@ -213,7 +220,13 @@ reminded() {
     until told=$(call tasks "/v1/reminders/$reminder/timeline" --header "$auth") &&
         jq --exit-status '.entries | any(.what == "sent")' <<<"$told" >/dev/null; do
         if ((SECONDS > deadline)); then
-            say "reminder $reminder was not sent: $told"
+            why=$(refused <<<"$told") || true
+            say "reminder $reminder was not sent: ${why:-$told}"
+            case $why in
+            *" 401"* | *" 403"*)
+                say "the provider refuses its key, or the sender: its domain must be verified there (docs/clouds.md, \"Mail\")"
+                ;;
+            esac
             return 1
         fi
         sleep 2

@@ -87,13 +87,19 @@ cat >"$fake/curl" <<'FAKE'
 #!/usr/bin/env bash
 tag=$(cat "$STATE")
 case $* in
-*https://tasks.example.com/openapi.json) [[ $tag != bad-address ]] ;;
+*https://tasks.example.com/openapi.json) [[ $KNATIVE == false && $tag != bad-address ]] ;;
+*https://tasks.example.com/healthz) [[ $KNATIVE == true && $tag != bad-address ]] ;;
 *https://id.example.com/token)
     [[ $(cat) == 'user = "client:secret"' ]] || exit 9
     jq --null-input --arg token "$ISSUED" '{access_token: $token}' ;;
 */readyz) [[ $tag != bad-health ]] ;;
 */v1/tasks) echo '{"id": "t", "reminders": [{"id": "r"}]}' ;;
-*/timeline) [[ $tag == bad-reminder ]] && echo '{"entries": [{"what": "fired"}]}' || echo '{"entries": [{"what": "sent"}]}' ;;
+*/timeline)
+    case $tag in
+    bad-reminder) echo '{"entries": [{"what": "fired"}]}' ;;
+    bad-sender) echo '{"entries": [{"what": "fired"}, {"what": "retrying", "reason": "resend 403 validation_error"}]}' ;;
+    *) echo '{"entries": [{"what": "sent"}]}' ;;
+    esac ;;
 *DELETE*) ;;
 *) exit 9 ;;
 esac
@@ -127,6 +133,9 @@ expect old bad-image 1 old
 expect old bad-start 1 old
 expect old bad-health 1 old
 expect old bad-reminder 1 old
+expect old bad-sender 1 old
+grep -q 'was not sent: resend 403 validation_error' "$fake/log"
+grep -q 'its domain must be verified' "$fake/log"
 expect nothing bad-health 1 bad-health
 expect old bad-certificate 1 old
 expect old bad-address 1 old

@@ -3,7 +3,7 @@
 # They allow reading and writing the topics and dead-letter topics, and using the consumer groups, which have the functions' names.
 # Running it again changes nothing. infra/redpanda/topics/rights.sh does the same on Redpanda.
 #
-# Any other writer to these topics can crash every function's daprd. docs/operations.md explains the cause and the remedy.
+# A message of any other writer becomes a dead letter (docs/operations.md).
 #
 # Needs kafka-acls.sh on PATH; BROKERS; PRINCIPAL, for example User:punctual; and, if the broker requires it, COMMAND_CONFIG: a client
 # configuration file with the credentials of a user that may create ACLs.

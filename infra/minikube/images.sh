@@ -4,6 +4,7 @@
 # The functions.
 functions=(
     tasks
+    updates
     dead-letters
     alarm
     upkeep

@@ -58,6 +58,19 @@ run "a_drain_ends" {
   }
 }
 
+run "replacing_a_node_fits_the_allowance" {
+  assert {
+    condition = (
+      oci_containerengine_node_pool.this.node_config_details[0].size + tonumber(jsondecode(output.node_pool_cycling_details).maximumSurge)
+    ) * oci_containerengine_node_pool.this.node_shape_config[0].ocpus <= 2
+    error_message = "While a node is replaced, there is a second one that costs something."
+  }
+  assert {
+    condition     = tonumber(jsondecode(output.node_pool_cycling_details).maximumUnavailable) >= 1
+    error_message = "Without a second node, no node could be replaced."
+  }
+}
+
 run "another_version_brings_its_image" {
   variables {
     kubernetes_version = "v1.33.1"

@@ -3,6 +3,11 @@ output "node_pool_id" {
   value       = oci_containerengine_node_pool.this.id
 }
 
+output "node_pool_cycling_details" {
+  description = "How to replace the nodes: one at a time, without a second one meanwhile, which the free allowance does not cover. Oracle's default adds one first."
+  value       = jsonencode({ isNodeCyclingEnabled = true, maximumSurge = "0", maximumUnavailable = "1" })
+}
+
 output "cluster_id" {
   description = "Value of the variable OKE_CLUSTER_ID in the GitHub environment oke."
   value       = oci_containerengine_cluster.this.id

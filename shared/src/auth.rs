@@ -95,14 +95,20 @@ pub struct User {
     pub operator: bool,
 }
 
+/// A user, and how long the token proves it. For a handler whose answer may outlast the token.
+#[derive(Clone, Debug)]
+pub struct Session {
+    /// The user.
+    pub user: User,
+    /// The token's `exp`.
+    pub expires_at: DateTime<Utc>,
+}
+
 impl Auth {
     /// Reads the configuration from the environment. If it is invalid, ends the process with one line.
     #[must_use]
     pub fn from_env() -> Self {
-        Self::new(config::from_env()).unwrap_or_else(|error| {
-            eprintln!("error: {error:#}");
-            std::process::exit(2)
-        })
+        config::or_exit(Self::new(config::from_env()))
     }
 
     /// As `config` says.
@@ -134,6 +140,10 @@ impl Auth {
     }
 
     async fn check(&self, token: &str) -> Result<User, Problem> {
+        Ok(self.session(token).await?.user)
+    }
+
+    async fn session(&self, token: &str) -> Result<Session, Problem> {
         if token.len() > TOKEN_LIMIT {
             return Err(Problem::BadToken("the token is larger than 8 KB"));
         }
@@ -152,7 +162,8 @@ impl Auth {
                 self.decode(token, &key, algorithms)?
             }
         };
-        claims.user(&self.0.rules, Utc::now())
+        let expires_at = claims.expires_at();
+        Ok(Session { user: claims.user(&self.0.rules, Utc::now())?, expires_at })
     }
 
     fn decode(&self, token: &str, key: &DecodingKey, algorithms: Vec<Algorithm>) -> Result<Claims, Problem> {
@@ -204,14 +215,30 @@ where
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let mut given = parts.headers.get_all(header::AUTHORIZATION).iter();
-        let header = given.next().ok_or(Problem::NoToken)?;
-        let (scheme, token) = header.to_str().ok().and_then(|text| text.split_once(' ')).ok_or(Problem::NoToken)?;
-        if !scheme.eq_ignore_ascii_case("bearer") || given.next().is_some() {
-            return Err(Problem::NoToken);
-        }
-        Auth::from_ref(state).check(token.trim()).await
+        Auth::from_ref(state).check(bearer(parts)?).await
     }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Session
+where
+    Auth: FromRef<S>,
+{
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        Auth::from_ref(state).session(bearer(parts)?).await
+    }
+}
+
+/// The token of a request.
+fn bearer(parts: &Parts) -> Result<&str, Problem> {
+    let mut given = parts.headers.get_all(header::AUTHORIZATION).iter();
+    let header = given.next().ok_or(Problem::NoToken)?;
+    let (scheme, token) = header.to_str().ok().and_then(|text| text.split_once(' ')).ok_or(Problem::NoToken)?;
+    if !scheme.eq_ignore_ascii_case("bearer") || given.next().is_some() {
+        return Err(Problem::NoToken);
+    }
+    Ok(token.trim())
 }
 
 /// A token of `user` that `JWT_SECRET` proves: for development (`cargo xtask token`) and tests.

@@ -110,6 +110,12 @@ impl Db {
         self.pool.options()
     }
 
+    /// How to connect outside of the pool.
+    #[must_use]
+    pub fn connect_options(&self) -> &PgConnectOptions {
+        &self.state.plain
+    }
+
     /// Begins a transaction. Dropping it rolls it back.
     ///
     /// # Errors

@@ -1,6 +1,6 @@
 //! Deliveries: the state of one, and the Dapr job that makes its next attempt.
 //!
-//! A delivery is one reminder, version and channel: a row of `notification_deliveries`. `reminder-due` attempts it and arms the
+//! A delivery is one reminder, version, channel and target: a row of `notification_deliveries`. `reminder-due` attempts it and arms the
 //! job of the next attempt; repair arms that job again if it was lost.
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -14,6 +14,7 @@ use crate::{
 
 text_enum! {
     /// State of a delivery: `notification_deliveries.state`.
+    #[derive(utoipa::ToSchema)]
     pub enum DeliveryState {
         /// No attempt has begun.
         Pending = "pending",

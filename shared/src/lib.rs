@@ -13,6 +13,9 @@
 //! - [`audit`]: the history of a task and of a reminder
 //! - [`address`]: which e-mail addresses are accepted, at the edge and when sending
 //! - [`auth`], [`problem`]: authentication and problem details (HTTP)
+//! - [`capability`]: what a link or a button of a message may do without a session
+//! - [`push`]: which push services may be called
+//! - [`cors`]: which web pages may call a function from a browser
 //! - [`search_text`]: the text of a task that searches look at
 //! - [`tag`]: the form of a tag's name, and its id
 //! - [`db`], [`deadlines`]: the pool, the deadline of every wait, and which database errors are outages
@@ -24,8 +27,10 @@
 pub mod address;
 pub mod audit;
 pub mod auth;
+pub mod capability;
 pub mod cloud_event;
 pub mod config;
+pub mod cors;
 pub mod db;
 pub mod deadlines;
 pub mod delivery;
@@ -35,6 +40,7 @@ pub mod from_daprd;
 pub mod inbox;
 pub mod outbox;
 pub mod problem;
+pub mod push;
 pub mod recurrence;
 pub mod reminder;
 pub mod schema;

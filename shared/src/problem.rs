@@ -47,6 +47,11 @@ pub enum Problem {
     /// 409: the object's state does not allow this.
     #[error("{0}")]
     Conflict(&'static str),
+    /// 410: the version of the task is not kept any more.
+    #[error(
+        "the content of this version is not kept any more: it was replaced more than 30 days ago, or more than 1,000 versions ago"
+    )]
+    Gone,
     /// 412: `If-Match` names another version.
     #[error("the task is at version {0}, and `If-Match` names another one: read the task again before you change it")]
     PreconditionFailed(i64),
@@ -57,7 +62,7 @@ pub enum Problem {
     #[error("this object has no `ETag`: send the request without `If-Match` and `If-None-Match`")]
     NoEtag,
     /// 413.
-    #[error("the body is larger than 1 MB")]
+    #[error("the body is larger than 256 KB")]
     TooLarge,
     /// 415.
     #[error("the body must be JSON in UTF-8: send it with `Content-Type: application/json`")]
@@ -238,6 +243,7 @@ impl Problem {
                 (StatusCode::METHOD_NOT_ALLOWED, "urn:punctual:problem:method-not-allowed", "Method not allowed")
             }
             Self::Conflict(_) => (StatusCode::CONFLICT, "urn:punctual:problem:conflict", "Conflict"),
+            Self::Gone => (StatusCode::GONE, "urn:punctual:problem:gone", "Gone"),
             Self::PreconditionFailed(_) => {
                 (StatusCode::PRECONDITION_FAILED, "urn:punctual:problem:changed-since", "Changed since")
             }

@@ -19,6 +19,7 @@ mod before_due;
 mod days;
 mod frequency;
 mod parse;
+mod planned;
 mod rule;
 mod series;
 mod zone;
@@ -30,6 +31,7 @@ use utoipa::ToSchema;
 
 pub use self::before_due::{BeforeDue, NotADuration, TEXT_LIMIT as DURATION_LIMIT};
 use self::frequency::Frequency;
+pub use self::planned::{NamedTime, Planned, Reason};
 pub use self::rule::{Rule, RuleError, TEXT_LIMIT as RULE_LIMIT};
 pub use self::series::{Series, UPCOMING_LIMIT};
 pub use self::zone::{UnknownZone, Zone, carry, end_of_calendar};

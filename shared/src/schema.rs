@@ -114,23 +114,32 @@ impl From<Channel> for SentOn {
     }
 }
 
+impl From<String> for SentOn {
+    fn from(name: String) -> Self {
+        name.parse().map_or(Self::Other(name), Self::Known)
+    }
+}
+
 /// How a reminder reaches its user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Channel {
     /// E-mail.
     Email,
+    /// Web Push, to each device that the user has subscribed.
+    Push,
 }
 
 impl Channel {
     /// Every channel, in order of declaration.
-    pub const ALL: [Self; 1] = [Self::Email];
+    pub const ALL: [Self; 2] = [Self::Email, Self::Push];
 
     /// The stored value.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Email => "email",
+            Self::Push => "push",
         }
     }
 }
@@ -145,7 +154,7 @@ impl std::str::FromStr for Channel {
 
 /// A name that is not a [`Channel`].
 #[derive(Clone, Copy, Debug, thiserror::Error)]
-#[error("is not a channel: only email is")]
+#[error("is not a channel: `email` and `push` are")]
 pub struct UnknownChannel;
 
 /// The task an event is about: part of every payload.
@@ -223,6 +232,9 @@ pub struct ReminderSent {
     pub reminder_version: i32,
     /// The channel that it was sent on.
     pub channel: SentOn,
+    /// The push subscription that it was sent to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<Uuid>,
     /// The row of `notification_deliveries`.
     pub delivery_id: Uuid,
 }

@@ -2,6 +2,8 @@
 //!
 //! The same router runs under axum on `$PORT` (Knative, plain Kubernetes, a laptop) and, when `AWS_LAMBDA_RUNTIME_API` is set,
 //! under `lambda_http` (see [`lambda`]).
+//!
+//! [`run`] serves a function with a database and a daprd. Another function prepares its process, builds its state itself, and [`listen`]s.
 
 pub mod connections;
 pub mod lambda;
@@ -26,26 +28,47 @@ use tokio::{
     sync::Mutex,
     time::timeout,
 };
+use tokio_util::sync::CancellationToken;
 
-use crate::{App, Config, config, deadlines::Deadlines, problem::Problem, telemetry};
+use self::connections::Limits;
+use crate::{App, Config, config, db::Db, deadlines::Deadlines, outbox::Outbox, problem::Problem, telemetry};
 
 /// Limit for requests in flight after SIGTERM. Knative and Dapr kill a process after 30 s.
 const DRAIN: Duration = Duration::from_secs(25);
 /// Limit for publishing committed events after SIGTERM.
 const FLUSH: Duration = Duration::from_secs(2);
 
-/// Runs a function until SIGTERM, or until Lambda ends the process.
+/// The process of a function, as far as every function has one.
+#[derive(Clone, Default)]
+pub struct Host {
+    /// Cancelled at SIGTERM. A handler that gives an answer without an end ends it then.
+    pub stop: CancellationToken,
+    /// The limits of its server.
+    pub limits: Limits,
+    /// The database, if the function has one: the probes ask it.
+    pub db: Option<Db>,
+    /// The relay, if the function has a daprd. A handler that was ended may have committed events.
+    pub outbox: Option<Outbox>,
+}
+
+impl From<App> for Host {
+    fn from(app: App) -> Self {
+        Self { stop: app.stop, limits: Limits::default(), db: Some(app.db), outbox: Some(app.outbox) }
+    }
+}
+
+/// Runs a function with a database and a daprd until SIGTERM, or until Lambda ends the process.
 ///
 /// # Errors
 /// When the configuration is invalid or the port is taken.
 pub async fn run(router: fn(App) -> Router) -> anyhow::Result<()> {
     let app = start()?;
-    let routes = complete(router(app.clone()), app.clone());
+    let routes = router(app.clone());
     if std::env::var_os("AWS_LAMBDA_RUNTIME_API").is_some() {
-        return lambda::run(routes, app).await;
+        return lambda::run(complete(routes, app.clone()), app).await;
     }
     tokio::spawn(app.outbox.clone().relay());
-    listen(routes, &app).await?;
+    listen(routes, app.clone(), app.config.host.port).await?;
     if let Err(error) = app.outbox.flush(FLUSH).await {
         tracing::warn!(
             error = format!("{error:#}"),
@@ -60,27 +83,37 @@ pub async fn run(router: fn(App) -> Router) -> anyhow::Result<()> {
 /// # Errors
 /// When the configuration is invalid.
 pub fn start() -> anyhow::Result<App> {
-    // Without a process-wide choice the first crate that needs a provider chooses, and a second choice panics.
-    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    telemetry::init();
+    prepare();
     let config: Config = config::from_env();
-    let db = config.database()?;
+    let db = config.database.open()?;
     App::new(config, db)
 }
 
-async fn listen(routes: Router, app: &App) -> anyhow::Result<()> {
-    let port = app.config.port;
+/// What a process does before anything else: it chooses how to encrypt, and begins to log.
+pub fn prepare() {
+    // Without a process-wide choice the first crate that needs a provider chooses, and a second choice panics.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    telemetry::init();
+}
+
+/// Serves `routes`, with those that every function has, until SIGTERM.
+///
+/// # Errors
+/// When the port is taken.
+pub async fn listen(routes: Router, host: impl Into<Host>, port: u16) -> anyhow::Result<()> {
+    let host = host.into();
+    let (stop, limits) = (host.stop.clone(), host.limits);
     let listener = tokio::net::TcpListener::bind((Ipv4Addr::UNSPECIFIED, port))
         .await
         .with_context(|| format!("cannot listen on port {port}: set PORT to a free port"))?;
     tracing::info!(port, "listening on port {port}");
-    let server = connections::serve(listener, routes, async {
+    let server = connections::serve(limits, listener, complete(routes, host), async {
         terminated().await;
-        app.stop.cancel();
+        stop.cancel();
     });
     tokio::select! {
         () = server => {}
-        () = async { app.stop.cancelled().await; tokio::time::sleep(DRAIN).await } => {
+        () = async { stop.cancelled().await; tokio::time::sleep(DRAIN).await } => {
             tracing::warn!("aborted the requests still in flight {DRAIN:?} after SIGTERM");
         }
     }
@@ -95,8 +128,9 @@ async fn terminated() {
 }
 
 /// Adds the routes and layers that every function has.
-pub fn complete(routes: Router, app: App) -> Router {
-    let probes = Arc::new(Probes { app: app.clone(), useless: Kept::default(), ready: Kept::default() });
+pub fn complete(routes: Router, host: impl Into<Host>) -> Router {
+    let host = host.into();
+    let probes = Arc::new(Probes { db: host.db.clone(), useless: Kept::default(), ready: Kept::default() });
     let common = Router::new()
         .route("/healthz", get(healthy))
         .route("/readyz", get(ready))
@@ -107,7 +141,7 @@ pub fn complete(routes: Router, app: App) -> Router {
         .method_not_allowed_fallback(async || Problem::MethodNotAllowed)
         .fallback(unknown)
         .layer(middleware::from_fn(log))
-        .layer(middleware::from_fn_with_state(app, detached))
+        .layer(middleware::from_fn_with_state(host, detached))
 }
 
 /// Runs a request in a task of its own, so that it completes even when the caller disconnects. Ends it at its deadline.
@@ -115,14 +149,16 @@ pub fn complete(routes: Router, app: App) -> Router {
 /// Clients hang up, and daprd drops its job calls when it loses the scheduler (dapr
 /// `pkg/runtime/scheduler/internal/cluster/streamer.go`). A handler that was cancelled between its commit and its end would not publish
 /// what it committed. A handler without a deadline would keep its connection and its places in the limits for as long as a peer is silent.
-async fn detached(State(app): State<App>, request: Request, next: Next) -> Response {
-    let Deadlines { call, request: of_api, .. } = app.deadlines();
+async fn detached(State(Host { db, outbox, .. }): State<Host>, request: Request, next: Next) -> Response {
+    let Deadlines { call, request: of_api, .. } = db.map(|db| db.deadlines).unwrap_or_default();
     let limit = if is_from_daprd(request.uri().path()) { call } else { of_api };
     let work = tokio::spawn(async move {
         timeout(limit, next.run(request)).await.unwrap_or_else(|_| {
             // It may have committed, or be about to.
-            app.outbox.wake();
-            app.outbox.wake_late();
+            if let Some(outbox) = outbox {
+                outbox.wake();
+                outbox.wake_late();
+            }
             Problem::Unavailable(format!("a handler took longer than {limit:?}").into()).into_response()
         })
     });
@@ -135,7 +171,7 @@ fn is_from_daprd(path: &str) -> bool {
 
 /// The answers to probes. Anybody may ask, and a question costs a connection.
 struct Probes {
-    app: App,
+    db: Option<Db>,
     useless: Kept,
     ready: Kept,
 }
@@ -158,15 +194,17 @@ impl Kept {
     }
 }
 
-/// Answers 503 when a new process would help, see [`Db::is_useless`](crate::db::Db::is_useless).
+/// Answers 503 when a new process would help, see [`Db::is_useless`].
 async fn healthy(State(probes): State<Arc<Probes>>) -> StatusCode {
-    let useless = probes.useless.or_ask(probes.app.db.is_useless()).await;
+    let Some(db) = &probes.db else { return StatusCode::OK };
+    let useless = probes.useless.or_ask(db.is_useless()).await;
     if useless { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK }
 }
 
-/// Answers 200 when the database answers within 2 s, else 503.
+/// Answers 200 when the database, if there is one, answers within 2 s, else 503.
 async fn ready(State(probes): State<Arc<Probes>>) -> StatusCode {
-    let question = timeout(Duration::from_secs(2), sqlx::query("select 1").execute(&probes.app.db));
+    let Some(db) = &probes.db else { return StatusCode::OK };
+    let question = timeout(Duration::from_secs(2), sqlx::query("select 1").execute(db));
     let ready = probes.ready.or_ask(async { matches!(question.await, Ok(Ok(_))) }).await;
     if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }
 }

@@ -74,7 +74,9 @@ async fn every_event_is_a_cloud_event_that_its_schema_describes(db: PgPool) {
     holds(&db, ReminderDue { task: task(3), reminder_id, remind_at, reminder_version }).await;
     let delivery_id = Uuid::now_v7();
     let channel = Channel::Email.into();
-    holds(&db, ReminderSent { task: task(3), reminder_id, remind_at, reminder_version, channel, delivery_id }).await;
+    let target = None;
+    holds(&db, ReminderSent { task: task(3), reminder_id, remind_at, reminder_version, channel, target, delivery_id })
+        .await;
     for cause in EventType::ALL {
         holds(&db, TaskChanged { task: task(3), cause: cause.into() }).await;
     }

@@ -1,6 +1,6 @@
 //! The answers of every function outside its own routes.
 
-use std::time::Duration;
+use std::{convert::Infallible, time::Duration};
 
 use axum::{
     Router,
@@ -8,10 +8,11 @@ use axum::{
     http::{Request, StatusCode, header},
     routing::get,
 };
+use futures_util::{StreamExt as _, stream};
 use shared::{
     serve::{
         complete,
-        connections::{Limits, serve_within},
+        connections::{Limits, serve},
     },
     testing::app,
 };
@@ -58,7 +59,7 @@ async fn a_connection_above_the_limit_replaces_the_longest_idle_one() {
     let address = listener.local_addr().unwrap();
     let routes = complete(Router::new(), app);
     let limits = Limits { connections: 2, ..Limits::default() };
-    tokio::spawn(serve_within(limits, listener, routes, std::future::pending()));
+    tokio::spawn(serve(limits, listener, routes, std::future::pending()));
     let mut half_head = TcpStream::connect(address).await.unwrap();
     half_head.write_all(b"GET /healthz HTTP/1.1\r\n").await.unwrap();
     let mut honest = TcpStream::connect(address).await.unwrap();
@@ -72,6 +73,28 @@ async fn a_connection_above_the_limit_replaces_the_longest_idle_one() {
     assert_eq!((ask(&mut third).await, ask(&mut honest).await), (None, Some(200)));
 }
 
+#[tokio::test]
+async fn a_connection_is_not_idle_before_its_answer_has_ended() {
+    let app = app(&PgPool::connect_lazy("postgres://unused").unwrap());
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let answers = Router::new().route(
+        "/v1/endless",
+        get(async || Body::from_stream(stream::iter([Ok::<_, Infallible>("begun")]).chain(stream::pending()))),
+    );
+    let limits = Limits { connections: 2, ..Limits::default() };
+    tokio::spawn(serve(limits, listener, complete(answers, app), std::future::pending()));
+    let mut streaming = TcpStream::connect(address).await.unwrap();
+    streaming.write_all(b"GET /v1/endless HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    assert!(streaming.read(&mut [0; 256]).await.unwrap() > 0);
+    for _ in 0..3 {
+        assert_eq!(ask(&mut TcpStream::connect(address).await.unwrap()).await, Some(200));
+    }
+    let mut rest = Vec::new();
+    let ended = tokio::time::timeout(Duration::from_millis(100), streaming.read_to_end(&mut rest));
+    assert!(ended.await.is_err(), "the stream was closed for another connection");
+}
+
 /// It asks for a large answer, or for small ones without end, and reads none.
 #[tokio::test]
 async fn a_client_that_stops_reading_its_answers_is_disconnected() {
@@ -83,7 +106,7 @@ async fn a_client_that_stops_reading_its_answers_is_disconnected() {
         .route("/v1/large", get(async || vec![0; LARGE]))
         .route("/v1/small", get(async || vec![0; 64 << 10]));
     let limits = Limits { unread: Duration::from_millis(300), ..Limits::default() };
-    tokio::spawn(serve_within(limits, listener, complete(answers, app), std::future::pending()));
+    tokio::spawn(serve(limits, listener, complete(answers, app), std::future::pending()));
     let request = |path: &str| format!("GET /v1/{path} HTTP/1.1\r\nhost: x\r\n\r\n");
 
     let mut reading = TcpStream::connect(address).await.unwrap();

@@ -21,7 +21,7 @@ use lab::{
 
 const USER: &str = "0198c0de-0000-7000-8000-000000000001";
 /// The number of operations in the document, among which the cases are divided.
-const OPERATIONS: u32 = 21;
+const OPERATIONS: u32 = 31;
 
 /// The arguments of `schemathesis`.
 #[derive(clap::Args)]
@@ -51,6 +51,7 @@ pub(crate) fn schemathesis(arguments: &Arguments) -> anyhow::Result<()> {
     let program = Program::new("tasks", target_dir().join("debug/tasks"))
         .env("DATABASE_URL", postgres.url("punctual"))
         .env("JWT_SECRET", &secret)
+        .env("ACTION_KEY", &secret)
         .env("APP_API_TOKEN", secrets::random()?)
         .env("DAPR_GRPC_ENDPOINT", "http://127.0.0.1:9")
         .env("RUST_LOG", "warn,shared::outbox=error")

@@ -161,7 +161,7 @@ impl Attempt {
     }
 
     fn end(self, state: DeliveryState, reason: impl Into<String>) -> Step {
-        Step::End(End { attempt: self, state, reason: reason.into() })
+        Step::End(End { attempt: self, state, reason: reason.into(), target_is_gone: false })
     }
 
     fn wait(self, until: DateTime<Utc>) -> Step {
@@ -249,6 +249,10 @@ impl LookAgain {
             (None, _) if found.reminder.is_early(found.now) => {
                 attempt.not_called(found.reminder.remind_at, "the clock was put back, and the reminder is due later")
             }
+            (None, _) if !found.reminder.has_target => {
+                let ended = delivery::ended(found.record.repeated);
+                attempt.follow(ended, "the push subscription is gone, or the user has none")
+            }
             (None, _) => Step::CallProvider(CallProvider { attempt }),
             (Some(reason), state @ DeliveryState::Unknown) => {
                 attempt.end(state, format!("{reason}, and it may have been accepted before"))
@@ -282,6 +286,7 @@ impl CallProvider {
             (Step::Postpone(postpone), SendError::Throttled { .. }) => {
                 Step::ShareThrottle(ShareThrottle { until: postpone.at, now, postpone })
             }
+            (Step::End(end), SendError::Gone { .. }) => Step::End(End { target_is_gone: true, ..end }),
             (step, _) => step,
         }
     }
@@ -356,6 +361,8 @@ pub struct End {
     pub state: DeliveryState,
     /// Why.
     pub reason: String,
+    /// Whether the provider said that the target no longer exists, so that no other delivery can reach it either.
+    pub target_is_gone: bool,
 }
 
 impl End {

@@ -1,10 +1,11 @@
 //! Decides what to do next with a delivery. Pure functions, so that tests can try every order of deaths and answers.
 //!
-//! A delivery is one reminder, version and channel. Each attempt first sets the row to `sending`, with a lease. A process that reads
+//! A delivery is one reminder, version, channel and, for push, device. Each attempt first sets the row to `sending`, with a lease. A process that reads
 //! `sending` waits for the end of the lease. After that the last attempt counts as ended without a record. What follows depends on
 //! the provider:
 //!
-//! - It recognises our idempotency key (Resend, within 24 hours): the outcome is unknown, but another attempt cannot send twice.
+//! - It recognises our idempotency key (Resend, within 24 hours; push, by the topic): the outcome is unknown, but another attempt
+//!   cannot show it twice.
 //! - It does not (SMTP, Mailgun): `at_dot` tells whether the message had left. If not, attempt again. If so, the outcome is
 //!   unknown: it is repeated once, with the same Message-ID. If it stays unknown, the delivery ends `unknown`.
 //!
@@ -101,6 +102,8 @@ pub struct Reminder {
     pub completed: Option<bool>,
     /// Whether its user exists: every user has an address.
     pub has_address: bool,
+    /// Whether the delivery has somewhere to go: for push, whether the user still has this subscription.
+    pub has_target: bool,
 }
 
 impl Reminder {
@@ -145,7 +148,7 @@ pub enum After {
 pub fn after(record: &Record, error: &SendError, has_key: bool, now: DateTime<Utc>) -> After {
     let backoff = ((now - record.created_at) / 6).clamp(SOON, LATER);
     let at = match error {
-        SendError::Permanent { .. } => return ended(record.repeated),
+        SendError::Permanent { .. } | SendError::Gone { .. } => return ended(record.repeated),
         SendError::Unknown { .. } if record.repeated && !has_key => return After::Unknown,
         SendError::Throttled { retry_after, .. } => {
             now + Duration::from_std(*retry_after).unwrap_or(backoff).max(Duration::seconds(1))
@@ -168,7 +171,8 @@ pub const fn unwanted(record: &Record) -> DeliveryState {
     if record.repeated { DeliveryState::Unknown } else { DeliveryState::Skipped }
 }
 
-fn ended(may_be_accepted: bool) -> After {
+/// What follows the last attempt.
+pub(crate) const fn ended(may_be_accepted: bool) -> After {
     if may_be_accepted { After::Unknown } else { After::Failed }
 }
 

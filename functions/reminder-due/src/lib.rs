@@ -7,13 +7,15 @@
 //! - `POST /job/delivery-<id>-<n>`, its own Dapr job. It makes the next attempt of a delivery whose provider was unavailable.
 //! - `POST /job/reminder-<uuid>-<version>`, for one release: a job that an older release armed at this app-id ([`former_jobs`]).
 //!
-//! Running twice is safe: a version of a reminder has one delivery per channel (`notification_deliveries_once`), and a delivery is attempted
+//! Running twice is safe: a version of a reminder has one delivery per channel and device (`notification_deliveries_once`), and a delivery is attempted
 //! again only where [`delivery`] says that this cannot, or may exceptionally, repeat the message.
 
+mod actions;
 pub mod attempt;
 pub mod delivery;
 pub mod email;
 pub mod former_jobs;
+pub mod push;
 pub mod send;
 
 use axum::{
@@ -32,16 +34,16 @@ use shared::{
 };
 use tracing::Instrument as _;
 
-use crate::{email::EmailConfig, send::Sender};
+use crate::{email::EmailConfig, push::PushConfig, send::Sender};
 
-/// The routes of its own process, with e-mail as the environment says.
+/// The routes of its own process, with e-mail and push as the environment says.
 pub fn router(app: App) -> Router {
-    routes(app.clone(), shared::config::from_env()).merge(former_jobs::router(app))
+    routes(app.clone(), shared::config::from_env(), shared::config::from_env()).merge(former_jobs::router(app))
 }
 
-/// The routes that do its own work, with e-mail as given. In one process with `alarm`, jobs of reminders go to `alarm` directly.
-pub fn routes(app: App, email: EmailConfig) -> Router {
-    let sender = Sender::new(app.clone(), email);
+/// The routes that do its own work, with e-mail and push as given. In one process with `alarm`, jobs of reminders go to `alarm` directly.
+pub fn routes(app: App, email: EmailConfig, push: PushConfig) -> Router {
+    let sender = Sender::new(app.clone(), email, push);
     let events = {
         let sender = sender.clone();
         inbox::router(app.clone(), move |_, event: Event<ReminderDue>| handle(sender.clone(), event))

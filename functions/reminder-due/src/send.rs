@@ -1,4 +1,4 @@
-//! Sends a due reminder: creates one delivery per channel and attempts each until it has ended.
+//! Sends a due reminder: creates one delivery per channel and device, and attempts each until it has ended.
 //!
 //! [`crate::attempt`] says which steps an attempt takes; this module performs them on PostgreSQL, the provider and the scheduler.
 //! Beginning an attempt takes a lease of the delivery: a row, so that no connection is held while the provider takes its time, and
@@ -13,6 +13,7 @@
 //! done. Repair finds deliveries whose job was lost.
 
 mod connection;
+mod provider;
 mod record;
 mod row;
 mod throttle;
@@ -28,11 +29,12 @@ use shared::{
     App,
     audit::{self, ReminderRef},
     cloud_event::Event,
+    config::or_exit,
     delivery::DeliveryJob,
     faults::crash,
     inbox::HandlerError,
     reminder::{CancelReason, SkipReason},
-    schema::{Channel, ReminderDue},
+    schema::{Channel, ReminderDue, SentOn},
 };
 use sqlx::PgConnection;
 use tokio::{
@@ -41,15 +43,19 @@ use tokio::{
 };
 use uuid::Uuid;
 
-use self::{connection::Connection, row::Row, throttle::Throttle};
+use self::{connection::Connection, provider::Provider, row::Row, throttle::Throttle};
 use crate::{
+    actions::Actions,
     attempt::{self, Step},
-    email::{EmailConfig, Provider, SendError},
+    email::{self, EmailConfig, SendError},
+    push::{self, Push, PushConfig},
 };
 
 /// Maximum messages in flight: as many as `concurrency` in knative/chart/values.yaml gives a pod. Each takes a few hundred kilobytes,
 /// most of them for its TLS connection, and no database connection while the provider takes its time.
 const MESSAGES: usize = 50;
+/// Messages that an event sends itself. Each of the others gets a job, so that a user with many devices keeps no partition waiting.
+const BY_EVENT: usize = 2;
 /// Limit for one try to record that a message was accepted. A connection that fell silent is then replaced.
 const TRY: Duration = Duration::from_secs(5);
 /// The first and the longest pause between two such tries.
@@ -61,7 +67,10 @@ pub struct Sender {
     /// The function's state.
     pub app: App,
     config: Arc<EmailConfig>,
-    provider: Arc<OnceCell<Provider>>,
+    actions: Arc<Option<Actions>>,
+    push_config: Arc<PushConfig>,
+    email: Arc<OnceCell<email::Provider>>,
+    push: Arc<OnceCell<Push>>,
     accepted: Arc<Mutex<HashMap<Uuid, Accepted>>>,
     throttle: Throttle,
     /// Limits concurrent messages.
@@ -80,20 +89,24 @@ struct Accepted {
 }
 
 impl Sender {
-    /// Creates a sender. It connects to nothing and looks up the provider's secret at the first message.
+    /// Creates a sender. It connects to nothing and looks up a provider's secret at its first message. Ends the process if a key of
+    /// capabilities cannot be used.
     #[must_use]
-    pub fn new(app: App, config: EmailConfig) -> Self {
+    pub fn new(app: App, config: EmailConfig, push_config: PushConfig) -> Self {
         Self {
             app,
+            actions: Arc::new(or_exit(Actions::new(&config))),
             config: Arc::new(config),
-            provider: Arc::default(),
+            push_config: Arc::new(push_config),
+            email: Arc::default(),
+            push: Arc::default(),
             accepted: Arc::default(),
             throttle: Throttle::default(),
             slots: Arc::new(Semaphore::new(MESSAGES)),
         }
     }
 
-    /// Creates the deliveries of a due reminder and makes the first attempt of each.
+    /// Creates the deliveries of a due reminder, and makes the first attempt of each or arms its job.
     ///
     /// # Errors
     /// If the database, the scheduler or the secret store is away. Then the event comes again.
@@ -105,10 +118,19 @@ impl Sender {
         if deliveries.is_empty() {
             self.in_time(conn.run(async |conn| self.nothing_to_send(conn, event).await)).await?;
         }
-        for id in deliveries {
-            self.attempt_on(&mut conn, id, None).await?;
+        let mut attempted = Ok(());
+        for (place, delivery_id) in deliveries.into_iter().enumerate() {
+            let next = if place < BY_EVENT {
+                self.attempt_on(&mut conn, delivery_id, None).await
+            } else {
+                conn.give_back();
+                let job = DeliveryJob { delivery_id, attempts: 0 };
+                job.arm(&self.app.sidecar, event.data.remind_at).await.map_err(HandlerError::from)
+            };
+            // A channel that fails keeps none of the others from sending.
+            attempted = next.and(attempted);
         }
-        Ok(())
+        attempted
     }
 
     /// Creates the deliveries of a due reminder that do not exist yet, and returns all of them. Locks the reminder, so that an erasure, which deletes
@@ -116,16 +138,21 @@ impl Sender {
     async fn deliveries(conn: &mut PgConnection, event: &Event<ReminderDue>) -> sqlx::Result<Vec<Uuid>> {
         let due = &event.data;
         let created = sqlx::query_scalar!(
-            "insert into notification_deliveries (id, reminder_id, reminder_version, channel, user_id, task_id, event_id)
-             select gen_random_uuid(), id, $2, unnest(channels), user_id, task_id, $3
+            "insert into notification_deliveries (id, reminder_id, reminder_version, channel, target, user_id, task_id, event_id)
+             select gen_random_uuid(), reminder.id, $2, channel, coalesce(device.id, $4), reminder.user_id, task_id, $3
              from (select * from task_reminders
                    where id = $1 and version = $2 and exists (select from task_events where id = $3)
+                     -- A device that is added later gets the next reminder.
+                     and not exists (select from notification_deliveries where reminder_id = $1 and reminder_version = $2)
                    for key share) reminder
+             cross join unnest(channels) as channel
+             left join push_subscriptions device on channel = 'push' and device.user_id = reminder.user_id
              on conflict on constraint notification_deliveries_once do nothing
              returning id",
             due.reminder_id,
             due.reminder_version,
             event.id,
+            Uuid::nil(),
         )
         .fetch_all(&mut *conn)
         .await?;
@@ -192,22 +219,34 @@ impl Sender {
 
     /// Performs the steps of an attempt.
     async fn attempt_on(&self, conn: &mut Connection<'_>, id: Uuid, job: Option<&str>) -> Result<(), HandlerError> {
-        let provider = self.provider.get_or_try_init(|| self.provider()).await?;
         let Some(mut row) = self.read(conn, id).await? else { return Ok(()) };
-        if row.channel.parse::<Channel>().is_err() {
+        let SentOn::Known(channel) = row.channel else {
             // During an upgrade, or after a rollback. Newer code finds it overdue.
             tracing::warn!(delivery.id = %id, "reminder-due: delivery {id} is on a channel of a newer release, which is to send it");
             return Ok(());
+        };
+        let provider = self.provider(channel).await?;
+        if row.is_for_every_device() {
+            // Older code has made it, or the user has no device.
+            let devices = self.in_time(conn.run(async |conn| row.split(conn).await)).await?;
+            conn.give_back();
+            for delivery_id in devices {
+                let next = DeliveryJob { delivery_id, attempts: 0 };
+                next.arm(&self.app.sidecar, row.now).await?;
+            }
         }
         let mut step = attempt::start(&row.snapshot(), provider.has_idempotency_key(), self.accepted_as(id));
         loop {
             step = match step {
                 Step::CheckThrottle(check) => match row.over_quota_until {
                     Some(at) => check.over_quota(at),
-                    None => check.found(self.throttle.until(conn, &self.app.sidecar, provider, row.now).await),
+                    None => check.found(match provider.throttling(&row) {
+                        Some(by) => self.throttle.until(conn, &self.app.sidecar, &by, row.now).await,
+                        None => None,
+                    }),
                 },
                 Step::Begin(begin) => {
-                    let begun = record::begin(conn, &row, provider, &begin, self.config.lease());
+                    let begun = record::begin(conn, &row, provider, self.actions(), &begin, self.config.lease());
                     let begun = self.in_time(begun).await?;
                     crash("delivery-begun");
                     if begun { begin.committed() } else { begin.lost() }
@@ -235,7 +274,9 @@ impl Sender {
                 }
                 Step::ShareThrottle(throttle) => {
                     conn.give_back();
-                    self.throttle.set(&self.app.sidecar, provider, throttle.until, throttle.now).await;
+                    if let Some(by) = provider.throttling(&row) {
+                        self.throttle.set(&self.app.sidecar, &by, throttle.until, throttle.now).await;
+                    }
                     throttle.shared()
                 }
                 Step::Postpone(postpone) => match self.in_time(record::postpone(conn, &row, &postpone)).await? {
@@ -288,17 +329,48 @@ impl Sender {
         Ok(row)
     }
 
-    async fn provider(&self) -> Result<Provider, HandlerError> {
-        let secret = match self.config.secret_key() {
-            Some(key) => Some(self.app.sidecar.secret(key).await?),
-            None => None,
-        };
-        // A wrong setting counts as an outage: no reminder is rejected for it.
-        Provider::new(&self.config, secret).map_err(HandlerError::Outage)
+    fn actions(&self) -> Option<&Actions> {
+        (*self.actions).as_ref()
     }
 
-    async fn call(&self, provider: &Provider, row: &Row) -> Result<Result<String, SendError>, HandlerError> {
-        let email = row.email()?;
+    async fn provider(&self, channel: Channel) -> Result<Provider<'_>, HandlerError> {
+        let create = async || {
+            let secret = match self.config.secret_key() {
+                Some(key) => Some(self.app.sidecar.secret(key).await?),
+                None => None,
+            };
+            // A wrong setting counts as an outage: no reminder is rejected for it.
+            email::Provider::new(&self.config, secret).map_err(HandlerError::Outage)
+        };
+        match channel {
+            Channel::Email => self.email.get_or_try_init(create).await.map(Provider::Email),
+            Channel::Push => Ok(Provider::Push),
+        }
+    }
+
+    async fn call(&self, provider: Provider<'_>, row: &Row) -> Result<Result<String, SendError>, HandlerError> {
+        match provider {
+            Provider::Email(provider) => self.mail(provider, row).await,
+            Provider::Push => Ok(self.push(row).await),
+        }
+    }
+
+    async fn push(&self, row: &Row) -> Result<String, SendError> {
+        let device = row.device.as_ref().ok_or_else(|| SendError::permanent("there is no device"))?;
+        let create = async || {
+            let keys = self.app.sidecar.secret(push::SECRET_KEY).await?;
+            let contact = self.config.sender()?.email;
+            Push::new(&self.push_config, contact.as_ref(), &keys, self.config.deadline)
+        };
+        let push = self.push.get_or_try_init(create).await.map_err(|error| {
+            tracing::warn!(error = format!("{error:#}"), "reminder-due: nothing can be pushed: {error:#}");
+            SendError::transient("the keys of Web Push are not available")
+        })?;
+        push.send(device, &row.notification(self.actions()), row.lifetime()).await
+    }
+
+    async fn mail(&self, provider: &email::Provider, row: &Row) -> Result<Result<String, SendError>, HandlerError> {
+        let email = row.email(self.actions())?;
         // Renews the lease: what remains of the call and the time to record its answer count from here.
         let before_body = async {
             let begun = sqlx::query!(

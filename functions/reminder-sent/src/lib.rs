@@ -22,7 +22,11 @@ pub fn router(app: App) -> Router {
 async fn handle(app: App, event: Event<ReminderSent>) -> Result<(), HandlerError> {
     let Some(mut tx) = inbox::claim(&app, &event).await? else { return Ok(()) };
     let sent = &event.data;
-    tx.audit(&event, json!({"channel": sent.channel, "delivery_id": sent.delivery_id})).await?;
+    let mut detail = json!({"channel": sent.channel, "delivery_id": sent.delivery_id});
+    if let Some(target) = sent.target {
+        detail["target"] = json!(target);
+    }
+    tx.audit(&event, detail).await?;
     sqlx::query!(
         "update task_reminders set state = 'sent', updated_at = now()
          where id = $1 and version = $2 and state in ('scheduled', 'failed')",

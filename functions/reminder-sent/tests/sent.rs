@@ -11,6 +11,8 @@ use shared::{
 use sqlx::PgPool;
 use uuid::Uuid;
 
+const DEVICE: Uuid = Uuid::from_u128(7);
+
 fn routes(db: &PgPool) -> Router {
     complete(reminder_sent::router(app(db)), app(db))
 }
@@ -21,8 +23,9 @@ async fn sent(db: &PgPool) -> (Uuid, TaskRef, Value) {
     let task = task(db, user).await;
     let (remind_at, delivery_id) = (Utc::now(), Uuid::now_v7());
     let reminder_id = reminder(db, &task, remind_at).await;
-    let (reminder_version, channel) = (1, Channel::Email.into());
-    let data = ReminderSent { task: task.clone(), reminder_id, remind_at, reminder_version, channel, delivery_id };
+    let (reminder_version, channel, target) = (1, Channel::Push.into(), Some(DEVICE));
+    let task_of = task.clone();
+    let data = ReminderSent { task: task_of, reminder_id, remind_at, reminder_version, channel, target, delivery_id };
     (reminder_id, task, emitted(db, &data).await)
 }
 
@@ -49,7 +52,8 @@ async fn an_event_delivered_20_times_at_once_marks_the_reminder_once(db: PgPool)
     assert_eq!(row(&db, id).await, ("sent".to_owned(), 1, None));
     assert_eq!((audit_rows(&db).await, changes_emitted(&db).await), (1, 1));
     let detail: Value = sqlx::query_scalar("select detail from audit_logs").fetch_one(&db).await.unwrap();
-    assert_eq!((&detail["channel"], &detail["delivery_id"]), (&"email".into(), &event["data"]["delivery_id"]));
+    let sent = ["channel", "target", "delivery_id"].map(|name| &detail[name]);
+    assert_eq!(sent, [&json!("push"), &json!(DEVICE), &event["data"]["delivery_id"]]);
     let changed: Value =
         sqlx::query_scalar("select data from task_events where type = 'task.changed'").fetch_one(&db).await.unwrap();
     assert_eq!(changed["task_id"], task.task_id.to_string());

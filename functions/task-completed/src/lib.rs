@@ -4,8 +4,8 @@
 //! is a task of its own, with its own `task.created`.
 //!
 //! Running twice is harmless: jobs follow the current rows, and everything else happens in the transaction that claims the event.
-//! Occurrence n creates occurrence n+1 once, however often n is completed and reopened. `task_occurrences` remembers it even after
-//! the successor was deleted.
+//! Occurrence n creates occurrence n+1 once, however often n is completed. `task_occurrences` remembers it even after the successor was
+//! deleted. Only reopening n while nobody has changed n+1 makes it forget: the command removes both.
 
 mod successor;
 

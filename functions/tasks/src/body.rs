@@ -11,7 +11,8 @@ use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visit
 use serde_json::{Map, Value};
 use shared::problem::{InvalidField, Problem, Result};
 
-const SIZE_LIMIT: usize = 1024 * 1024;
+/// Maximum size of a body. The largest that a route accepts, with every character written as an escape of twelve bytes, has about 150 KB.
+const SIZE_LIMIT: usize = 256 * 1024;
 /// How long a body may take. Its request holds one of its user's few places meanwhile.
 const DEADLINE: Duration = Duration::from_secs(5);
 /// Maximum fields and items of a body, at all depths together. The largest body that a route accepts has about 350.

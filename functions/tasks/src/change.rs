@@ -18,9 +18,9 @@ use crate::{
     command::{Command, Id},
     docs::WriteProblems,
     draft::{self, Edit, NewReminder, Wanted},
-    liveness::{self, Due, Row},
+    liveness::{self, Due, ReminderChange, Row},
     locked_task::{LockedTask, Target},
-    me::users_zone,
+    me::{Preferences, users_zone},
     params,
     series::SeriesValues,
     tags::{self, tag_ids},
@@ -32,7 +32,7 @@ use crate::{
 const NEXT_EXISTS: Problem =
     Problem::Conflict("the next occurrence exists already: make a change that is for later occurrences there");
 /// The answer to a change of a task that this release does not know how to write back, during an upgrade or after a rollback.
-const NEWER: Problem =
+pub(crate) const NEWER: Problem =
     Problem::Conflict("the task has a value of a newer release, which this one would lose; retry later");
 
 /// Replace a task
@@ -52,7 +52,7 @@ const NEWER: Problem =
 )]
 pub(crate) async fn replace_task(State(app): State<App>, user: User, Id(id): Id, command: Command) -> Result<Answer> {
     let (wanted, reminders) = command.object()?.read(draft::whole_task)?;
-    let edit = Edit { wanted, series: None, names_recurrence: true };
+    let edit = Edit { wanted, series: None, names_recurrence: true, place: None };
     command.on_task(&app, &user, Target::Task(id), |locked| change(locked, edit, Some(reminders))).await
 }
 
@@ -83,7 +83,28 @@ pub(crate) async fn change_task(State(app): State<App>, user: User, Id(id): Id, 
 }
 
 /// Applies an edit to a task. Without `reminders`, the task keeps its reminders.
-async fn change(mut locked: LockedTask<'_>, edit: Edit, reminders: Option<Vec<NewReminder>>) -> Result<Answer> {
+async fn change(mut locked: LockedTask<'_>, edit: Edit, mut reminders: Option<Vec<NewReminder>>) -> Result<Answer> {
+    let task = &locked.task;
+    if let Some(reminders) = reminders.as_mut().filter(|wanted| wanted.iter().any(|wanted| wanted.channels.is_empty()))
+    {
+        let users = Preferences::of(&mut locked.tx, task.inner.user_id).await?;
+        draft::fill_channels(reminders, &users.channels);
+    }
+    let (changes, added) = reminders.map_or_else(Default::default, |reminders| liveness::replace(task, reminders));
+    if write(&mut locked, edit, changes, &added).await? {
+        locked.updated(StatusCode::OK).await
+    } else {
+        locked.unchanged().await
+    }
+}
+
+/// Writes an edit of a task, with changes of its reminders and new ones. Returns false if there is nothing to change.
+pub(crate) async fn write(
+    locked: &mut LockedTask<'_>,
+    edit: Edit,
+    mut changes: Vec<ReminderChange>,
+    added: &[NewReminder],
+) -> Result<bool> {
     let task = &locked.task;
     if task.inner.has_newer_words {
         return Err(NEWER);
@@ -92,8 +113,6 @@ async fn change(mut locked: LockedTask<'_>, edit: Edit, reminders: Option<Vec<Ne
         Some(zone) => zone.clone(),
         None => users_zone(&mut locked.tx, task.inner.user_id).await?,
     };
-
-    let (mut changes, added) = reminders.map_or_else(Default::default, |reminders| liveness::replace(task, reminders));
     let old_zone = task.zone();
     let (from, to) = (Due { at: task.due_at, zone: &old_zone }, Due { at: edit.wanted.due_at, zone: &zone });
     for reminder in &task.reminders {
@@ -102,13 +121,15 @@ async fn change(mut locked: LockedTask<'_>, edit: Edit, reminders: Option<Vec<Ne
         }
     }
     let change = Change::new(task, edit, &zone);
-    if changes.is_empty() && added.is_empty() && change.is_noop() {
-        return locked.unchanged().await;
+    if changes.is_empty() && added.is_empty() && change.is_noop() && !locked.revived {
+        return Ok(false);
     }
-    if change.is_for_later_ones() && change.next_exists(&mut locked.tx).await? {
+    if let Some(place) = change.place.filter(|_| change.is_for_later_ones())
+        && place.next(&mut locked.tx).await?.is_some()
+    {
         return Err(NEXT_EXISTS);
     }
-    let rows = Row::all(&added, to);
+    let rows = Row::all(added, to);
     locked.command.quotas.check(&mut locked.tx, task, &changes, &rows, &change.wanted.tags).await?;
     liveness::apply(&mut locked.tx, task.inner.user_id, &changes).await?;
     change.keep_distances(&mut locked.tx).await?;
@@ -117,7 +138,7 @@ async fn change(mut locked: LockedTask<'_>, edit: Edit, reminders: Option<Vec<Ne
         change.write_tags(&mut locked.tx).await?;
     }
     change.write(&mut locked.tx).await?;
-    locked.updated(StatusCode::OK).await
+    Ok(true)
 }
 
 /// A task and its series as they are, and as they shall be.
@@ -129,27 +150,40 @@ struct Change<'a> {
     /// The task as it shall be without the changes of this occurrence alone.
     series: Wanted,
     place: Option<Place>,
+    /// The place that the task had, if a version of it is restored.
+    restored: Option<Place>,
 }
 
 /// The place of a task in its series.
-#[derive(Clone, Copy)]
-struct Place {
-    series_id: Uuid,
-    occurrence: i32,
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place {
+    pub(crate) series_id: Uuid,
+    pub(crate) occurrence: i32,
     start: DateTime<Utc>,
 }
 
 impl Place {
-    fn of(task: &Task) -> Option<Self> {
+    pub(crate) fn of(task: &Task) -> Option<Self> {
         let inner = &task.inner;
         Some(Self { series_id: inner.series_id?, occurrence: inner.occurrence?, start: inner.recurrence_start? })
+    }
+
+    /// The next occurrence, if it exists. One that the user deleted does not count: nobody can change it.
+    pub(crate) async fn next(self, tx: &mut UserTx) -> Result<Option<Uuid>> {
+        // Row-level security hides the occurrence of a deleted task.
+        let next = sqlx::query_scalar!(
+            "select task_id from task_occurrences where series_id = $1 and occurrence = $2",
+            self.series_id,
+            self.occurrence + 1
+        );
+        Ok(next.fetch_optional(&mut **tx).await?)
     }
 }
 
 impl<'a> Change<'a> {
     /// `zone` is the zone that the task shall have.
     fn new(task: &'a Task, edit: Edit, zone: &Zone) -> Self {
-        let Edit { mut wanted, series, names_recurrence } = edit;
+        let Edit { mut wanted, series, names_recurrence, place: restored } = edit;
         wanted.time_zone = Some(zone.clone());
         let changes_recurrence = names_recurrence
             && match (&task.recurrence, &wanted.recurrence) {
@@ -160,13 +194,13 @@ impl<'a> Change<'a> {
             };
         let (row, old_series) = (task.written(), task.in_series());
         let place = Place::of(task);
-        let series = if place.is_none() || (changes_recurrence && wanted.recurrence.is_none()) {
+        let series = if place.or(restored).is_none() || (changes_recurrence && wanted.recurrence.is_none()) {
             wanted.clone()
         } else {
             let mut series = series.unwrap_or_else(|| old_series.clone());
             series.time_zone.get_or_insert_with(|| zone.clone());
             series.recurrence.clone_from(&wanted.recurrence);
-            if changes_recurrence {
+            if changes_recurrence && restored.is_none() {
                 // A due time or zone that comes with the recurrence is the recurrence's.
                 if wanted.due_at != row.due_at {
                     series.due_at = wanted.due_at;
@@ -177,7 +211,7 @@ impl<'a> Change<'a> {
             }
             series
         };
-        Self { task, wanted, changes_recurrence, old_series, series, place }
+        Self { task, wanted, changes_recurrence, old_series, series, place, restored }
     }
 
     fn is_noop(&self) -> bool {
@@ -186,18 +220,6 @@ impl<'a> Change<'a> {
 
     fn is_for_later_ones(&self) -> bool {
         self.changes_recurrence || self.series != self.old_series
-    }
-
-    /// Whether the next occurrence exists. One that the user deleted does not count: nobody can change it.
-    async fn next_exists(&self, tx: &mut UserTx) -> Result<bool> {
-        let Some(Place { series_id, occurrence, .. }) = self.place else { return Ok(false) };
-        // Row-level security hides the occurrence of a deleted task.
-        let exists = sqlx::query_scalar!(
-            r#"select exists (select from task_occurrences where series_id = $1 and occurrence = $2) as "exists!""#,
-            series_id,
-            occurrence + 1
-        );
-        Ok(exists.fetch_one(&mut **tx).await?)
     }
 
     fn moves_series(&self) -> bool {
@@ -247,7 +269,7 @@ impl<'a> Change<'a> {
             task.recurrence.clone()
         };
         let place = repeats.as_ref().and_then(|_| self.new_place());
-        if let Some(place) = place.filter(|_| self.begins_series()) {
+        if let Some(place) = place.filter(|_| self.begins_series() && self.restored.is_none()) {
             sqlx::query!(
                 "insert into task_occurrences (series_id, occurrence, task_id) values ($1, $2, $3)",
                 place.series_id,
@@ -291,9 +313,11 @@ impl<'a> Change<'a> {
     }
 
     /// The place of the task in its series. A new series begins with this occurrence; completing it then makes a successor even if it had
-    /// one in the old series.
+    /// one in the old series. A version that is restored returns to its series.
     fn new_place(&self) -> Option<Place> {
-        if self.begins_series() {
+        if self.begins_series() && self.restored.is_some() {
+            self.restored
+        } else if self.begins_series() {
             Some(Place { series_id: Uuid::now_v7(), occurrence: 1, start: self.series.due_at? })
         } else {
             self.place

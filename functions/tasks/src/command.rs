@@ -104,6 +104,11 @@ impl Command {
         if self.body.is_empty() { Ok(()) } else { self.object()?.read(|_| Some(())) }
     }
 
+    /// The same request without `Idempotency-Key` and preconditions.
+    pub(crate) fn without_conditions(self) -> Self {
+        Self { key: None, preconditions: Preconditions::of(&HeaderMap::new()), ..self }
+    }
+
     /// Keeps the answer for a repetition and commits. A refused command drops its transaction instead, which rolls it back.
     pub(crate) async fn commit(&self, mut tx: UserTx, user_id: Uuid, answer: Answer) -> Result<Answer> {
         self.keep(&mut tx, user_id, &answer).await?;

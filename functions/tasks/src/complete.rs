@@ -1,16 +1,18 @@
 //! `POST /v1/tasks/{id}/complete` and `/reopen`.
 
 use axum::{extract::State, http::StatusCode};
-use shared::{App, auth::User, problem::Result, schema::TaskCompleted};
+use shared::{App, auth::User, outbox, problem::Result, schema::TaskCompleted};
 
 use crate::{
     answer::Answer,
+    change::Place,
     command::{Command, Id},
+    delete,
     docs::WriteProblems,
     liveness,
     locked_task::{LockedTask, Target},
     params,
-    task::{Reminder, Task},
+    task::{self, Reminder, Task},
     user_tx::UserTx,
 };
 
@@ -29,7 +31,8 @@ pub(crate) async fn complete_task(State(app): State<App>, user: User, Id(id): Id
     command.on_task(&app, &user, Target::Task(id), complete).await
 }
 
-async fn complete(mut locked: LockedTask<'_>) -> Result<Answer> {
+/// Completes a task, unless it is completed.
+pub(crate) async fn complete(mut locked: LockedTask<'_>) -> Result<Answer> {
     let task = &locked.task;
     if task.completed {
         return locked.unchanged().await;
@@ -46,8 +49,11 @@ async fn complete(mut locked: LockedTask<'_>) -> Result<Answer> {
 
 /// Reopen a task
 ///
-/// Brings back the reminders that its completion cancelled and whose time has not passed. A next occurrence that exists stays.
-/// Reopening an open task changes nothing.
+/// Brings back the reminders that its completion cancelled and whose time has not passed. Within a minute after the completion it also brings
+/// back those whose time passed meanwhile: they fire at once, and their timelines say why.
+///
+/// Removes the next occurrence of a recurring task if nobody has changed it; completing the task again makes it again. One that was changed
+/// stays, and one that was deleted stays deleted. Reopening an open task changes nothing.
 #[utoipa::path(
     post, path = "/v1/tasks/{id}/reopen", operation_id = "reopen_task", tag = "tasks",
     params(("id" = Uuid, Path), params::IdempotencyKey, params::Conditions),
@@ -65,11 +71,35 @@ async fn reopen(mut locked: LockedTask<'_>) -> Result<Answer> {
         return locked.unchanged().await;
     }
     let now = task.inner.now;
-    let changes: Vec<_> = task.reminders.iter().filter_map(|reminder| reminder.on_reopen(now)).collect();
+    let completed_at = task.completed_at.unwrap_or(now);
+    let changes: Vec<_> = task.reminders.iter().filter_map(|reminder| reminder.on_reopen(completed_at, now)).collect();
     locked.command.quotas.check(&mut locked.tx, task, &changes, &[], &task.tags).await?;
     liveness::apply(&mut locked.tx, task.inner.user_id, &changes).await?;
-    set_completed(&mut locked.tx, &Task { completed_at: None, ..task.clone() }).await?;
-    locked.updated(StatusCode::OK).await
+    remove_next(&mut locked).await?;
+    set_completed(&mut locked.tx, &Task { completed_at: None, ..locked.task.clone() }).await?;
+    locked.undone().await
+}
+
+/// Removes the next occurrence if no command has changed it. Its content is not kept: it is that of its series, and completing the task again
+/// makes another one.
+async fn remove_next(locked: &mut LockedTask<'_>) -> Result<()> {
+    let Some(place) = Place::of(&locked.task) else { return Ok(()) };
+    let Some(next) = place.next(&mut locked.tx).await? else { return Ok(()) };
+    let next = task::lock(&mut locked.tx, locked.task.inner.user_id, next).await?;
+    if next.version > 1 {
+        return Ok(());
+    }
+    // While its task exists: row-level security hides the occurrence of a deleted one.
+    sqlx::query!(
+        "delete from task_occurrences where series_id = $1 and occurrence = $2",
+        place.series_id,
+        place.occurrence + 1
+    )
+    .execute(&mut *locked.tx)
+    .await?;
+    let removed = delete::remove(&mut locked.tx, &next).await?;
+    outbox::emit(&mut locked.tx, &removed, &locked.command.trace).await?;
+    Ok(())
 }
 
 /// Writes `completed_at` and the columns that depend on it.

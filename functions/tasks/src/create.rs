@@ -19,9 +19,9 @@ use crate::{
     bodies,
     command::Command,
     docs::WriteProblems,
-    draft::{self, NewReminder, Wanted},
+    draft::{self, NewReminder, NewTask, When},
     liveness::{Due, Row},
-    me::users_zone,
+    me::Preferences,
     params,
     tags::{self, tag_ids},
     task::{Inner, Repeats, Task},
@@ -45,7 +45,7 @@ pub(crate) const USER_DELETED: Problem = Problem::Conflict("the user was deleted
     security(("bearer" = [])),
 )]
 pub(crate) async fn create_task(State(app): State<App>, user: User, command: Command) -> Result<Answer> {
-    let (wanted, reminders) = command.object()?.read(draft::new_task)?;
+    let task = command.object()?.read(draft::new_task)?;
     let answer = if command.key.is_some() {
         let mut tx = app.db.begin().await?;
         // `insert` does so too, but a kept answer must not reach a token from before.
@@ -53,13 +53,13 @@ pub(crate) async fn create_task(State(app): State<App>, user: User, command: Com
         if let Some(answer) = command.answered(&mut tx, user.id).await? {
             return Ok(answer);
         }
-        let task = insert(&mut tx, &user, wanted, &reminders, &command).await?;
+        let task = insert(&mut tx, &user, task, &command).await?;
         let answer = Answer::created(&task);
         command.keep(&mut tx, user.id, &answer).await?;
         tx.commit().await.map(|()| answer).map_err(Problem::from)
     } else {
         let mut tx = app.db.begin_single().await?;
-        match insert(&mut tx, &user, wanted, &reminders, &command).await {
+        match insert(&mut tx, &user, task, &command).await {
             Ok(task) => tx.commit().await.map(|()| Answer::created(&task)).map_err(Problem::from),
             Err(problem) => Err(problem),
         }
@@ -69,21 +69,25 @@ pub(crate) async fn create_task(State(app): State<App>, user: User, command: Com
 
 /// Inserts everything that makes a task, with its event, in one statement: one round trip, one transaction. Every `user_id` is the
 /// token's. The token's address replaces the stored one only if the token was issued later than the stored address's.
-async fn insert(
-    conn: &mut PgConnection,
-    user: &User,
-    wanted: Wanted,
-    reminders: &[NewReminder],
-    command: &Command,
-) -> Result<Task> {
+async fn insert(conn: &mut PgConnection, user: &User, task: NewTask, command: &Command) -> Result<Task> {
+    let NewTask { wanted, mut reminders, by_default } = task;
+    let mut zone = wanted.time_zone.clone();
     // A computation in the user's zone must read it first; otherwise the statement does.
     let computed = wanted.recurrence.is_some() || reminders.iter().any(|reminder| reminder.before_due().is_some());
-    let zone = match wanted.time_zone.clone() {
-        None if computed => Some(users_zone(conn, user.id).await?),
-        given => given,
-    };
+    let takes_channels = reminders.iter().any(|reminder| reminder.channels.is_empty());
+    if takes_channels || (computed && zone.is_none()) || (by_default && wanted.due_at.is_some()) {
+        let users = Preferences::of(conn, user.id).await?;
+        let zone = zone.get_or_insert(users.zone);
+        if by_default && let Some(before) = users.default_reminder {
+            let reminder = NewReminder { when: When::Before(before), channels: Vec::new() };
+            // A reminder that nobody asked for must not fire at once.
+            reminders
+                .extend(Some(reminder).filter(|new| new.instant(wanted.due_at, zone).is_ok_and(|at| at > Utc::now())));
+        }
+        draft::fill_channels(&mut reminders, &users.channels);
+    }
     let id = Uuid::now_v7();
-    let rows = Row::all(reminders, Due { at: wanted.due_at, zone: zone.as_ref().unwrap_or(&Zone::utc()) });
+    let rows = Row::all(&reminders, Due { at: wanted.due_at, zone: zone.as_ref().unwrap_or(&Zone::utc()) });
     let repeats = wanted.recurrence.as_ref().map(Repeats::from);
     let next = match (&wanted.recurrence, wanted.due_at, &zone) {
         (Some(recurrence), Some(start), Some(zone)) => {

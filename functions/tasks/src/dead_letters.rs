@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// A user whose token names the operator's scope. Handlers that take one see every user's rows.
-pub(crate) struct Operator(User);
+pub(crate) struct Operator(pub(crate) User);
 
 impl<S: Send + Sync> FromRequestParts<S> for Operator
 where

@@ -7,6 +7,7 @@ use shared::{
     problem::Result,
     schema::{TaskDeleted, TaskRef},
 };
+use sqlx::PgConnection;
 
 use crate::{
     answer::Answer,
@@ -15,12 +16,12 @@ use crate::{
     liveness,
     locked_task::{LockedTask, Target},
     params,
-    task::Reminder,
+    task::{Reminder, Task},
 };
 
 /// Delete a task
 ///
-/// For good, with its reminders. Its history and the timelines of its reminders remain.
+/// With its reminders. Its history and the timelines of its reminders remain. For 30 days it can be restored.
 ///
 /// Deleting an occurrence of a recurring task ends the series: no later one is created. To go on with the next one, complete it instead. A next
 /// occurrence that exists already stays, and the series goes on from there.
@@ -36,12 +37,14 @@ pub(crate) async fn delete_task(State(app): State<App>, user: User, Id(id): Id, 
 }
 
 async fn delete(mut locked: LockedTask<'_>) -> Result<Answer> {
-    let task = &locked.task;
-    let changes: Vec<_> = task.reminders.iter().filter_map(Reminder::on_delete).collect();
-    liveness::apply(&mut locked.tx, task.inner.user_id, &changes).await?;
-    sqlx::query!("delete from tasks where id = $1 and user_id = $2", task.id, task.inner.user_id)
-        .execute(&mut *locked.tx)
-        .await?;
-    let event = TaskDeleted { task: TaskRef { version: task.version + 1, ..task.reference() } };
+    let event = remove(&mut locked.tx, &locked.task).await?;
     locked.commit(&event, Answer::empty()).await
+}
+
+/// Deletes a task, and cancels its live reminders. Returns the event of it.
+pub(crate) async fn remove(conn: &mut PgConnection, task: &Task) -> Result<TaskDeleted> {
+    let changes: Vec<_> = task.reminders.iter().filter_map(Reminder::on_delete).collect();
+    liveness::apply(conn, task.inner.user_id, &changes).await?;
+    sqlx::query!("delete from tasks where id = $1 and user_id = $2", task.id, task.inner.user_id).execute(conn).await?;
+    Ok(TaskDeleted { task: TaskRef { version: task.version + 1, ..task.reference() } })
 }

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::LazyLock};
 
 use axum::{
-    http::header::CONTENT_TYPE,
+    http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CONTENT_TYPE},
     response::{IntoResponse, Response as Answer},
 };
 use shared::{
@@ -40,16 +40,18 @@ macro_rules! operations {
 }
 pub(crate) use operations;
 
-/// `GET /openapi.json`.
+/// `GET /openapi.json`, for pages of every origin.
 pub(crate) async fn openapi() -> Answer {
     static DOCUMENT: LazyLock<String> =
         LazyLock::new(|| crate::document().to_json().expect("the document has only strings as keys"));
-    ([(CONTENT_TYPE, "application/json")], DOCUMENT.as_str()).into_response()
+    let headers = [(CONTENT_TYPE, "application/json"), (ACCESS_CONTROL_ALLOW_ORIGIN, "*")];
+    (headers, DOCUMENT.as_str()).into_response()
 }
 
 /// The document without its operations.
 #[derive(OpenApi)]
 #[openapi(
+    paths(updates),
     info(
         title = "Punctual",
         description = "Tasks and reminders. Times are RFC 3339: requests give an offset, answers are in UTC. \
@@ -61,7 +63,7 @@ pub(crate) async fn openapi() -> Answer {
     )),
     modifiers(&Bearer),
     tags(
-        (name = "tasks"), (name = "reminders"), (name = "tags"), (name = "me"),
+        (name = "tasks"), (name = "reminders"), (name = "actions"), (name = "tags"), (name = "me"), (name = "push"), (name = "updates"),
         (name = "operator", description = "Requires a token whose scope names the operator's, which the deployment sets (`JWT_OPERATOR_SCOPE`)"),
     ),
 )]
@@ -90,6 +92,31 @@ pub(crate) struct WriteProblems;
 /// Problems of a route that reads for an operator.
 pub(crate) struct OperatorProblems;
 
+/// Problems of a route that needs no token.
+pub(crate) struct ActionProblems;
+
+/// Problems of a stream.
+pub(crate) struct StreamProblems;
+
+/// Listen to changes
+///
+/// Server-Sent Events, each with the number of a change as its `id`:
+///
+/// - `ready` begins a stream without `Last-Event-ID`. Load everything when it arrives; ignore an answer with a lower version than one that you have.
+/// - `changed` names a task by `task_id` and `version`. Read the task; 404 means that it is deleted.
+/// - `reset` says that changes are missing: load everything again.
+///
+/// A stream ends after four minutes, or when the token expires. Open another one after the time in `retry`, with the last `id` as `Last-Event-ID`. A
+/// user may have 20 streams. A deployment may serve this path at another host than the others.
+#[utoipa::path(
+    get, path = "/v1/updates", operation_id = "updates", tag = "updates",
+    params(("Last-Event-ID" = Option<String>, Header, description = "The `id` of the last event that you have seen. Every later change follows.")),
+    responses((status = 200, description = "The stream", body = String, content_type = "text/event-stream"), StreamProblems),
+    security(("bearer" = [])),
+)]
+#[expect(dead_code, reason = "describes a route of another function, in the one document of the API")]
+fn updates() {}
+
 const TEXTS: [(&str, &str); 13] = [
     ("304", "`If-None-Match` is `*`: the object exists"),
     ("400", "The body is not JSON, is only a part, or did not arrive completely"),
@@ -101,7 +128,7 @@ const TEXTS: [(&str, &str); 13] = [
         "412",
         "`If-Match` or `If-None-Match` does not hold: the task is at another version, or at one that is ruled out, or the object has no `ETag`",
     ),
-    ("413", "The body is larger than 1 MB"),
+    ("413", "The body is larger than 256 KB"),
     ("415", "The `Content-Type` is not JSON in UTF-8, or the `Content-Encoding` is not `identity`"),
     (
         "422",
@@ -137,8 +164,20 @@ impl IntoResponses for WriteProblems {
     }
 }
 
+impl IntoResponses for StreamProblems {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        problems(&["401", "429", "500", "503"])
+    }
+}
+
 impl IntoResponses for OperatorProblems {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
         problems(&["304", "401", "403", "412", "422", "429", "500", "503"])
+    }
+}
+
+impl IntoResponses for ActionProblems {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        problems(&["400", "404", "409", "413", "415", "422", "429", "500", "503"])
     }
 }

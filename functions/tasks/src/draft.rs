@@ -11,6 +11,7 @@ use crate::{
         ANCHOR, BEFORE_DUE, CHANNELS, DESCRIPTION, DUE_AT, INTERVAL, PRIORITY, RECURRENCE, REMIND_AT, REMINDERS,
         REMINDERS_LIMIT, RULE, SCOPE, TAGS, TIME_ZONE, TITLE, TYPE,
     },
+    change::Place,
     input::{Fields, Given},
     series::Scope,
     task::{Priority, Task},
@@ -38,12 +39,15 @@ pub(crate) struct Edit {
     pub(crate) series: Option<Wanted>,
     /// Otherwise the recurrence stays, even one that this version cannot parse.
     pub(crate) names_recurrence: bool,
+    /// The place in its series that the task shall have again, if a version is restored.
+    pub(crate) place: Option<Place>,
 }
 
 /// A reminder to add.
 #[derive(Clone, Debug)]
 pub(crate) struct NewReminder {
     pub(crate) when: When,
+    /// Empty: the user's own.
     pub(crate) channels: Vec<Channel>,
 }
 
@@ -91,8 +95,17 @@ pub(crate) fn whole_task(fields: &mut Fields) -> Option<(Wanted, Vec<NewReminder
     Some((wanted, reminders))
 }
 
+/// A task to create.
+pub(crate) struct NewTask {
+    pub(crate) wanted: Wanted,
+    pub(crate) reminders: Vec<NewReminder>,
+    /// Whether the task gets the user's default reminder, because the body names no reminders.
+    pub(crate) by_default: bool,
+}
+
 /// Reads the body of create: a whole task, and `remind_at` as a short form of one reminder.
-pub(crate) fn new_task(fields: &mut Fields) -> Option<(Wanted, Vec<NewReminder>)> {
+pub(crate) fn new_task(fields: &mut Fields) -> Option<NewTask> {
+    let by_default = !fields.has(&REMIND_AT) && !fields.has(&REMINDERS);
     let remind_at = fields.take(&REMIND_AT);
     if let Given::Value(_) = remind_at
         && fields.count(&REMINDERS) >= REMINDERS_LIMIT
@@ -103,8 +116,8 @@ pub(crate) fn new_task(fields: &mut Fields) -> Option<(Wanted, Vec<NewReminder>)
         );
     }
     let (wanted, mut reminders) = whole_task(fields)?;
-    reminders.extend(remind_at.value().map(|at| NewReminder { when: When::At(at), channels: vec![Channel::Email] }));
-    Some((wanted, reminders))
+    reminders.extend(remind_at.value().map(|at| NewReminder { when: When::At(at), channels: Vec::new() }));
+    Some(NewTask { wanted, reminders, by_default })
 }
 
 /// Reads the body of PATCH, a JSON merge patch (RFC 7396) of the current task: null removes a field, an absent one stays. With the scope
@@ -133,7 +146,7 @@ pub(crate) fn patched_task(fields: &mut Fields, task: &Task) -> Option<Edit> {
     refuse_read_only(fields);
     let names_recurrence = !matches!(patch.rest.recurrence, Given::Absent);
     let series = (scope == Scope::Following).then(|| patch.applied_to(task.in_series()));
-    Some(Edit { wanted, series, names_recurrence })
+    Some(Edit { wanted, series, names_recurrence, place: None })
 }
 
 /// The fields of a patch.
@@ -216,17 +229,31 @@ pub(crate) fn reminder(fields: &mut Fields) -> Option<NewReminder> {
     fields.require_one_of(&REMIND_AT, &BEFORE_DUE);
     let at = fields.take(&REMIND_AT).value();
     let before = fields.take(&BEFORE_DUE).value();
-    let mut channels: Vec<Channel> = Vec::new();
-    for channel in fields.take(&CHANNELS).value().unwrap_or_else(|| vec![Channel::Email]) {
-        if !channels.contains(&channel) {
-            channels.push(channel);
-        }
-    }
+    let channels = distinct(fields.take(&CHANNELS).value().unwrap_or_default());
     let when = at.map(When::At).or(before.map(When::Before))?;
     Some(NewReminder { when, channels })
 }
 
-fn recurrence(fields: &mut Fields) -> Option<Recurrence> {
+/// Leaves out channels that are there twice.
+pub(crate) fn distinct(given: Vec<Channel>) -> Vec<Channel> {
+    let mut channels = Vec::new();
+    for channel in given {
+        if !channels.contains(&channel) {
+            channels.push(channel);
+        }
+    }
+    channels
+}
+
+/// Gives the user's channels to reminders that name none.
+pub(crate) fn fill_channels(reminders: &mut [NewReminder], users: &[Channel]) {
+    for reminder in reminders.iter_mut().filter(|reminder| reminder.channels.is_empty()) {
+        reminder.channels = users.to_vec();
+    }
+}
+
+/// Reads how a task repeats.
+pub(crate) fn recurrence(fields: &mut Fields) -> Option<Recurrence> {
     let kind = fields.require(&TYPE);
     let interval = fields.take(&INTERVAL).value().unwrap_or(1);
     let rule = fields.take(&RULE).value();

@@ -5,7 +5,10 @@ use std::{fmt::Display, marker::PhantomData, ops::RangeInclusive, str::FromStr};
 
 use chrono::{DateTime, Datelike as _, Timelike as _, Utc};
 use serde_json::{Map, Value, json};
-use shared::recurrence::{BeforeDue, DURATION_LIMIT, NotADuration, Zone};
+use shared::{
+    push,
+    recurrence::{BeforeDue, DURATION_LIMIT, NotADuration, Zone},
+};
 use utoipa::{
     ToSchema,
     openapi::{RefOr, Schema},
@@ -184,6 +187,43 @@ impl Kind for Duration {
     }
 }
 
+/// A point of the curve P-256, uncompressed, in base64url without padding.
+pub(crate) struct PublicKey;
+
+impl Kind for PublicKey {
+    type Value = String;
+
+    fn parse(&self, value: Value) -> Result<String, String> {
+        let key = Some(string(value)?).filter(|key| push::point(key).is_some());
+        key.ok_or_else(|| "must be an uncompressed point of P-256 in base64url, without padding".to_owned())
+    }
+
+    fn schema(&self) -> Value {
+        // The first byte is 4, and the last two bits are unused.
+        base64url(87, "^B[A-P][A-Za-z0-9_-]{84}[AEIMQUYcgkosw048]$")
+    }
+}
+
+/// 16 bytes in base64url without padding.
+pub(crate) struct Secret;
+
+impl Kind for Secret {
+    type Value = String;
+
+    fn parse(&self, value: Value) -> Result<String, String> {
+        let secret = Some(string(value)?).filter(|secret| push::bytes::<16>(secret).is_some());
+        secret.ok_or_else(|| "must be 16 bytes in base64url, without padding".to_owned())
+    }
+
+    fn schema(&self) -> Value {
+        base64url(22, "^[A-Za-z0-9_-]{21}[AQgw]$")
+    }
+}
+
+fn base64url(length: usize, pattern: &str) -> Value {
+    json!({"type": "string", "format": "base64url", "minLength": length, "maxLength": length, "pattern": pattern})
+}
+
 /// A whole number.
 pub(crate) struct Whole(pub(crate) RangeInclusive<u32>);
 
@@ -205,6 +245,21 @@ impl Kind for Whole {
 
     fn schema(&self) -> Value {
         json!({"type": "integer", "format": "int32", "minimum": self.0.start(), "maximum": self.0.end()})
+    }
+}
+
+/// True or false.
+pub(crate) struct Flag;
+
+impl Kind for Flag {
+    type Value = bool;
+
+    fn parse(&self, value: Value) -> Result<bool, String> {
+        value.as_bool().ok_or_else(|| "must be true or false".to_owned())
+    }
+
+    fn schema(&self) -> Value {
+        json!({"type": "boolean"})
     }
 }
 

@@ -29,6 +29,11 @@ impl<T> Given<T> {
         }
     }
 
+    /// Whether the field is absent.
+    pub(crate) fn is_absent(&self) -> bool {
+        matches!(self, Self::Absent)
+    }
+
     /// The value, if there is one.
     pub(crate) fn value(self) -> Option<T> {
         self.or_current(None)
@@ -77,8 +82,27 @@ impl Fields {
     pub(crate) fn require<K: Kind>(&mut self, field: &Field<K>) -> Option<K::Value> {
         let before = self.invalid.len();
         let given = self.take(field).value();
-        if given.is_none() && self.invalid.len() == before {
-            self.invalid(field.name, "is required");
+        self.note_absent(field.name, given, before)
+    }
+
+    /// Reads a required object by `read`, which returns `None` only if it has found an invalid field.
+    pub(crate) fn require_object<B, T>(
+        &mut self,
+        field: &Field<Object<B>>,
+        read: impl FnOnce(&mut Fields) -> Option<T>,
+    ) -> Option<T>
+    where
+        Object<B>: Kind<Value = Map<String, Value>>,
+    {
+        let before = self.invalid.len();
+        let given = self.take_object(field, read).value();
+        self.note_absent(field.name, given, before)
+    }
+
+    /// Notes that a required field is not there, unless it was there and is noted as invalid.
+    fn note_absent<T>(&mut self, name: &str, given: Option<T>, invalid_before: usize) -> Option<T> {
+        if given.is_none() && self.invalid.len() == invalid_before {
+            self.invalid(name, "is required");
         }
         given
     }
@@ -162,7 +186,7 @@ impl Fields {
     }
 
     /// Whether the field is there and not null.
-    fn has<K>(&self, field: &Field<K>) -> bool {
+    pub(crate) fn has<K>(&self, field: &Field<K>) -> bool {
         self.object.get(field.name).is_some_and(|value| !value.is_null())
     }
 

@@ -5,13 +5,14 @@
 //!   that wait for each other at one task would hold every database connection while they wait. Without places, one user's slow and
 //!   waiting requests would use up the whole process.
 //! - Of the turns of a user, one at a time is a scan: a read that looks at all tasks of the user. It occupies a processor of the database.
+//! - A user has one export at a time. It has a place, and no turn while it is sent.
 //! - Per process: a number of requests in flight, because each takes memory, even while the database does not answer.
 //!
 //! A request takes a place, sends its body, waits for a turn and is handled. A body that arrives slowly holds no turn, and
 //! neither does an answer that is read slowly; both hold a place.
 //!
 //! Each process counts for itself, so n processes allow a user n times as much. A request without a valid token is not counted; the
-//! handler refuses it before it reads anything else.
+//! handler refuses it before it reads anything else. A request with a capability is counted once its body has proved whose it is.
 
 use std::{
     collections::HashMap,
@@ -24,11 +25,11 @@ use std::{
 };
 
 use axum::{
-    extract::{FromRequestParts as _, Request, State},
+    extract::{FromRequestParts as _, MatchedPath, Request, State},
     middleware::Next,
     response::{IntoResponse as _, Response},
 };
-use clap::Parser;
+use clap::Args;
 use governor::{
     Quota, RateLimiter,
     clock::{Clock as _, MonotonicClock},
@@ -42,21 +43,21 @@ use shared::{
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 use uuid::Uuid;
 
-use crate::{Api, Quotas, body, unread};
+use crate::{Api, Quotas, actions, body, unread};
 
 /// How long a request waits for a turn of its user. A scan waits as long for the one before.
 const QUEUE_TIMEOUT: Duration = Duration::from_secs(10);
 /// The largest burst of a user, in seconds of the rate.
-const BURST_SECONDS: u32 = 5;
+const BURST_SECONDS: u32 = 10;
 /// Idle users are removed from the rate limiter each time this many requests were counted.
 const REMOVE_IDLE_EVERY: usize = 1000;
 
 /// Limits of a process, and of what a user may have.
-#[derive(Parser, Clone, Copy, Debug)]
-#[command(about, long_about = None)]
+#[derive(Args, Clone, Copy, Debug)]
+#[group(skip)]
 pub struct LimitsConfig {
-    /// Maximum requests per second and user. A burst may be five times as large
-    #[arg(long, env, default_value = "20")]
+    /// Maximum requests per second and user. A burst may be ten times as large
+    #[arg(long, env, default_value = "10")]
     pub user_requests_per_second: NonZeroU32,
     /// Maximum concurrent requests per user. Keep it far below `DATABASE_CONNECTIONS`, which all users share
     #[arg(long, env, default_value = "3")]
@@ -71,12 +72,6 @@ pub struct LimitsConfig {
     /// The quotas of a user.
     #[command(flatten)]
     pub quotas: Quotas,
-}
-
-impl Default for LimitsConfig {
-    fn default() -> Self {
-        Self::parse_from(["limits"])
-    }
 }
 
 impl LimitsConfig {
@@ -99,6 +94,8 @@ struct Inner {
     rate: Rate,
     counted: AtomicUsize,
     in_flight: Arc<Semaphore>,
+    /// The requests that send a body before anybody knows whose it is.
+    without_token: Semaphore,
     queues: Mutex<HashMap<Uuid, Queue>>,
 }
 
@@ -112,12 +109,13 @@ impl Limits {
             rate: RateLimiter::new(quota, HashMapStateStore::default(), MonotonicClock),
             counted: AtomicUsize::new(0),
             in_flight: Arc::new(Semaphore::new(config.requests_in_flight.get() as usize)),
+            without_token: Semaphore::new(config.requests_in_flight.get().div_ceil(8) as usize),
             queues: Mutex::default(),
         }))
     }
 
     /// Counts a request against its user's rate.
-    fn count(&self, user: Uuid) -> Result<()> {
+    pub(crate) fn count(&self, user: Uuid) -> Result<()> {
         if self.0.counted.fetch_add(1, Ordering::Relaxed) % REMOVE_IDLE_EVERY == REMOVE_IDLE_EVERY - 1 {
             self.0.rate.retain_recent();
         }
@@ -125,7 +123,7 @@ impl Limits {
     }
 
     /// Takes one of the user's places, or refuses. Dropping it frees the place.
-    fn place(&self, user: Uuid) -> Result<Place> {
+    pub(crate) fn place(&self, user: Uuid) -> Result<Place> {
         let mut queues = self.queues();
         let queue = self.queue(&mut queues, user);
         if queue.present >= self.0.config.places() {
@@ -141,6 +139,18 @@ impl Limits {
         wait(scans.acquire_owned()).await
     }
 
+    /// Lets the user begin an export, or refuses because another goes on in this process. Dropping the permit lets the next one begin.
+    pub(crate) fn export(&self, user: Uuid) -> Result<OwnedSemaphorePermit> {
+        let exports = Arc::clone(&self.queue(&mut self.queues(), user).exports);
+        exports.try_acquire_owned().map_err(|_| Problem::TooMany(Duration::from_secs(5)))
+    }
+
+    /// Receives the body of a request that has no token. Anybody may send one, so few at a time may, and the others are refused.
+    pub(crate) async fn receive_without_token(&self, request: Request) -> Result<Request> {
+        let _place = self.0.without_token.try_acquire().map_err(|_| Problem::Overloaded)?;
+        body::receive(request).await
+    }
+
     fn queue<'a>(&self, queues: &'a mut HashMap<Uuid, Queue>, user: Uuid) -> &'a mut Queue {
         queues.entry(user).or_insert_with(|| Queue::new(self.0.config.user_requests_at_a_time))
     }
@@ -154,6 +164,7 @@ impl Limits {
 struct Queue {
     turns: Arc<Semaphore>,
     scans: Arc<Semaphore>,
+    exports: Arc<Semaphore>,
     /// The requests that have a place.
     present: u32,
 }
@@ -161,12 +172,12 @@ struct Queue {
 impl Queue {
     fn new(at_a_time: NonZeroU32) -> Self {
         let turns = Arc::new(Semaphore::new(at_a_time.get() as usize));
-        Self { turns, scans: Arc::new(Semaphore::new(1)), present: 0 }
+        Self { turns, scans: Arc::new(Semaphore::new(1)), exports: Arc::new(Semaphore::new(1)), present: 0 }
     }
 }
 
 /// The place of a request among those of its user.
-struct Place {
+pub(crate) struct Place {
     limits: Limits,
     user: Uuid,
     turns: Arc<Semaphore>,
@@ -174,7 +185,7 @@ struct Place {
 
 impl Place {
     /// Waits for one of the user's turns.
-    async fn turn(&self) -> Result<SemaphorePermit<'_>> {
+    pub(crate) async fn turn(&self) -> Result<SemaphorePermit<'_>> {
         wait(self.turns.acquire()).await
     }
 }
@@ -199,12 +210,16 @@ impl Drop for Place {
     }
 }
 
-/// Middleware of every route that needs a token.
+/// Middleware of every operation.
 pub(crate) async fn limit(State(api): State<Api>, request: Request, next: Next) -> Response {
     let limits = &api.limits;
     let Ok(in_flight) = Arc::clone(&limits.0.in_flight).try_acquire_owned() else {
         return Problem::Overloaded.into_response();
     };
+    if request.extensions().get::<MatchedPath>().is_some_and(|path| path.as_str() == actions::PATH) {
+        // It has a capability in its body, and counts for the user of that.
+        return next.run(request).await;
+    }
     let (mut parts, body) = request.into_parts();
     let user = User::from_request_parts(&mut parts, &api).await;
     let request = Request::from_parts(parts, body);

@@ -72,7 +72,7 @@ pub(crate) struct TaskPage {
 /// List tasks
 ///
 /// Page by page: a task that is there the whole time is on exactly one page, whatever is created meanwhile. A page of very long
-/// tasks has fewer than its `limit`.
+/// tasks has fewer than its `limit`. With `id` these tasks, in this order, without those that do not exist.
 #[utoipa::path(
     get, path = "/v1/tasks", operation_id = "list_tasks", tag = "tasks", params(ListParams),
     responses((status = 200, description = "A page", body = TaskPage), ReadProblems),
@@ -82,8 +82,11 @@ pub(crate) async fn list_tasks(
     State(app): State<App>,
     State(limits): State<Limits>,
     user: User,
-    params: Params,
+    mut params: Params,
 ) -> Result<Json<TaskPage>> {
+    if let Some(ids) = params.take("id", task_ids) {
+        return by_ids(&app, &user, params, &ids).await;
+    }
     let wanted = Wanted::read(params)?;
     let is_search = !wanted.words.is_empty();
     let _scan = if is_search { Some(limits.scan(user.id).await?) } else { None };
@@ -103,6 +106,38 @@ pub(crate) async fn list_tasks(
     let last = rows.last().filter(|_| rows.len() < found);
     let next = last.map(|(id, key)| Cursor { sort: wanted.sort, key: *key, id: *id });
     Ok(Json(TaskPage { items, next_cursor: next.map(Cursor::encode) }))
+}
+
+/// Maximum ids in a list of tasks by their ids.
+const IDS_LIMIT: usize = 50;
+
+/// Reads `id`: ids separated by commas. One that is there twice counts once.
+fn task_ids(text: &str) -> Result<Vec<Uuid>, String> {
+    let mut ids = Vec::new();
+    for id in text.split(',') {
+        let id: Uuid = id.parse().map_err(|_| "must be ids separated by commas")?;
+        if !ids.contains(&id) {
+            ids.push(id);
+        }
+    }
+    if ids.len() <= IDS_LIMIT { Ok(ids) } else { Err(format!("must have at most {IDS_LIMIT} ids")) }
+}
+
+/// Lists tasks by their ids. The cursor is the id after which a page ended.
+async fn by_ids(app: &App, user: &User, mut params: Params, ids: &[Uuid]) -> Result<Json<TaskPage>> {
+    let after = params.take("cursor", |text| {
+        let last = text.parse::<Uuid>().ok().and_then(|last| ids.iter().position(|id| *id == last));
+        last.ok_or("is not a next_cursor of a list of these ids")
+    });
+    params.finish()?;
+    let mut tx = UserTx::read(&app.db, user).await?;
+    let sizes = task::sizes(&mut tx, user.id, &ids[after.map_or(0, |last| last + 1)..]).await?;
+    let fitting = sizes.iter().take(page::fitting(sizes.iter().map(|(_, bytes)| *bytes)));
+    let mut items = task::load_all(&mut tx, user.id, &fitting.map(|(id, _)| *id).collect::<Vec<_>>()).await?;
+    items.truncate(page::fitting_in_json(&items));
+    let last = items.last().filter(|last| sizes.last().is_some_and(|(id, _)| *id != last.id));
+    let next_cursor = last.map(|task| task.id.simple().to_string());
+    Ok(Json(TaskPage { items, next_cursor }))
 }
 
 /// Whether PostgreSQL stopped a statement.

@@ -16,16 +16,16 @@
 //! | scheduled, fired | moves | stays | cancelled: `due_removed` |
 //! | sent or failed | moves | stays | stays |
 //! | cancelled: `completed`, of a completed task | moves | moves | cancelled: `due_removed` |
-//! | cancelled: `completed`, of an open task | moves | stays | cancelled: `due_removed` |
+//! | cancelled: `completed` or `deleted`, of an open task | moves | stays | cancelled: `due_removed` |
 //! | cancelled: `due_removed` | moves | stays | stays |
-//! | cancelled: `user`, `deleted`, or a reason of a newer release | stays | stays | stays |
+//! | cancelled: `user`, or a reason of a newer release | stays | stays | stays |
 //! | in a state of a newer release | stays | stays | stays |
 //!
 //! A reminder that moves is scheduled afterwards. If the task is completed, it is cancelled instead (`completed`), until the task is
-//! reopened. An open task has a reminder cancelled as `completed` if its time had passed when the task was reopened, or when the
-//! occurrence was made.
+//! reopened. An open task has a reminder cancelled as `completed` if its time had passed when the task was reopened or restored, or when the
+//! occurrence was made. It has one cancelled as `deleted` if its time passed while the task was deleted.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 use shared::{
     recurrence::{BeforeDue, Zone},
@@ -35,10 +35,15 @@ use sqlx::{PgConnection, types::Json};
 use uuid::Uuid;
 
 pub use crate::task::Reminder;
-use crate::{draft::NewReminder, task::Task};
+use crate::{
+    draft::{NewReminder, When},
+    task::Task,
+};
 
 /// How many reminders a task keeps, cancelled ones included. At most 20 of them are listed.
 const KEPT: i64 = 200;
+/// How soon after a command its undoing also brings back a reminder whose time has passed meanwhile.
+const UNDO: TimeDelta = TimeDelta::seconds(60);
 
 /// A change of a reminder: the values that it is to have.
 #[derive(Debug, PartialEq, Eq, Serialize)]
@@ -111,9 +116,47 @@ impl Reminder {
 
     /// The task is open again: schedules a reminder that the completion cancelled, unless its time has passed.
     #[must_use]
-    pub fn on_reopen(&self, now: DateTime<Utc>) -> Option<ReminderChange> {
-        let returns = self.cancel_reason == Some(CancelReason::Completed) && self.remind_at > now;
+    pub fn on_reopen(&self, completed_at: DateTime<Utc>, now: DateTime<Utc>) -> Option<ReminderChange> {
+        let returns = self.cancel_reason == Some(CancelReason::Completed) && self.returns(completed_at, now);
         returns.then(|| self.scheduled(self.remind_at))
+    }
+
+    /// Whether it is scheduled again when a command is undone: its time is ahead, or passed meanwhile and less than a minute ago. A time before
+    /// the command is none of these: the reminder may have fired.
+    fn returns(&self, command_at: DateTime<Utc>, now: DateTime<Utc>) -> bool {
+        self.remind_at > now || (self.remind_at > command_at && now - command_at <= UNDO)
+    }
+
+    /// Whether it is to fire as soon as its task is open.
+    fn waits(&self) -> bool {
+        self.is_scheduled() || self.cancel_reason == Some(CancelReason::Completed)
+    }
+
+    /// A version of the task is restored in which it, or one that it was made for, was as `was`: gives it the state and the instant of then. If it
+    /// was still to fire and its time has passed, it fires only within a minute after the last command.
+    #[must_use]
+    pub fn on_restore(
+        &self,
+        was: &Self,
+        completed: bool,
+        last_command_at: DateTime<Utc>,
+        now: DateTime<Utc>,
+    ) -> Option<ReminderChange> {
+        let returns = was.returns(last_command_at, now);
+        let scheduled = self.scheduled(was.remind_at);
+        let change = if !was.waits() {
+            ReminderChange { state: was.state, cancel_reason: was.cancel_reason, ..scheduled }
+        } else if returns && !completed {
+            scheduled
+        } else if returns || self.is_scheduled() {
+            ReminderChange { remind_at: was.remind_at, ..self.cancelled(CancelReason::Completed) }
+        } else {
+            return None;
+        };
+        // It is on its way, or has fired since.
+        let is_underway = was.waits() && self.state != ReminderState::Cancelled && self.remind_at == was.remind_at;
+        let is_known = was.state != ReminderState::Other && self.state != ReminderState::Other;
+        (is_known && !is_underway && !change.is_noop_for(self)).then_some(change)
     }
 
     /// The task is deleted: cancels a live reminder.
@@ -130,20 +173,35 @@ impl Reminder {
         if old == new {
             return None;
         }
-        let waits_for_reopening = self.cancel_reason == Some(CancelReason::Completed);
         let Some(at) = new else {
-            return (self.is_scheduled() || waits_for_reopening).then(|| self.cancelled(CancelReason::DueRemoved));
+            let waits = self.waits() || self.cancel_reason == Some(CancelReason::Deleted);
+            return waits.then(|| self.cancelled(CancelReason::DueRemoved));
         };
         let ahead = at > now;
         let moves = match (self.state, self.cancel_reason) {
             (ReminderState::Scheduled, _) => ahead || !self.fired,
             (ReminderState::Sent | ReminderState::Failed, _) => ahead,
             (ReminderState::Cancelled, Some(CancelReason::DueRemoved)) => ahead,
-            (ReminderState::Cancelled, Some(CancelReason::Completed)) => ahead || completed,
+            (ReminderState::Cancelled, Some(CancelReason::Completed | CancelReason::Deleted)) => ahead || completed,
             (ReminderState::Cancelled | ReminderState::Other, _) => false,
         };
         let moved = ReminderChange { remind_at: at, ..self.cancelled(CancelReason::Completed) };
         moves.then(|| if completed { moved } else { self.scheduled(at) })
+    }
+
+    /// A new reminder for the same instant. It is relative to the due time if that gives the instant.
+    fn again(&self, due: Due<'_>) -> NewReminder {
+        let before = self.before_due.as_deref().and_then(|text| BeforeDue::parse(text).ok());
+        let before = before.filter(|before| due.minus(before) == Some(self.remind_at));
+        NewReminder {
+            when: before.map_or(When::At(self.remind_at), When::Before),
+            channels: self.channels.iter().filter_map(|channel| channel.parse().ok()).collect(),
+        }
+    }
+
+    /// Whether it is made as the other one is, and fires at the same time.
+    fn is_like(&self, other: &Self) -> bool {
+        (self.remind_at, &self.before_due, &self.channels) == (other.remind_at, &other.before_due, &other.channels)
     }
 
     /// Whether it is the reminder that a body lists.
@@ -169,6 +227,32 @@ pub(crate) fn replace(task: &Task, wanted: Vec<NewReminder>) -> (Vec<ReminderCha
         None => true,
     });
     (had.into_iter().map(|reminder| reminder.cancelled(CancelReason::User)).collect(), added)
+}
+
+/// Restores the reminders that a task had at a version. Returns how its reminders change, and the reminders to add because their user has
+/// cancelled them since.
+pub(crate) fn restore(
+    task: &Task,
+    was: &Task,
+    last_command_at: DateTime<Utc>,
+) -> (Vec<ReminderChange>, Vec<NewReminder>) {
+    let now = task.inner.now;
+    let is_there = |old: &Reminder| task.reminders.iter().any(|reminder| reminder.id == old.id);
+    let (there, mut gone): (Vec<_>, Vec<_>) = was.reminders.iter().partition(|old| is_there(old));
+    let mut changes = Vec::new();
+    for reminder in &task.reminders {
+        let same = there.iter().copied().find(|old| old.id == reminder.id);
+        // Restoring the version before has made it again, with an id of its own.
+        let again = || gone.iter().position(|old| reminder.is_like(old)).map(|at| gone.remove(at));
+        match same.or_else(again) {
+            Some(old) => changes.extend(reminder.on_restore(old, task.completed, last_command_at, now)),
+            None => changes.push(reminder.cancelled(CancelReason::User)),
+        }
+    }
+    let zone = was.zone();
+    let added = gone.into_iter().filter(|old| old.waits() && old.returns(last_command_at, now));
+    let added = added.map(|old| old.again(Due { at: was.due_at, zone: &zone })).collect();
+    (changes, added)
 }
 
 /// Writes changes of reminders. The instant of an absolute one is moved for this occurrence alone: later ones keep the first.

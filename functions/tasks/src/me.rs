@@ -1,21 +1,31 @@
-//! `/v1/me`: the user whom the token names, their time zone, and their erasure.
+//! `/v1/me`: the user whom the token names, what the user prefers, and erasure.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use axum::{Json, extract::State, http::StatusCode};
 use serde::Serialize;
-use shared::{App, auth::User, erasure::Eraser, problem::Result, recurrence::Zone};
+use shared::{
+    App,
+    auth::User,
+    erasure::Eraser,
+    problem::Result,
+    recurrence::{BeforeDue, Zone},
+    schema::Channel,
+};
 use sqlx::PgConnection;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::{
+    PushConfig,
     answer::Answer,
-    bodies::{self, TIME_ZONE},
+    bodies::{self, DEFAULT_REMINDER, HIDE_TITLES, OWN_CHANNELS, TIME_ZONE},
     command::Command,
     docs::{ReadProblems, WriteProblems},
-    input::Given,
+    draft,
+    input::{Fields, Given},
     params,
+    push_subscriptions::VapidKeys,
     user_tx::UserTx,
 };
 
@@ -29,6 +39,97 @@ pub(crate) struct Me {
     /// The zone of new tasks that do not name one.
     #[schema(example = "Europe/Berlin")]
     time_zone: String,
+    /// The channels of a new reminder that names none.
+    channels: Vec<Channel>,
+    /// The reminder of a new task with a due time whose body names no reminders: how long before the due time (ISO 8601).
+    #[schema(example = "PT15M")]
+    default_reminder: Option<String>,
+    /// Whether notifications show no title of a task.
+    hide_titles: bool,
+    /// Keys to subscribe to push messages with (`applicationServerKey`), the first for new subscriptions. Empty where push is off.
+    vapid_public_keys: VapidKeys,
+}
+
+impl Me {
+    /// Reads the user, who need not exist yet.
+    pub(crate) async fn of(conn: &mut PgConnection, user: &User, push: &PushConfig) -> Result<Self> {
+        let email =
+            sqlx::query_scalar!("select email from users where id = $1", user.id).fetch_optional(&mut *conn).await?;
+        let preferences = Preferences::of(conn, user.id).await?;
+        Ok(Self::new(user.id, email.unwrap_or_else(|| user.email.as_str().to_owned()), preferences, push))
+    }
+
+    fn new(id: Uuid, email: String, preferences: Preferences, push: &PushConfig) -> Self {
+        let Preferences { zone, channels, default_reminder, hide_titles } = preferences;
+        let default_reminder = default_reminder.map(|before| before.as_str().to_owned());
+        let vapid_public_keys = push.vapid_public_keys.clone();
+        Self { id, email, time_zone: zone.to_string(), channels, default_reminder, hide_titles, vapid_public_keys }
+    }
+}
+
+/// What a user has chosen.
+pub(crate) struct Preferences {
+    pub(crate) zone: Zone,
+    pub(crate) channels: Vec<Channel>,
+    pub(crate) default_reminder: Option<BeforeDue>,
+    hide_titles: bool,
+}
+
+/// The columns of [`Preferences`].
+#[derive(Default)]
+struct Stored {
+    time_zone: Option<String>,
+    channels: Option<Vec<String>>,
+    default_reminder: Option<String>,
+    hide_titles: Option<bool>,
+}
+
+impl From<Stored> for Preferences {
+    /// A value of a newer release counts as not chosen.
+    fn from(stored: Stored) -> Self {
+        let channels = stored.channels.unwrap_or_default();
+        let mut channels: Vec<Channel> = channels.iter().filter_map(|channel| channel.parse().ok()).collect();
+        if channels.is_empty() {
+            channels.push(Channel::Email);
+        }
+        Self {
+            zone: zone(stored.time_zone),
+            channels,
+            default_reminder: stored.default_reminder.and_then(|text| BeforeDue::parse(&text).ok()),
+            hide_titles: stored.hide_titles.unwrap_or_default(),
+        }
+    }
+}
+
+impl Preferences {
+    /// Those of a user, who need not exist yet.
+    pub(crate) async fn of(conn: &mut PgConnection, user_id: Uuid) -> sqlx::Result<Self> {
+        let stored = sqlx::query_as!(
+            Stored,
+            "select time_zone, channels, default_reminder, hide_titles from users where id = $1",
+            user_id
+        );
+        Ok(stored.fetch_optional(conn).await?.unwrap_or_default().into())
+    }
+}
+
+/// The body of a change.
+pub(crate) struct Patch {
+    time_zone: Given<Zone>,
+    channels: Given<Vec<Channel>>,
+    default_reminder: Given<BeforeDue>,
+    hide_titles: Given<bool>,
+}
+
+impl Patch {
+    pub(crate) fn read(fields: &mut Fields) -> Option<Self> {
+        Some(Self {
+            time_zone: fields.take(&TIME_ZONE),
+            channels: fields.take(&OWN_CHANNELS),
+            default_reminder: fields.take(&DEFAULT_REMINDER),
+            hide_titles: fields.take(&HIDE_TITLES),
+        })
+    }
 }
 
 /// Show the user
@@ -37,19 +138,18 @@ pub(crate) struct Me {
     responses((status = 200, description = "The user", body = Me), ReadProblems),
     security(("bearer" = [])),
 )]
-pub(crate) async fn get_me(State(app): State<App>, user: User) -> Result<Json<Me>> {
+pub(crate) async fn get_me(
+    State(app): State<App>,
+    State(push): State<Arc<PushConfig>>,
+    user: User,
+) -> Result<Json<Me>> {
     let mut tx = UserTx::read(&app.db, &user).await?;
-    let stored =
-        sqlx::query!("select email, time_zone from users where id = $1", user.id).fetch_optional(&mut *tx).await?;
-    Ok(Json(match stored {
-        Some(stored) => Me { id: user.id, email: stored.email, time_zone: zone(stored.time_zone).to_string() },
-        None => Me { id: user.id, email: user.email.as_str().to_owned(), time_zone: zone(None).to_string() },
-    }))
+    Ok(Json(Me::of(&mut tx, &user, &push).await?))
 }
 
-/// Change the user's time zone
+/// Change what the user prefers
 ///
-/// It becomes the zone of new tasks that do not name one. Existing tasks keep theirs.
+/// The zone of new tasks that do not name one, and the reminders of new tasks. Existing tasks and reminders keep theirs.
 #[utoipa::path(
     patch, path = "/v1/me", operation_id = "change_me", tag = "me",
     request_body(content((bodies::MePatch = "application/merge-patch+json"), (bodies::MePatch = "application/json"))),
@@ -57,32 +157,56 @@ pub(crate) async fn get_me(State(app): State<App>, user: User) -> Result<Json<Me
     responses((status = 200, description = "The changed user", body = Me), WriteProblems),
     security(("bearer" = [])),
 )]
-pub(crate) async fn change_me(State(app): State<App>, user: User, command: Command) -> Result<Answer> {
-    let given = command.object()?.read(|fields| Some(fields.take(&TIME_ZONE)))?;
+pub(crate) async fn change_me(
+    State(app): State<App>,
+    State(push): State<Arc<PushConfig>>,
+    user: User,
+    command: Command,
+) -> Result<Answer> {
+    let Patch { time_zone, channels, default_reminder, hide_titles } = command.object()?.read(Patch::read)?;
     let mut tx = UserTx::begin(&app.db, &user).await?;
     if let Some(answer) = command.answered(&mut tx, user.id).await? {
         return Ok(answer);
     }
     command.preconditions.check_without_etag()?;
-    let is_absent = matches!(given, Given::Absent);
-    let given = given.value();
+    let keeps = [time_zone.is_absent(), channels.is_absent(), default_reminder.is_absent(), hide_titles.is_absent()];
+    let (time_zone, default_reminder) = (time_zone.value(), default_reminder.value());
+    let channels = channels.value().map(draft::distinct);
+    let channels =
+        channels.map(|channels| channels.iter().map(|channel| channel.as_str().to_owned()).collect::<Vec<_>>());
     let stored = sqlx::query!(
-        "insert into users (id, email, email_issued_at, time_zone) values ($1, $2, $3, $4)
+        "insert into users (id, email, email_issued_at, time_zone, channels, default_reminder, hide_titles)
+         values ($1, $2, $3, $4, $5, $6, $7)
          on conflict (id) do update
          set email = case when users.email_issued_at is null or users.email_issued_at < excluded.email_issued_at
                           then excluded.email else users.email end,
              email_issued_at = greatest(users.email_issued_at, excluded.email_issued_at),
-             time_zone = case when $5 then users.time_zone else excluded.time_zone end
-         returning email, time_zone",
+             time_zone = case when $8 then users.time_zone else excluded.time_zone end,
+             channels = case when $9 then users.channels else excluded.channels end,
+             default_reminder = case when $10 then users.default_reminder else excluded.default_reminder end,
+             hide_titles = case when $11 then users.hide_titles else excluded.hide_titles end
+         returning email, time_zone, channels, default_reminder, hide_titles",
         user.id,
         user.email.as_str(),
         user.issued_at,
-        given.as_ref().map(Zone::as_str),
-        is_absent
+        time_zone.as_ref().map(Zone::as_str),
+        channels as _,
+        default_reminder.as_ref().map(BeforeDue::as_str),
+        hide_titles.value(),
+        keeps[0],
+        keeps[1],
+        keeps[2],
+        keeps[3],
     )
     .fetch_one(&mut *tx)
     .await?;
-    let me = Me { id: user.id, email: stored.email, time_zone: zone(stored.time_zone).to_string() };
+    let preferences = Stored {
+        time_zone: stored.time_zone,
+        channels: stored.channels,
+        default_reminder: stored.default_reminder,
+        hide_titles: stored.hide_titles,
+    };
+    let me = Me::new(user.id, stored.email, preferences.into(), &push);
     command.commit(tx, user.id, Answer::json(StatusCode::OK, &me)).await
 }
 

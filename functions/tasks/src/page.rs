@@ -6,7 +6,7 @@
 use serde::Serialize;
 
 /// Maximum size of the items of a page. The largest tasks take 40 KB each, and 60 KB in JSON.
-const BYTES: usize = 1024 * 1024;
+const BYTES: usize = 256 * 1024;
 
 /// How many items a page holds: those before their sizes together pass the limit, and at least one.
 pub(crate) fn fitting(sizes: impl IntoIterator<Item = i64>) -> usize {

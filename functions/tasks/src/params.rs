@@ -99,6 +99,8 @@ impl<S: Send + Sync> FromRequestParts<S> for Params {
 #[into_params(parameter_in = Query)]
 #[expect(dead_code, reason = "describes a query")]
 pub(crate) struct ListParams {
+    /// Only these tasks: at most 50 ids, separated by commas. No other parameter but `cursor` goes with it.
+    id: Option<String>,
     /// `open`, `completed` or `all`.
     #[param(default = "all")]
     status: Option<String>,

@@ -37,6 +37,9 @@ pub struct Quotas {
     /// Maximum reminders that a user may send at once (`send-now`), per clock hour
     #[arg(long, env, default_value_t = 100)]
     pub user_sends_now_per_hour: u32,
+    /// Maximum push subscriptions of a user: each gets a message for every reminder with the channel `push`
+    #[arg(long, env, default_value_t = 20)]
+    pub user_push_subscriptions: u32,
     /// Maximum requests with an `Idempotency-Key` of a user per day (UTC). Their answers are kept for a day or two, with up to 4 KB each
     #[arg(long, env, default_value_t = 120_000)]
     pub user_keys_per_day: u32,
@@ -137,6 +140,22 @@ impl Quotas {
         Ok(())
     }
 
+    /// Refuses a task more than the quota. What the task has besides is checked by [`Quotas::check`].
+    pub(crate) async fn check_new_task(&self, conn: &mut PgConnection, user_id: Uuid) -> Result<()> {
+        sqlx::query!(
+            "select check_quotas($1, 1, '{}', 0, '{}', '{}', '{}', $2, $3, $4, $5)::text as checked",
+            user_id,
+            i64::from(self.user_tasks),
+            i64::from(self.user_tags),
+            i64::from(self.user_reminders),
+            i64::from(self.user_reminders_per_hour),
+        )
+        .fetch_one(conn)
+        .await
+        .map_err(|error| self.refusal(error))?;
+        Ok(())
+    }
+
     /// Counts a reminder that its user sends at once. The command has locked the row.
     pub(crate) async fn count_send_now(&self, conn: &mut PgConnection, user_id: Uuid) -> Result<()> {
         let counted = sqlx::query!(
@@ -155,6 +174,17 @@ impl Quotas {
         Err(Problem::QuotaExceeded(format!(
             "you had {} reminders sent at once within this clock hour, the maximum: wait for the next hour, or snooze the reminder",
             self.user_sends_now_per_hour
+        )))
+    }
+
+    /// Refuses a push subscription beside so many others. The command has locked the user's usage.
+    pub(crate) fn check_push_subscriptions(&self, others: i64) -> Result<()> {
+        if others < i64::from(self.user_push_subscriptions) {
+            return Ok(());
+        }
+        Err(Problem::QuotaExceeded(format!(
+            "you have {} push subscriptions or more, the maximum: delete one first",
+            self.user_push_subscriptions
         )))
     }
 

@@ -21,6 +21,7 @@ use crate::{
     input::Fields,
     liveness::{self, Due, Row},
     locked_task::{LockedTask, Target},
+    me::Preferences,
     params,
     task::{self, Reminder, Task},
     user_tx::UserTx,
@@ -63,7 +64,10 @@ pub(crate) async fn add_reminder(State(app): State<App>, user: User, Id(id): Id,
     command.on_task(&app, &user, Target::Task(id), |locked| add(locked, reminder)).await
 }
 
-async fn add(mut locked: LockedTask<'_>, reminder: NewReminder) -> Result<Answer> {
+async fn add(mut locked: LockedTask<'_>, mut reminder: NewReminder) -> Result<Answer> {
+    if reminder.channels.is_empty() {
+        reminder.channels = Preferences::of(&mut locked.tx, locked.task.inner.user_id).await?.channels;
+    }
     let task = &locked.task;
     check_open(task)?;
     if task.reminders.len() >= REMINDERS_LIMIT {
@@ -175,7 +179,11 @@ pub(crate) async fn send_reminder_now(
 }
 
 /// Makes a reminder live at an instant. Also returns its new version, unless it is live at that instant already.
-async fn reschedule(mut locked: LockedTask<'_>, id: Uuid, at: DateTime<Utc>) -> Result<(Answer, Option<i32>)> {
+pub(crate) async fn reschedule(
+    mut locked: LockedTask<'_>,
+    id: Uuid,
+    at: DateTime<Utc>,
+) -> Result<(Answer, Option<i32>)> {
     let task = &locked.task;
     check_open(task)?;
     let reminder = task.reminders.iter().find(|reminder| reminder.id == id);

@@ -66,6 +66,11 @@ fn null_is_a_value<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<
 }
 
 impl SeriesValues {
+    /// Keeps for later occurrences the tags that this one has lost.
+    pub(crate) fn keep_tags(&mut self, tags: &[String]) {
+        self.tags.get_or_insert_with(|| tags.to_vec());
+    }
+
     /// The values of `series` that differ from those of the row. `None` if all are equal.
     pub(crate) fn where_different(series: &Wanted, row: &Wanted) -> Option<Self> {
         fn different<T: PartialEq + Clone>(series: &T, row: &T) -> Option<T> {

@@ -112,7 +112,7 @@ pub struct Reminder {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "PT15M")]
     pub before_due: Option<String>,
-    /// How the message is sent: `email`.
+    /// How the message is sent: `email` or `push`.
     pub channels: Vec<String>,
     /// Whether it is still to be sent, and if not, why.
     pub state: ReminderState,
@@ -130,7 +130,7 @@ pub struct Reminder {
 }
 
 /// How a task repeats.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[schema(as = Recurrence)]
 pub(crate) struct Repeats {
     #[serde(rename = "type")]

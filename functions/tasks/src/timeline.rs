@@ -43,7 +43,7 @@ struct ReminderNow {
 #[derive(Debug, Default, Serialize, ToSchema)]
 struct Entry {
     at: DateTime<Utc>,
-    /// `created`, `moved`, `armed`, `fired`, `skipped`, `sending`, `retrying`, `unknown`, `sent`, `failed`, `cancelled`.
+    /// `created`, `moved`, `restored`, `armed`, `fired`, `skipped`, `sending`, `retrying`, `unknown`, `sent`, `failed`, `cancelled`, `acted`.
     #[schema(example = "fired")]
     what: String,
     /// The version of the reminder.
@@ -62,11 +62,14 @@ struct Detail {
     /// How long after that it fired, by the database's clock.
     #[serde(skip_serializing_if = "Option::is_none")]
     late_ms: Option<i64>,
-    /// Why it was skipped, retried, cancelled or given up.
+    /// Why it was skipped, restored, retried, cancelled or given up.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     channel: Option<String>,
+    /// The push subscription.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    target: Option<Uuid>,
     #[serde(skip_serializing_if = "Option::is_none")]
     delivery_id: Option<Uuid>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -75,6 +78,9 @@ struct Detail {
     next_attempt_at: Option<DateTime<Utc>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     provider: Option<String>,
+    /// What a link or a button of a message did: `complete` or `snooze`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    action: Option<String>,
 }
 
 /// The place of an entry in the timeline. Entries of one instant are in the order of their sources, those of a source in the order of
@@ -91,6 +97,7 @@ const CREATED: i32 = 1;
 const AUDITED: i32 = 2;
 const DELIVERED: i32 = 3;
 const COMMANDED: i32 = 4;
+const ACTED: i32 = 5;
 
 impl Place {
     fn encode(self) -> String {
@@ -107,7 +114,7 @@ impl Place {
         ((0..=9999).contains(&at.year()) && parts.next().is_none()).then_some(place)
     }
 
-    /// The id of an audited entry, which is a number.
+    /// The id of an entry whose id is a number.
     fn number(self) -> i64 {
         i64::try_from(self.id.as_u128()).unwrap_or(i64::MAX)
     }
@@ -155,6 +162,7 @@ pub(crate) async fn reminder_timeline(
     let most = i64::try_from(limit + 1).unwrap_or(i64::MAX);
     entries.extend(audited(&mut tx, user.id, id, after, most).await?);
     entries.extend(deliveries(&mut tx, user.id, id, after, most).await?);
+    entries.extend(acted(&mut tx, user.id, id, after, most).await?);
     entries.sort_by_key(|(place, _)| *place);
     let more = entries.len() > limit;
     entries.truncate(limit);
@@ -205,7 +213,7 @@ async fn deliveries(
     most: i64,
 ) -> Result<impl Iterator<Item = (Place, Entry)>> {
     let rows = sqlx::query!(
-        r#"select id, reminder_version, channel, provider, sent_at as "sent_at!"
+        r#"select id, reminder_version, channel, target, provider, sent_at as "sent_at!"
            from notification_deliveries
            where reminder_id = $1 and user_id = $2 and state = 'sent' and sent_at is not null
              and (sent_at, $3::int, id) > ($4, $5::int, $6)
@@ -223,12 +231,45 @@ async fn deliveries(
     Ok(rows.into_iter().map(|row| {
         let detail = Detail {
             channel: Some(row.channel),
+            target: Some(row.target).filter(|target| !target.is_nil()),
             delivery_id: Some(row.id),
             provider: row.provider,
             ..Detail::default()
         };
         let entry = Entry { at: row.sent_at, what: "sent".to_owned(), version: Some(row.reminder_version), detail };
         (Place { at: row.sent_at, source: DELIVERED, id: row.id }, entry)
+    }))
+}
+
+/// The uses of links and buttons in messages, one for each version.
+async fn acted(
+    conn: &mut PgConnection,
+    user_id: Uuid,
+    id: Uuid,
+    after: Place,
+    most: i64,
+) -> Result<impl Iterator<Item = (Place, Entry)>> {
+    let rows = sqlx::query!(
+        r#"select distinct reminder_version, action, acted_at as "acted_at!"
+           from notification_deliveries
+           where reminder_id = $1 and user_id = $2 and acted_at is not null
+             and (acted_at, $3::int, reminder_version::bigint) > ($4, $5::int, $6)
+           order by acted_at, reminder_version limit $7"#,
+        id,
+        user_id,
+        ACTED,
+        after.at,
+        after.source,
+        after.number(),
+        most
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(|row| {
+        let version = row.reminder_version;
+        let place = Place { at: row.acted_at, source: ACTED, id: Uuid::from_u128(version.unsigned_abs().into()) };
+        let detail = Detail { action: row.action, ..Detail::default() };
+        (place, Entry { at: row.acted_at, what: "acted".to_owned(), version: Some(version), detail })
     }))
 }
 

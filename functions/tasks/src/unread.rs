@@ -1,7 +1,7 @@
 //! Keeps the places of a request until its client has read the answer.
 //!
 //! A large answer waits in memory while its client does not read. If the request freed its places before that, one user could let any
-//! number of answers wait.
+//! number of answers wait. An answer that is made while it is read keeps them as well.
 
 use std::{
     io,
@@ -24,12 +24,15 @@ const PIECE: usize = 64 * 1024;
 const DEADLINE: Duration = Duration::from_secs(30);
 
 /// Keeps `places` until the answer is read.
-pub(crate) async fn keep(places: impl Send + 'static, response: Response) -> Response {
+pub(crate) async fn keep(places: impl Send + Unpin + 'static, response: Response) -> Response {
     let (head, body) = response.into_parts();
     if body.size_hint().exact().is_some_and(|size| size <= PIECE as u64) {
         return Response::from_parts(head, body);
     }
-    // Handlers answer with bytes in memory, so this neither waits nor copies.
+    if body.size_hint().exact().is_none() {
+        return Response::from_parts(head, Body::new(Streamed { body, _places: places }));
+    }
+    // The other handlers answer with bytes in memory, so this neither waits nor copies.
     let mut rest = match to_bytes(body, usize::MAX).await {
         Ok(bytes) => bytes,
         Err(error) => return Problem::Internal(error.into()).into_response(),
@@ -46,6 +49,24 @@ pub(crate) async fn keep(places: impl Send + 'static, response: Response) -> Res
         let _ = tokio::time::timeout(DEADLINE, hand_over).await;
     });
     Response::from_parts(head, Body::new(Unread { pieces, left }))
+}
+
+/// An answer that is made while it is read.
+struct Streamed<Places> {
+    body: Body,
+    _places: Places,
+}
+
+impl<Places: Unpin> HttpBody for Streamed<Places> {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
 }
 
 /// The part of an answer that the connection has not taken yet.

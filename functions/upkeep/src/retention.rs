@@ -106,7 +106,7 @@ async fn delete_claimed(db: &Db, floor: Uuid) -> sqlx::Result<i64> {
     }
 }
 
-/// Deletes idempotency keys, rows of the feed and counts of failures by their age. Returns how many.
+/// Deletes idempotency keys, rows of the feed, replaced versions of tasks and counts of failures by their age. Returns how many.
 async fn delete_expired(db: &Db) -> sqlx::Result<i64> {
     let mut deleted = 0;
     loop {
@@ -119,13 +119,17 @@ async fn delete_expired(db: &Db) -> sqlx::Result<i64> {
                    delete from feed where (user_id, seq) in (
                        select user_id, seq from feed where created_at < now() - interval '30 days'
                        limit $1 for update skip locked) returning 1
+               ), versions as (
+                   delete from task_versions where (user_id, task_id, version) in (
+                       select user_id, task_id, version from task_versions where replaced_at < now() - interval '30 days'
+                       limit $1 for update skip locked) returning 1
                ), failures as (
                    delete from event_failures where (consumer, event_id) in (
                        select consumer, event_id from event_failures where failed_at < now() - make_interval(days => $2)
                        limit $1 for update skip locked) returning 1
                )
-               select (select count(*) from keys) + (select count(*) from fed) + (select count(*) from failures)
-                   as "deleted!""#,
+               select (select count(*) from keys) + (select count(*) from fed) + (select count(*) from versions)
+                   + (select count(*) from failures) as "deleted!""#,
             BATCH,
             DAYS,
         )

@@ -239,7 +239,7 @@ async fn an_event_that_was_never_published_stays_whatever_its_age(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
-async fn keys_feed_rows_and_failures_are_deleted_after_their_retention(db: PgPool) {
+async fn keys_feed_rows_versions_and_failures_are_deleted_after_their_retention(db: PgPool) {
     execute(
         &db,
         "insert into idempotency_keys (user_id, key, fingerprint, created_at)
@@ -247,12 +247,14 @@ async fn keys_feed_rows_and_failures_are_deleted_after_their_retention(db: PgPoo
          insert into feed (user_id, seq, event_id, task_id, data, created_at)
          select gen_random_uuid(), 1, gen_random_uuid(), gen_random_uuid(), '{}', now() - interval '1 day' * age
          from unnest('{29,31}'::int[]) age;
+         insert into task_versions (user_id, task_id, version, snapshot, replaced_at)
+         select gen_random_uuid(), gen_random_uuid(), 1, '{}', now() - interval '1 day' * age from unnest('{29,31}'::int[]) age;
          insert into event_failures (consumer, event_id, failures, reason, failed_at)
          select 'task-created', gen_random_uuid(), 1, '', now() - interval '1 day' * age from unnest('{44,46}'::int[]) age",
     )
     .await;
     retain(&db).await;
-    for table in ["idempotency_keys", "feed", "event_failures"] {
+    for table in ["idempotency_keys", "feed", "task_versions", "event_failures"] {
         let query = sqlx::AssertSqlSafe(format!("select count(*) from {table}"));
         let left: i64 = sqlx::query_scalar(query).fetch_one(&db).await.unwrap();
         assert_eq!(left, 1, "{table}");

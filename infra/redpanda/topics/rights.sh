@@ -3,7 +3,7 @@
 # their dead-letter topics, and using the consumer groups, which have the functions' names. Running it again changes nothing.
 # infra/kafka/rights.sh does the same on Apache Kafka.
 #
-# Any other writer to these topics can crash every function's daprd. docs/operations.md explains the cause and the remedy.
+# A message of any other writer becomes a dead letter (docs/operations.md).
 #
 # Uses rpk with the settings of topics.sh, as a user that may create ACLs, and reads PRINCIPAL, for example User:punctual.
 set -euo pipefail

@@ -12,6 +12,7 @@
 {{- $settings := deepCopy (index .root.Values.functions .name | default dict) -}}
 {{- $catalogue := index (include "punctual.functions" .root | fromYaml) .name -}}
 {{- $function := mergeOverwrite (deepCopy .root.Values.defaults) $settings $catalogue -}}
+{{- if and $function.daprd (lt (int $function.concurrency) 1) }}{{ fail (printf "functions.%s: concurrency is below 1" .name) }}{{ end -}}
 {{- merge $function (dict "connections" (max 3 (add $function.concurrency 1))) | toYaml -}}
 {{- end -}}
 
@@ -179,6 +180,10 @@ policies:
 {{- if $function.database }}
 {{ include "punctual.databaseUrl" (dict "root" $root "secret" $values.secrets.database) }}
 {{- end }}
+{{- if and (eq $name "updates") $values.secrets.listenDatabase }}
+- name: LISTEN_DATABASE_URL
+  {{- include "punctual.fromSecret" $values.secrets.listenDatabase | nindent 2 }}
+{{- end }}
 {{- if $function.daprd }}
 - name: DAPR_API_TOKEN
   {{- include "punctual.fromSecret" (dict "name" (include "punctual.daprApiToken" .) "key" "token") | nindent 2 }}
@@ -189,9 +194,22 @@ policies:
 - name: APP_API_TOKEN
   {{- include "punctual.fromSecret" (dict "name" $values.secrets.appApiToken "key" "token") | nindent 2 }}
 {{- end }}
-{{- if and (eq $name "tasks") (not $values.auth.jwksUrl) }}
+{{- if and $function.authenticates (not $values.auth.jwksUrl) }}
 - name: JWT_SECRET
   {{- include "punctual.fromSecret" $values.secrets.jwt | nindent 2 }}
+{{- end }}
+{{- if or (eq $name "tasks") (eq $name "reminder-due") }}
+{{- if $values.page.url }}{{ $_ := required "secrets.action is not set, and page.url needs it" $values.secrets.action.name }}{{ end -}}
+{{- with $values.secrets.action }}
+- name: ACTION_KEY
+  {{- include "punctual.fromSecret" . | nindent 2 }}
+{{- end }}
+{{- end }}
+{{- if eq $name "tasks" }}
+{{- with $values.secrets.formerAction }}
+- name: FORMER_ACTION_KEY
+  {{- include "punctual.fromSecret" . | nindent 2 }}
+{{- end }}
 {{- end }}
 {{- $env := dict -}}
 {{- if $function.database -}}
@@ -208,6 +226,9 @@ policies:
   {{- $turns := min 3 $places -}}
   {{- $_ := set $env "USER_REQUESTS_AT_A_TIME" $turns -}}
   {{- $_ := set $env "USER_REQUESTS_WAITING" (sub $places $turns) -}}
+  {{- with $values.push.vapidPublicKeys }}{{ $_ := set $env "VAPID_PUBLIC_KEYS" (join "," .) }}{{ end -}}
+{{- end -}}
+{{- if $function.authenticates -}}
   {{- with $values.auth.jwksUrl -}}
     {{- $_ := set $env "JWKS_URL" . -}}
     {{- $_ := required "auth.issuer is not set, and auth.jwksUrl needs it" $values.auth.issuer -}}
@@ -220,11 +241,16 @@ policies:
     {{- $_ := set $env "JWT_EMAIL_VERIFIED_REQUIRED" $values.auth.emailVerifiedRequired -}}
   {{- end -}}
   {{- if $values.auth.idTokens }}{{ $_ := set $env "JWT_ID_TOKENS" true }}{{ end -}}
+  {{- with $values.page.origins }}{{ $_ := set $env "CORS_ORIGINS" (join "," .) }}{{ end -}}
+{{- end -}}
+{{- if or (eq $name "tasks") (eq $name "reminder-due") -}}
+  {{- with $values.push.hosts }}{{ $_ := set $env "PUSH_HOSTS" (join "," .) }}{{ end -}}
 {{- end -}}
 {{- if eq $name "reminder-due" -}}
   {{- $_ := set $env "EMAIL_PROVIDER" $values.email.provider -}}
   {{- $_ := set $env "EMAIL_FROM" (required "email.from is not set" $values.email.from) -}}
   {{- with $values.email.smtpUrl }}{{ $_ := set $env "SMTP_URL" . }}{{ end -}}
+  {{- with $values.page.url }}{{ $_ := set $env "PAGE_URL" . }}{{ end -}}
   {{- with $values.email.mailgunDomain }}{{ $_ := set $env "MAILGUN_DOMAIN" . }}{{ end -}}
 {{- end -}}
 {{- if $function.repairs -}}

@@ -264,7 +264,7 @@ async fn every_table_that_the_api_role_can_access_has_row_level_security(db: PgP
     .fetch_all(&db)
     .await
     .unwrap();
-    assert_eq!(reachable.len(), 13, "{reachable:?}");
+    assert_eq!(reachable.len(), 15, "{reachable:?}");
     for (table, secured, policies) in reachable {
         assert!(secured && policies == 1, "{table}: row-level security {secured}, {policies} policies");
     }

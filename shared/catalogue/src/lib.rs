@@ -144,7 +144,7 @@ impl EventType {
         // For one release `reminder-due` also gets the reminder jobs that the release before `alarm` armed.
         let calls = if matches!(self, Self::ReminderDue) { CALLBACKS } else { CALLS };
         let (name, trigger) = (self.consumer(), Trigger::Event(self));
-        Function { name, trigger, daprd: true, database: true, public: false, calls }
+        Function { name, trigger, daprd: true, database: true, public: None, calls }
     }
 }
 
@@ -172,19 +172,32 @@ pub struct Function {
     pub daprd: bool,
     /// Whether it connects to PostgreSQL.
     pub database: bool,
-    /// Whether clients outside the cluster reach it.
-    pub public: bool,
+    /// How clients outside the cluster reach it, if they do. A public function with a database authenticates its users.
+    pub public: Option<Public>,
     /// Concurrent calls that its daprd makes into it on a developer's machine.
     pub calls: u32,
 }
 
+/// The addresses of a public function.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Public {
+    /// Its host, where each public function has one: `ingress.hosts` of the chart.
+    pub host: &'static str,
+    /// The prefixes of its paths, where all public functions share a host. The longest prefix of a path decides.
+    pub paths: &'static [&'static str],
+}
+
+const API: Public = Public { host: "api", paths: &["/v1", "/openapi.json"] };
+const LIVE: Public = Public { host: "live", paths: &["/v1/updates"] };
+
 /// The functions that no event type triggers.
 #[rustfmt::skip]
 const OTHERS: &[Function] = &[
-    Function { name: "tasks",        trigger: Trigger::Http,        daprd: true, database: true, public: true,  calls: CALLS },
-    Function { name: "dead-letters", trigger: Trigger::DeadLetters, daprd: true, database: true, public: false, calls: CALLS },
-    Function { name: INVOKED,        trigger: Trigger::Job,         daprd: true, database: true, public: false, calls: CALLBACKS },
-    Function { name: REPAIRS,        trigger: Trigger::Job,         daprd: true, database: true, public: false, calls: CALLS },
+    Function { name: "tasks",        trigger: Trigger::Http,        daprd: true,  database: true, public: Some(API),  calls: CALLS },
+    Function { name: "updates",      trigger: Trigger::Http,        daprd: false, database: true, public: Some(LIVE), calls: CALLS },
+    Function { name: "dead-letters", trigger: Trigger::DeadLetters, daprd: true,  database: true, public: None,       calls: CALLS },
+    Function { name: INVOKED,        trigger: Trigger::Job,         daprd: true,  database: true, public: None,       calls: CALLBACKS },
+    Function { name: REPAIRS,        trigger: Trigger::Job,         daprd: true,  database: true, public: None,       calls: CALLS },
 ];
 
 /// Every function: those of `OTHERS`, then one per event type.
@@ -208,9 +221,18 @@ impl Function {
         FUNCTIONS.into_iter().find(|function| function.name == name)
     }
 
+    /// Whether it checks the tokens of users.
+    #[must_use]
+    pub const fn authenticates(self) -> bool {
+        self.public.is_some() && self.database
+    }
+
     /// The Dapr APIs that its daprd offers to it and to the functions that schedule its jobs.
     #[must_use]
     pub fn apis(self) -> Vec<&'static str> {
+        if !self.daprd {
+            return Vec::new();
+        }
         let more: &[&str] = match self.trigger {
             Trigger::Http => &["invoke"],
             Trigger::Job => &["jobs"],
@@ -284,7 +306,7 @@ mod tests {
         for api in ["secrets", "state"] {
             let offering = FUNCTIONS.into_iter().filter(|function| function.offers(api));
             let offering: Vec<_> = offering.map(|function| (function.name, function.public)).collect();
-            assert_eq!(offering, [("reminder-due", false)], "{api}");
+            assert_eq!(offering, [("reminder-due", None)], "{api}");
         }
     }
 

@@ -30,6 +30,7 @@ pub(super) struct Rules {
 pub(super) struct Claims {
     sub: String,
     iss: Option<String>,
+    exp: Option<Seconds>,
     iat: Option<f64>,
     email: Option<String>,
     email_verified: Option<Flag>,
@@ -43,6 +44,14 @@ pub(super) struct Claims {
     nonce: Option<IgnoredAny>,
     at_hash: Option<IgnoredAny>,
     c_hash: Option<IgnoredAny>,
+}
+
+/// A time. What is none was refused with the signature.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Seconds {
+    Number(f64),
+    Other(IgnoredAny),
 }
 
 /// A truth value, which some providers write as a string.
@@ -72,6 +81,14 @@ enum Kind {
 }
 
 impl Claims {
+    /// When the token ends.
+    pub(super) fn expires_at(&self) -> DateTime<Utc> {
+        let seconds = if let Some(Seconds::Number(seconds)) = self.exp { seconds.round() } else { 0.0 };
+        #[expect(clippy::cast_possible_truncation, reason = "a time that is out of range is the last one")]
+        let seconds = seconds as i64;
+        DateTime::from_timestamp(seconds, 0).unwrap_or(DateTime::<Utc>::MAX_UTC)
+    }
+
     /// The user whom the token describes. `now` bounds the time of issue.
     pub(super) fn user(self, rules: &Rules, now: DateTime<Utc>) -> Result<User, Problem> {
         if self.is_id_token() && !rules.id_tokens {

@@ -101,6 +101,16 @@ async fn a_token_signed_for_a_user_identifies_that_user() {
 }
 
 #[tokio::test]
+async fn a_session_ends_with_its_token() {
+    for (exp, second) in [(json!(4_102_444_800_u32), 4_102_444_800), (json!(4_102_444_800.4), 4_102_444_800)] {
+        let session = hs256().session(&token(&with(|claims| claims["exp"] = exp))).await.unwrap();
+        assert_eq!((session.user, session.expires_at.timestamp()), (ada(), second));
+    }
+    let never = hs256().session(&token(&with(|claims| claims["exp"] = 1e18.into()))).await.unwrap();
+    assert_eq!(never.expires_at, DateTime::<Utc>::MAX_UTC);
+}
+
+#[tokio::test]
 async fn operator_is_a_whole_word_of_scope() {
     for (scope, operator) in [("operator", true), ("tasks operator", true), ("operators", false), ("", false)] {
         let token = token(&with(|claims| claims["scope"] = scope.into()));

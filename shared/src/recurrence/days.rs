@@ -80,10 +80,27 @@ impl DayFilter {
         self
     }
 
+    fn names_no_weekday(&self) -> bool {
+        self.weekdays.iter().all(|ordinals| ordinals.is_empty())
+    }
+
+    /// Whether it names a day that not every month has.
+    fn names_late_days(&self) -> bool {
+        self.month_days.first >> 29 != 0
+    }
+
+    /// The days that it names and that a month does not have.
+    fn beyond(&self, month: Date) -> impl Iterator<Item = i8> + use<> {
+        let named = if self.leaves_month(month) { self.month_days.first } else { 0 };
+        (month.days_in_month() + 1..=31).filter(move |day| (named >> day) & 1 == 1)
+    }
+
     fn leaves(&self, date: Date) -> bool {
-        (self.months == 0 || (self.months >> date.month()) & 1 == 1)
-            && self.leaves_month_day(date)
-            && self.leaves_weekday(date)
+        self.leaves_month(date) && self.leaves_month_day(date) && self.leaves_weekday(date)
+    }
+
+    fn leaves_month(&self, date: Date) -> bool {
+        self.months == 0 || (self.months >> date.month()) & 1 == 1
     }
 
     fn leaves_month_day(&self, date: Date) -> bool {
@@ -92,7 +109,7 @@ impl DayFilter {
     }
 
     fn leaves_weekday(&self, date: Date) -> bool {
-        if self.weekdays.iter().all(|ordinals| ordinals.is_empty()) {
+        if self.names_no_weekday() {
             return true;
         }
         let ordinals = self.weekdays[usize::from(date.weekday().to_monday_zero_offset().unsigned_abs())];
@@ -109,23 +126,54 @@ impl DayFilter {
 }
 
 impl Rule {
-    /// The dates of the rule in order, from `start` on. Dates before `from` may be missing.
+    /// The dates of the rule in order, from `start` on, whatever `COUNT` and `UNTIL` say. Dates before `from` may be missing.
     pub(super) fn dates(&self, start: Date, from: Date) -> impl Iterator<Item = Date> {
         let first_of_period = self.period_of(start);
         // Only COUNT needs the dates before `from`: it counts them.
-        let skip = match (self.count(), first_of_period) {
-            (None, Some(first)) => self.frequency.between(first, from) / i64::from(self.interval),
+        let period = match (self.count(), first_of_period) {
+            (None, Some(first)) => self.periods_before(first, from),
             _ => 0,
         };
-        Dates {
-            rule: self,
-            days: self.days.completed_by(self.frequency, start),
-            first_of_period,
-            period: skip.max(0),
-            found: Vec::new().into_iter(),
-        }
-        .filter(move |date| *date >= start)
-        .take(self.count().map_or(usize::MAX, |count| count as usize))
+        let days = self.days.completed_by(self.frequency, start);
+        Dates { rule: self, days, first_of_period, period, found: Vec::new().into_iter() }
+            .filter(move |date| *date >= start)
+    }
+
+    /// The days of the month that the rule names between two dates and that do not exist: the first of their month, and their number.
+    ///
+    /// A day that must also be a certain weekday, or one of several positions, is not named alone.
+    pub(super) fn missing_days(
+        &self,
+        start: Date,
+        after: Date,
+        before: Option<Date>,
+    ) -> impl Iterator<Item = (Date, i8)> {
+        let days = self.days.completed_by(self.frequency, start);
+        let months: i8 = match self.frequency {
+            Frequency::Monthly => 1,
+            Frequency::Yearly => 12,
+            Frequency::Daily | Frequency::Weekly => 0,
+        };
+        let names_days_alone = self.positions.is_empty() && days.names_no_weekday();
+        let first = self.period_of(start).filter(|_| months > 0 && names_days_alone && days.names_late_days());
+        let periods = first.into_iter().flat_map(move |first| {
+            (self.periods_before(first, after)..)
+                .map_while(move |n| self.frequency.step(first, n.checked_mul(self.interval.into())?))
+        });
+        periods
+            .take_while(move |period| before.is_none_or(|before| *period <= before))
+            .flat_map(move |period| (0..months).filter_map(move |n| Frequency::Monthly.step(period, n.into())))
+            .flat_map(move |month| days.beyond(month).map(move |day| (month, day)))
+            .filter(move |(month, day)| {
+                let named = (month.year(), month.month(), *day);
+                let of = |date: Date| (date.year(), date.month(), date.day());
+                named > of(after) && before.is_none_or(|before| named < of(before))
+            })
+    }
+
+    /// How many periods of the rule end before the one of `date`, or fewer.
+    fn periods_before(&self, first: Date, date: Date) -> i64 {
+        (self.frequency.between(first, date) / i64::from(self.interval)).max(0)
     }
 
     /// The first day of the period that contains `date`. `None` if the week begins before the calendar does.

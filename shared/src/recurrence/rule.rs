@@ -8,7 +8,7 @@ use std::fmt;
 use chrono::{DateTime, Utc};
 use jiff::civil::{DateTime as Wall, Weekday};
 
-use super::{Frequency, days::DayFilter};
+use super::{Frequency, days::DayFilter, planned::Reason};
 
 /// Maximum length of RRULE text, in ASCII characters.
 pub const TEXT_LIMIT: usize = 1000;
@@ -90,12 +90,14 @@ impl Rule {
         }
     }
 
-    /// Whether the occurrence at `wall` is not past `UNTIL`. `instant` is the same time in UTC.
-    pub(super) fn reaches(&self, wall: Wall, instant: DateTime<Utc>) -> bool {
+    /// Whether `COUNT` or `UNTIL` ends the rule before this occurrence. `nth` counts from the start, beginning with 0. `instant` is the time
+    /// `wall` in UTC.
+    pub(super) fn ended_by(&self, nth: usize, wall: Wall, instant: DateTime<Utc>) -> Option<Reason> {
         match self.end {
-            End::At(until) => instant <= until,
-            End::Wall(until) => wall <= until,
-            End::Never | End::Count(_) => true,
+            End::Count(count) => (nth >= count as usize).then_some(Reason::Count),
+            End::At(until) => (instant > until).then_some(Reason::Until),
+            End::Wall(until) => (wall > until).then_some(Reason::Until),
+            End::Never => None,
         }
     }
 }

@@ -9,9 +9,11 @@ use chrono::{DateTime, Utc};
 use jiff::{
     Timestamp,
     civil::DateTime as Wall,
-    tz::{TimeZone, TimeZoneDatabase},
+    tz::{AmbiguousOffset, TimeZone, TimeZoneDatabase},
 };
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+
+use super::planned::Reason;
 
 /// A time zone of the IANA database.
 #[derive(Clone)]
@@ -63,12 +65,29 @@ impl Zone {
         Some(self.rules.to_datetime(timestamp))
     }
 
+    /// The local time at `instant` as text: `2027-03-28T09:00:00`. `None` outside of the years -9999 to 9999.
+    #[must_use]
+    pub fn local(&self, instant: DateTime<Utc>) -> Option<String> {
+        self.wall(instant).map(|wall| wall.to_string())
+    }
+
     /// The instant of the local time `wall`. A time in a gap moves forward by the length of the gap. Of two instants the first one counts.
     pub(super) fn instant(&self, wall: Wall) -> Option<DateTime<Utc>> {
-        let nanoseconds = self.rules.to_timestamp(wall).ok()?.as_nanosecond();
+        self.resolve(wall).map(|(instant, _)| instant)
+    }
+
+    /// As [`Zone::instant`], and whether the clocks skip the local time or show it twice.
+    pub(super) fn resolve(&self, wall: Wall) -> Option<(DateTime<Utc>, Option<Reason>)> {
+        let found = self.rules.to_ambiguous_timestamp(wall);
+        let change = match found.offset() {
+            AmbiguousOffset::Unambiguous { .. } => None,
+            AmbiguousOffset::Gap { .. } => Some(Reason::Gap),
+            AmbiguousOffset::Fold { .. } => Some(Reason::Fold),
+        };
+        let nanoseconds = found.compatible().ok()?.as_nanosecond();
         let second = i64::try_from(nanoseconds.div_euclid(1_000_000_000)).ok()?;
         let nanosecond = u32::try_from(nanoseconds.rem_euclid(1_000_000_000)).ok()?;
-        DateTime::from_timestamp(second, nanosecond)
+        Some((DateTime::from_timestamp(second, nanosecond)?, change))
     }
 }
 

@@ -69,7 +69,12 @@ fn an_unknown_value_is_kept_as_other() {
     let unknown: Cause = serde_json::from_value(json!("task.unheard")).unwrap();
     assert_eq!(unknown, Cause::Other("task.unheard".to_owned()));
     assert_eq!(serde_json::to_value(unknown).unwrap(), "task.unheard");
-    let pushed: SentOn = serde_json::from_value(json!("push")).unwrap();
-    assert_eq!((&pushed, serde_json::to_value(&pushed).unwrap()), (&SentOn::Other("push".to_owned()), json!("push")));
+    for (name, on) in [("push", SentOn::Known(Channel::Push)), ("pigeon", SentOn::Other("pigeon".to_owned()))] {
+        let parsed: SentOn = serde_json::from_value(json!(name)).unwrap();
+        assert_eq!(
+            (&parsed, serde_json::to_value(&parsed).unwrap(), SentOn::from(name.to_owned())),
+            (&on, json!(name), on.clone())
+        );
+    }
     serde_json::from_value::<SentOn>(json!(7)).unwrap_err();
 }

@@ -1,8 +1,8 @@
 //! Accepts connections, with limits against clients that send too slowly or too much.
 //!
 //! A request head must arrive completely within `HEAD_DEADLINE` and `HEAD_LIMIT` bytes, else the connection is closed. At the maximum of open
-//! connections a new one replaces the one that is idle for longest, so clients that only connect replace each other. Bodies have their own
-//! limits where they are read, which is after authentication. A client that stops reading its answers is disconnected.
+//! connections a new one replaces the one that is idle for longest, so clients that only connect replace each other. A stream is not idle.
+//! Bodies have their own limits where they are read, which is after authentication. A client that stops reading its answers is disconnected.
 
 use std::{
     collections::BTreeMap,
@@ -15,8 +15,13 @@ use std::{
     time::Duration,
 };
 
-use axum::Router;
-use hyper::server::conn::http1;
+use axum::{
+    Router,
+    body::{Body, HttpBody as _},
+    extract::Request,
+};
+use http_body_util::BodyExt as _;
+use hyper::{body::Incoming, server::conn::http1};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     server::graceful::GracefulShutdown,
@@ -52,12 +57,7 @@ impl Default for Limits {
 }
 
 /// Serves `routes` until `stop` completes, then until the requests in flight are answered.
-pub async fn serve(listener: TcpListener, routes: Router, stop: impl Future<Output = ()>) {
-    serve_within(Limits::default(), listener, routes, stop).await;
-}
-
-/// [`serve`], with other limits.
-pub async fn serve_within(limits: Limits, listener: TcpListener, routes: Router, stop: impl Future<Output = ()>) {
+pub async fn serve(limits: Limits, listener: TcpListener, routes: Router, stop: impl Future<Output = ()>) {
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(HEAD_DEADLINE).max_header_size(HEAD_LIMIT);
     let open = GracefulShutdown::new();
@@ -86,13 +86,23 @@ pub async fn serve_within(limits: Limits, listener: TcpListener, routes: Router,
             Arc::new(Connection { idle: Arc::clone(&idle), since: AtomicU64::default(), evicted: Arc::default() });
         this.rest();
         let (routes, answering) = (routes.clone(), Arc::clone(&this));
-        let service = TowerToHyperService::new(service_fn(move |request| {
+        let service = TowerToHyperService::new(service_fn(move |request: Request<Incoming>| {
             let (routes, connection) = (routes.clone(), Arc::clone(&answering));
             async move {
                 connection.work();
+                let working = Working(connection);
                 let answer = routes.oneshot(request).await;
-                connection.rest();
-                answer
+                answer.map(|answer| {
+                    if answer.body().size_hint().exact().is_some() {
+                        return answer;
+                    }
+                    answer.map(|body| {
+                        Body::new(body.map_err(move |error| {
+                            let _ = &working;
+                            error
+                        }))
+                    })
+                })
             }
         }));
         let mut socket = TimeoutWriter::new(socket);
@@ -154,6 +164,15 @@ impl Connection {
     /// It has a request, or has ended.
     fn work(&self) {
         self.idle.connections().remove(&self.since.load(Ordering::Relaxed));
+    }
+}
+
+/// A request, and its answer if that is a stream. Other answers do not count: anybody may ask for one, and read it slowly.
+struct Working(Arc<Connection>);
+
+impl Drop for Working {
+    fn drop(&mut self) {
+        self.0.rest();
     }
 }
 

@@ -1,4 +1,4 @@
-//! An in-memory daprd of one app-id: the jobs API, publishing and service invocation, over real gRPC, without daprd, scheduler and broker.
+//! An in-memory daprd of one app-id: the jobs API, publishing, service invocation, state and secrets, over real gRPC, without daprd, scheduler and broker.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -15,8 +15,9 @@ use axum::{
 };
 use chrono::{DateTime, TimeDelta, Utc};
 use dapr::dapr::proto::runtime::v1::{
-    BulkPublishRequest, DeleteJobRequest, DeleteJobsByPrefixRequest, GetJobRequest, GetJobResponse,
-    InvokeServiceRequest, Job as Scheduled, ScheduleJobRequest,
+    BulkPublishRequest, DeleteJobRequest, DeleteJobsByPrefixRequest, GetJobRequest, GetJobResponse, GetSecretRequest,
+    GetSecretResponse, GetStateRequest, GetStateResponse, InvokeServiceRequest, Job as Scheduled, SaveStateRequest,
+    ScheduleJobRequest,
 };
 use http_body_util::{BodyExt as _, Full};
 use hyper::{body::Incoming, service::service_fn};
@@ -67,6 +68,8 @@ struct State {
     published: Mutex<Vec<Published>>,
     refused: Mutex<BTreeSet<String>>,
     publish_calls: AtomicUsize,
+    secrets: Mutex<BTreeMap<String, String>>,
+    values: Mutex<BTreeMap<String, Vec<u8>>>,
     away: AtomicBool,
 }
 
@@ -156,6 +159,11 @@ impl Dapr {
         for job in self.state.jobs.lock().unwrap().values_mut() {
             job.due = job.due.map(|due| due + by);
         }
+    }
+
+    /// Puts a secret into the secret store.
+    pub fn set_secret(&self, key: &str, value: &str) {
+        self.state.secrets.lock().unwrap().insert(key.to_owned(), value.to_owned());
     }
 
     /// Makes every later call fail, or succeed again.
@@ -253,6 +261,21 @@ impl State {
                 let message = request.message.unwrap();
                 let body = serde_json::from_slice(&message.data.unwrap().value).unwrap();
                 self.invoked.lock().unwrap().push((request.id, message.method, body));
+                Ok(Vec::new())
+            }
+            "GetSecret" => {
+                let key = GetSecretRequest::decode(message).unwrap().key;
+                let value = self.secrets.lock().unwrap().get(&key).cloned().ok_or(Code::Internal)?;
+                Ok(GetSecretResponse { data: [(key, value)].into() }.encode_to_vec())
+            }
+            "GetState" => {
+                let key = GetStateRequest::decode(message).unwrap().key;
+                let data = self.values.lock().unwrap().get(&key).cloned().unwrap_or_default();
+                Ok(GetStateResponse { data, ..GetStateResponse::default() }.encode_to_vec())
+            }
+            "SaveState" => {
+                let items = SaveStateRequest::decode(message).unwrap().states;
+                self.values.lock().unwrap().extend(items.into_iter().map(|item| (item.key, item.value)));
                 Ok(Vec::new())
             }
             _ => Err(Code::Unimplemented),

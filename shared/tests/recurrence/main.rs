@@ -1,10 +1,11 @@
 //! Recurrence, checked against real calendars (`dates`, `rules`), its laws (`laws`), another engine (`engine`) and the test values of
-//! other products (`tables`). `parsing` tests which inputs are accepted.
+//! other products (`tables`). `preview` tests the reasons for shifts and omissions, `parsing` which inputs are accepted.
 
 mod dates;
 mod engine;
 mod laws;
 mod parsing;
+mod preview;
 mod rules;
 mod tables;
 

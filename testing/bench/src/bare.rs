@@ -71,7 +71,6 @@ impl Bare {
             .args([format!("--resources-path={}", root().join("testing/bench/dapr").display())])
             .env("DAPR_HOST_IP", "127.0.0.1")
             .env("KAFKA_BROKERS", kafka.brokers())
-            .env("NAME_RESOLUTION_FILE", run.dir.join("bare-names.db").display().to_string())
             .ready(Ready::Http(at.http, "/v1.0/healthz"));
         let daprd = block_in_place(|| {
             kafka.create_topic(TOPIC, PARTITIONS)?;

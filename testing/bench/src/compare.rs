@@ -149,7 +149,7 @@ async fn measure_turn(
 
     // Nothing else takes the processor from `tasks` while the sidecars of the handlers are paused.
     let handlers = topology.functions.iter().filter(|function| function.name != "tasks");
-    let sidecars: Vec<_> = handlers.map(|function| &function.daprd.process).collect();
+    let sidecars: Vec<_> = handlers.filter_map(|function| Some(&function.daprd.as_ref()?.process)).collect();
     sidecars.iter().for_each(|sidecar| sidecar.pause());
     let count = arguments.tasks.into();
     let began = Instant::now();

@@ -240,7 +240,8 @@ fn memory(topology: &Topology, table: &mut String) -> anyhow::Result<Vec<String>
     table.push_str("\n| peak memory, megabytes | itself | limit | its daprd | limit |\n|---|--:|--:|--:|--:|\n");
     for function in &topology.functions {
         let mut cells = String::new();
-        for name in [function.name.clone(), format!("daprd-{}", function.name)] {
+        let daprd = function.daprd.as_ref().map(|daprd| daprd.process.name().to_owned());
+        for name in [Some(function.name.clone()), daprd].into_iter().flatten() {
             let (peak, limit) = (peak_of(&name).with_context(|| format!("{name} does not run"))?, limit(&name)?);
             let _ = write!(cells, " {peak:.0} | {limit:.0} |");
             if peak > limit {

@@ -20,6 +20,7 @@ mod reminders;
 mod report;
 mod sample;
 mod steady;
+mod streams;
 mod work;
 
 use std::{
@@ -79,6 +80,8 @@ enum What {
     Burst(burst::Arguments),
     /// Effect of an abusive client and of a stalling dependency on other clients
     Load(load::Arguments),
+    /// Memory of many idle streams, and the time until listeners hear of a change
+    Streams(streams::Arguments),
     /// Two builds in turn: start time, memory and throughput of each function
     Compare(compare::Arguments),
 }
@@ -175,6 +178,7 @@ async fn measure(arguments: &Arguments, bin_dir: PathBuf) -> anyhow::Result<Outc
         Some(What::Faults(faults)) => faults::measure(faults, &setting).await?,
         Some(What::Burst(burst)) => burst::measure(burst, &setting).await?,
         Some(What::Load(load)) => load::measure(load, &setting).await?,
+        Some(What::Streams(streams)) => streams::measure(streams, &setting).await?,
         Some(What::Compare(compare)) => compare::measure(compare, &setting).await?,
     };
     setting.product.db.close().await;

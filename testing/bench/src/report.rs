@@ -56,7 +56,7 @@ mod tests {
     #[test]
     fn the_page_of_this_repository_has_a_place_for_each_result() {
         let page = fs::read_to_string(crate::root().join("docs/performance.md")).unwrap();
-        for what in ["", " steady", " faults", " burst", " load"] {
+        for what in ["", " steady", " faults", " burst", " load", " streams"] {
             assert!(placed(&page, what, "").is_some(), "bench{what}");
         }
     }

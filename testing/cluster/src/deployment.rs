@@ -187,7 +187,11 @@ async fn make_namespace(arguments: &Arguments, kube: &Kube) -> anyhow::Result<()
 /// or the test would not notice.
 fn values_of(arguments: &Arguments, parts: &Parts) -> Value {
     let gateway = arguments.gateway.split('/').next().unwrap_or_default();
-    let [database, broker, mail] = parts.ports().map(|port| port.map_or_else(|| json!([]), |port| json!([port])));
+    let [database, broker, mail] = parts.ports();
+    let any_or = |port: Option<u16>| port.map_or_else(|| json!([]), |port| json!([port]));
+    let (database, broker) = (any_or(database), any_or(broker));
+    // Without a port in its URL, the mail server has one of SMTP's. An empty list would allow none.
+    let mail = mail.map_or_else(|| json!([25, 465, 587]), |port| json!([port]));
     let functions = if arguments.plain {
         REPLICATED.iter().map(|name| ((*name).to_owned(), json!({ "minScale": 2 }))).collect()
     } else {

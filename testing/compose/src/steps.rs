@@ -21,7 +21,7 @@ use crate::run::ComposeTest;
 
 /// The documented command, after `docker compose -f compose/docker-compose.dev.yaml`.
 pub(crate) const UP: [&str; 3] = ["up", "--build", "--wait"];
-/// The services that read the keys of mail providers.
+/// The services that read the keys of mail providers and of Web Push.
 const KEY_READERS: [&str; 2] = ["reminder-due", "reminder-due-daprd"];
 const HEALED: Duration = Duration::from_secs(180);
 const DOWN: Duration = Duration::from_secs(120);
@@ -76,13 +76,13 @@ async fn up(test: &ComposeTest, variables: &[(&str, &str)]) -> anyhow::Result<()
 
 /// Compose recreates the containers of exactly those services whose hash changed.
 async fn new_keys_recreate_their_readers(test: &ComposeTest) -> anyhow::Result<()> {
-    for variable in ["RESEND_API_KEY", "MAILGUN_API_KEY", "SMTP_PASSWORD"] {
+    for variable in ["RESEND_API_KEY", "MAILGUN_API_KEY", "SMTP_PASSWORD", "VAPID_PRIVATE_KEYS"] {
         let (old, new) =
             (test.docker.hashes(&[(variable, "old")]).await?, test.docker.hashes(&[(variable, "new")]).await?);
         let differing: Vec<&String> = old.keys().filter(|service| old.get(*service) != new.get(*service)).collect();
         ensure!(differing == KEY_READERS, "a new {variable} recreates {differing:?}, not {KEY_READERS:?}");
     }
-    test.say(format!("a new key of a mail provider recreates {}", KEY_READERS.join(" and ")));
+    test.say(format!("a new key of a mail provider or of Web Push recreates {}", KEY_READERS.join(" and ")));
     Ok(())
 }
 
@@ -92,15 +92,15 @@ async fn as_documented(test: &ComposeTest) -> anyhow::Result<()> {
     let developer = User { token: token.trim().to_owned(), ..test.api.user() };
     let me = developer.command(Method::GET, "/v1/me", None).await?.body;
     ensure!(me["email"] == "dev@punctual.test", "/v1/me with the token of compose/token.sh: {me}");
-    for (name, port) in [("mail", 8025), ("Dapr Dashboard", 9999)] {
+    for (name, port, path) in [("mail", 8025, "/"), ("Dapr Dashboard", 9999, "/"), ("updates", 8081, "/healthz")] {
         // Docker accepts connections before the program in the container does.
-        wait::poll(&format!("{name} at http://localhost:{port}"), HEALED, async || match http::status(port, "/") {
+        wait::poll(&format!("{name} at http://localhost:{port}"), HEALED, async || match http::status(port, path) {
             Ok(status) if status < 400 => Ok(()),
             other => Err(format!("{other:?}")),
         })
         .await?;
     }
-    test.say("the token, the mail and the dashboard of the quickstart work");
+    test.say("the addresses and the token of the quickstart work");
     Ok(())
 }
 

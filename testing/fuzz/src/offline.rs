@@ -2,7 +2,7 @@
 //!
 //! The pool is closed, so every database access fails immediately, as in an outage.
 
-use std::{future::Future, num::NonZeroU32};
+use std::future::Future;
 
 use axum::{
     Router,
@@ -11,7 +11,7 @@ use axum::{
 };
 use chrono::{TimeDelta, Utc};
 use clap::Parser as _;
-use reminder_due::email::EmailConfig;
+use reminder_due::{email::EmailConfig, push::PushConfig};
 use secrecy::SecretString;
 use serde_json::Value;
 use shared::{
@@ -20,6 +20,7 @@ use shared::{
     auth::{Auth, AuthConfig, User, sign},
 };
 use sqlx::postgres::PgPoolOptions;
+use tasks::TasksConfig;
 use tokio::runtime::{Builder, Runtime};
 use tower::ServiceExt as _;
 use uuid::Uuid;
@@ -66,10 +67,11 @@ fn product(app: &App) -> Router {
     let email = ["fuzz", "--email-provider", "files", "--email-from", "a@example.org", "--mail-dir", "/nowhere"];
     let email = EmailConfig::try_parse_from(email).expect("arguments");
     // No rate limit.
-    let most = NonZeroU32::MIN.saturating_add(1_000_000);
-    let limits = tasks::LimitsConfig { user_requests_per_second: most, ..tasks::LimitsConfig::default() };
-    let tasks = tasks::limited(app.clone(), auth(), limits);
-    shared::serve::complete(embedded::routes(app, tasks, email), app.clone())
+    let settings = ["fuzz", "--user-requests-per-second", "1000000", "--action-key", SECRET];
+    let settings = TasksConfig::try_parse_from(settings).expect("arguments");
+    let tasks = tasks::configured(app.clone(), auth(), &settings);
+    let push = PushConfig::try_parse_from(["fuzz"]).expect("arguments");
+    shared::serve::complete(embedded::routes(app, tasks, email, push), app.clone())
 }
 
 /// Runs a future to completion.

@@ -25,6 +25,9 @@ pub(crate) struct Event {
     pub(crate) sequence: i64,
     pub(crate) reminder: Option<String>,
     pub(crate) published: bool,
+    pub(crate) occurred_at: DateTime<Utc>,
+    /// When its function claimed it.
+    pub(crate) claimed_at: Option<DateTime<Utc>>,
     /// The number of functions that claimed it.
     pub(crate) claims: i64,
     /// The number of rows its function wrote for it.
@@ -63,11 +66,21 @@ pub(crate) struct Delivery {
     pub(crate) reminder_version: i32,
     pub(crate) task_id: Uuid,
     pub(crate) state: String,
+    /// When the last attempt began.
     pub(crate) started_at: Option<DateTime<Utc>>,
+    /// When each attempt began.
+    pub(crate) begun: Vec<DateTime<Utc>>,
     pub(crate) repeated: bool,
     pub(crate) attempts: i32,
     /// The due time in its event.
     pub(crate) due: DateTime<Utc>,
+}
+
+impl Delivery {
+    /// When the attempt began whose message was accepted at `at`. A later one that sent nothing overwrites `started_at`.
+    pub(crate) fn begun_before(&self, at: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        self.begun.iter().copied().chain(self.started_at).filter(|begun| *begun <= at).max()
+    }
 }
 
 /// Everything the checker reads.
@@ -75,6 +88,8 @@ pub(crate) struct Delivery {
 pub(crate) struct Facts {
     pub(crate) events: Vec<Event>,
     pub(crate) tasks: BTreeMap<Uuid, Task>,
+    /// The changes of each user, by number: the task and its version.
+    pub(crate) feeds: BTreeMap<Uuid, Vec<(Uuid, i64)>>,
     pub(crate) reminders: Vec<Reminder>,
     pub(crate) deliveries: BTreeMap<Uuid, Delivery>,
     pub(crate) accepts: Vec<Accept>,
@@ -93,10 +108,11 @@ impl Facts {
         let events = sqlx::query_as(
             "select event.id, type as kind, task_id, sequence,
                     data ->> 'reminder_id' || ' ' || (data ->> 'reminder_version') as reminder,
-                    published_at is not null as published, coalesce(claims, 0) as claims,
+                    published_at is not null as published, occurred_at, claimed_at, coalesce(claims, 0) as claims,
                     case type when 'task.changed' then coalesce(fed, 0) else coalesce(told, 0) end as effects
              from task_events event
-             left join (select event_id, consumer, count(*) as claims from processed_events group by 1, 2) claim
+             left join (select event_id, consumer, count(*) as claims, max(processed_at) as claimed_at
+                        from processed_events group by 1, 2) claim
                  on claim.event_id = event.id and consumer = replace(type, '.', '-')
              left join (select event_id, count(*) as fed from feed group by 1) feed on feed.event_id = event.id
              left join (select event_id, count(*) as told from audit_logs group by 1) story on story.event_id = event.id
@@ -109,6 +125,14 @@ impl Facts {
         )
         .fetch_all(db)
         .await?;
+        let fed: Vec<(Uuid, Uuid, i64)> =
+            sqlx::query_as("select user_id, task_id, (data ->> 'version')::bigint from feed order by user_id, seq")
+                .fetch_all(db)
+                .await?;
+        let mut feeds: BTreeMap<Uuid, Vec<(Uuid, i64)>> = BTreeMap::new();
+        for (user, task, version) in fed {
+            feeds.entry(user).or_default().push((task, version));
+        }
         let reminders = sqlx::query_as(
             "select id, task_id, version, remind_at, state, fired_version,
                     exists (select from tasks where tasks.id = task_id) as task_exists from task_reminders",
@@ -117,8 +141,10 @@ impl Facts {
         .await?;
         let deliveries: Vec<Delivery> = sqlx::query_as(
             "select delivery.id, reminder_id, reminder_version, delivery.task_id, state, started_at, repeated, attempts,
-                    (data ->> 'remind_at')::timestamptz as due
-             from notification_deliveries delivery join task_events event on event.id = event_id",
+                    (data ->> 'remind_at')::timestamptz as due, coalesce(begun, '{}') as begun
+             from notification_deliveries delivery join task_events event on event.id = event_id
+             left join (select detail ->> 'delivery_id' as delivery_id, array_agg(created_at) as begun
+                        from audit_logs where action = 'reminder.sending' group by 1) sending on sending.delivery_id = delivery.id::text",
         )
         .fetch_all(db)
         .await?;
@@ -139,6 +165,7 @@ impl Facts {
         Ok(Self {
             events,
             tasks: tasks.into_iter().map(|task| (task.id, task)).collect(),
+            feeds,
             reminders,
             deliveries: deliveries.into_iter().map(|delivery| (delivery.id, delivery)).collect(),
             accepts,
@@ -178,6 +205,8 @@ pub(crate) async fn story(db: &PgPool, task: Uuid) -> anyhow::Result<Vec<Value>>
              union all
              select 'delivery', id::text, state, attempts, created_at, to_jsonb(notification_deliveries)
              from notification_deliveries where task_id = $1
+             union all
+             select 'version', task_id::text, 'replaced', version, replaced_at, snapshot from task_versions where task_id = $1
              union all
              select 'task', id::text, 'row', version, updated_at, to_jsonb(tasks) from tasks where id = $1
          ) found order by at",

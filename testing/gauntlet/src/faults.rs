@@ -46,6 +46,9 @@ pub(crate) struct Fault {
 pub(crate) struct Poison {
     pub(crate) id: Uuid,
     pub(crate) consumer: &'static str,
+    pub(crate) topic: &'static str,
+    /// When it was on the topic.
+    pub(crate) written: DateTime<Utc>,
     /// Its places on the topic: the replay of a partition copies it.
     pub(crate) copies: usize,
 }
@@ -340,6 +343,10 @@ impl Faults {
     }
 
     /// Deletes a topic, and creates it again after a while. Only repair publishes the lost events again.
+    ///
+    /// Before it creates the topic it kills the daprds that read it. One that lives on may commit the offset that it had on the old topic. sarama then
+    /// reads the partition of the new one from its beginning after each reconnection, commits nothing until it has passed that offset, and skips
+    /// what is before it (`consumer_group.go` `newConsumerGroupClaim`, `offset_manager.go` `MarkOffset`).
     fn topic(&self, mut rng: Rng) {
         let Some(kafka) = &self.topology.kafka else { return self.kill(rng) };
         let topic = TOPICS[rng.usize(..TOPICS.len())];
@@ -347,6 +354,10 @@ impl Faults {
             let started = clock::now();
             let deleted = kafka.delete_topic(topic.name);
             thread::sleep(Duration::from_millis(rng.u64(1_000..20_000)));
+            let reads = |process: &&Process| {
+                topic.event_types().any(|kind| process.name() == format!("daprd-{}", kind.consumer()))
+            };
+            self.processes().into_iter().filter(reads).for_each(Process::kill9);
             let created = kafka.create_topic(topic.name, i32::from(topic.partitions));
             if let Err(error) = deleted.and(created) {
                 eprintln!("the topic {}: {error:#}", topic.name);

@@ -16,6 +16,8 @@ pub(crate) enum Kind {
     Complete,
     Reopen,
     Delete,
+    /// Restores a version, also of a deleted task.
+    Restore,
     /// An invalid or forbidden command, which must change nothing.
     Refused,
 }

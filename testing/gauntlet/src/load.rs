@@ -1,4 +1,4 @@
-//! The users' load, determined by the seed. They create, change, complete, reopen and delete tasks, and set and move
+//! The users' load, determined by the seed. They create, change, complete, reopen, delete and restore tasks, and set and move
 //! reminders. Some requests race with their own duplicate, some are invalid, and some ask for another user's task.
 //!
 //! One client works on a task, sequentially, so the answers determine the expected state. Only the hot user's changes of titles race, which
@@ -43,6 +43,8 @@ struct Held {
     marker: String,
     due: bool,
     completed: bool,
+    /// The last version that an answer showed.
+    version: i64,
     reminders: Vec<Shown>,
 }
 
@@ -98,7 +100,8 @@ impl Worker {
             74..80 => self.complete(at).await,
             80..84 => self.reopen(at).await,
             84..89 => self.delete(at).await,
-            89..93 => self.refused(at).await,
+            89..91 => self.undo(at).await,
+            91..93 => self.refused(at).await,
             93..94 => self.replace_reminders(at).await,
             94..97 => self.read(at).await,
             _ => self.foreign_task().await,
@@ -138,7 +141,8 @@ impl Worker {
         let racers = if self.rng.u32(..100) < 12 { self.rng.usize(2..5) } else { 1 };
         let done = self.command(Kind::Create, &marker, Method::POST, "/v1/tasks", Some(body), racers).await;
         if let Some(id) = done.tasks.first() {
-            self.held.push(Held { id: *id, marker, due, completed: false, reminders: done.reminders });
+            let version = done.version.unwrap_or_default();
+            self.held.push(Held { id: *id, marker, due, completed: false, version, reminders: done.reminders });
             self.load.tasks.lock().unwrap_or_else(PoisonError::into_inner).push((self.user, *id));
             if self.held.len() > HELD {
                 self.held.remove(0);
@@ -210,10 +214,26 @@ impl Worker {
         self.held[at].completed = false;
     }
 
+    /// Deletes a task. Every second one is restored at once: its deletion is handled later.
     async fn delete(&mut self, at: usize) {
         let path = format!("/v1/tasks/{}", self.held[at].id);
         self.on(at, Kind::Delete, Method::DELETE, &path, None).await;
-        self.held.remove(at);
+        if self.rng.bool() {
+            self.restore(at, self.held[at].version).await;
+        } else {
+            self.held.remove(at);
+        }
+    }
+
+    /// Restores the version before the last command.
+    async fn undo(&mut self, at: usize) {
+        self.restore(at, self.held[at].version - 1).await;
+    }
+
+    /// Version 0, which no task has, is refused.
+    async fn restore(&mut self, at: usize, version: i64) {
+        let path = format!("/v1/tasks/{}/restore", self.held[at].id);
+        self.on(at, Kind::Restore, Method::POST, &path, Some(json!({"version": version}))).await;
     }
 
     async fn on(&mut self, at: usize, kind: Kind, method: Method, path: &str, body: Option<Value>) {
@@ -221,6 +241,7 @@ impl Worker {
         let done = self.command(kind, &marker, method, path, body, 1).await;
         if !done.tasks.is_empty() {
             self.held[at].reminders = done.reminders;
+            self.held[at].version = done.version.unwrap_or_default();
         }
     }
 

@@ -11,6 +11,7 @@ mod facts;
 mod faults;
 mod history;
 mod jobs;
+mod listen;
 mod load;
 mod messages;
 mod report;

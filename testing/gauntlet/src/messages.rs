@@ -104,7 +104,7 @@ pub(crate) async fn poison(brokers: &str, mut rng: Rng) -> anyhow::Result<Vec<Po
         });
         let partition = any_partition(&kafka, kind.topic(), &mut rng).await?;
         topics::append(&partition, vec![record(Some(&id.to_string()), event.to_string().into())]).await?;
-        poison.push(Poison { id, consumer: kind.consumer(), copies: 1 });
+        poison.push(Poison { id, consumer: kind.consumer(), topic: kind.topic(), written: clock::now(), copies: 1 });
     }
     Ok(poison)
 }

@@ -1,6 +1,10 @@
 //! The report of a run: figures, and the history of the affected object for each broken promise.
 
-use std::{collections::BTreeSet, fs, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
+};
 
 use serde_json::{Value, json};
 use sqlx::PgPool;
@@ -12,6 +16,8 @@ use crate::{
 
 /// The number of findings to print per invariant.
 const SHOWN: usize = 5;
+/// The number of findings to write per invariant.
+const WRITTEN: usize = 20;
 
 /// Prints the figures and findings, and writes each finding with its history to `<dir>/finding-<n>.json`.
 pub(crate) async fn report(db: &PgPool, evidence: &Evidence, verdict: &Verdict, dir: &Path) -> anyhow::Result<()> {
@@ -32,7 +38,13 @@ pub(crate) async fn report(db: &PgPool, evidence: &Evidence, verdict: &Verdict, 
             println!("  {} {}", finding.what, finding.marker.as_deref().unwrap_or_default());
         }
     }
-    for (number, finding) in verdict.findings.iter().take(40).enumerate() {
+    let mut written: BTreeMap<&str, usize> = BTreeMap::new();
+    let some = verdict.findings.iter().filter(|finding| {
+        let of = written.entry(finding.invariant).or_default();
+        *of += 1;
+        *of <= WRITTEN
+    });
+    for (number, finding) in some.enumerate() {
         let marker = finding.marker.clone().or_else(|| {
             let task = finding.task?;
             Some(evidence.commands.iter().find(|command| command.tasks.contains(&task))?.marker.clone())

@@ -28,6 +28,7 @@ use crate::{
     faults::Faults,
     history::History,
     jobs,
+    listen::Listeners,
     load::Load,
     report,
     routes::Routes,
@@ -67,6 +68,8 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<Verdict> {
     let history = Arc::new(History::default());
     let api = Api::at([topology.url.clone(), urls["tasks"].clone()], &topology.jwt_secret);
     let load = Load::new(Users::new(&api, arguments.users, history.clone()), history.clone());
+    let streams = [format!("http://127.0.0.1:{}", topology.function("updates").port), urls["updates"].clone()];
+    let listeners = Listeners::start(&load.users, &Api::at(streams, &topology.jwt_secret), seed, &history);
     let routes = Routes::serve(&topology.routes, &urls).await?;
     let faults = Faults::new(topology, seconds, doubles, routes, &arguments);
 
@@ -101,10 +104,12 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<Verdict> {
     let unsettled = rest(&db, healed, AHEAD + HEALED + repair + LAGGING_JOBS * setting.lag()).await;
     println!("at rest {} s after the last fault", healed.elapsed().as_secs());
 
+    let heard = listeners.finish(&db).await?;
     let facts = Facts::gather(&db, &faults.topology, &faults.doubles).await?;
     let orphans = jobs::orphans(&faults.topology, &facts).await?;
     let evidence = Evidence {
         commands: history.commands(),
+        heard,
         leaks: history.leaks(),
         faults: faults.log(),
         poison: faults.poison(),

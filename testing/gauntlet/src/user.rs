@@ -30,6 +30,11 @@ impl Users {
         Self { users: canaries.iter().map(user).collect(), canaries, history }
     }
 
+    /// The users as clients of another function.
+    pub(crate) fn at(&self, api: &Api) -> Vec<User> {
+        self.users.iter().map(|user| User { api: api.clone(), ..user.clone() }).collect()
+    }
+
     /// Sends a request as a user. Returns the status (0 without an answer) and the body.
     pub(crate) async fn ask(
         &self,

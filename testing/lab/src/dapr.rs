@@ -1,7 +1,7 @@
 //! Dapr on this machine: the scheduler, and one daprd per app-id.
 //!
 //! An installed pair of binaries is used if it is not older than the version that is deployed. Otherwise Go builds them from
-//! `dapr/runtime` into `.dev/bin`. A scheduler whose clock is moved is always built, into `.dev/bin/clock`.
+//! `dapr/runtime` into `.dev/bin`, or without the components for servers into `.dev/bin/in-memory`. A scheduler whose clock is moved is always built, into `.dev/bin/clock`.
 
 use std::{
     env, fs,
@@ -33,16 +33,25 @@ pub struct Binaries {
     pub scheduler: PathBuf,
 }
 
-/// Finds or builds the programs.
+/// What the programs are built from, beside the modules.
+const SOURCES: [&str; 2] = ["dapr/runtime/daprd", "dapr/runtime/scheduler"];
+
+/// Finds the programs, or builds them with all components that `dapr/` uses.
 pub fn binaries() -> anyhow::Result<Binaries> {
-    let path = env::var_os("PATH").unwrap_or_default();
-    let cli = env::var_os("HOME").map(|home| PathBuf::from(home).join(".dapr/bin"));
-    if let Some(installed) = env::split_paths(&path).chain(cli).find_map(|dir| installed(&dir)) {
-        return Ok(installed);
+    installed().map_or_else(|| built(&dev().join("bin"), &[]), Ok)
+}
+
+/// Like [`binaries`], but builds only components that need no server: a fifth less. If everything is built already, takes that.
+pub fn in_memory_binaries() -> anyhow::Result<Binaries> {
+    let all = dev().join("bin");
+    if tools::is_pinned(&all, &pin(&SOURCES)?) {
+        return binaries();
     }
-    let bin = dev().join("bin");
-    let source = root().join("dapr/runtime");
-    tools::pinned(&bin, &pin(&["dapr/runtime/daprd", "dapr/runtime/scheduler"])?, || {
+    installed().map_or_else(|| built(&all.join("in-memory"), &["-tags", "in_memory"]), Ok)
+}
+
+fn built(bin: &Path, tags: &[&str]) -> anyhow::Result<Binaries> {
+    tools::pinned(bin, &pin(&SOURCES)?, || {
         let go = tools::go()?;
         tools::require("git", "git (Debian: apt-get install git)")?;
         progress::say(format!(
@@ -54,12 +63,13 @@ pub fn binaries() -> anyhow::Result<Binaries> {
             Command::new(go)
                 .args(["build", "-v"])
                 .args(flags())
+                .args(tags)
                 .arg("-o")
-                .arg(&bin)
+                .arg(bin)
                 .args(["./daprd", "./scheduler"])
                 .env("CGO_ENABLED", "0")
                 .env("GOFLAGS", "")
-                .current_dir(source),
+                .current_dir(root().join("dapr/runtime")),
         )
     })?;
     Ok(Binaries { daprd: bin.join("daprd"), scheduler: bin.join("scheduler") })
@@ -100,7 +110,14 @@ fn version() -> &'static str {
     tools::version("DAPR_VERSION")
 }
 
-fn installed(dir: &Path) -> Option<Binaries> {
+/// The pair on PATH or of the Dapr CLI, if it is not older than the deployed version.
+fn installed() -> Option<Binaries> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let cli = env::var_os("HOME").map(|home| PathBuf::from(home).join(".dapr/bin"));
+    env::split_paths(&path).chain(cli).find_map(|dir| installed_in(&dir))
+}
+
+fn installed_in(dir: &Path) -> Option<Binaries> {
     let pair = Binaries { daprd: dir.join("daprd"), scheduler: dir.join("scheduler") };
     if !pair.daprd.is_file() || !pair.scheduler.is_file() {
         return None;
@@ -200,21 +217,32 @@ pub struct Sidecar {
     pub grpc_port: u16,
 }
 
-/// The ports of a daprd. They are chosen before its start, because its application needs them.
+/// The ports of a daprd. They are chosen before its start, because its application and other daprds need them.
 #[derive(Clone, Copy, Debug)]
 pub struct SidecarPorts {
     /// Dapr's HTTP API.
     pub http: u16,
     /// Dapr's gRPC API.
     pub grpc: u16,
+    /// Calls of other daprds.
+    pub internal: u16,
 }
 
 impl SidecarPorts {
-    /// Two free ports.
+    /// Free ports.
     #[must_use]
     pub fn free() -> Self {
-        Self { http: ports::free(), grpc: ports::free() }
+        Self { http: ports::free(), grpc: ports::free(), internal: ports::free() }
     }
+}
+
+/// The variable of `dapr/local/name-resolution.yaml`: the address of each app-id, as a Go template.
+#[must_use]
+pub fn name_resolution<'a>(daprds: impl IntoIterator<Item = (&'a str, SidecarPorts)>) -> (String, String) {
+    let address = |(id, ports): (&str, SidecarPorts)| {
+        format!(r#"{{{{if eq .ID "{id}"}}}}127.0.0.1:{}{{{{end}}}}"#, ports.internal)
+    };
+    ("NAME_RESOLUTION".to_owned(), daprds.into_iter().map(address).collect())
 }
 
 impl Sidecar {
@@ -224,7 +252,7 @@ impl Sidecar {
         let mut program = Program::new(format!("daprd-{}", application.id), &plane.daprd)
             .args([format!("--app-id={}", application.id), format!("--app-port={}", application.port)])
             .args([format!("--dapr-http-port={}", ports.http), format!("--dapr-grpc-port={}", ports.grpc)])
-            .args([format!("--dapr-internal-grpc-port={}", crate::ports::free())])
+            .args([format!("--dapr-internal-grpc-port={}", ports.internal)])
             .args(["--dapr-listen-addresses=127.0.0.1", "--dapr-internal-grpc-listen-address=127.0.0.1"])
             .args([format!("--scheduler-host-address=127.0.0.1:{}", plane.scheduler)])
             .args(["--placement-host-address=", "--enable-metrics=false", "--log-level=warn"])
@@ -263,6 +291,13 @@ impl Sidecar {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_app_id_has_the_address_of_its_daprd() {
+        let at = |internal| SidecarPorts { http: 1, grpc: 2, internal };
+        let (_, template) = name_resolution([("tasks", at(3)), ("alarm", at(4))]);
+        assert_eq!(template, r#"{{if eq .ID "tasks"}}127.0.0.1:3{{end}}{{if eq .ID "alarm"}}127.0.0.1:4{{end}}"#);
+    }
 
     #[test]
     fn an_installed_dapr_is_used_unless_it_is_older_than_the_deployed_one() {

@@ -5,7 +5,7 @@
 //!
 //! `cargo xtask up` compiles this crate first on a fresh machine, so without features it blocks and uses little beyond the
 //! standard library. The feature `kafka` adds Kafka's topics. The feature `client`, for tests, also adds the API client
-//! (`api`) and waiting (`wait`, `settled`).
+//! (`api`) and waiting (`wait`, `settled`). The feature `push`, for tests, adds a push service (`push`).
 
 #[cfg(feature = "client")]
 pub mod api;
@@ -24,6 +24,8 @@ pub mod ports;
 pub mod postgres;
 pub mod process;
 pub mod progress;
+#[cfg(feature = "push")]
+pub mod push;
 pub mod redis;
 pub mod release;
 pub mod secrets;

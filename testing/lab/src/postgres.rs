@@ -6,7 +6,7 @@
 use std::{
     env, fs,
     net::IpAddr,
-    os::unix::fs::{PermissionsExt as _, chown},
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown},
     os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
     process::Command,
@@ -124,6 +124,34 @@ impl Postgres {
                 .args(["-p", &self.port.to_string(), "-d", database, "-c", statement])
                 .env("PGCONNECT_TIMEOUT", "30"),
         )
+    }
+
+    /// Makes a CA and a certificate of it for 127.0.0.1, with which the server then accepts TLS. Returns the file of the CA's certificate.
+    pub fn certify(&self) -> anyhow::Result<PathBuf> {
+        const KEY: &str = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 1";
+        let openssl = tools::require("openssl", "OpenSSL (Debian: apt-get install openssl)")?;
+        let data = PathBuf::from(self.sql("postgres", "show data_directory")?.trim());
+        let run = |arguments: &str| quietly(Command::new(&openssl).args(arguments.split(' ')).current_dir(&data));
+        fs::write(data.join("names"), "subjectAltName = IP:127.0.0.1\n")?;
+        run(&format!("req -x509 {KEY} -subj /CN=ca -keyout ca.key -out ca.crt"))?;
+        run(&format!("req {KEY} -subj /CN=server -keyout server.key -out server.csr"))?;
+        run(
+            "x509 -req -in server.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 1 -extfile names -out server.crt",
+        )?;
+        let owner = fs::metadata(&data)?;
+        for file in ["server.key", "server.crt"] {
+            chown(data.join(file), Some(owner.uid()), Some(owner.gid()))?;
+        }
+        self.sql("postgres", "alter system set ssl = on")?;
+        self.sql("postgres", "select pg_reload_conf()")?;
+        let reloaded = Instant::now();
+        while self.sql("postgres", "show ssl")?.trim() != "on" {
+            if reloaded.elapsed() > READY {
+                bail!("PostgreSQL does not accept its certificate, see {}", self.process.log().display());
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        Ok(data.join("ca.crt"))
     }
 
     /// The folder with psql, pg_dump and pg_restore.

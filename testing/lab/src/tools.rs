@@ -83,13 +83,18 @@ pub fn pinned(dir: &Path, pin: &str, install: impl FnOnce() -> anyhow::Result<()
     fs::create_dir_all(dir)?;
     let lock = fs::File::create(dir.join(".lock"))?;
     lock.lock()?;
-    let stamp = dir.join(".pin");
-    if fs::read_to_string(&stamp).is_ok_and(|found| found == pin) {
+    if is_pinned(dir, pin) {
         return Ok(());
     }
     install()?;
-    fs::write(stamp, pin)?;
+    fs::write(dir.join(".pin"), pin)?;
     Ok(())
+}
+
+/// Whether the stamp of `dir` equals `pin`.
+#[must_use]
+pub fn is_pinned(dir: &Path, pin: &str) -> bool {
+    fs::read_to_string(dir.join(".pin")).is_ok_and(|found| found == pin)
 }
 
 /// The Python of a virtual environment with a package from PyPI, which is created if missing.

@@ -5,7 +5,6 @@ use std::{
     io::{BufRead as _, BufReader, Write as _},
     net::{IpAddr, TcpStream},
     os::unix::fs::PermissionsExt as _,
-    path::PathBuf,
     thread,
     time::{Duration, Instant, UNIX_EPOCH},
 };
@@ -221,7 +220,6 @@ fn a_daprd_becomes_ready_with_the_embedded_components_and_again_after_the_schedu
     listener.wait_ready(READY).unwrap();
     let secrets = run.dir.join("secrets.json");
     fs::write(&secrets, "{}").unwrap();
-    let path = |path: PathBuf| path.display().to_string();
     let plane = Plane {
         daprd: binaries.daprd,
         resources: vec!["pubsub/in-memory", "statestore/in-memory", "local"],
@@ -229,8 +227,7 @@ fn a_daprd_becomes_ready_with_the_embedded_components_and_again_after_the_schedu
         env: vec![
             ("APP_API_TOKEN".into(), "app".into()),
             ("DAPR_API_TOKEN".into(), "dapr".into()),
-            ("SECRETS_FILE".into(), path(secrets)),
-            ("NAME_RESOLUTION_FILE".into(), path(run.dir.join("name-resolution.db"))),
+            ("SECRETS_FILE".into(), secrets.display().to_string()),
         ],
     };
     let sidecar = Sidecar::launch(&run, &plane, &application, SidecarPorts::free()).unwrap();

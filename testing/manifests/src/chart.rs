@@ -8,11 +8,16 @@ use crate::{FROM_CATALOGUE, MARK, Manifest};
 pub(crate) fn catalogue() -> Manifest {
     let function = |function: &catalogue::Function| {
         let catalogue::Function { name, daprd, database, public, .. } = function;
+        let authenticates = function.authenticates();
         let (invoked, repairs) = (*name == INVOKED, *name == REPAIRS);
         let [invokes, jobs, secrets] = ["invoke", "jobs", "secrets"].map(|api| function.offers(api));
+        let address = public.map_or_else(String::new, |public| {
+            format!("host: {}, paths: [{}], ", public.host, public.paths.join(", "))
+        });
         format!(
-            "{name}: {{ daprd: {daprd}, database: {database}, public: {public}, invoked: {invoked}, invokes: {invokes}, \
-             jobs: {jobs}, secrets: {secrets}, repairs: {repairs} }}\n"
+            "{name}: {{ daprd: {daprd}, database: {database}, public: {}, {address}authenticates: {authenticates}, \
+             invoked: {invoked}, invokes: {invokes}, jobs: {jobs}, secrets: {secrets}, repairs: {repairs} }}\n",
+            public.is_some()
         )
     };
     Manifest::yaml("knative/chart/files/functions.yaml", &FUNCTIONS.iter().map(function).collect::<String>())

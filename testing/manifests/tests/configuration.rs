@@ -2,11 +2,16 @@
 
 use std::{collections::BTreeSet, fmt::Write as _, fs, path::PathBuf};
 
-use clap::{Arg, CommandFactory as _};
+use clap::{Arg, Command, CommandFactory as _};
 use lab::root;
-use reminder_due::email::EmailConfig;
-use shared::{Config, auth::AuthConfig};
-use tasks::LimitsConfig;
+use reminder_due::{email::EmailConfig, push};
+use shared::{
+    Config,
+    auth::AuthConfig,
+    config::{DatabaseConfig, HostConfig},
+};
+use tasks::TasksConfig;
+use updates::UpdatesConfig;
 use upkeep::repair;
 
 const PAGE: &str = "docs/configuration.md";
@@ -19,7 +24,7 @@ Every binary reads its configuration from environment variables when it starts. 
 the variable. A change takes effect when the process restarts. *Required* means that there is no default. Secrets never appear in help texts or logs.
 
 The Helm chart sets these from [`values.yaml`](../knative/chart/values.yaml), Docker Compose from
-[`docker-compose.dev.yaml`](../compose/docker-compose.dev.yaml). Keys of mail providers are not variables: they are in the Dapr secret store.
+[`docker-compose.dev.yaml`](../compose/docker-compose.dev.yaml). Keys of mail providers and of Web Push are not variables: they are in the Dapr secret store.
 `embedded`, the process of `cargo xtask up`, is every function at once and reads all sections but `door` and `migrate`.
 ";
 
@@ -75,15 +80,27 @@ fn table<'a>(args: impl IntoIterator<Item = &'a Arg>) -> String {
 }
 
 fn page() -> String {
-    let config = Config::command();
-    let url = config.get_arguments().filter(|arg| arg.get_env().is_some_and(|name| name == "DATABASE_URL"));
-    let (auth, limits) = (AuthConfig::command(), LimitsConfig::command());
+    let (config, host, database) = (Config::command(), HostConfig::command(), DatabaseConfig::command());
+    let url = database.get_arguments().filter(|arg| arg.get_env().is_some_and(|name| name == "DATABASE_URL"));
+    let has = |command: &Command, arg: &Arg| command.get_arguments().any(|other| other.get_id() == arg.get_id());
+    let of_dapr = config.get_arguments().filter(|arg| !has(&host, arg) && !has(&database, arg));
+    let (email, push) = (EmailConfig::command(), push::PushConfig::command());
     let sections = [
-        ("Every function", "Each function reads these.", table(config.get_arguments())),
-        ("`tasks`", "How tokens are checked, and what one process accepts.", {
-            table(auth.get_arguments().chain(limits.get_arguments()))
-        }),
-        ("`reminder-due`", "How mail is delivered.", table(EmailConfig::command().get_arguments())),
+        ("Every function", "Each function reads these.", table(host.get_arguments())),
+        ("Functions with a database", "So far each function has one.", { table(database.get_arguments()) }),
+        ("Functions with a daprd", "Every function but `updates`.", table(of_dapr)),
+        ("`tasks` and `updates`", "How tokens are checked.", table(AuthConfig::command().get_arguments())),
+        (
+            "`tasks`",
+            "Limits of a process and of a user, devices, keys of links, and web pages.",
+            table(TasksConfig::command().get_arguments()),
+        ),
+        (
+            "`updates`",
+            "How it hears of changes, and which pages may listen.",
+            table(UpdatesConfig::command().get_arguments()),
+        ),
+        ("`reminder-due`", "How reminders are sent.", table(email.get_arguments().chain(push.get_arguments()))),
         ("`upkeep --repair`", "When repair acts. The CronJob sets how often it runs.", {
             table(repair::Settings::command().get_arguments())
         }),
@@ -149,5 +166,17 @@ fn no_struct_of_variables_is_missing_on_the_configuration_page() {
     }
     structs.sort();
     // `page` has a section with each: add yours there and here.
-    assert_eq!(structs, ["AuthConfig", "Config", "EmailConfig", "LimitsConfig", "Settings", "Settings"]);
+    let expected = [
+        "AuthConfig",
+        "Config",
+        "DatabaseConfig",
+        "EmailConfig",
+        "HostConfig",
+        "PushConfig",
+        "Settings",
+        "Settings",
+        "TasksConfig",
+        "UpdatesConfig",
+    ];
+    assert_eq!(structs, expected);
 }

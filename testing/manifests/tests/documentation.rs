@@ -1,5 +1,6 @@
-//! The documentation points at what exists: files, headings, and the tests and functions that it names. It lists every variant of the gauntlet
-//! and every module of `shared`, and no module of `shared` imports one that imports it.
+//! The documentation points at what exists: files, headings, the tests and functions that it names, and addresses of the API. It says what
+//! is installed outside of the repository, and what a cluster needs. It lists every variant of the gauntlet and every module of `shared`, and no
+//! module of `shared` imports one that imports it.
 //!
 //! A link whose text is code, such as `[`a_test_name`](../path/file.rs)`, names a function that the file must define.
 
@@ -10,6 +11,7 @@ use std::{
 };
 
 use lab::root;
+use serde_json::Value;
 
 /// Pages outside of `docs/`.
 const PAGES: [&str; 6] = [
@@ -154,6 +156,171 @@ fn missing_files_headings_tests_and_folders_are_found() {
         "there is no testing/no-such-folder",
     ];
     assert_eq!(faults(&path, page), expected);
+}
+
+/// Pages whose addresses are made up, or of the past.
+const OTHER_ADDRESSES: [&str; 2] = ["docs/adding-a-function.md", "CHANGELOG.md"];
+
+/// The routes of the functions by path, with the methods that the OpenAPI document gives them. Other routes have none.
+fn routes() -> BTreeMap<String, BTreeSet<String>> {
+    let document = fs::read_to_string(root().join("functions/tasks/openapi.json")).unwrap();
+    let document: Value = serde_json::from_str(&document).unwrap();
+    let methods = |operations: &Value| operations.as_object().unwrap().keys().map(|key| key.to_uppercase()).collect();
+    let paths = document["paths"].as_object().unwrap().iter();
+    let mut routes: BTreeMap<String, BTreeSet<String>> =
+        paths.map(|(path, operations)| (path.clone(), methods(operations))).collect();
+    for source in sources(&["functions", "shared/src"]) {
+        let text = fs::read_to_string(source).unwrap();
+        for route in text.split(".route(\"").skip(1).filter_map(|rest| rest.split('"').next()) {
+            routes.entry(route.to_owned()).or_default();
+        }
+    }
+    routes
+}
+
+/// The Rust files below folders, without their tests.
+fn sources(folders: &[&str]) -> Vec<PathBuf> {
+    let mut sources = Vec::new();
+    let mut open: Vec<PathBuf> = folders.iter().map(|folder| root().join(folder)).collect();
+    while let Some(folder) = open.pop() {
+        for path in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+            if path.is_dir() && !path.ends_with("tests") {
+                open.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                sources.push(path);
+            }
+        }
+    }
+    sources
+}
+
+/// Whether a route answers at an address such as `/v1/me` or `GET /v1/me`. `/v1` stands for all below it.
+fn is_served(address: &str, routes: &BTreeMap<String, BTreeSet<String>>) -> bool {
+    let (method, path) = address.split_once(' ').unwrap_or(("", address));
+    let is_like = |(route, named): (&str, &str)| match route.split_once('{') {
+        Some((start, _)) => named.starts_with(start),
+        None => named == route,
+    };
+    routes.iter().any(|(route, methods)| {
+        let same = route.split('/').count() == path.split('/').count()
+            && route.split('/').zip(path.split('/')).all(is_like)
+            && (method.is_empty() || methods.is_empty() || methods.contains(method));
+        same || route.starts_with(&format!("{path}/"))
+    })
+}
+
+/// The addresses of the API that a page names, in URLs and as code.
+fn addresses(page: &str) -> Vec<&str> {
+    let of_urls = page.split("http").skip(1).filter_map(|rest| {
+        let url = rest.strip_prefix("s://").or_else(|| rest.strip_prefix("://"))?;
+        let host = ["localhost", "127.0.0.1", "$HOST", "HOST", "tasks.example.com"];
+        let url = host.iter().any(|host| url.starts_with(host)).then_some(url)?;
+        let url = &url[..url.find(|c: char| c.is_whitespace() || "?\"'`<>),".contains(c)).unwrap_or(url.len())];
+        url.find('/').map(|at| &url[at..])
+    });
+    let prose: Vec<&str> = page.split("\n```").step_by(2).collect();
+    let of_code = prose.into_iter().flat_map(code).filter(|code| {
+        let path = code.split_once(' ').filter(|(method, _)| method.chars().all(|c| c.is_ascii_uppercase()));
+        path.map_or(*code, |(_, path)| path).starts_with('/') && !code.contains("/.well-known/")
+    });
+    of_urls.chain(of_code).collect()
+}
+
+/// A stranger types the addresses that he reads.
+#[test]
+fn every_address_that_the_documentation_names_is_served() {
+    let routes = routes();
+    let (mut checked, mut found) = (0, Vec::new());
+    for path in pages() {
+        let name = path.strip_prefix(root()).unwrap().display().to_string();
+        let page = fs::read_to_string(&path).unwrap();
+        for address in addresses(&page).into_iter().filter(|_| !OTHER_ADDRESSES.contains(&&*name)) {
+            checked += 1;
+            if !is_served(address, &routes) {
+                found.push(format!("{name}: nothing answers at {address}"));
+            }
+        }
+    }
+    assert!(checked > 25, "the addresses were not found");
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+#[test]
+fn addresses_that_nothing_serves_are_found() {
+    let page = "See `/docs`, `GET /v1/me`, `PUT /v1/me`, `/v1`, `/v2`, `/.well-known/keys` and `cargo xtask up`, (http://localhost:8080/docs).\n\
+                ```sh\ncurl http://127.0.0.1:41233/v1/reminders/$ID/timeline https://$HOST/v1/tasks/$ID/nothing?a=b https://example.com/docs\n```\n\
+                <http://localhost:8025> and `https://HOST/openapi.json`\n";
+    let routes = routes();
+    let unserved: Vec<&str> = addresses(page).into_iter().filter(|address| !is_served(address, &routes)).collect();
+    assert_eq!(unserved, ["/docs", "/v1/tasks/$ID/nothing", "/docs", "PUT /v1/me", "/v2"]);
+}
+
+#[test]
+fn every_port_that_the_quickstart_names_is_published() {
+    let compose = fs::read_to_string(root().join("compose/docker-compose.dev.yaml")).unwrap();
+    let page = fs::read_to_string(root().join("docs/quickstart.md")).unwrap();
+    let after = |host: &'static str| page.split(host).skip(1);
+    let ports = after("localhost:").chain(after("127.0.0.1:")).map(|rest| {
+        let end = rest.find(|c: char| !c.is_ascii_digit()).unwrap();
+        &rest[..end]
+    });
+    let ports: BTreeSet<&str> = ports.collect();
+    assert!(ports.len() >= 4, "{ports:?}");
+    for port in ports {
+        let published = [format!("127.0.0.1:{port}:"), format!(":-{port}}}:")];
+        assert!(published.iter().any(|published| compose.contains(published)), "nothing listens on port {port}");
+    }
+}
+
+/// How a node is replaced, for example: the tests of `infra/oke` say that it stays within the free allowance.
+#[test]
+fn every_terraform_output_that_a_page_names_exists() {
+    let page = fs::read_to_string(root().join("docs/clouds.md")).unwrap();
+    let outputs = ["oke", "aks"].map(|cloud| root().join("infra").join(cloud).join("outputs.tf"));
+    let outputs: String = outputs.iter().map(|file| fs::read_to_string(file).unwrap()).collect();
+    let name = |rest: &str| rest.trim_start_matches("-raw ").trim_start_matches("-json ").to_owned();
+    let named: BTreeSet<String> = page
+        .split("tofu output ")
+        .skip(1)
+        .filter_map(|rest| Some(name(rest).split(|c: char| !c.is_ascii_lowercase() && c != '_').next()?.to_owned()))
+        .collect();
+    assert!(named.contains("node_pool_cycling_details") && named.len() > 4, "{named:?}");
+    for name in named {
+        assert!(outputs.contains(&format!("output \"{name}\"")), "no Terraform has the output {name}");
+    }
+}
+
+/// Someone who pastes a command wants to know what it changes outside of the repository.
+#[test]
+fn the_readme_names_every_package_that_is_installed_system_wide() {
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    let mut packages = BTreeSet::new();
+    for source in sources(&["testing/lab/src", "xtask"]) {
+        let text = fs::read_to_string(source).unwrap();
+        for list in text.split("apt(&[").skip(1).filter_map(|rest| rest.split(']').next()) {
+            packages.extend(list.split('"').skip(1).step_by(2).map(str::to_owned));
+        }
+    }
+    assert!(packages.contains("postgresql") && packages.len() >= 4, "{packages:?}");
+    for package in packages {
+        assert!(readme.contains(&format!("`{package}`")), "README.md does not say that {package} is installed");
+    }
+    assert!(readme.contains("`apt-get`") && readme.contains("`sudo`"), "README.md does not say how");
+}
+
+/// Without it the autoscalers and `kubectl top` do nothing, and clusters on OKE and Minikube do not have it.
+#[test]
+fn what_needs_metrics_server_says_so() {
+    let mut found = 0;
+    for path in pages().into_iter().chain([root().join("knative/chart/values.yaml")]) {
+        let page = fs::read_to_string(&path).unwrap();
+        let needs = ["kubectl top", "HorizontalPodAutoscaler", "autoscaling.cpu"];
+        if needs.iter().any(|needs| page.contains(needs)) && !path.ends_with("CHANGELOG.md") {
+            found += 1;
+            assert!(page.contains("metrics-server"), "{}", path.display());
+        }
+    }
+    assert!(found >= 2, "the pages were not found");
 }
 
 #[test]

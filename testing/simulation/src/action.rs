@@ -32,6 +32,8 @@ pub(crate) enum Action {
     Complete(Pick),
     Reopen(Pick),
     Delete(Pick),
+    /// Restore a deleted task.
+    Restore(Pick),
     /// Move the due time of a task.
     Move(Pick, Option<i64>),
     Relay(Slice),
@@ -83,6 +85,7 @@ pub(crate) fn any_action() -> impl Strategy<Value = Action> {
         2 => pick().prop_map(Action::Complete),
         2 => pick().prop_map(Action::Reopen),
         1 => pick().prop_map(Action::Delete),
+        1 => pick().prop_map(Action::Restore),
         2 => (pick(), due()).prop_map(|(task, due)| Action::Move(task, due)),
     ];
     let carriers = prop_oneof![

@@ -60,7 +60,8 @@ impl World {
             return; // Another process has begun the next attempt, or there is none.
         }
         let remind_at = self.reminders[row.reminder].is.remind_at;
-        let latest = record.next_attempt_at.max(record.lease_until).max(remind_at);
+        // A function that stood still before it armed the job arms it for now.
+        let latest = record.next_attempt_at.max(record.lease_until).max(remind_at).max(self.now);
         let next = self.jobs.get(&self.delivery_job(delivery, attempts, latest).name);
         assert!(next.is_some_and(|job| job.due_at <= latest), "an attempt is done, and nothing makes the next");
     }

@@ -97,6 +97,7 @@ impl Run {
             Action::Complete(task) => world.complete(task),
             Action::Reopen(task) => world.reopen(task),
             Action::Delete(task) => world.delete(task),
+            Action::Restore(task) => world.restore(task),
             Action::Move(task, due) => world.move_due(task, due.map(after)),
             Action::Relay(slice) => {
                 drop(world);

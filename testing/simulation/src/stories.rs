@@ -136,3 +136,12 @@ fn callbacks_of_an_old_version_do_not_affect_the_next_version() {
         }
     }
 }
+
+#[test]
+fn a_process_that_stands_still_before_its_job_calls_again_lets_it_call_now() {
+    for step in 0..STEPS {
+        let refused = Slice { steps: 60, luck: 8 };
+        let early = [Action::Deliver(0, refused), Action::Call(0, steps(step)), Action::Pass(16)];
+        run(false, &then(&early));
+    }
+}

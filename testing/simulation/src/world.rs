@@ -24,7 +24,10 @@ pub(crate) struct TaskRow {
     pub(crate) version: i64,
     pub(crate) due_at: Option<DateTime<Utc>>,
     pub(crate) completed: bool,
+    pub(crate) completed_at: DateTime<Utc>,
     pub(crate) gone: bool,
+    /// When it was deleted, and its reminders before that.
+    pub(crate) deleted: (DateTime<Utc>, Vec<Reminder>),
 }
 
 pub(crate) struct ReminderRow {
@@ -188,7 +191,8 @@ impl World {
 
     pub(crate) fn create(&mut self, due_at: Option<DateTime<Utc>>) {
         if self.tasks.len() < 3 {
-            self.tasks.push(TaskRow { version: 0, due_at, completed: false, gone: false });
+            let (completed_at, deleted) = (self.now, (self.now, Vec::new()));
+            self.tasks.push(TaskRow { version: 0, due_at, completed: false, completed_at, gone: false, deleted });
             self.changed(self.tasks.len() - 1);
         }
     }
@@ -285,21 +289,41 @@ impl World {
         self.apply(self.becomes(task, Reminder::on_complete));
         self.end_of(task);
         self.tasks[task].completed = true;
+        self.tasks[task].completed_at = self.now;
         self.changed(task);
     }
 
     pub(crate) fn reopen(&mut self, task: usize) {
         let Some(task) = self.task(task).filter(|task| self.tasks[*task].completed) else { return };
-        self.apply(self.becomes(task, |reminder| reminder.on_reopen(self.now)));
+        let completed_at = self.tasks[task].completed_at;
+        self.apply(self.becomes(task, |reminder| reminder.on_reopen(completed_at, self.now)));
         self.tasks[task].completed = false;
         self.changed(task);
     }
 
     pub(crate) fn delete(&mut self, task: usize) {
         let Some(task) = self.task(task) else { return };
+        let reminders = self.reminders.iter().filter(|row| row.task == task).map(|row| row.is.clone());
+        self.tasks[task].deleted = (self.now, reminders.collect());
         self.apply(self.becomes(task, Reminder::on_delete));
         self.end_of(task);
         self.tasks[task].gone = true;
+        self.changed(task);
+    }
+
+    /// Restores the version before the deletion.
+    pub(crate) fn restore(&mut self, task: usize) {
+        let task = task % self.tasks.len();
+        if !self.tasks[task].gone {
+            return;
+        }
+        let TaskRow { completed, deleted: (at, reminders), .. } = &self.tasks[task];
+        let changes = self.becomes(task, |reminder| {
+            let was = reminders.iter().find(|was| was.id == reminder.id)?;
+            reminder.on_restore(was, *completed, *at, self.now)
+        });
+        self.apply(changes);
+        self.tasks[task].gone = false;
         self.changed(task);
     }
 
@@ -367,6 +391,7 @@ impl World {
             remind_at: is.remind_at,
             completed: (!self.tasks[*task].gone).then_some(self.tasks[*task].completed),
             has_address: true,
+            has_target: true,
         };
         Snapshot { record: row.record, attempts: row.attempts, reminder, now: self.now }
     }

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use axum::Router;
 use shared::App;
-use upkeep::repair::{self, Settings};
+use updates::{Settings, Updates};
+use upkeep::repair;
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
@@ -17,11 +18,13 @@ async fn main() -> anyhow::Result<()> {
 
 fn router(app: App) -> Router {
     tokio::spawn(keep_repairing(app.clone()));
-    embedded::routes(&app, tasks::router(app.clone()), shared::config::from_env())
+    let updates = Updates::from_env(app.db.clone(), Settings::default(), app.stop.clone());
+    let clients = tasks::router(app.clone()).merge(updates::router(updates));
+    embedded::routes(&app, clients, shared::config::from_env(), shared::config::from_env())
 }
 
 async fn keep_repairing(app: App) {
-    let settings: Settings = shared::config::from_env();
+    let settings: repair::Settings = shared::config::from_env();
     let mut interval = tokio::time::interval(Duration::from_secs(settings.repair_interval_seconds.into()));
     loop {
         interval.tick().await;

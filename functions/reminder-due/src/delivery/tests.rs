@@ -274,6 +274,7 @@ fn a_reminder_with_several_obstacles_reports_the_first() {
         remind_at: World::new(true).now,
         completed: Some(false),
         has_address: true,
+        has_target: true,
     };
     let obstacle = |reminder: Reminder| reminder.obstacle().map(SkipReason::as_str);
     assert_eq!(obstacle(fine), None);

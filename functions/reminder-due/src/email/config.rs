@@ -7,7 +7,7 @@ use clap::{Parser, ValueEnum};
 use lettre::message::Mailbox;
 use reqwest::Url;
 use secrecy::{ExposeSecret as _, SecretString};
-use shared::address::Address;
+use shared::{address::Address, capability::CapabilityConfig};
 
 /// Part of a lease for everything but the call and its record: statements, and a process that gets no processor.
 const LEASE_SLACK: Duration = Duration::from_secs(5);
@@ -53,6 +53,12 @@ pub struct EmailConfig {
     /// With `mailgun`: sending domain.
     #[arg(long, env)]
     pub mailgun_domain: Option<String>,
+    /// Address of the web page: `https://punctual.example`. With it and `ACTION_KEY`, reminders have links to complete the task and to snooze.
+    #[arg(long, env, value_parser = page)]
+    pub page_url: Option<Url>,
+    /// The keys of the links.
+    #[command(flatten)]
+    pub capabilities: CapabilityConfig,
     /// Maximum messages of a user per clock hour. The others are delayed, and their timelines say why.
     #[arg(long, env, default_value = "1000")]
     pub user_messages_per_hour: NonZeroU32,
@@ -89,7 +95,8 @@ impl EmailConfig {
         self.deadline + self.record_limit + LEASE_SLACK
     }
 
-    pub(super) fn sender(&self) -> anyhow::Result<Mailbox> {
+    /// The mailbox that mail comes from.
+    pub(crate) fn sender(&self) -> anyhow::Result<Mailbox> {
         const WRONG: &str =
             "EMAIL_FROM is neither an address that every mail server takes nor `Name <address>` with one";
         let sender: Mailbox = self.email_from.parse().context(WRONG)?;
@@ -104,6 +111,13 @@ pub(super) fn required(secret: Option<SecretString>, key: &str) -> anyhow::Resul
     let trimmed = secret.expose_secret().trim();
     anyhow::ensure!(!trimmed.is_empty(), "{key} in the secret store is empty");
     Ok(SecretString::from(trimmed))
+}
+
+/// Parses the address of the page.
+fn page(text: &str) -> anyhow::Result<Url> {
+    let page = endpoint(text, &[""], "PAGE_URL")?;
+    anyhow::ensure!(page.query().or(page.fragment()).is_none(), "PAGE_URL has a query or a fragment");
+    Ok(page)
 }
 
 /// Appends `path` to the path of `base`.

@@ -1,10 +1,10 @@
-//! The client of the HTTP providers, and the meaning of their answers.
+//! The clients of providers that speak HTTP, and the meaning of their answers.
 
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use reqwest::{
-    Client, Response, StatusCode,
+    Client, ClientBuilder, Response, StatusCode,
     header::{HeaderMap, RETRY_AFTER},
     redirect,
 };
@@ -21,17 +21,16 @@ const ANSWER_LIMIT: usize = 256 << 10;
 /// A client without redirects and retries, because either could send a message twice.
 ///
 /// Connecting may take half of the deadline. So an unreachable provider differs from one that does not answer.
-pub(super) fn client(deadline: Duration) -> anyhow::Result<Client> {
-    Ok(Client::builder()
+pub(crate) fn builder(deadline: Duration) -> ClientBuilder {
+    Client::builder()
         .connect_timeout(deadline / 2)
         .redirect(redirect::Policy::none())
         .retry(reqwest::retry::never())
         .user_agent(concat!("punctual/", env!("CARGO_PKG_VERSION")))
-        .build()?)
 }
 
 /// Classifies an answer that is not 2xx. `name` is the provider's name of the error, if it is a known one.
-pub(super) fn refusal(provider: &str, status: StatusCode, headers: &HeaderMap, name: Option<&str>) -> SendError {
+pub(crate) fn refusal(provider: &str, status: StatusCode, headers: &HeaderMap, name: Option<&str>) -> SendError {
     let reason = match name {
         Some(name) => format!("{provider} {} {name}", status.as_u16()),
         None => format!("{provider} {}", status.as_u16()),
@@ -61,7 +60,7 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 }
 
 /// Classifies a failure without an answer. The reason contains no address.
-pub(super) fn no_answer(provider: &str, error: &reqwest::Error) -> SendError {
+pub(crate) fn no_answer(provider: &str, error: &reqwest::Error) -> SendError {
     if error.is_connect() {
         SendError::transient(format!("{provider} could not be reached"))
     } else if error.is_builder() {

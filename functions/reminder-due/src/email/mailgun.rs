@@ -33,7 +33,7 @@ impl Mailgun {
     pub(super) fn new(config: &EmailConfig, secret: Option<SecretString>) -> anyhow::Result<Self> {
         let domain = config.mailgun_domain.as_deref().context("EMAIL_PROVIDER=mailgun needs MAILGUN_DOMAIN")?;
         Ok(Self {
-            client: http::client(config.deadline)?,
+            client: http::builder(config.deadline).build()?,
             url: config::endpoint(&config.mailgun_base_url, &["v3", domain, "messages"], "MAILGUN_BASE_URL")?,
             key: config::required(secret, "mailgun-api-key")?,
             from: config.sender()?,

@@ -20,7 +20,7 @@ pub(super) fn id(email: &Email, from: &Mailbox) -> String {
 
 /// Makes a text fit one header line and hide nothing: each run of whitespace and control characters becomes one space, and format
 /// characters go.
-pub(super) fn single_line(text: &str) -> String {
+pub(crate) fn single_line(text: &str) -> String {
     let breaks = |c: char| c.is_whitespace() || c.is_control();
     let text = without_format_characters(text);
     text.split(breaks).filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")

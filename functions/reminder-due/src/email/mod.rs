@@ -10,10 +10,10 @@
 
 mod config;
 mod files;
-mod http;
+pub(crate) mod http;
 mod idle;
 mod mailgun;
-mod message;
+pub(crate) mod message;
 mod reminder;
 mod resend;
 mod smtp;
@@ -31,7 +31,7 @@ use uuid::Uuid;
 pub use config::{EmailConfig, ProviderName};
 pub use files::Files;
 pub use mailgun::Mailgun;
-pub use reminder::ReminderMail;
+pub use reminder::{Links, ReminderMail};
 pub use resend::Resend;
 pub use smtp::Smtp;
 
@@ -79,6 +79,12 @@ pub enum SendError {
         /// The reason.
         reason: String,
     },
+    /// Not accepted. The target no longer exists, so no message to it ever will be.
+    #[error("the target is gone: {reason}")]
+    Gone {
+        /// The reason.
+        reason: String,
+    },
     /// The message left at least in part, and no answer came. Or an earlier attempt with another text may have been accepted.
     #[error("unknown whether accepted: {reason}")]
     Unknown {
@@ -95,19 +101,20 @@ impl SendError {
             Self::Transient { reason }
             | Self::Throttled { reason, .. }
             | Self::Permanent { reason }
+            | Self::Gone { reason }
             | Self::Unknown { reason } => reason,
         }
     }
 
-    fn transient(reason: impl Into<String>) -> Self {
+    pub(crate) fn transient(reason: impl Into<String>) -> Self {
         Self::Transient { reason: reason.into() }
     }
 
-    fn permanent(reason: impl Into<String>) -> Self {
+    pub(crate) fn permanent(reason: impl Into<String>) -> Self {
         Self::Permanent { reason: reason.into() }
     }
 
-    fn unknown(reason: impl Into<String>) -> Self {
+    pub(crate) fn unknown(reason: impl Into<String>) -> Self {
         Self::Unknown { reason: reason.into() }
     }
 
@@ -191,7 +198,7 @@ impl Provider {
 }
 
 /// Makes the provider's id storable: PostgreSQL rejects NUL. A message whose acceptance cannot be recorded would be sent again.
-fn storable(id: &str) -> String {
+pub(crate) fn storable(id: &str) -> String {
     id.chars().filter(|c| !c.is_control()).take(ID_LIMIT).collect()
 }
 

@@ -10,6 +10,15 @@ use super::{Email, message::single_line};
 /// body has the whole title.
 const TITLE_IN_SUBJECT: usize = 120;
 
+/// The links of one mail.
+#[derive(Clone, Debug)]
+pub struct Links {
+    /// Completes the task.
+    pub done: String,
+    /// Snoozes the reminder.
+    pub snooze: String,
+}
+
 /// The content of a reminder mail. Times are already formatted in the user's zone.
 ///
 /// Equal values give equal text. A repeated attempt must use the same values, `late` above all.
@@ -19,6 +28,7 @@ pub struct ReminderMail {
     due: Option<String>,
     planned: String,
     late: Option<String>,
+    links: Option<Links>,
 }
 
 #[derive(Template)]
@@ -42,7 +52,13 @@ impl ReminderMail {
         let title = single_line(title);
         // The title may consist of nothing but spaces and control characters.
         let title = if title.is_empty() { "(untitled task)".to_owned() } else { title };
-        Self { title, due, planned, late }
+        Self { title, due, planned, late, links: None }
+    }
+
+    /// With links to complete the task and to snooze the reminder.
+    #[must_use]
+    pub fn with_links(self, links: Option<Links>) -> Self {
+        Self { links, ..self }
     }
 
     /// `Reminder: <title>`, in one line.

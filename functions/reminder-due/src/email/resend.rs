@@ -30,7 +30,7 @@ pub struct Resend {
 impl Resend {
     pub(super) fn new(config: &EmailConfig, secret: Option<SecretString>) -> anyhow::Result<Self> {
         Ok(Self {
-            client: http::client(config.deadline)?,
+            client: http::builder(config.deadline).build()?,
             url: config::endpoint(&config.resend_base_url, &["emails"], "RESEND_BASE_URL")?,
             key: config::required(secret, "resend-api-key")?,
             from: config.sender()?.to_string(),
@@ -78,6 +78,8 @@ async fn refusal(response: Response) -> SendError {
         ErrorKind::DailyQuotaExceeded | ErrorKind::MonthlyQuotaExceeded if status == StatusCode::TOO_MANY_REQUESTS => {
             SendError::throttled(Duration::from_secs(3600), refusal.reason())
         }
+        // The key is wrong or suspended, or the domain of the sender is not verified there (yet). This concerns our account, not the message.
+        _ if status == StatusCode::FORBIDDEN => SendError::transient(refusal.reason()),
         _ => refusal,
     }
 }

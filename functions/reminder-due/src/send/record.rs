@@ -6,33 +6,31 @@
 use std::time::Duration;
 
 use serde_json::json;
-use shared::{
-    audit,
-    faults::crash,
-    inbox::HandlerError,
-    outbox,
-    schema::{Channel, ReminderSent},
-};
+use shared::{audit, faults::crash, inbox::HandlerError, outbox, schema::ReminderSent};
 use sqlx::{PgConnection, types::Json};
 
-use super::{connection::Connection, row::Row};
+use super::{connection::Connection, provider::Provider, row::Row};
 use crate::{
+    actions::Actions,
     attempt::{Begin, End, Fence, Postpone},
-    email::Provider,
 };
 
-/// Commits that an attempt begins, with a lease. For a provider with a key it stores the message too: with a known key each attempt
-/// must show the same text.
+/// Commits that an attempt begins, with a lease. For a provider of e-mail with a key it stores the message too: with a known key each
+/// attempt must show the same text.
 pub(super) async fn begin(
     conn: &mut Connection<'_>,
     row: &Row,
-    provider: &Provider,
+    provider: Provider<'_>,
+    actions: Option<&Actions>,
     begin: &Begin,
     lease: Duration,
 ) -> Result<bool, HandlerError> {
-    let message = if provider.has_idempotency_key() { Some(Json(row.email()?)) } else { None };
+    let message = match provider {
+        Provider::Email(email) if email.has_idempotency_key() => Some(Json(row.email(actions)?)),
+        Provider::Email(_) | Provider::Push => None,
+    };
     let of = row.of();
-    let detail = json!({"delivery_id": row.id, "channel": row.channel});
+    let detail = row.detail();
     let mut steps = vec![("reminder.unknown", detail.clone())];
     steps.truncate(usize::from(begin.repeat));
     let mut sending = detail;
@@ -79,7 +77,8 @@ pub(super) async fn sent(conn: &mut Connection<'_>, row: &Row, message_id: &str)
         reminder_id: row.reminder_id,
         remind_at: row.due.remind_at,
         reminder_version: row.reminder_version,
-        channel: Channel::Email.into(),
+        channel: row.channel.clone(),
+        target: row.target,
         delivery_id: row.id,
     };
     let event = outbox::Row::new(&sent, &row.trace);
@@ -112,7 +111,9 @@ pub(super) async fn sent(conn: &mut Connection<'_>, row: &Row, message_id: &str)
 pub(super) async fn postpone(conn: &mut Connection<'_>, row: &Row, postpone: &Postpone) -> Result<bool, HandlerError> {
     let Postpone { at, repeat, reason, .. } = postpone;
     let action = if *repeat { "reminder.unknown" } else { "reminder.retrying" };
-    let detail = json!({"delivery_id": row.id, "channel": row.channel, "reason": reason, "next_attempt_at": at});
+    let mut detail = row.detail();
+    detail["reason"] = json!(reason);
+    detail["next_attempt_at"] = json!(at);
     let write = async |tx: &mut PgConnection| {
         let written = sqlx::query!(
             "update notification_deliveries
@@ -141,12 +142,18 @@ pub(super) async fn postpone(conn: &mut Connection<'_>, row: &Row, postpone: &Po
     Ok(true)
 }
 
-/// Commits that a delivery ended without an accepted message. The reminder fails if its deliveries on all channels ended so.
+/// Commits that a delivery ended without an accepted message. The reminder fails if all its deliveries ended so. A subscription that no longer
+/// exists at the push service goes with it.
 pub(super) async fn end(conn: &mut Connection<'_>, row: &Row, end: &End) -> Result<bool, HandlerError> {
-    let End { state, reason, .. } = end;
+    let End { state, reason, target_is_gone, .. } = end;
     let action = format!("reminder.{state}");
-    let detail = json!({"delivery_id": row.id, "channel": row.channel, "reason": reason});
+    let mut detail = row.detail();
+    detail["reason"] = json!(reason);
     let write = async |tx: &mut PgConnection| {
+        // Before the delivery, as a transaction that acts on a message locks them.
+        sqlx::query!("select from task_reminders where id = $1 for no key update", row.reminder_id)
+            .execute(&mut *tx)
+            .await?;
         let written = sqlx::query!(
             "update notification_deliveries set state = $2, reason = $3, message = null
              where id = $1 and attempts = $4
@@ -164,6 +171,9 @@ pub(super) async fn end(conn: &mut Connection<'_>, row: &Row, end: &End) -> Resu
             return Ok(false);
         }
         audit::reminder(tx, row.of(), &action, detail).await?;
+        if *target_is_gone {
+            sqlx::query!("delete from push_subscriptions where id = $1", row.target).execute(&mut *tx).await?;
+        }
         sqlx::query!(
             "update task_reminders set state = 'failed', updated_at = now()
              where id = $1 and version = $2 and state = 'scheduled' and $3 <> 'skipped' and not exists (

@@ -1,17 +1,25 @@
 //! Reads a delivery with its reminder, task and user, and writes its message.
 
 use chrono::{DateTime, Utc};
+use serde_json::{Value, json};
 use shared::{
-    audit::ReminderRef, cloud_event::Trace, delivery::DeliveryState, inbox::HandlerError, recurrence::Zone,
-    reminder::CancelReason, schema::ReminderDue,
+    audit::ReminderRef,
+    cloud_event::Trace,
+    delivery::DeliveryState,
+    inbox::HandlerError,
+    recurrence::Zone,
+    reminder::CancelReason,
+    schema::{Channel, ReminderDue, SentOn},
 };
 use sqlx::{PgConnection, types::Json};
 use uuid::Uuid;
 
 use crate::{
+    actions::Actions,
     attempt::Snapshot,
-    delivery::{Record, Reminder},
+    delivery::{Record, Reminder, WINDOW},
     email::{Email, ReminderMail},
+    push::{self, Device, Notification},
 };
 
 /// Lateness from which on the message mentions it.
@@ -22,7 +30,9 @@ pub(super) struct Row {
     pub(super) id: Uuid,
     pub(super) reminder_id: Uuid,
     pub(super) reminder_version: i32,
-    pub(super) channel: String,
+    pub(super) channel: SentOn,
+    /// The push subscription that it goes to.
+    pub(super) target: Option<Uuid>,
     user_id: Uuid,
     task_id: Uuid,
     state: DeliveryState,
@@ -42,6 +52,9 @@ pub(super) struct Row {
     due_at: Option<DateTime<Utc>>,
     zone: Option<String>,
     address: Option<String>,
+    hide_titles: bool,
+    /// That subscription, if the user still has it.
+    pub(super) device: Option<Device>,
     message: Option<Json<Email>>,
     /// When the user may get another message, unless that is now.
     pub(super) over_quota_until: Option<DateTime<Utc>>,
@@ -55,7 +68,8 @@ impl Row {
             id: row.id,
             reminder_id: row.reminder_id,
             reminder_version: row.reminder_version,
-            channel: row.channel,
+            channel: row.channel.into(),
+            target: Some(row.target).filter(|target| !target.is_nil()),
             user_id: row.user_id,
             task_id: row.task_id,
             state: row.state,
@@ -75,6 +89,13 @@ impl Row {
             due_at: row.due_at,
             zone: row.zone,
             address: row.address,
+            hide_titles: row.hide_titles,
+            device: match (row.endpoint, row.p256dh, row.auth, row.vapid_key) {
+                (Some(endpoint), Some(p256dh), Some(auth), Some(vapid_key)) => {
+                    Some(Device { endpoint, p256dh, auth, vapid_key })
+                }
+                _ => None,
+            },
             message: row.message,
             over_quota_until: row.over_quota_until,
             now: row.now,
@@ -100,9 +121,51 @@ impl Row {
                 remind_at: self.remind_at,
                 completed: self.completed,
                 has_address: self.address.is_some(),
+                has_target: !self.is_push() || self.device.is_some(),
             },
             now: self.now,
         }
+    }
+
+    fn is_push(&self) -> bool {
+        self.channel == SentOn::Known(Channel::Push)
+    }
+
+    /// Whether it was made for all devices of the user together.
+    pub(super) fn is_for_every_device(&self) -> bool {
+        self.is_push() && self.target.is_none()
+    }
+
+    /// Replaces it by a delivery per device, unless the user has none. Returns the new ones. Locks the reminder, as its first deliveries do.
+    pub(super) async fn split(&self, conn: &mut PgConnection) -> sqlx::Result<Vec<Uuid>> {
+        sqlx::query_scalar!(
+            r#"with whole as materialized (
+                 select delivery.* from notification_deliveries delivery join task_reminders reminder on reminder.id = reminder_id
+                 where delivery.id = $1 and attempts = 0 for key share of reminder
+             ), device as (
+                 insert into notification_deliveries (id, reminder_id, reminder_version, channel, target, user_id, task_id, event_id)
+                 select gen_random_uuid(), reminder_id, reminder_version, channel, subscription.id, whole.user_id, task_id, event_id
+                 from whole join push_subscriptions subscription on subscription.user_id = whole.user_id
+                 on conflict on constraint notification_deliveries_once do nothing
+                 returning id
+             ), replaced as (
+                 delete from notification_deliveries
+                 where id = (select id from whole where exists (select from push_subscriptions where user_id = whole.user_id))
+             )
+             select id as "id!" from device"#,
+            self.id,
+        )
+        .fetch_all(conn)
+        .await
+    }
+
+    /// How the audit log names it.
+    pub(super) fn detail(&self) -> Value {
+        let mut detail = json!({"delivery_id": self.id, "channel": self.channel});
+        if let Some(target) = self.target {
+            detail["target"] = json!(target);
+        }
+        detail
     }
 
     pub(super) fn of(&self) -> ReminderRef {
@@ -115,7 +178,7 @@ impl Row {
     }
 
     /// The message. A provider with a key gets the text of the first attempt again; another gets the current text.
-    pub(super) fn email(&self) -> Result<Email, HandlerError> {
+    pub(super) fn email(&self, actions: Option<&Actions>) -> Result<Email, HandlerError> {
         if let Some(Json(message)) = &self.message {
             return Ok(message.clone());
         }
@@ -127,8 +190,28 @@ impl Row {
             zone.show(self.due.remind_at),
             late,
         )
+        .with_links(actions.and_then(|actions| actions.links(self.of(), self.created_at)))
         .email(self.id, self.address.clone().unwrap_or_default())
         .map_err(|error| HandlerError::Failed(error.into()))
+    }
+
+    /// The message to a device.
+    pub(super) fn notification(&self, actions: Option<&Actions>) -> Notification {
+        Notification {
+            delivery_id: self.id,
+            reminder_id: self.reminder_id,
+            reminder_version: self.reminder_version,
+            task_id: self.task_id,
+            title: if self.hide_titles { None } else { push::title(&self.due.task.title) },
+            remind_at: self.due.remind_at,
+            due_at: self.due_at,
+            actions: actions.map(|actions| actions.capabilities(self.of(), self.created_at)),
+        }
+    }
+
+    /// How long a push service may keep the message for a device that is away: until no attempt would be made anymore.
+    pub(super) fn lifetime(&self) -> std::time::Duration {
+        (self.created_at + WINDOW - self.now).to_std().unwrap_or_default()
     }
 }
 

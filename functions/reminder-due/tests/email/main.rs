@@ -12,6 +12,7 @@ use std::{path::PathBuf, time::Duration};
 
 use reminder_due::email::{Email, EmailConfig, Provider, ProviderName, SendError};
 use secrecy::SecretString;
+use shared::capability::CapabilityConfig;
 use uuid::Uuid;
 
 /// Texts that no reason may contain: the recipient, a word of the title, a word of the servers' own texts, the key.
@@ -26,6 +27,8 @@ fn config(email_provider: ProviderName) -> EmailConfig {
         resend_base_url: "http://127.0.0.1:9".to_owned(),
         mailgun_base_url: "http://127.0.0.1:9".to_owned(),
         mailgun_domain: Some("punctual.example".to_owned()),
+        page_url: None,
+        capabilities: CapabilityConfig::default(),
         user_messages_per_hour: 1_000.try_into().unwrap(),
         deadline: Duration::from_millis(500),
         record_limit: Duration::from_millis(500),

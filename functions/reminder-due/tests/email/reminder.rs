@@ -1,4 +1,4 @@
-use reminder_due::email::ReminderMail;
+use reminder_due::email::{Links, ReminderMail};
 use uuid::Uuid;
 
 use crate::email;
@@ -83,6 +83,29 @@ fn the_html_loads_nothing() {
         assert!(!html.contains(remote), "{remote} in {html}");
     }
     assert!(html.contains("<html lang=\"en\">") && html.contains("color-scheme"));
+}
+
+#[test]
+fn a_mail_with_links_has_them_in_text_and_html_and_loads_nothing() {
+    let link = |action: &str| format!("https://punctual.example/#/act/{action}");
+    let links = Links { done: link("d-o_ne"), snooze: link("snooze") };
+    let sent = mail("call").with_links(Some(links)).email(Uuid::now_v7(), String::new()).unwrap();
+    assert_eq!(
+        sent.text,
+        "call\n\n\
+         Due: Friday, 27 November 2026 at 10:00\n\
+         Reminder set for: Friday, 27 November 2026 at 09:30\n\n\
+         Done: https://punctual.example/#/act/d-o_ne\n\
+         Snooze for an hour: https://punctual.example/#/act/snooze\n\n\
+         You get this message because a reminder is set on this task in Punctual."
+    );
+    let hrefs: Vec<_> = sent.html.split("href=\"").skip(1).map(|rest| rest.split('"').next().unwrap()).collect();
+    assert_eq!(hrefs, [link("d-o_ne"), link("snooze")]);
+    for remote in ["src=", "url(", "@import", "<script", "<form"] {
+        assert!(!sent.html.contains(remote), "{remote} in {}", sent.html);
+    }
+    // Legible in light and dark: the colours are those of the mail program.
+    assert!(!sent.html.contains("color: #") && !sent.html.contains("background"), "{}", sent.html);
 }
 
 #[test]

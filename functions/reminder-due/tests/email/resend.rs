@@ -102,7 +102,18 @@ async fn a_key_in_use_is_a_temporary_error_and_a_key_of_another_message_an_unkno
 async fn a_refused_message_is_a_permanent_error() {
     assert_eq!(outcome_of(error(422, "missing_required_field")).await, permanent("resend 422 missing_required_field"));
     assert_eq!(outcome_of(error(400, "validation_error")).await, permanent("resend 400 validation_error"));
-    assert_eq!(outcome_of(error(403, "suspended_api_key")).await, permanent("resend 403 suspended_api_key"));
+}
+
+/// Resend says both with 403. Mail must not be lost before an operator verifies the domain or changes the key.
+#[tokio::test]
+async fn an_unverified_sender_or_a_refused_key_is_a_temporary_error() {
+    for (name, reason) in [
+        ("validation_error", "resend 403 validation_error"),
+        ("suspended_api_key", "resend 403 suspended_api_key"),
+        ("invalid_api_key", "resend 403"),
+    ] {
+        assert_eq!(outcome_of(error(403, name)).await, transient(reason), "{name}");
+    }
 }
 
 #[tokio::test]

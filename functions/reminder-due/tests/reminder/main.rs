@@ -4,6 +4,7 @@
 mod deaths;
 mod erasure;
 mod former_jobs;
+mod push;
 mod refusals;
 mod send;
 #[expect(dead_code, reason = "the tests of e-mail use all of it")]
@@ -14,10 +15,15 @@ use std::{path::PathBuf, time::Duration};
 
 use axum::{Router, http::StatusCode};
 use chrono::Utc;
-use reminder_due::email::{EmailConfig, ProviderName};
+use clap::Parser as _;
+use reminder_due::{
+    email::{EmailConfig, ProviderName},
+    push::PushConfig,
+};
 use serde_json::Value;
 use shared::{
     App,
+    capability::CapabilityConfig,
     schema::TaskRef,
     serve::complete,
     testing::{Dapr, app, app_with, call_job, due, handed_over},
@@ -57,6 +63,8 @@ fn email(email_provider: ProviderName) -> EmailConfig {
         resend_base_url: "http://127.0.0.1:9".to_owned(),
         mailgun_base_url: "http://127.0.0.1:9".to_owned(),
         mailgun_domain: None,
+        page_url: None,
+        capabilities: CapabilityConfig::default(),
         user_messages_per_hour: 1_000.try_into().unwrap(),
         deadline: Duration::from_secs(2),
         record_limit: Duration::from_millis(200),
@@ -85,7 +93,11 @@ fn smtp_process(app: App, url: &str) -> Router {
 }
 
 fn routes(app: App, email: EmailConfig) -> Router {
-    complete(reminder_due::routes(app.clone(), email).merge(alarm::router(app.clone())), app)
+    routes_with_push(app, email, PushConfig::parse_from(["test"]))
+}
+
+fn routes_with_push(app: App, email: EmailConfig, push: PushConfig) -> Router {
+    complete(reminder_due::routes(app.clone(), email, push).merge(alarm::router(app.clone())), app)
 }
 
 /// A reminder that has just fired, and its `reminder.due` as daprd hands it over.

@@ -5,12 +5,14 @@ use std::time::Duration;
 use axum::{Router, http::StatusCode};
 use chrono::{DateTime, Utc};
 use reminder_due::email::{EmailConfig, ProviderName};
+use secrecy::SecretString;
 use serde_json::{Value, json};
 use shared::{
+    capability::{Action, Capability, CapabilityConfig, Keys, LIFETIME},
     schema::{ReminderDue, TaskRef},
     testing::{
-        Dapr, app_with, audit_steps, call_job, count, deliver, deliver_at_once, due, erase, execute, handed_over, post,
-        step,
+        Dapr, app, app_with, audit_steps, call_job, count, deliver, deliver_at_once, due, erase, execute, handed_over,
+        post, step,
     },
 };
 use sqlx::{PgPool, postgres::PgPoolOptions};
@@ -54,6 +56,57 @@ async fn a_due_reminder_becomes_one_message_one_delivery_and_one_event(db: PgPoo
     assert_eq!(sent["data"], expected);
     let steps = ["reminder.fired", "reminder.sending", "reminder.due"].map(|action| step(action, None));
     assert_eq!(audit_steps(&db).await, steps);
+}
+
+/// The capabilities in a message, in the order of its text part.
+fn capabilities(message: &str) -> Vec<String> {
+    let text = message.replace("=\r\n", "");
+    let ends = text.split("/app/#/act/").skip(1).map(|rest| rest.split(['\r', '\n', '"']).next().unwrap().to_owned());
+    ends.collect()
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn a_mail_has_links_that_act_on_its_reminder_for_seven_days(db: PgPool) {
+    let folder = Folder::new();
+    let key: SecretString = "a key of capabilities with 32 bytes or more".into();
+    let capabilities_config = CapabilityConfig { action_key: Some(key), former_action_key: None };
+    let keys = Keys::new(&capabilities_config).unwrap().unwrap();
+    let config = |page: Option<&str>, capabilities: &CapabilityConfig| EmailConfig {
+        mail_dir: Some(folder.0.clone()),
+        page_url: page.map(|page| page.parse().unwrap()),
+        capabilities: capabilities.clone(),
+        ..email(ProviderName::Files)
+    };
+    let page = Some("https://punctual.example/app/");
+    let with_links = routes(app(&db), config(page, &capabilities_config));
+    let (id, task, event) = fired(&db, &with_links).await;
+    // Without a page or a key there are none.
+    for without in [config(None, &capabilities_config), config(page, &CapabilityConfig::default())] {
+        let routes = routes(app(&db), without);
+        let (.., event) = fired(&db, &routes).await;
+        assert_eq!(deliver(&routes, &event).await, StatusCode::OK);
+        assert!(folder.messages().iter().all(|message| capabilities(message).is_empty()));
+    }
+    assert_eq!(deliver(&with_links, &event).await, StatusCode::OK);
+    let messages = folder.messages();
+    let found = messages.iter().map(|message| capabilities(message)).find(|found| !found.is_empty()).unwrap();
+    let created_at: DateTime<Utc> =
+        sqlx::query_scalar("select created_at from notification_deliveries where reminder_id = $1")
+            .bind(id)
+            .fetch_one(&db)
+            .await
+            .unwrap();
+    let expires_at = DateTime::from_timestamp((created_at + LIFETIME).timestamp(), 0).unwrap();
+    let expected = [Action::Complete, Action::Snooze].map(|action| Capability {
+        user_id: task.user_id,
+        task_id: task.task_id,
+        reminder_id: id,
+        reminder_version: 1,
+        action,
+        expires_at,
+    });
+    let read: Vec<_> = found.iter().map(|text| keys.verify(text, Utc::now()).unwrap()).collect();
+    assert_eq!(read, [expected, expected].concat(), "the same links in text and HTML");
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
@@ -208,23 +261,28 @@ async fn reminders_of_tasks_that_an_older_application_completed_or_deleted_are_n
 /// During an upgrade, and after a rollback.
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
 async fn a_channel_or_state_of_a_newer_release_is_left_to_that_release(db: PgPool) {
-    execute(&db, "alter table notification_deliveries drop constraint notification_deliveries_state").await;
+    execute(
+        &db,
+        "alter table notification_deliveries drop constraint notification_deliveries_state, drop constraint notification_deliveries_channel;
+         alter table task_reminders drop constraint task_reminders_channels",
+    )
+    .await;
     let folder = Folder::new();
     let routes = with_files(&db, &folder);
     let (.., event) = fired(&db, &routes).await;
-    execute(&db, "update task_reminders set channels = '{email,push}'").await;
+    execute(&db, "update task_reminders set channels = '{email,sms}'").await;
     for _ in 0..2 {
         assert_eq!(deliver(&routes, &event).await, StatusCode::OK);
     }
     let states = "select channel, state, attempts from notification_deliveries order by channel";
     let states: Vec<(String, String, i32)> = sqlx::query_as(states).fetch_all(&db).await.unwrap();
-    assert_eq!(states, [("email".to_owned(), "sent".to_owned(), 1), ("push".to_owned(), "pending".to_owned(), 0)]);
+    assert_eq!(states, [("email".to_owned(), "sent".to_owned(), 1), ("sms".to_owned(), "pending".to_owned(), 0)]);
     assert_eq!(folder.messages().len(), 1);
     // Repair of this release arms no job for it: this release's `reminder-due` would do nothing, at every repair.
     let overdue = upkeep::repair::overdue(&db, Utc::now() + chrono::TimeDelta::hours(1)).await.unwrap();
     assert_eq!(overdue, []);
 
-    execute(&db, "delete from notification_deliveries where channel = 'push'; delete from processed_events").await;
+    execute(&db, "delete from notification_deliveries where channel = 'sms'; delete from processed_events").await;
     execute(&db, "update notification_deliveries set state = 'bounced'").await;
     let job: String = sqlx::query_scalar("select 'delivery-' || id || '-1' from notification_deliveries")
         .fetch_one(&db)

@@ -9,10 +9,14 @@ use uuid::Uuid;
 
 use super::*;
 use crate::{
+    actions,
     command::{self, IDEMPOTENCY_KEY},
     draft,
     input::Fields,
+    me,
     params::Params,
+    preview,
+    push_subscriptions::NewPushSubscription,
     reminders::Until,
     task::{Inner, Repeats, Task},
 };
@@ -29,7 +33,7 @@ struct Body {
     parse: fn(&Value) -> Result<()>,
 }
 
-fn bodies() -> [Body; 6] {
+fn bodies() -> [Body; 10] {
     let title = json!({"title": "a"});
     [
         Body { name: "NewTask", least: title.clone(), parse: |body| fields(body).read(draft::new_task).map(drop) },
@@ -42,10 +46,29 @@ fn bodies() -> [Body; 6] {
         Body { name: "NewReminder", least: json!({}), parse: |body| fields(body).read(draft::reminder).map(drop) },
         Body { name: "Snooze", least: json!({}), parse: |body| fields(body).read(Until::read).map(drop) },
         Body {
-            name: "MePatch",
-            least: json!({}),
-            parse: |body| fields(body).read(|fields| Some(fields.take(&TIME_ZONE))).map(drop),
+            name: "PreviewedRecurrence",
+            least: json!({"recurrence": {"type": "daily"}, "due_at": AT}),
+            parse: |body| fields(body).read(preview::Wanted::read).map(drop),
         },
+        Body {
+            name: "NewPushSubscription",
+            least: json!({
+                "endpoint": "a", "p256dh": of_length(Some("base64url"), 87), "auth": of_length(Some("base64url"), 22),
+                "vapid_key": of_length(Some("base64url"), 87),
+            }),
+            parse: |body| fields(body).read(NewPushSubscription::read).map(drop),
+        },
+        Body {
+            name: "Restore",
+            least: json!({"version": 1}),
+            parse: |body| fields(body).read(|fields| fields.require(&VERSION)).map(drop),
+        },
+        Body {
+            name: "ActionRequest",
+            least: json!({"capability": "a"}),
+            parse: |body| fields(body).read(actions::Wanted::read).map(drop),
+        },
+        Body { name: "MePatch", least: json!({}), parse: |body| fields(body).read(me::Patch::read).map(drop) },
     ]
 }
 
@@ -210,7 +233,7 @@ fn without_null<'a>(document: &'a Value, field: &'a Value) -> (&'a Value, bool) 
 fn samples(document: &Value, schema: &Value) -> Vec<(Value, bool)> {
     let number = |name: &str| schema[name].as_u64().map(|number| usize::try_from(number).unwrap());
     let kind = schema["type"].as_str().or_else(|| schema["type"][0].as_str()).expect("a type");
-    let mut samples = vec![(json!(true), false)];
+    let mut samples = vec![(json!(true), kind == "boolean")];
     match kind {
         "string" => {
             let format = schema["format"].as_str();
@@ -222,6 +245,7 @@ fn samples(document: &Value, schema: &Value) -> Vec<(Value, bool)> {
                 Some("time-zone") => vec![(json!("Europe/Berlin"), true), (json!("Mars/Olympus"), false)],
                 Some("iso-duration") => vec![(json!("PT15M"), true), (json!("15 minutes"), false)],
                 Some("rrule") => vec![(json!("FREQ=DAILY"), true), (json!("FREQ=OFTEN"), false)],
+                Some("base64url") => vec![(json!("a"), false)],
                 Some(other) => panic!("{other}: say here what a value of this format is"),
                 None if schema.get("enum").is_some() => vec![(json!("no such word"), false)],
                 None => vec![(json!("a"), true)],
@@ -251,6 +275,7 @@ fn samples(document: &Value, schema: &Value) -> Vec<(Value, bool)> {
             samples.push((json!(vec![&valid; most + 1]), false));
             samples.extend(least.checked_sub(1).map(|few| (json!(vec![&valid; few]), false)));
         }
+        "boolean" => samples.push((json!("true"), false)),
         "object" => {}
         other => panic!("{other}: say here what its values are"),
     }
@@ -260,6 +285,8 @@ fn samples(document: &Value, schema: &Value) -> Vec<(Value, bool)> {
 /// A value of a format with so many characters.
 fn of_length(format: Option<&str>, length: usize) -> Value {
     match format {
+        // A point begins with a 4.
+        Some("base64url") => json!(format!("B{}", "A".repeat(length - 1))),
         Some("rrule") => json!(format!("{:length$}", "FREQ=DAILY")),
         Some("iso-duration") => {
             let days = (length - 4) / 2;
@@ -329,5 +356,5 @@ fn parameters_have_the_limits_that_the_document_says() {
             assert_eq!(limit, None, "{}: check here that the parser has this limit", parameter["name"]);
         }
     }
-    assert_eq!((pages, keys), (5, 12));
+    assert_eq!((pages, keys), (6, 15));
 }

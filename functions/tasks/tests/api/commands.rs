@@ -360,6 +360,7 @@ async fn every_command_checks_if_match(db: PgPool) {
             (Method::PATCH, path(&task), json!({"title": "c"})),
             (Method::POST, format!("{}/complete", path(&task)), json!({})),
             (Method::POST, format!("{}/reopen", path(&task)), json!({})),
+            (Method::POST, format!("{}/restore", path(&task)), json!({"version": 1})),
             (Method::POST, format!("{}/reminders", path(&task)), json!({"remind_at": ahead(2)})),
             (Method::POST, format!("{reminder}/snooze"), json!({"minutes": 5})),
             (Method::POST, format!("{reminder}/send-now"), json!({})),

@@ -12,6 +12,7 @@ const NOT_INSERTED: &str = "requests insert no rows into this table";
 
 /// Constraints that no request can violate, and why.
 const UNREACHABLE: &[(&str, &str)] = &[
+    ("audit_logs_pkey", "the database generates the id"),
     ("dead_letters_once", NOT_INSERTED),
     ("dead_letters_origin", NOT_INSERTED),
     ("dead_letters_pkey", NOT_INSERTED),
@@ -22,6 +23,8 @@ const UNREACHABLE: &[(&str, &str)] = &[
     ("idempotency_keys_pkey", ON_CONFLICT),
     ("marks_pkey", NOT_INSERTED),
     ("processed_events_pkey", NOT_INSERTED),
+    ("push_subscriptions_pkey", FRESH_ID),
+    ("push_subscriptions_user_id_fkey", USER_STAYS),
     ("task_events_pkey", FRESH_ID),
     ("task_occurrences_pkey", "a command writes occurrence 1 of a series whose id it generates"),
     ("task_reminders_cancel_reason", ENUM),
@@ -38,7 +41,8 @@ const UNREACHABLE: &[(&str, &str)] = &[
     ("task_tags_name_length", "`TAGS` has the same limits"),
     ("task_tags_pkey", ON_CONFLICT),
     ("task_tags_user_id_fkey", USER_STAYS),
-    ("tasks_pkey", FRESH_ID),
+    ("task_versions_pkey", ON_CONFLICT),
+    ("tasks_pkey", "the command generates the id, a new UUID, or restores a task that has been deleted"),
     ("tasks_priority", ENUM),
     ("tasks_recurrence_anchor", ENUM),
     ("tasks_recurrence_interval", "`Recurrence` has the same limits"),

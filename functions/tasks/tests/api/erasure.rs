@@ -36,7 +36,6 @@ async fn ada_with_everything(db: &PgPool) -> Client {
              insert into notification_deliveries
                  (id, reminder_id, reminder_version, channel, user_id, task_id, event_id, state, message)
                  values (gen_random_uuid(), '{reminder}', 1, 'email', '{user}', '{task}', '{event_id}', 'sending', '\"canary\"');
-             insert into push_subscriptions values (gen_random_uuid(), '{user}', 'https://canary', 'a', 'b');
              insert into feed values ('{user}', 1, '{event_id}', '{task}', '\"canary\"');
              insert into dead_letters (id, consumer, dedupe, event_id, origin, reason, payload)
              select gen_random_uuid(), 'task-created', payload, event, 'daprd', 'canary', 'canary ' || payload
@@ -73,6 +72,7 @@ async fn erasing_leaves_only_a_tombstone_and_event_ids_and_no_change_to_other_us
         "push_subscriptions",
         "task_events",
         "task_tags",
+        "task_versions",
         "tasks",
         "users",
     ];

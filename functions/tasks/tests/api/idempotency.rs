@@ -82,8 +82,10 @@ async fn every_write_accepts_a_key(db: PgPool) {
         (Method::DELETE, reminder.clone(), json!({})),
         (Method::POST, format!("{task}/complete"), json!({})),
         (Method::POST, format!("{task}/reopen"), json!({})),
+        (Method::POST, format!("{task}/restore"), json!({"version": 1})),
         (Method::PATCH, "/v1/me".to_owned(), json!({"time_zone": "Europe/Rome"})),
         (Method::DELETE, task.clone(), json!({})),
+        (Method::POST, format!("{task}/restore"), json!({"version": 1})),
     ]
     .into_iter()
     .enumerate()

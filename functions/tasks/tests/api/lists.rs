@@ -198,3 +198,51 @@ async fn request_times_of_a_user_with_100_000_tasks(db: PgPool) {
         println!("{:>6.1} ms  {query}", times[7].as_secs_f64() * 1_000.0);
     }
 }
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn tasks_are_read_by_their_ids_in_the_order_asked_for(db: PgPool) {
+    let (ada, bob) = (Client::new(&db), Client::new(&db));
+    let mut tasks = Vec::new();
+    for n in 0..3 {
+        tasks.push(ada.task(json!({"title": format!("task {n}")})).await);
+    }
+    let [a, b, c] = [0, 1, 2].map(|n| id(&tasks[n]));
+    let of_bob = id(&bob.task(json!({"title": "bob's"})).await);
+    let missing = Uuid::new_v4();
+    let page = ada.get(&format!("/v1/tasks?id={c},{missing},{a},{of_bob},{c}")).await.expect(200);
+    assert_eq!(page, json!({"items": [tasks[2], tasks[0]], "next_cursor": null}));
+    assert_eq!(
+        ada.get(&format!("/v1/tasks?id={missing}")).await.expect(200),
+        json!({"items": [], "next_cursor": null})
+    );
+
+    let many = |count: usize| (0..count).map(|_| Uuid::new_v4().to_string()).collect::<Vec<_>>().join(",");
+    ada.get(&format!("/v1/tasks?id={}", many(50))).await.expect(200);
+    for query in [format!("id={}", many(51)), "id=".to_owned(), "id=x".to_owned(), format!("id={a},")] {
+        assert_eq!(ada.get(&format!("/v1/tasks?{query}")).await.invalid_fields(), ["id"], "{query}");
+    }
+    assert_eq!(ada.get(&format!("/v1/tasks?id={a}&status=open")).await.invalid_fields(), ["status"]);
+    assert_eq!(ada.get(&format!("/v1/tasks?id={a}&cursor={b}")).await.invalid_fields(), ["cursor"]);
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn tasks_by_their_ids_that_are_too_large_for_one_page_follow_on_the_next(db: PgPool) {
+    let ada = Client::new(&db);
+    let mut ids = Vec::new();
+    for _ in 0..40 {
+        // 40 KB each.
+        ids.push(id(&ada.task(json!({"title": "a", "description": "\u{1f600}".repeat(10_000)})).await).to_string());
+    }
+    let list = ids.join(",");
+    let (mut seen, mut pages, mut cursor) = (Vec::new(), 0, String::new());
+    loop {
+        let page = ada.get(&format!("/v1/tasks?id={list}{cursor}")).await.expect(200);
+        seen.extend(page["items"].as_array().unwrap().iter().map(|task| id(task).to_string()));
+        pages += 1;
+        match page["next_cursor"].as_str() {
+            Some(next) => cursor = format!("&cursor={next}"),
+            None => break,
+        }
+    }
+    assert_eq!((seen, pages), (ids, 7));
+}

@@ -1,16 +1,22 @@
 //! `tasks` through its router, with a new database on a real PostgreSQL for each test. Tests check the answers and the rows.
 
+mod actions;
 mod bad_input;
 mod commands;
 mod constraints;
+mod cors;
 mod dead_letters;
+mod deliveries;
 mod edge;
 mod erasure;
+mod export;
 mod idempotency;
 mod limits;
 mod lists;
+mod me;
 mod openapi;
 mod operations;
+mod push;
 mod quotas;
 mod recurrence;
 mod reminders;
@@ -21,6 +27,8 @@ mod series;
 mod slow;
 mod snapshots;
 mod stories;
+mod system;
+mod undo;
 mod walls;
 
 use axum::{
@@ -38,11 +46,14 @@ use shared::{
     testing::app,
 };
 use sqlx::PgPool;
-use tasks::LimitsConfig;
+use tasks::TasksConfig;
 use tower::ServiceExt as _;
 use uuid::Uuid;
 
 const SECRET: &str = "an HS256 secret of 32 bytes or more";
+
+/// A key that devices subscribe with.
+const VAPID_KEY: &str = "BAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 
 /// One user of the API.
 #[derive(Clone)]
@@ -68,12 +79,12 @@ fn router(db: &PgPool) -> Router {
 
 /// Tests send more requests than a user may; `limits` tests the rate.
 fn router_of(app: App) -> Router {
-    router_with(app, &["--user-requests-per-second", "1000"])
+    router_with(app, &["--user-requests-per-second", "1000", "--vapid-public-keys", VAPID_KEY])
 }
 
-fn router_with(app: App, limits: &[&str]) -> Router {
+fn router_with(app: App, settings: &[&str]) -> Router {
     let auth = Auth::new(AuthConfig::try_parse_from(["test", "--jwt-secret", SECRET]).unwrap()).unwrap();
-    tasks::limited(app, auth, LimitsConfig::try_parse_from(["test"].iter().chain(limits)).unwrap())
+    tasks::configured(app, auth, &TasksConfig::try_parse_from(["test"].iter().chain(settings)).unwrap())
 }
 
 fn user(email: &str, operator: bool) -> User {
@@ -123,7 +134,13 @@ impl Client {
         let response = self.router.clone().oneshot(request.body(body.into()).unwrap()).await.unwrap();
         let (parts, body) = response.into_parts();
         let bytes = to_bytes(body, 10 << 20).await.unwrap();
-        let body = if bytes.is_empty() { Value::Null } else { serde_json::from_slice(&bytes).unwrap() };
+        let body = if bytes.is_empty() {
+            Value::Null
+        } else if parts.headers.get("content-type").is_some_and(|kind| kind == "application/x-ndjson") {
+            serde_json::Deserializer::from_slice(&bytes).into_iter().map(Result::<Value, _>::unwrap).collect()
+        } else {
+            serde_json::from_slice(&bytes).unwrap()
+        };
         if parts.status.is_client_error() || parts.status.is_server_error() {
             assert_eq!(parts.headers["content-type"], "application/problem+json", "{} {body}", parts.status);
             assert_eq!(body["status"], parts.status.as_u16());
@@ -174,6 +191,8 @@ impl Client {
                  'reminders', (select jsonb_agg(r order by id) from task_reminders r),
                  'events', (select count(*) from task_events), 'tags', (select count(*) from task_tag_associations),
                  'occurrences', (select count(*) from task_occurrences),
+                 'versions', (select count(*) from task_versions), 'audit', (select count(*) from audit_logs),
+                 'devices', (select jsonb_agg(d order by id) from push_subscriptions d),
                  'keys', (select count(*) from idempotency_keys))",
         )
         .fetch_one(&self.db)

@@ -26,7 +26,7 @@ async fn the_document_is_public(db: PgPool) {
     assert_eq!(served["openapi"], "3.1.0");
 }
 
-/// Every reference resolves, and every route names its security scheme and its problems.
+/// Every reference resolves, and every route names its problems, and its security scheme unless it needs no token.
 #[test]
 fn the_document_is_complete() {
     let document = serde_json::to_value(tasks::document()).unwrap();
@@ -39,18 +39,31 @@ fn the_document_is_complete() {
     for (path, methods) in document["paths"].as_object().unwrap() {
         for (method, operation) in methods.as_object().unwrap() {
             operations += 1;
-            assert!(operation["security"][0].get("bearer").is_some(), "{method} {path}");
+            let is_public = operation["security"] == json!([{}]);
+            assert_eq!(is_public, path == "/v1/actions");
+            assert!(is_public || operation["security"][0].get("bearer").is_some(), "{method} {path}");
             assert!(operation["summary"].is_string(), "{method} {path}");
-            for status in ["401", "429", "500", "503"] {
+            for status in ["401", "429", "500", "503"].into_iter().skip(usize::from(is_public)) {
                 let problem = &operation["responses"][status]["content"]["application/problem+json"]["schema"]["$ref"];
                 assert_eq!(problem, "#/components/schemas/Problem", "{method} {path} {status}");
             }
         }
     }
-    assert_eq!(operations, 21);
-    for body in
-        ["NewTask", "WholeTask", "TaskPatch", "NewReminder", "Snooze", "MePatch", "RecurrenceInput", "RecurrencePatch"]
-    {
+    assert_eq!(operations, 31);
+    for body in [
+        "ActionRequest",
+        "PreviewedRecurrence",
+        "NewTask",
+        "WholeTask",
+        "TaskPatch",
+        "NewReminder",
+        "NewPushSubscription",
+        "Snooze",
+        "Restore",
+        "MePatch",
+        "RecurrenceInput",
+        "RecurrencePatch",
+    ] {
         assert_eq!(document["components"]["schemas"][body]["additionalProperties"], false, "{body}");
     }
 }
@@ -65,12 +78,29 @@ async fn answers_match_their_schemas(db: PgPool) {
     let document = serde_json::to_value(tasks::document()).unwrap();
     let timeline = ada.get(&format!("/v1/reminders/{}/timeline", id(&task["reminders"][0]))).await.expect(200);
     let problem = ada.post("/v1/tasks", json!({})).await.expect(422);
+    let rule = json!({"type": "custom", "rule": "FREQ=MONTHLY;COUNT=2"});
+    let preview = json!({"recurrence": rule, "due_at": "2027-01-31T09:00:00Z"});
+    ada.patch(&path(&task), json!({"title": "b", "description": "c", "tags": []})).await.expect(200);
+    let audit =
+        "insert into audit_logs (user_id, task_id, action, detail) values ($1, $2, 'task.updated', '{\"version\": 2}')";
+    sqlx::query(audit).bind(ada.user.id).bind(id(&task)).execute(&db).await.unwrap();
+    let history = ada.get(&format!("{}/history", path(&task))).await.expect(200);
+    assert_eq!(history["items"][0]["changes"].as_array().map(Vec::len), Some(3));
     for (schema, body) in [
         ("Task", &task),
         ("Task", &ada.task(json!({"title": "b"})).await),
         ("TaskPage", &ada.get("/v1/tasks").await.expect(200)),
         ("Timeline", &timeline),
+        ("Preview", &ada.post("/v1/recurrence/preview", preview).await.expect(200)),
+        ("Deliveries", &ada.get("/v1/deliveries").await.expect(200)),
+        ("System", &Client::operator(&db).get("/v1/system").await.expect(200)),
+        ("History", &history),
         ("Me", &ada.get("/v1/me").await.expect(200)),
+        (
+            "PushSubscription",
+            &ada.post("/v1/push-subscriptions", push::device("https://fcm.googleapis.com/x")).await.expect(201),
+        ),
+        ("PushSubscriptions", &ada.get("/v1/push-subscriptions").await.expect(200)),
         ("Tags", &ada.get("/v1/tags").await.expect(200)),
         ("Problem", &problem),
     ] {

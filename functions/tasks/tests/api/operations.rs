@@ -1,4 +1,4 @@
-//! Requests to every operation, generated from the OpenAPI document. A new operation whose object or body is unknown here fails
+//! Requests to every operation that needs a token, generated from the OpenAPI document. A new operation whose object or body is unknown here fails
 //! these tests, so that none is forgotten.
 
 use super::*;
@@ -12,11 +12,14 @@ pub(crate) struct Operation {
 }
 
 impl Operation {
+    /// Every operation of this function. The document also describes the stream of `updates`.
     pub(crate) fn all() -> Vec<Self> {
         let document = serde_json::to_value(tasks::document()).unwrap();
         let mut all = Vec::new();
         for (template, methods) in document["paths"].as_object().unwrap() {
-            for (method, operation) in methods.as_object().unwrap() {
+            // `actions` tests the one that needs none.
+            let methods = methods.as_object().unwrap().iter();
+            for (method, operation) in methods.filter(|(_, operation)| operation["security"] != json!([{}])) {
                 let content = operation["requestBody"]["content"].as_object();
                 let body = content.and_then(|content| content.values().next()).map(|body| {
                     let name = body["schema"]["$ref"].as_str().expect("a body has a name");
@@ -27,6 +30,7 @@ impl Operation {
                 all.push(Self { id, method, template: template.clone(), body });
             }
         }
+        all.retain(|operation| operation.id != "updates");
         // Last, because nothing of the user is left after it.
         all.sort_by_key(|operation| operation.id == "erase_me");
         all
@@ -37,19 +41,23 @@ impl Operation {
         match self.template.split('/').skip(2).collect::<Vec<_>>()[..] {
             ["tasks", "{id}", ..] => Some("task"),
             ["reminders", "{id}", ..] => Some("reminder"),
-            ["tasks" | "tags" | "me" | "dead-letters"] | ["dead-letters", "{id}", "replay"] => None,
+            ["push-subscriptions", "{id}"] => Some("device"),
+            ["tasks" | "tags" | "me" | "deliveries" | "export" | "system" | "push-subscriptions" | "dead-letters"]
+            | ["dead-letters", "{id}", "replay"]
+            | ["recurrence", "preview"] => None,
             _ => panic!("{}: say here which object it is about", self.template),
         }
     }
 
     pub(crate) fn is_for_operators(&self) -> bool {
-        self.template.starts_with("/v1/dead-letters")
+        ["/v1/dead-letters", "/v1/system"].iter().any(|path| self.template.starts_with(path))
     }
 
-    /// A request about a task or its first reminder, with a valid body.
+    /// A request about a task, its first reminder or the device of [`walls::canary`], with a valid body.
     pub(crate) fn on(&self, task: &Value) -> (Method, String, Value) {
         let id = match self.object() {
             Some("task") => id(task),
+            Some("device") => id(&task["device"]),
             Some(_) => id(&task["reminders"][0]),
             None => Uuid::new_v4(),
         };
@@ -58,6 +66,11 @@ impl Operation {
             (Some("WholeTask" | "TaskPatch"), _) => json!({"title": "mine now"}),
             (Some("NewReminder"), _) => json!({"remind_at": ahead(2)}),
             (Some("Snooze"), _) => json!({"minutes": 5}),
+            (Some("PreviewedRecurrence"), _) => {
+                json!({"recurrence": {"type": "monthly"}, "due_at": "2031-01-31T09:00:00Z", "count": 2})
+            }
+            (Some("Restore"), _) => json!({"version": 1}),
+            (Some("NewPushSubscription"), _) => push::device("https://fcm.googleapis.com/fcm/send/x"),
             (Some("MePatch"), _) => json!({"time_zone": null}),
             (Some(other), _) => panic!("{other}: say here what a valid body is"),
             (None, &Method::GET) => json!(null),
@@ -75,6 +88,7 @@ async fn bodies_refuse_fields_that_only_the_system_writes(db: PgPool) {
     let (ada, bob, op) = (Client::new(&db), Client::new(&db), Client::operator(&db));
     let task = walls::canary(&ada).await;
     let of_bob = walls::canary(&bob).await;
+    let shown = ada.get(&path(&task)).await.expect(200);
     let before = ada.footprint().await;
     let mut tried = 0;
     for operation in Operation::all() {
@@ -91,7 +105,7 @@ async fn bodies_refuse_fields_that_only_the_system_writes(db: PgPool) {
             tried += 1;
         }
     }
-    assert_eq!(tried, 13 * FORGED.len());
+    assert_eq!(tried, 17 * FORGED.len());
     // Nor does an object inside a body.
     for (name, body) in [
         ("reminders/0/user_id", json!({"title": "x", "reminders": [{"remind_at": ahead(1), "user_id": ada.user.id}]})),
@@ -104,7 +118,7 @@ async fn bodies_refuse_fields_that_only_the_system_writes(db: PgPool) {
         assert_eq!(bob.put(&path(&of_bob), body).await.invalid_fields(), [format!("#/{name}")]);
     }
     assert_eq!(ada.footprint().await, before);
-    assert_eq!(ada.get(&path(&task)).await.expect(200), task);
+    assert_eq!(ada.get(&path(&task)).await.expect(200), shown);
 }
 
 /// Only the token says who the user is.
@@ -141,6 +155,7 @@ async fn problems_do_not_reveal_the_database_the_host_or_the_code(db: PgPool) {
         "alter table task_tags rename column name to secret_name",
         "alter table audit_logs rename column action to secret_action",
         "alter table task_reminders rename column channels to secret_channels",
+        "alter table push_subscriptions rename column vapid_key to secret_key",
     ] {
         sqlx::query(statement).execute(&db).await.unwrap();
     }

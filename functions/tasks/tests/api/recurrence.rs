@@ -136,3 +136,62 @@ async fn completing_shows_when_the_next_occurrence_is_due(db: PgPool) {
     let days = (next.date_naive() - instant(&done["completed_at"]).date_naive()).num_days();
     assert_eq!((days, next.time().to_string()), (3, "08:00:00".to_owned()));
 }
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn a_preview_shows_the_next_dates_with_the_reason_of_each_shift_and_omission(db: PgPool) {
+    let ada = Client::new(&db);
+    ada.patch("/v1/me", json!({"time_zone": "Europe/Berlin"})).await.expect(200);
+    let before = ada.footprint().await;
+    let preview = async |body: Value| ada.post("/v1/recurrence/preview", body).await.expect(200)["items"].clone();
+    let daily = json!({"recurrence": {"type": "daily"}, "due_at": "2027-03-27T02:30:00+01:00", "count": 2});
+    assert_eq!(
+        preview(daily).await,
+        json!([
+            {"named": "2027-03-28T02:30:00", "due_at": "2027-03-28T01:30:00Z", "local": "2027-03-28T03:30:00", "reasons": ["gap"]},
+            {"named": "2027-03-29T02:30:00", "due_at": "2027-03-29T00:30:00Z", "local": "2027-03-29T02:30:00", "reasons": []},
+        ])
+    );
+    let rule = json!({"recurrence": {"type": "custom", "rule": "FREQ=MONTHLY;COUNT=2"}, "due_at": "2027-01-31T09:00:00Z", "time_zone": "UTC"});
+    assert_eq!(
+        preview(rule).await,
+        json!([
+            {"named": "2027-02-31T09:00:00", "due_at": null, "local": null, "reasons": ["month_end"]},
+            {"named": "2027-03-31T09:00:00", "due_at": "2027-03-31T09:00:00Z", "local": "2027-03-31T09:00:00", "reasons": []},
+            {"named": "2027-05-31T09:00:00", "due_at": null, "local": null, "reasons": ["count"]},
+        ])
+    );
+    let yearly = json!({"recurrence": {"type": "yearly"}, "due_at": "2027-01-31T09:00:00Z"});
+    assert_eq!(preview(yearly).await.as_array().unwrap().len(), 5);
+    assert_eq!(ada.footprint().await, before);
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn the_dates_of_a_preview_are_those_of_the_task(db: PgPool) {
+    let ada = Client::new(&db);
+    for recurrence in [
+        json!({"type": "monthly", "interval": 1}),
+        json!({"type": "custom", "rule": "FREQ=MONTHLY;BYDAY=-1FR"}),
+        json!({"type": "weekly", "anchor": "completion"}),
+    ] {
+        let (due_at, time_zone) = ("2031-01-31T09:00:00Z", "America/New_York");
+        let body = json!({"recurrence": recurrence, "due_at": due_at, "time_zone": time_zone, "count": 1});
+        let previewed = ada.post("/v1/recurrence/preview", body).await.expect(200);
+        let task = json!({"title": "a", "recurrence": recurrence, "due_at": due_at, "time_zone": time_zone});
+        assert_eq!(previewed["items"][0]["due_at"], ada.task(task).await["next_occurrence_at"], "{recurrence}");
+    }
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn an_invalid_preview_names_its_fields(db: PgPool) {
+    let ada = Client::new(&db);
+    for (body, fields) in [
+        (json!({}), &["#/recurrence", "#/due_at"][..]),
+        (
+            json!({"recurrence": {"type": "hourly"}, "due_at": "tomorrow", "count": 21}),
+            &["#/recurrence/type", "#/due_at", "#/count"],
+        ),
+        (json!({"recurrence": {"type": "custom", "rule": "FREQ=HOURLY"}, "due_at": ahead(1)}), &["#/recurrence/rule"]),
+    ] {
+        assert_eq!(ada.post("/v1/recurrence/preview", body).await.invalid_fields(), fields);
+    }
+}

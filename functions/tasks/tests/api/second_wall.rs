@@ -23,12 +23,14 @@ enum Outcome {
     Violated,
 }
 
-/// Every statement in the sources of this function, and of the outbox that it writes to.
+/// Every statement in the sources of this function, of the outbox and of the audit log that it writes to.
 fn statements() -> Vec<Statement> {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap();
     let read = |path: &std::path::Path| std::fs::read_to_string(path).unwrap();
     let sources = std::fs::read_dir(root.join("functions/tasks/src")).unwrap().map(|entry| entry.unwrap().path());
-    let files = sources.chain([root.join("shared/src/outbox.rs")]).filter(|path| path.is_file());
+    let files = sources
+        .chain(["outbox", "audit"].map(|name| root.join(format!("shared/src/{name}.rs"))))
+        .filter(|path| path.is_file());
     let sources: String = files.map(|path| read(&path)).collect();
     let mut statements = Vec::new();
     for entry in std::fs::read_dir(root.join(".sqlx")).unwrap() {
@@ -85,7 +87,8 @@ impl Statement {
                 "Bool" => "false".to_owned(),
                 "Bytea" => "'\\x00'::bytea".to_owned(),
                 "TimestamptzArray" => "array['2031-01-01T00:00:00Z']::timestamptz[]".to_owned(),
-                "Timestamptz" => "'2021-01-01T00:00:00Z'::timestamptz".to_owned(),
+                // Before all rows, or after them.
+                "Timestamptz" => format!("'{}-01-01T00:00:00Z'::timestamptz", if number == 0 { 2021 } else { 2099 }),
                 "Jsonb" => format!(
                     "'[{{\"id\": \"{id}\", \"remind_at\": \"2031-01-01T00:00:00Z\", \"state\": \"cancelled\", \
                      \"cancel_reason\": \"user\", \"channels\": [\"email\"]}}]'::jsonb"
@@ -135,14 +138,22 @@ async fn no_statement_leaks_without_its_user_filter(db: PgPool) {
     let (ada, bob) = (Client::new(&db), Client::new(&db));
     let task = walls::canary(&ada).await;
     ada.with("idempotency-key", "a").patch("/v1/me", json!({"time_zone": "Asia/Tokyo"})).await.expect(200);
-    let reminder = id(&task["reminders"][0]);
+    let (reminder, device) = (id(&task["reminders"][0]), id(&task["device"]));
     for statement in [
         "insert into audit_logs (user_id, task_id, reminder_id, reminder_version, action) values ($1, $2, $3, 1, 'reminder.armed')",
         "insert into notification_deliveries
              (id, reminder_id, reminder_version, channel, user_id, task_id, event_id, state, sent_at)
          values (gen_random_uuid(), $3, 1, 'email', $1, $2, gen_random_uuid(), 'sent', now())",
+        "insert into notification_deliveries
+             (id, reminder_id, reminder_version, channel, user_id, task_id, event_id, state, action, acted_at)
+         values (gen_random_uuid(), $3, 0, 'email', $1, $2, gen_random_uuid(), 'sent', 'complete', now())",
         "insert into task_reminders (id, user_id, task_id, remind_at, series_due_at)
          select gen_random_uuid(), $1, $2, '2099-01-01', now() from task_reminders where id = $3",
+        "insert into audit_logs (user_id, task_id, action, detail)
+         select $1, $2, 'task.updated', '{\"version\": 2}' from task_reminders where id = $3",
+        "insert into task_versions (user_id, task_id, version, snapshot, replaced_at)
+         select $1, $2, n, jsonb_build_object('content', jsonb_build_object('title', 'canary ' || n)), now()
+         from task_reminders, generate_series(1, 2) n where task_reminders.id = $3",
     ] {
         sqlx::query(statement).bind(ada.user.id).bind(id(&task)).bind(reminder).execute(&db).await.unwrap();
     }
@@ -153,7 +164,7 @@ async fn no_statement_leaks_without_its_user_filter(db: PgPool) {
 
     for statement in &statements {
         let mut mattered = false;
-        for (id, number) in [id(&task), reminder, ada.user.id].into_iter().flat_map(|id| [(id, 0), (id, 1)]) {
+        for (id, number) in [id(&task), reminder, device, ada.user.id].into_iter().flat_map(|id| [(id, 0), (id, 1)]) {
             let text = statement.about(id, number);
             let nothing = statement.about(Uuid::new_v4(), number);
             let Some(of_bob) = run(&db, Some(bob.user.id), &text).await else { continue };

@@ -84,7 +84,8 @@ fn requests() -> Vec<(Method, String, String)> {
         (Method::GET, format!("/v1/tasks/{TITLE}"), String::new()),
         (Method::POST, "/events/nothing".to_owned(), with(json!({"data": {"title": TITLE}}))),
     ];
-    let missing = json!({"id": Uuid::new_v4(), "reminders": [{"id": Uuid::new_v4()}]});
+    let missing =
+        json!({"id": Uuid::new_v4(), "reminders": [{"id": Uuid::new_v4()}], "device": {"id": Uuid::new_v4()}});
     all.extend(operations::Operation::all().iter().map(|operation| {
         let (method, path, body) = operation.on(&missing);
         (method, path, body.to_string())

@@ -6,7 +6,10 @@ use std::{
 };
 
 use shared::{
-    serve,
+    serve::{
+        complete,
+        connections::{Limits, serve},
+    },
     testing::{commits_take_a_second, count, relay_was_woken},
 };
 use tokio::{
@@ -24,8 +27,8 @@ async fn listening(app: App) -> SocketAddr {
 async fn listening_with(router: Router, app: App) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let routes = serve::complete(router, app);
-    tokio::spawn(serve::connections::serve(listener, routes, std::future::pending()));
+    let routes = complete(router, app);
+    tokio::spawn(serve(Limits::default(), listener, routes, std::future::pending()));
     address
 }
 

@@ -156,7 +156,10 @@ async fn the_history_outlives_the_task(db: PgPool) {
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
 async fn me_is_the_user_in_the_token(db: PgPool) {
     let ada = Client::new(&db);
-    let me = json!({"id": ada.user.id, "email": "ada@example.org", "time_zone": "UTC"});
+    let me = json!({
+        "id": ada.user.id, "email": "ada@example.org", "time_zone": "UTC", "channels": ["email"], "default_reminder": null,
+        "hide_titles": false, "vapid_public_keys": [VAPID_KEY],
+    });
     assert_eq!(ada.get("/v1/me").await.expect(200), me);
     let users: i64 = sqlx::query_scalar("select count(*) from users").fetch_one(&db).await.unwrap();
     assert_eq!(users, 0, "reading writes nothing");

@@ -14,13 +14,14 @@ fn operations_without_object() -> Vec<(Method, String, Value)> {
     Operation::all().into_iter().filter(about).map(|operation| operation.on(&Value::Null)).collect()
 }
 
-const ROW_LEVEL_SECURITY: [&str; 13] = [
+const ROW_LEVEL_SECURITY: [&str; 15] = [
     "users",
     "tasks",
     "task_tags",
     "task_tag_associations",
     "task_reminders",
     "task_occurrences",
+    "task_versions",
     "task_events",
     "idempotency_keys",
     "audit_logs",
@@ -28,14 +29,23 @@ const ROW_LEVEL_SECURITY: [&str; 13] = [
     "feed",
     "user_usage",
     "erased_users",
+    "push_subscriptions",
 ];
 
+/// A task with something in every field, and beside its own fields a device of the user.
 pub(crate) async fn canary(ada: &Client) -> Value {
-    ada.task(json!({
-        "title": "canary", "description": "canary", "tags": ["canary"], "due_at": ahead(5), "remind_at": ahead(1),
-        "recurrence": {"type": "daily"},
-    }))
-    .await
+    let mut task = ada
+        .task(json!({
+            "title": "canary", "description": "canary", "tags": ["canary"], "due_at": ahead(5), "remind_at": ahead(1),
+            "recurrence": {"type": "daily"},
+        }))
+        .await;
+    let device = push::device(&format!("https://fcm.googleapis.com/fcm/send/canary-{}", ada.user.id));
+    // A key of the task is not one of the device as well.
+    let added = Client { headers: Vec::new(), ..ada.clone() }.post("/v1/push-subscriptions", device).await;
+    assert!(added.status.is_success(), "{}", added.body);
+    task["device"] = added.body;
+    task
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
@@ -52,7 +62,7 @@ async fn statements_filter_by_user_without_row_level_security(db: PgPool) {
     check_strangers(&db).await;
     let (ada, bob) = (Client::new(&db), Client::new(&db));
     canary(&ada).await;
-    for path in ["/v1/tasks", "/v1/tags"] {
+    for path in ["/v1/tasks", "/v1/tags", "/v1/push-subscriptions"] {
         assert_eq!(bob.get(path).await.expect(200)["items"], json!([]), "{path}");
     }
 }
@@ -60,16 +70,16 @@ async fn statements_filter_by_user_without_row_level_security(db: PgPool) {
 async fn check_strangers(db: &PgPool) {
     let (ada, bob) = (Client::new(db), Client::new(db));
     let task = canary(&ada).await;
-    let missing = json!({"id": Uuid::new_v4(), "reminders": [{"id": Uuid::new_v4()}]});
+    let missing =
+        json!({"id": Uuid::new_v4(), "reminders": [{"id": Uuid::new_v4()}], "device": {"id": Uuid::new_v4()}});
     let before = ada.footprint().await;
     for ((method, path, body), (_, nowhere, _)) in operations(&task).into_iter().zip(operations(&missing)) {
         for key in [None, Some("once")] {
             let bob = key.map_or(bob.clone(), |key| bob.with("idempotency-key", key));
             let theirs = bob.send(method.clone(), &path, body.to_string()).await;
             let none = bob.send(method.clone(), &nowhere, body.to_string()).await;
-            let no_uuid = bob
-                .send(method.clone(), &nowhere.replace('-', ":").replace("send:now", "send-now"), body.to_string())
-                .await;
+            let no_uuid = nowhere.replace('-', ":").replace("send:now", "send-now").replace("push:sub", "push-sub");
+            let no_uuid = bob.send(method.clone(), &no_uuid, body.to_string()).await;
             assert_eq!(theirs.status, 404, "{method} {path}");
             assert_eq!(theirs, none, "{method} {path}");
             assert_eq!(theirs, no_uuid, "{method} {path}");
@@ -109,7 +119,10 @@ async fn a_request_without_a_valid_token_is_refused_and_has_no_effect(db: PgPool
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
 async fn the_owner_may_use_every_operation(db: PgPool) {
     let ada = Client::new(&db);
-    for n in 0..operations(&json!({"id": Uuid::nil(), "reminders": [{"id": Uuid::nil()}]})).len() {
+    for n in
+        0..operations(&json!({"id": Uuid::nil(), "reminders": [{"id": Uuid::nil()}], "device": {"id": Uuid::nil()}}))
+            .len()
+    {
         let task = canary(&ada).await;
         let (method, path, body) = operations(&task).swap_remove(n);
         let reply = ada.send(method.clone(), &path, body.to_string()).await;
@@ -123,7 +136,9 @@ async fn no_answer_to_another_user_contains_a_canary(db: PgPool) {
     let task = canary(&ada).await;
     canary(&ada).await;
     for other in [&bob, &op] {
-        for path in ["/v1/tasks", "/v1/tasks?q=canary", "/v1/tasks?tag=canary", "/v1/tags", "/v1/me"] {
+        for path in
+            ["/v1/tasks", "/v1/tasks?q=canary", "/v1/tasks?tag=canary", "/v1/tags", "/v1/me", "/v1/push-subscriptions"]
+        {
             let body = other.get(path).await.expect(200);
             assert!(
                 !body.to_string().contains("canary") && !body.to_string().contains(task["id"].as_str().unwrap()),
@@ -155,7 +170,7 @@ async fn every_operation_but_create_runs_under_row_level_security(db: PgPool) {
         let status = ada.send(method.clone(), &path, body.to_string()).await.status;
         let expected = match (&method, &*path) {
             (&Method::POST, "/v1/tasks") => 201,
-            (_, path) if path.starts_with("/v1/dead-letters") => 403,
+            (_, path) if path.starts_with("/v1/dead-letters") || path == "/v1/system" => 403,
             _ => 500,
         };
         assert_eq!(status, expected, "{method} {path}");
@@ -219,7 +234,7 @@ async fn row_level_security_hides_other_users_rows(db: PgPool) {
         assert!(refused.to_string().contains("row-level security"), "{refused}");
     }
     // The role cannot read the tables of the other functions.
-    for table in ["processed_events", "dead_letters", "marks", "event_failures", "push_subscriptions"] {
+    for table in ["processed_events", "dead_letters", "marks", "event_failures"] {
         let mut tx = as_user(&db, Some(bob.user.id)).await;
         let statement = sqlx::AssertSqlSafe(format!("select count(*) from {table}"));
         assert!(sqlx::query(statement).execute(&mut *tx).await.is_err(), "{table}");

@@ -43,7 +43,7 @@ impl RunningProduct {
 
     /// Runs repair once, as the page says.
     pub(crate) async fn repair_now(&self) -> Repaired {
-        self.repaired(&block("logs --follow job/repair-now")).await
+        self.repaired(&block("logs job/repair-now")).await
     }
 
     /// Runs a script and reads the counts of the last repair in its output.
@@ -69,7 +69,8 @@ impl RunningProduct {
         writeln!(job, "{} --repair >repair.log 2>&1 || true", quoted(repair.get_program()))?;
         let kubectl = format!(
             "case \"$*\" in\n'create job --from=cronjob/repair repair-now')\n{job};;\n\
-             'logs --follow job/repair-now') exec cat repair.log;;\n\
+             'delete job repair-now --ignore-not-found' | 'wait --for=condition=complete job/repair-now --timeout=10m') ;;\n\
+             'logs job/repair-now') exec cat repair.log;;\n\
              *) echo \"no stand-in for: kubectl $*\" >&2; exit 1;;\nesac\n"
         );
         let migrate = self.topology.options.bin_dir.join("migrate");

@@ -95,8 +95,8 @@ async fn markers(product: &RunningProduct, topic: &str, task: &TaskRef) -> Vec<O
     match topic {
         "reminders" => {
             let due = ReminderDue { task: task.clone(), reminder_id, remind_at, reminder_version: 1 };
-            let (channel, delivery_id) = (Channel::Email.into(), Uuid::now_v7());
-            let sent = ReminderSent { task, reminder_id, remind_at, reminder_version: 1, channel, delivery_id };
+            let (channel, target, delivery_id) = (Channel::Email.into(), None, Uuid::now_v7());
+            let sent = ReminderSent { task, reminder_id, remind_at, reminder_version: 1, channel, target, delivery_id };
             vec![product.outboxed(&due).await, product.outboxed(&sent).await]
         }
         "task-events" => {

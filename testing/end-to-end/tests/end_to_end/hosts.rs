@@ -4,6 +4,7 @@ use lab::topology::{Broker, Options};
 
 use crate::{
     core::{absorbs_late_events, fires_at_its_new_time_only, is_silent_and_recurs_once, reminds_at_its_time},
+    live::tells_of_changes,
     product::{RunningProduct, on},
 };
 
@@ -12,7 +13,8 @@ async fn the_core(product: &RunningProduct) {
         reminds_at_its_time(product),
         fires_at_its_new_time_only(product),
         is_silent_and_recurs_once(product),
-        absorbs_late_events(product)
+        absorbs_late_events(product),
+        tells_of_changes(product)
     );
 }
 

@@ -39,8 +39,8 @@ fn an_outage_of_dapr_during_a_create_delays_and_loses_nothing() {
         let user = product.user();
         product.without_repair();
         let letters = dead_letters(product).await;
-        for function in &product.topology.functions {
-            function.daprd.process.kill9();
+        for daprd in product.topology.daprds() {
+            daprd.process.kill9();
         }
         let mut tasks = Vec::new();
         for number in 0..10 {
@@ -51,8 +51,8 @@ fn an_outage_of_dapr_during_a_create_delays_and_loses_nothing() {
         }
         let waiting = "select count(*) from task_events where user_id = $1 and published_at is null";
         assert_eq!(user.count(waiting).await, 10);
-        for function in &product.topology.functions {
-            function.daprd.process.start().unwrap_or_else(|error| panic!("{error:#}"));
+        for daprd in product.topology.daprds() {
+            daprd.process.start().unwrap_or_else(|error| panic!("{error:#}"));
         }
         each_once(product, &user, &tasks).await;
         assert_eq!(dead_letters(product).await, letters);

@@ -36,6 +36,7 @@ fn poison_among_reminders_is_dead_lettered_without_blocking_its_neighbours() {
             remind_at: Utc::now(),
             reminder_version: 1,
             channel: Channel::Email.into(),
+            target: None,
             delivery_id: Uuid::now_v7(),
         })
         .await;

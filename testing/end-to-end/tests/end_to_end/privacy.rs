@@ -30,6 +30,7 @@ fn two_users_see_nothing_of_each_other() {
             (Method::DELETE, "/v1/tasks/{id}", None),
             (Method::POST, "/v1/tasks/{id}/complete", Some(json!({}))),
             (Method::POST, "/v1/tasks/{id}/reopen", Some(json!({}))),
+            (Method::POST, "/v1/tasks/{id}/restore", Some(json!({"version": 1}))),
             (Method::GET, "/v1/tasks/{id}/history", None),
             (Method::GET, "/v1/tasks/{id}/reminders", None),
             (Method::POST, "/v1/tasks/{id}/reminders", Some(json!({"remind_at": text(far)}))),

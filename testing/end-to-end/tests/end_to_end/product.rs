@@ -15,6 +15,7 @@ use lab::{
     api::Api,
     dev,
     process::READY,
+    push::{PushService, VapidKey},
     settled,
     topology::{Function, Options, Topology},
 };
@@ -42,6 +43,20 @@ static SHARED: LazyLock<RunningProduct> = LazyLock::new(|| {
     std::mem::forget(lock); // until this process ends
     RunningProduct::start(Options::distributed("end-to-end"))
 });
+
+/// The push service of all products, and the key that they sign with.
+pub(crate) static PUSH: LazyLock<Push> = LazyLock::new(|| {
+    let (service, key) = (RUNTIME.block_on(PushService::start()), VapidKey::new());
+    let certificate = dev().join("end-to-end-push.pem");
+    fs::write(&certificate, service.certificate_pem()).expect("the folder .dev can be written");
+    Push { service, key, certificate }
+});
+
+pub(crate) struct Push {
+    pub(crate) service: PushService,
+    pub(crate) key: VapidKey,
+    certificate: PathBuf,
+}
 
 static TURN: RwLock<()> = RwLock::new(());
 
@@ -90,11 +105,16 @@ pub(crate) struct RunningProduct {
 impl RunningProduct {
     fn start(options: Options) -> Self {
         let options = Options { repair_every: Some(REPAIR), ..options };
-        let options = options
+        let mut options = options
             .env("REPAIR_AFTER_SECONDS", REPAIR.as_secs().to_string())
             // Races are between more requests of a user than production allows at a time.
             .env("USER_REQUESTS_WAITING", "100")
-            .env("REQUESTS_IN_FLIGHT", "512");
+            .env("REQUESTS_IN_FLIGHT", "512")
+            .env("PUSH_HOSTS", PUSH.service.host())
+            .env("VAPID_PUBLIC_KEYS", PUSH.key.public.as_str())
+            // What a process trusts instead of the authorities of the system.
+            .env("SSL_CERT_FILE", PUSH.certificate.display().to_string());
+        options.secrets.insert("vapid-private-keys".to_owned(), PUSH.key.pem.clone());
         let topology = Topology::start(options).unwrap_or_else(|error| panic!("the product does not start: {error:#}"));
         let _runtime = RUNTIME.enter(); // the pool starts a task
         let db = PgPoolOptions::new().max_connections(40).connect_lazy(&topology.database_url).expect("a database URL");

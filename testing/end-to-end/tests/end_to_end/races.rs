@@ -100,6 +100,62 @@ fn a_task_completed_while_its_reminder_is_due_starts_no_attempt_after_the_answer
     });
 }
 
+#[test]
+fn a_task_restored_before_its_deletion_is_handled_keeps_its_reminders() {
+    beside_others(async |product| {
+        let user = product.user();
+        let due = user.in_ms(8_000).await;
+        let restored = (0..40).map(|number| {
+            let user = user.clone();
+            async move {
+                let title = format!("restored {number:02}");
+                let task = user.remind(&title, due).await;
+                // The deletion of every second one may be handled before the restore, that of the others is still on its way.
+                if number % 2 == 0 {
+                    tokio::time::sleep(Duration::from_millis(500)).await;
+                }
+                user.delete(&task).await;
+                if number % 2 == 0 {
+                    tokio::time::sleep(Duration::from_millis(200)).await;
+                }
+                let back = user.restore(&task, 1).await.body;
+                assert_eq!((&back["id"], &back["version"]), (&task["id"], &json!(3)));
+                title
+            }
+        });
+        let titles = together(restored).await;
+        let again = user.remind("deleted again", due).await;
+        user.delete(&again).await;
+        user.restore(&again, 1).await;
+        user.delete(&again).await;
+        let late = user.in_ms(1_500).await;
+        let missed = user.remind("missed", late).await;
+        user.delete(&missed).await;
+        user.settled().await;
+        assert!(user.in_ms(0).await < due, "the machine is too slow for this test: the time has passed");
+        product.clock_reaches(late).await;
+        user.restore(&missed, 1).await;
+        product.mail_about(&user, "missed").await;
+        let told = user.timeline(&missed["reminders"][0]).await;
+        let reason = told.iter().find(|(what, _)| what == "restored").map(|(_, entry)| entry["reason"].clone());
+        assert_eq!(reason, Some(json!("its time passed before the command was undone: it fires at once")), "{told:?}");
+
+        for title in &titles {
+            product.mail_about(&user, title).await;
+        }
+        witness(product, &user, 500).await;
+        user.settled().await;
+        for title in titles.iter().map(String::as_str).chain(["missed"]) {
+            let mails = product.mails_about(&user, title);
+            assert_eq!(mails.len(), 1, "{title}: {mails:?}");
+        }
+        assert_eq!(product.mails_about(&user, "deleted again").len(), 0);
+        let history = user.history(&missed).await;
+        let commands: Vec<_> = history.iter().filter(|action| action.starts_with("task.")).collect();
+        assert_eq!(commands.len(), 3, "created, deleted and updated: {history:?}");
+    });
+}
+
 /// Fires the job of some version of a reminder and waits for the log line that says why it was skipped.
 async fn fire(product: &RunningProduct, reminder: &Value, version: i32, reason: &str) {
     let job = ReminderJob { reminder_id: id(&reminder["id"]), version, due_at: Utc::now() };

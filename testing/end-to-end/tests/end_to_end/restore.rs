@@ -51,7 +51,7 @@ async fn restore(product: &RunningProduct, user: &User, between: &str) -> Repair
         .postgres
         .sql("postgres", "drop database punctual_lost")
         .unwrap_or_else(|error| panic!("{error:#}"));
-    product.repaired("kubectl logs --follow job/repair-now").await
+    product.repaired("kubectl logs job/repair-now").await
 }
 
 /// Makes a backup as the page says.

@@ -74,6 +74,10 @@ impl User {
         self.done(Method::DELETE, &format!("/v1/tasks/{}", id(&task["id"])), None).await
     }
 
+    pub(crate) async fn restore(&self, task: &Value, version: i64) -> Answer {
+        self.post(&format!("/v1/tasks/{}/restore", id(&task["id"])), json!({"version": version})).await
+    }
+
     pub(crate) async fn snooze(&self, reminder: &Value, until: DateTime<Utc>) -> Answer {
         self.post(&format!("/v1/reminders/{}/snooze", id(&reminder["id"])), json!({"until": text(until)})).await
     }

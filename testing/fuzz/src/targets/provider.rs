@@ -12,6 +12,7 @@ use std::{
 
 use reminder_due::email::{Email, EmailConfig, Provider, ProviderName, ReminderMail, SendError};
 use secrecy::SecretString;
+use shared::capability::CapabilityConfig;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
@@ -83,6 +84,8 @@ pub(crate) fn config(email_provider: ProviderName) -> EmailConfig {
         resend_base_url: "http://127.0.0.1:9".to_owned(),
         mailgun_base_url: "http://127.0.0.1:9".to_owned(),
         mailgun_domain: None,
+        page_url: None,
+        capabilities: CapabilityConfig::default(),
         user_messages_per_hour: NonZeroU32::MAX,
         deadline: Duration::from_secs(10),
         record_limit: Duration::from_secs(45),

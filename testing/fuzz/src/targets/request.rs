@@ -75,6 +75,15 @@ const WORDS: &[&str] = &[
     "anchor",
     "until",
     "minutes",
+    "count",
+    "capability",
+    "default_reminder",
+    "hide_titles",
+    "endpoint",
+    "https://fcm.googleapis.com/x",
+    "p256dh",
+    "auth",
+    "vapid_key",
     "version",
     "user_id",
     "daily",
@@ -82,6 +91,7 @@ const WORDS: &[&str] = &[
     "completion",
     "urgent",
     "email",
+    "push",
     "Europe/Berlin",
     "PT15M",
     "P1D",
@@ -103,8 +113,14 @@ const FIELDS: [&str; 9] =
     ["title", "description", "priority", "due_at", "time_zone", "tags", "reminders", "remind_at", "recurrence"];
 
 /// The operations that read `limit`.
-const LISTS: [&str; 5] =
-    ["/v1/tasks", "/v1/tags", "/v1/tasks/{id}/history", "/v1/reminders/{id}/timeline", "/v1/dead-letters"];
+const LISTS: [&str; 6] = [
+    "/v1/tasks",
+    "/v1/tags",
+    "/v1/deliveries",
+    "/v1/tasks/{id}/history",
+    "/v1/reminders/{id}/timeline",
+    "/v1/dead-letters",
+];
 
 thread_local! {
     static OPERATIONS: OnceCell<Vec<(Method, String)>> = const { OnceCell::new() };
@@ -140,8 +156,17 @@ fn seeds() -> Vec<Vec<u8>> {
         "?status=open&priority=high&tag=home&due_before=2031-01-01T00:00:00Z&q=milk&sort=-due_at&limit=10";
     const TASK: &str = r#"{"title":"call","description":"d","priority":"high","due_at":"2031-01-31T09:00:00+02:00","time_zone":"Europe/Berlin","tags":["a","b"],"reminders":[{"before_due":"P1DT15M","channels":["email"]},{"remind_at":"2031-01-30T09:00:00Z"}],"recurrence":{"type":"custom","rule":"FREQ=MONTHLY;BYMONTHDAY=-1","anchor":"due"}}"#;
     const HEAD: &str = "\ncontent-type: application/json\nidempotency-key: once\nif-match: \"1\", \"2\"\n\n";
-    let bodies =
-        [TASK, r#"{"minutes":15}"#, r#"{"until":"2031-01-01T00:00:00Z"}"#, r#"{"before_due":"PT15M"}"#, "{}", ""];
+    const PREVIEW: &str = r#"{"recurrence":{"type":"custom","rule":"FREQ=MONTHLY;BYMONTHDAY=31"},"due_at":"2031-01-31T09:00:00+02:00","count":20}"#;
+    let bodies = [
+        TASK,
+        PREVIEW,
+        r#"{"capability":"AgAA"}"#,
+        r#"{"minutes":15}"#,
+        r#"{"until":"2031-01-01T00:00:00Z"}"#,
+        r#"{"before_due":"PT15M"}"#,
+        "{}",
+        "",
+    ];
     let of = |byte: usize, query: &str, body: &str| {
         let byte = u8::try_from(byte).expect("few operations");
         [&[byte], query.as_bytes(), HEAD.as_bytes(), body.as_bytes()].concat()

@@ -100,15 +100,17 @@ fn events(evidence: &Evidence, verdict: &mut Verdict) {
 fn task_events(task: Uuid, commands: &[&Command], events: &[&Event], verdict: &mut Verdict) {
     let marker = commands.first().map(|command| command.marker.as_str());
     let told: Vec<&&Event> = events.iter().filter(|event| BY_COMMAND.contains(&event.kind.as_str())).collect();
-    let mut explained = BTreeSet::new();
+    let mut explained: BTreeSet<Uuid> = BTreeSet::new();
     let mut before = 0;
     for command in commands.iter().filter(|command| command.outcome() == Outcome::Done) {
         let wanted: Vec<_> = told
             .iter()
             .filter(|event| match command.version {
                 Some(version) => event.sequence == version,
-                None => event.kind == "task.deleted",
+                // A task that was restored may be deleted again.
+                None => event.kind == "task.deleted" && !explained.contains(&event.id),
             })
+            .take(if command.version.is_some() { told.len() } else { 1 })
             .collect();
         let changed = command.version.is_none_or(|version| version > before);
         before = command.version.unwrap_or(before);
@@ -135,7 +137,7 @@ fn task_events(task: Uuid, commands: &[&Command], events: &[&Event], verdict: &m
     }
 }
 
-/// I5: events, feed and row of a task agree on its newest version. I10: a deleted task stays deleted.
+/// I5: events, feed and row of a task agree on its newest version. I10: a deleted task stays deleted until it is restored.
 fn tasks(evidence: &Evidence, verdict: &mut Verdict) {
     let mut newest: BTreeMap<Uuid, (i64, i64)> = BTreeMap::new();
     for event in &evidence.facts.events {
@@ -155,10 +157,14 @@ fn tasks(evidence: &Evidence, verdict: &mut Verdict) {
             verdict.find("I5", Some(task.id), Some(marker(&task.title)), what);
         }
     }
-    for command in &evidence.commands {
+    for (at, command) in evidence.commands.iter().enumerate() {
+        let may_restore = |later: &Command| {
+            (later.kind, &later.marker) == (Kind::Restore, &command.marker) && later.outcome() != Outcome::Refused
+        };
         if let (Kind::Delete, Outcome::Done, Some(id)) = (command.kind, command.outcome(), path_id(&command.request))
             && evidence.facts.tasks.contains_key(&id)
             && !command.statuses.contains(&404)
+            && !evidence.commands[at..].iter().any(may_restore)
         {
             verdict.count("lost", 1);
             verdict.find("I10", Some(id), Some(&command.marker), "deleted, and there");

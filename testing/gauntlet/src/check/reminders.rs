@@ -38,6 +38,8 @@ struct Promise {
 /// How late a message may be accepted while no fault is near, whatever the hot user does.
 const CALM_BOUND: TimeDelta = TimeDelta::seconds(20);
 
+/// Consumers read again this long after a broker is back.
+const REJOINED: TimeDelta = TimeDelta::seconds(20);
 /// The backlog of a fault is gone after this time. Kafka needs 10 s to notice a dead consumer.
 const SETTLED: TimeDelta = TimeDelta::seconds(15);
 /// Orders that make a provider refuse a message permanently, so that it is not retried.
@@ -92,16 +94,20 @@ fn promises(commands: &[Command]) -> BTreeMap<Version, Promise> {
             });
             for shown in shown {
                 let version = (shown.id, shown.version);
+                // Restored as it was after it had been sent: this version is not sent.
+                let is_over = command.kind == Kind::Restore && shown.state == "sent";
                 promises.entry(version).or_insert_with(|| {
-                    live.push(version);
+                    if !is_over {
+                        live.push(version);
+                    }
                     Promise {
                         task: *task,
                         user: command.user,
                         marker: marker.to_owned(),
                         due: shown.remind_at,
                         known: command.ended,
-                        maybe_over: None,
-                        over: None,
+                        maybe_over: is_over.then_some(command.started),
+                        over: is_over.then_some(command.ended),
                     }
                 });
             }
@@ -210,7 +216,15 @@ fn beyond_faults(evidence: &Evidence, task: Uuid, from: DateTime<Utc>, to: DateT
             || ["kafka", "postgres", "pgbouncer", "scheduler", "smtp", "provider"].contains(&fault.target.as_str())
             || ["alarm", "reminder-due"].iter().any(|function| fault.target.contains(function))
     };
-    let mut faults: Vec<_> = evidence.faults.iter().filter(needed).map(|fault| (fault.started, fault.ended)).collect();
+    let again = |fault: &Fault| {
+        let restart = ["kill -9", "ended by itself", "a partition moves", "a partition returns"];
+        if fault.target == "kafka" && restart.contains(&fault.what.as_str()) {
+            fault.ended + REJOINED
+        } else {
+            fault.ended
+        }
+    };
+    let mut faults: Vec<_> = evidence.faults.iter().filter(needed).map(|fault| (fault.started, again(fault))).collect();
     faults.sort_unstable();
     let (mut counted, mut in_order) = (from, TimeDelta::zero());
     for (started, ended) in faults {
@@ -311,9 +325,10 @@ fn accepted(
                 verdict.find("I8", task, marker, what);
             }
             let Some(over) = promise.over.filter(|over| accept.at > *over) else { continue };
-            if delivery.started_at.is_some_and(|started| started > over) {
+            let begun = delivery.begun_before(accept.at);
+            if begun.is_some_and(|begun| begun > over) {
                 verdict.count("after the end", 1);
-                let what = format!("over since {over}, begun {:?}, accepted {}", delivery.started_at, accept.at);
+                let what = format!("over since {over}, begun {begun:?}, accepted {}", accept.at);
                 verdict.find("I7", task, marker, what);
             } else {
                 in_flight += 1;

@@ -5,15 +5,12 @@ use std::{fs, path::Path};
 use serde_json::json;
 
 use super::{Broker, Mode, Topology, rights};
-use crate::{
-    dapr::{Plane, SidecarPorts},
-    process::Run,
-};
+use crate::{dapr::Plane, process::Run};
 
-/// The app-ids that own jobs which other functions schedule, and the ports of their daprds.
+/// The app-ids that own jobs which other functions schedule, and the gRPC ports of their daprds.
 pub(super) struct Owners {
-    pub(super) alarm: (&'static str, SidecarPorts),
-    pub(super) reminder_due: (&'static str, SidecarPorts),
+    pub(super) alarm: (&'static str, u16),
+    pub(super) reminder_due: (&'static str, u16),
 }
 
 impl Topology {
@@ -33,7 +30,6 @@ impl Topology {
         let mut env = vec![
             ("APP_API_TOKEN".to_owned(), self.app_api_token.clone()),
             ("SECRETS_FILE".to_owned(), secrets_file.display().to_string()),
-            ("NAME_RESOLUTION_FILE".to_owned(), run.dir.join("name-resolution.db").display().to_string()),
             ("STATE_DATABASE_URL".to_owned(), self.postgres.url_at(self.database_port()?, "dapr_state")),
         ];
         if let Some(kafka) = &self.kafka {
@@ -72,17 +68,20 @@ impl Topology {
     pub(super) fn env(
         &self,
         port: u16,
-        (name, own): (&str, SidecarPorts),
+        (name, own): (&str, Option<u16>),
         owners: &Owners,
     ) -> anyhow::Result<Vec<(String, String)>> {
-        let daprd = |name: &str, ports: SidecarPorts| {
-            self.through(&format!("daprd-{name}"), ports.grpc).map(|grpc| format!("http://127.0.0.1:{grpc}"))
+        let daprd = |name: &str, port: u16| {
+            self.through(&format!("daprd-{name}"), port).map(|grpc| format!("http://127.0.0.1:{grpc}"))
         };
         let every = self.options.repair_every.map_or(30, |every| every.as_secs().max(1));
         let mut env = vec![
             ("DATABASE_URL", self.postgres.url_at(self.database_port()?, "punctual")),
+            (
+                "LISTEN_DATABASE_URL",
+                self.postgres.url_at(self.through("postgres-direct", self.postgres.port)?, "punctual"),
+            ),
             ("PORT", port.to_string()),
-            ("DAPR_GRPC_ENDPOINT", daprd(name, own)?),
             ("ALARM_DAPR_ENDPOINT", daprd(owners.alarm.0, owners.alarm.1)?),
             ("ALARM_APP_ID", owners.alarm.0.to_owned()),
             ("DAPR_API_TOKEN", self.dapr_api_token(name).to_owned()),
@@ -93,6 +92,9 @@ impl Topology {
             ("LOG_FORMAT", "text".to_owned()),
             ("NO_COLOR", "1".to_owned()),
         ];
+        if let Some(own) = own {
+            env.push(("DAPR_GRPC_ENDPOINT", daprd(name, own)?));
+        }
         if name == "upkeep" {
             env.push(("REMINDER_DUE_DAPR_ENDPOINT", daprd(owners.reminder_due.0, owners.reminder_due.1)?));
             env.push(("REMINDER_DUE_DAPR_API_TOKEN", self.dapr_api_token(owners.reminder_due.0).to_owned()));

@@ -37,7 +37,7 @@ use crate::{
 use environment::Owners;
 use stop::wipe;
 
-/// A function's process and its daprd.
+/// A function's process, and its daprd if it has one.
 #[derive(Debug)]
 pub struct Function {
     /// Its app-id.
@@ -45,7 +45,7 @@ pub struct Function {
     /// Its process.
     pub process: Process,
     /// Its daprd.
-    pub daprd: Sidecar,
+    pub daprd: Option<Sidecar>,
     /// Where it listens on 127.0.0.1.
     pub port: u16,
 }
@@ -182,52 +182,60 @@ impl Topology {
     }
 
     fn start_functions(&mut self, run: &Run, daprd: &Path, port: u16) -> anyhow::Result<()> {
-        let plane = self.plane(run, daprd)?;
         let names: Vec<&str> = match self.options.mode {
             Mode::Embedded => vec![EMBEDDED],
             Mode::Distributed => FUNCTIONS.iter().map(|function| function.name).collect(),
         };
         match names.len() {
             1 => progress::say("starting all functions in one process, and its daprd"),
-            count => progress::say(format!("starting {count} functions, each with its daprd")),
+            count => progress::say(format!("starting {count} functions and their daprds")),
         }
-        let parts: Vec<(&str, u16, SidecarPorts)> = names
+        let parts: Vec<(&str, u16, Option<SidecarPorts>)> = names
             .into_iter()
             .map(|name| {
                 let port = if name == "tasks" || name == EMBEDDED { port } else { ports::free() };
-                (name, port, SidecarPorts::free())
+                let has_daprd = catalogue::Function::named(name).is_none_or(|function| function.daprd);
+                (name, port, has_daprd.then(SidecarPorts::free))
             })
             .collect();
         let owner = |name: &'static str| {
             let id = if self.options.mode == Mode::Embedded { EMBEDDED } else { name };
             let part = parts.iter().find(|(name, ..)| *name == id);
-            part.map(|part| (id, part.2)).with_context(|| format!("no function {id}"))
+            part.and_then(|part| Some((id, part.2?.grpc))).with_context(|| format!("no daprd of {id}"))
         };
         let owners = Owners { alarm: owner("alarm")?, reminder_due: owner("reminder-due")? };
+        let mut plane = self.plane(run, daprd)?;
+        let sidecars = parts.iter().filter_map(|(name, _, sidecar)| Some((*name, (*sidecar)?)));
+        plane.env.push(dapr::name_resolution(sidecars));
         let mut daprds = Vec::new();
         for (name, port, sidecar) in &parts {
+            let Some(sidecar) = sidecar else {
+                daprds.push(None);
+                continue;
+            };
             let door = self.options.doors.then(|| self.door(run, name, *port)).transpose()?;
             let application = Application { id: (*name).to_owned(), port: door.unwrap_or(*port) };
-            daprds.push(Sidecar::launch(run, &self.plane_of(name, &plane), &application, *sidecar)?);
+            daprds.push(Some(Sidecar::launch(run, &self.plane_of(name, &plane), &application, *sidecar)?));
         }
-        for daprd in &daprds {
+        for daprd in daprds.iter().flatten() {
             daprd.wait_callable(READY)?; // a function calls it as soon as it starts
         }
         for ((name, port, sidecar), daprd) in parts.iter().zip(daprds) {
             let binary = self.options.bin_dir.join(if *name == EMBEDDED { "embedded" } else { name });
             ensure!(binary.exists(), "{} is not built: cargo build --workspace --bins", binary.display());
             let mut program = Program::new(*name, binary).ready(Ready::Http(*port, "/readyz"));
-            program.env = self.env(*port, (name, *sidecar), &owners)?;
+            program.env = self.env(*port, (name, sidecar.map(|sidecar| sidecar.grpc)), &owners)?;
             let program = program.clock(self.options.clocks.process(name))?;
             let process = Process::spawn(run, program)?;
             self.functions.push(Function { name: (*name).to_owned(), process, daprd, port: *port });
         }
         for function in &self.functions {
             function.process.wait_ready(READY)?;
-            function.daprd.process.wait_ready(READY)?;
+            function.daprd.iter().try_for_each(|daprd| daprd.process.wait_ready(READY))?;
         }
         if let Some((_, port, sidecar)) = parts.iter().find(|(name, ..)| *name == "upkeep") {
-            self.repair = self.repair_loop(run, self.env(*port, ("upkeep", *sidecar), &owners)?)?;
+            let sidecar = sidecar.map(|sidecar| sidecar.grpc);
+            self.repair = self.repair_loop(run, self.env(*port, ("upkeep", sidecar), &owners)?)?;
         }
         Ok(())
     }
@@ -268,10 +276,15 @@ impl Topology {
     /// The daprd of the function with this name.
     ///
     /// # Panics
-    /// When there is no such function.
+    /// When there is no such function, or it has no daprd.
     #[must_use]
     pub fn daprd(&self, name: &str) -> &Sidecar {
-        &self.function(name).daprd
+        self.function(name).daprd.as_ref().unwrap_or_else(|| panic!("{name} has no daprd"))
+    }
+
+    /// Every daprd.
+    pub fn daprds(&self) -> impl Iterator<Item = &Sidecar> {
+        self.functions.iter().filter_map(|function| function.daprd.as_ref())
     }
 
     /// The token with which a function authenticates to the daprd of the function `name`.
@@ -316,6 +329,9 @@ pub fn prerequisites(options: &Options) -> anyhow::Result<dapr::Binaries> {
     }
     if options.mail == Mail::Smtp {
         mail::python()?;
+    }
+    if (options.mode, options.broker) == (Mode::Embedded, Broker::InMemory) {
+        return dapr::in_memory_binaries();
     }
     dapr::binaries()
 }

@@ -3,7 +3,6 @@
 use std::{path::PathBuf, process::Command};
 
 use crate::{
-    dapr::{Sidecar, SidecarPorts},
     dev, ports,
     process::{Process, Program, Ready, Run},
 };
@@ -31,11 +30,10 @@ impl Topology {
     }
 
     fn env_behind(&self, name: &str, port: u16) -> anyhow::Result<Vec<(String, String)>> {
-        let own = |sidecar: &Sidecar| SidecarPorts { http: sidecar.http_port, grpc: sidecar.grpc_port };
-        let owner = |name| (name, own(self.daprd(name)));
+        let owner = |name| (name, self.daprd(name).grpc_port);
         self.env(
             port,
-            (name, own(self.daprd(name))),
+            (name, self.function(name).daprd.as_ref().map(|daprd| daprd.grpc_port)),
             &Owners { alarm: owner("alarm"), reminder_due: owner("reminder-due") },
         )
     }

@@ -10,7 +10,7 @@ impl Topology {
     #[must_use]
     pub fn processes(&self) -> Vec<&Process> {
         let mut all: Vec<&Process> = self.repair.iter().collect();
-        all.extend(self.functions.iter().map(|function| &function.daprd.process));
+        all.extend(self.daprds().map(|daprd| &daprd.process));
         all.extend(&self.doors);
         all.extend(self.functions.iter().map(|function| &function.process));
         all.extend(self.smtp.iter().map(|smtp| &smtp.process));
@@ -76,6 +76,5 @@ pub(super) fn wipe(run: &Path) -> anyhow::Result<()> {
     for part in ["kafka", "scheduler"] {
         let _ = fs::remove_dir_all(run.join(part));
     }
-    let _ = fs::remove_file(run.join("name-resolution.db"));
     Ok(())
 }

@@ -98,7 +98,6 @@ impl LambdaHost {
                 ("DAPR_API_TOKEN", token.to_owned()),
                 ("KAFKA_BROKERS", kafka.brokers()),
                 ("SECRETS_FILE", secrets_file.display().to_string()),
-                ("NAME_RESOLUTION_FILE", run.dir.join("name-resolution.db").display().to_string()),
             ]
             .map(|(name, value)| (name.to_owned(), value))
             .into(),
@@ -165,7 +164,9 @@ impl LambdaHost {
                 "DAPR_GRPC_ENDPOINT" => format!("http://127.0.0.1:{}", self.daprd_of(name).0.grpc_port),
                 "DAPR_API_TOKEN" => self.daprd_of(name).1.to_owned(),
                 "APP_API_TOKEN" => self.app_api_token.clone(),
-                "JWT_SECRET" => self.jwt_secret.clone(),
+                "JWT_SECRET" | "ACTION_KEY" => self.jwt_secret.clone(),
+                "VAPID_PUBLIC_KEYS" => String::new(),
+                "PAGE_URL" | "CORS_ORIGINS" => "https://page.punctual.test".to_owned(),
                 "EMAIL_PROVIDER" => "resend".to_owned(),
                 "EMAIL_FROM" => "Punctual <reminders@punctual.test>".to_owned(),
                 other => panic!("the template sets {other}, which this test does not know"),

@@ -25,16 +25,22 @@ fn pod(document: &Value) -> &Value {
     &document["spec"]["template"]
 }
 
+/// The functions with a daprd.
+pub(crate) fn with_daprd() -> BTreeSet<String> {
+    FUNCTIONS.iter().filter(|function| function.daprd).map(|function| function.name.to_owned()).collect()
+}
+
 #[test]
-fn every_function_has_a_folder_a_service_and_an_app_id() {
+fn every_function_has_a_folder_and_a_service_and_those_with_a_daprd_an_app_id() {
     let functions = functions();
     let catalogued: BTreeSet<String> = FUNCTIONS.iter().map(|function| function.name.to_owned()).collect();
     assert_eq!(catalogued, functions);
     for arguments in [&[], PLAIN] {
         let documents = render(arguments);
         let app_ids = of_kind(&documents, "Deployment")
-            .map(|deployment| &pod(deployment)["metadata"]["annotations"]["dapr.io/app-id"]);
-        assert_eq!(set(app_ids), functions);
+            .map(|deployment| &pod(deployment)["metadata"]["annotations"]["dapr.io/app-id"])
+            .filter(|app_id| !app_id.is_null());
+        assert_eq!(set(app_ids), with_daprd());
     }
     let documents = render(&[]);
     let services: BTreeSet<String> =
@@ -45,11 +51,16 @@ fn every_function_has_a_folder_a_service_and_an_app_id() {
 #[test]
 fn each_door_routes_to_its_own_function_and_only_public_functions_are_exposed() {
     let documents = render(&[]);
-    for Function { name: function, public, .. } in FUNCTIONS {
+    for Function { name: function, public, daprd, .. } in FUNCTIONS {
         let of = |kind: &str, called: &str| {
             let mut found = of_kind(&documents, kind).filter(|document| name(document) == called);
             found.next().unwrap_or_else(|| panic!("no {kind} {called}"))
         };
+        let visibility = &of("Service", function)["metadata"]["labels"]["networking.knative.dev/visibility"];
+        assert_eq!(visibility == "cluster-local", public.is_none(), "{function}");
+        if !daprd {
+            continue;
+        }
         let door = pod(of("Deployment", &format!("{function}-daprd")));
         assert_eq!(door["metadata"]["annotations"]["dapr.io/app-id"], function);
         let env = door["spec"]["containers"][0]["env"].as_array().unwrap();
@@ -59,8 +70,6 @@ fn each_door_routes_to_its_own_function_and_only_public_functions_are_exposed() 
         assert_eq!(port["value"], door["metadata"]["annotations"]["dapr.io/app-port"]);
         let service = of("Service", &format!("{function}-daprd"));
         assert_eq!(service["spec"]["selector"]["punctual/daprd"], door["metadata"]["labels"]["punctual/daprd"]);
-        let visibility = &of("Service", function)["metadata"]["labels"]["networking.knative.dev/visibility"];
-        assert_eq!(visibility == "cluster-local", !public, "{function}");
     }
 }
 
@@ -70,7 +79,7 @@ fn the_resources_of_dapr_are_those_of_local_runs() {
     let mut files = vec!["pubsub/kafka/pubsub.yaml", "statestore/postgresql/statestore.yaml"];
     files.push("resiliency/resiliency.yaml");
     let mut files: Vec<_> = files.into_iter().map(|file| dapr.join(file)).collect();
-    files.extend(functions().into_iter().map(|name| dapr.join(format!("configurations/{name}.yaml"))));
+    files.extend(with_daprd().into_iter().map(|name| dapr.join(format!("configurations/{name}.yaml"))));
     files.extend(fs::read_dir(dapr.join("subscriptions")).unwrap().map(|entry| entry.unwrap().path()));
     let text: String = files.iter().map(|file| format!("---\n{}\n", fs::read_to_string(file).unwrap())).collect();
     let mut expected = validate(&text);
@@ -96,7 +105,7 @@ fn the_resources_of_dapr_are_those_of_local_runs() {
 fn only_alarm_can_be_invoked_and_only_by_tasks_and_reminder_due() {
     for arguments in [&[], PLAIN] {
         let documents = render(arguments);
-        assert_eq!(names(&documents, "Configuration"), functions());
+        assert_eq!(names(&documents, "Configuration"), with_daprd());
         for configuration in of_kind(&documents, "Configuration") {
             let access = &configuration["spec"]["accessControl"];
             assert_eq!(access["defaultAction"], "deny", "{}", name(configuration));
@@ -115,7 +124,7 @@ fn only_alarm_can_be_invoked_and_only_by_tasks_and_reminder_due() {
 }
 
 /// Templates learn from `files/functions.yaml` who calls whom and who reads secrets. They name a function only for what it alone has and the
-/// catalogue does not know: its settings in `punctual.env`, the identity provider, and the hint after an installation.
+/// catalogue does not know: its settings in `punctual.env`, and the hint after an installation.
 #[test]
 fn templates_name_no_function_that_the_catalogue_could_name() {
     let mut named = BTreeSet::new();
@@ -130,10 +139,9 @@ fn templates_name_no_function_that_the_catalogue_could_name() {
         let words = words.map(|word| word.strip_suffix("-daprd").unwrap_or(word));
         named.extend(words.filter_map(Function::named).map(|function| (file.clone(), function.name)));
     }
-    let known = ["NOTES.txt", "network-policies.yaml"].map(|file| (file.to_owned(), "tasks"));
     assert_eq!(
         named,
-        BTreeSet::from(known),
+        BTreeSet::from([("NOTES.txt".to_owned(), "tasks")]),
         "ask for a fact of the function, and generate it in testing/manifests/src/chart.rs"
     );
 }
@@ -190,6 +198,9 @@ fn each_daprd_gets_the_variables_that_its_components_reference() {
         for deployment in of_kind(&documents, "Deployment") {
             let annotations = &pod(deployment)["metadata"]["annotations"];
             let app_id = &annotations["dapr.io/app-id"];
+            if app_id.is_null() {
+                continue; // it has no daprd
+            }
             let given: BTreeSet<String> = ["dapr.io/env", "dapr.io/env-from-secret"]
                 .iter()
                 .filter_map(|key| annotations[key].as_str())
@@ -229,7 +240,9 @@ fn every_variable_is_one_that_the_function_reads() {
         PLAIN,
         &[
             "--set",
-            "auth.jwksUrl=https://id,auth.issuer=i,auth.audience=a,auth.operatorScope=o,auth.idTokens=true,email.mailgunDomain=d",
+            "auth.jwksUrl=https://id,auth.issuer=i,auth.audience=a,auth.operatorScope=o,auth.idTokens=true,email.mailgunDomain=d,\
+             page.url=https://page,page.origins={https://page},push.hosts={push.example.com},secrets.action.name=a,secrets.action.key=k,\
+             secrets.formerAction.name=f,secrets.formerAction.key=k,secrets.listenDatabase.name=l,secrets.listenDatabase.key=k",
         ],
     ] {
         let documents = render(arguments);
@@ -249,11 +262,14 @@ fn every_variable_is_one_that_the_function_reads() {
 }
 
 #[test]
-fn only_the_keys_of_mail_providers_are_readable_secrets() {
-    let config = fs::read_to_string(root().join("functions/reminder-due/src/email/config.rs")).unwrap();
-    let (_, body) = config.split_once("fn secret_key(").unwrap();
+fn only_the_keys_of_mail_providers_and_push_services_are_readable_secrets() {
+    let read = |file: &str| fs::read_to_string(root().join("functions/reminder-due/src").join(file)).unwrap();
+    let (email, push) = (read("email/config.rs"), read("push/mod.rs"));
+    let (_, body) = email.split_once("fn secret_key(").unwrap();
     let (body, _) = body.split_once("\n    }\n").unwrap();
-    let keys: BTreeSet<String> = body.split('"').skip(1).step_by(2).map(str::to_owned).collect();
+    let mut keys: BTreeSet<String> = body.split('"').skip(1).step_by(2).map(str::to_owned).collect();
+    let (_, key) = push.split_once("const SECRET_KEY: &str = \"").unwrap();
+    keys.extend(key.split('"').next().map(str::to_owned));
     let documents = render(&[]);
     let rules = of_kind(&documents, "Role").flat_map(|role| role["rules"].as_array().unwrap()).collect::<Vec<_>>();
     assert_eq!(rules.len(), 1);

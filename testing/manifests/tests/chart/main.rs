@@ -22,8 +22,12 @@ const ENVIRONMENTS: [&[&str]; 6] = [
     &["--values", "values-aks.yaml"],
     &[
         "--set",
-        "ingress.host=tasks.example.com,ingress.tlsSecret=tls,auth.jwksUrl=https://id.example.com:8443/keys,auth.issuer=https://id.example.com,\
-         auth.audience=punctual,auth.operatorScope=punctual:operator,auth.emailVerifiedRequired=false,auth.idTokens=true",
+        "ingress.host=tasks.example.com,ingress.hosts.live=live.example.com,ingress.tlsSecret=tls,\
+         auth.jwksUrl=https://id.example.com:8443/keys,auth.issuer=https://id.example.com,\
+         auth.audience=punctual,auth.operatorScope=punctual:operator,auth.emailVerifiedRequired=false,auth.idTokens=true,\
+         page.url=https://page.example.com,page.origins={https://page.example.com},secrets.action.name=action,secrets.action.key=key,\
+         secrets.formerAction.name=former,secrets.formerAction.key=key,push.hosts={push.example.com},\
+         secrets.listenDatabase.name=listen,secrets.listenDatabase.key=url",
     ],
     &[
         "--set",
@@ -78,6 +82,7 @@ fn a_setting_that_does_not_exist_is_refused() {
         "networkpolicy.enabled=true",
         "functions.task-craeted.maxScale=1",
         "functions.tasks.maxscale=1",
+        "functions.tasks.concurrency=0",
         "broker.component=rabbitmq",
         "email.from=",
         "broker.env.KAFKA_BROKERS=",

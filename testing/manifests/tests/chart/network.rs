@@ -1,5 +1,7 @@
 //! Who reaches whom, by the NetworkPolicies: the rules of Kubernetes for pods of one namespace, and for namespaces.
 
+use std::net::IpAddr;
+
 use serde_json::{Value, json};
 
 use super::{PLAIN, name, of_kind, pods, render::render};
@@ -8,6 +10,7 @@ use super::{PLAIN, name, of_kind, pods, render::render};
 enum End<'a> {
     Pod(&'a Value),
     Namespace(&'static str),
+    Address(&'static str),
     Outside,
 }
 
@@ -52,7 +55,27 @@ fn is(peer: &Value, end: &End<'_>) -> bool {
             !peer["namespaceSelector"].is_null()
                 && selects(&peer["namespaceSelector"], &json!({"kubernetes.io/metadata.name": name}))
         }
+        End::Address(address) => {
+            let block = &peer["ipBlock"];
+            let except = block["except"].as_array().into_iter().flatten();
+            block["cidr"].as_str().is_some_and(|cidr| contains(cidr, address))
+                && !except.into_iter().any(|cidr| contains(cidr.as_str().unwrap(), address))
+        }
         End::Outside => false, // only a rule without peers reaches there
+    }
+}
+
+fn contains(cidr: &str, address: &str) -> bool {
+    let (network, length) = cidr.split_once('/').unwrap();
+    let length: u32 = length.parse().unwrap();
+    match (network.parse().unwrap(), address.parse().unwrap()) {
+        (IpAddr::V4(network), IpAddr::V4(address)) => {
+            u32::from(network).checked_shr(32 - length) == u32::from(address).checked_shr(32 - length)
+        }
+        (IpAddr::V6(network), IpAddr::V6(address)) => {
+            u128::from(network).checked_shr(128 - length) == u128::from(address).checked_shr(128 - length)
+        }
+        _ => false,
     }
 }
 
@@ -110,6 +133,12 @@ fn each_pod_reaches_only_its_dependencies() {
         assert_eq!(network.allowed("Egress", function(name), &End::Outside, 587), name == "reminder-due");
         assert!(!network.allowed("Egress", function(name), &End::Outside, 9092));
     }
+    // A function without a daprd reaches the database alone.
+    assert!(network.allowed("Egress", function("updates"), &End::Outside, 5432));
+    assert!(network.allowed("Ingress", function("updates"), &End::Namespace("kourier-system"), 8012));
+    for called in ["tasks", "alarm"] {
+        assert!(!network.connects(function("updates"), daprd(called), 50001), "{called}");
+    }
     // Only alarm is invoked, and only through the daprds of tasks and reminder-due.
     for from in ["tasks", "task-created", "reminder-due", "upkeep"] {
         for to in ["tasks", "task-created", "reminder-due", "upkeep", "alarm"] {
@@ -131,6 +160,33 @@ fn each_pod_reaches_only_its_dependencies() {
 }
 
 #[test]
+fn push_services_are_reached_and_nothing_inside_on_their_port() {
+    for arguments in [&[][..], &["--values", "values-oke.yaml"], &["--values", "values-aks.yaml"]] {
+        let network = Network(render(arguments));
+        let reaches = |name, end: &End<'_>| network.allowed("Egress", network.labels("Service", name), end, 443);
+        for address in ["142.250.185.74", "17.188.128.1", "2a00:1450:4001::200a"] {
+            assert!(reaches("reminder-due", &End::Address(address)), "{address}");
+            assert!(!reaches("task-created", &End::Address(address)), "{address}");
+        }
+        for address in [
+            "10.0.0.7",
+            "100.64.0.1",
+            "127.0.0.1",
+            "169.254.169.254",
+            "172.31.0.1",
+            "192.168.1.1",
+            "240.0.0.1",
+            "::1",
+            "fd00::1",
+            "fe80::1",
+        ] {
+            assert!(!reaches("reminder-due", &End::Address(address)), "{address}");
+        }
+        assert!(!reaches("reminder-due", &End::Outside) && !reaches("reminder-due", &End::Namespace("default")));
+    }
+}
+
+#[test]
 fn only_the_configured_identity_provider_is_reachable() {
     for (arguments, port, asked) in [
         (["--set", "auth.jwksUrl="], 443, false),
@@ -138,7 +194,9 @@ fn only_the_configured_identity_provider_is_reachable() {
         (["--set", "auth.issuer=i,auth.audience=a,auth.jwksUrl=https://id.example.com:8443/keys"], 8443, true),
     ] {
         let network = Network(render(&arguments));
-        assert_eq!(network.allowed("Egress", network.labels("Service", "tasks"), &End::Outside, port), asked);
+        for name in ["tasks", "updates"] {
+            assert_eq!(network.allowed("Egress", network.labels("Service", name), &End::Outside, port), asked);
+        }
         assert!(!network.allowed("Egress", network.labels("Service", "task-created"), &End::Outside, port));
     }
 }
@@ -160,6 +218,7 @@ fn without_knative_only_the_ingress_controller_reaches_public_functions() {
     let network = Network(render(PLAIN));
     let pod = |name: &str| network.labels("Deployment", name);
     assert!(network.allowed("Ingress", pod("tasks"), &End::Namespace("kourier-system"), 8080));
+    assert!(network.allowed("Ingress", pod("updates"), &End::Namespace("kourier-system"), 8080));
     assert!(!network.allowed("Ingress", pod("tasks"), &End::Namespace("default"), 8080));
     assert!(!network.allowed("Ingress", pod("task-created"), &End::Namespace("kourier-system"), 8080));
     assert!(!network.connects(pod("tasks"), pod("task-created"), 8080));

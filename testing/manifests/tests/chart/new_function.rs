@@ -41,7 +41,8 @@ fn an_event_type_takes_at_most_eight_edits_and_every_list_follows() {
 #[test]
 fn a_function_without_daprd_and_database_gets_neither() {
     let mut tree = Tree::copy("page");
-    let row = "Function { name: \"page\", trigger: Trigger::Http, daprd: false, database: false, public: true, calls: CALLS },\n";
+    let row = "Function { name: \"page\", trigger: Trigger::Http, daprd: false, database: false, \
+               public: Some(Public { host: \"page\", paths: &[\"/\"] }), calls: CALLS },\n";
     tree.insert("shared/catalogue/src/lib.rs", row, "    Function { name: REPAIRS");
     tree.generate();
 

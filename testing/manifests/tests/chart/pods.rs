@@ -113,8 +113,16 @@ fn secrets_are_referenced_and_never_contained() {
         assert_eq!(of_kind(&documents, "Secret").count(), 0);
         for container in documents.iter().filter_map(pod).flat_map(containers) {
             for variable in container["env"].as_array().into_iter().flatten() {
-                let secret =
-                    ["DATABASE_URL", "JWT_SECRET", "APP_API_TOKEN", "DAPR_API_TOKEN", "REMINDER_DUE_DAPR_API_TOKEN"];
+                let secret = [
+                    "DATABASE_URL",
+                    "LISTEN_DATABASE_URL",
+                    "JWT_SECRET",
+                    "ACTION_KEY",
+                    "FORMER_ACTION_KEY",
+                    "APP_API_TOKEN",
+                    "DAPR_API_TOKEN",
+                    "REMINDER_DUE_DAPR_API_TOKEN",
+                ];
                 let referred = variable["valueFrom"]["secretKeyRef"]["name"].is_string();
                 assert_eq!(secret.contains(&variable["name"].as_str().unwrap()), referred, "{variable}");
             }
@@ -124,13 +132,31 @@ fn secrets_are_referenced_and_never_contained() {
 
 /// Who is handed which secret: a function that needs no token of users is not given what makes them.
 #[test]
-fn only_tasks_can_check_tokens() {
+fn only_tasks_and_updates_can_check_tokens() {
     for document in &render(&[]) {
         let Some(pod) = pod(document) else { continue };
         let variables = containers(pod).flat_map(|container| container["env"].as_array().into_iter().flatten());
         let has = variables.into_iter().any(|variable| variable["name"] == "JWT_SECRET");
-        assert_eq!(has, name(document) == "tasks");
+        assert_eq!(has, ["tasks", "updates"].contains(&&*name(document)), "{}", name(document));
     }
+}
+
+/// Knative counts a stream as a call. It must not queue streams, end them, or carry them through the activator.
+#[test]
+fn a_pod_of_updates_has_ten_thousand_streams_before_there_is_another() {
+    let documents = render(&[]);
+    let service = of_kind(&documents, "Service").find(|service| name(service) == "updates").unwrap();
+    let pod = &service["spec"]["template"];
+    assert_eq!(pod["spec"]["containerConcurrency"], 0);
+    assert_eq!(pod["spec"]["timeoutSeconds"], 300);
+    let annotations = &pod["metadata"]["annotations"];
+    assert_eq!(annotations["autoscaling.knative.dev/target"], "10000");
+    assert_eq!(annotations["autoscaling.knative.dev/target-burst-capacity"], "0");
+    let streams = updates::Settings::default();
+    assert!(streams.streams > 10_000 && streams.life.end.as_secs() < 300);
+    let others = of_kind(&documents, "Service").filter(|service| name(service) != "updates");
+    let annotations = others.map(|service| &service["spec"]["template"]["metadata"]["annotations"]);
+    assert!(annotations.into_iter().all(|annotations| annotations["autoscaling.knative.dev/target"].is_null()));
 }
 
 /// The daprd of reminder-due reads secrets, so it has an API token of its own, which no function that clients reach is given.
@@ -194,11 +220,16 @@ fn every_caller_has_a_longer_timeout_than_its_callee() {
         let needed = match name(service).as_str() {
             "alarm" => 5,
             "reminder-due" => 8,
+            // Its streams have none.
+            "updates" => 3,
             _ => concurrency + 1,
         };
         assert_eq!(connections["value"], needed.to_string());
     }
-    for deployment in of_kind(&documents, "Deployment").chain(of_kind(&render(PLAIN), "Deployment")) {
+    let plain = render(PLAIN);
+    let has_daprd =
+        |deployment: &&Value| !deployment["spec"]["template"]["metadata"]["annotations"]["dapr.io/app-id"].is_null();
+    for deployment in of_kind(&documents, "Deployment").chain(of_kind(&plain, "Deployment")).filter(has_daprd) {
         let pod = &deployment["spec"]["template"];
         let annotation = |name: &str| pod["metadata"]["annotations"][name].as_str().unwrap().to_owned();
         let calls: u64 = annotation("dapr.io/app-max-concurrency").parse().unwrap();

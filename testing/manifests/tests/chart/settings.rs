@@ -67,6 +67,94 @@ fn migrate_may_have_another_address_of_the_database_than_the_functions() {
     assert!(helm("template", &[GIVEN, &["--set", "secrets.migrateDatabase.name=direct"]].concat()).is_err());
 }
 
+/// A transaction pooler drops notifications.
+#[test]
+fn updates_alone_may_listen_at_another_address_of_the_database() {
+    let direct = ["--set", "secrets.listenDatabase.name=direct,secrets.listenDatabase.key=address"];
+    for rendering in [&[], PLAIN] {
+        for (setting, expected) in
+            [(&[] as &[&str], None), (&direct, Some(json!({"name": "direct", "key": "address"})))]
+        {
+            for document in &render(&[rendering, setting].concat()) {
+                for container in pod(document).into_iter().flat_map(containers) {
+                    let listens = name(document) == "updates" && container["name"] == "function";
+                    let found = variable(container, "LISTEN_DATABASE_URL").map(|url| &url["valueFrom"]["secretKeyRef"]);
+                    assert_eq!(found, expected.as_ref().filter(|_| listens), "{}", name(document));
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn public_functions_share_one_ingress_and_have_a_host_each_on_knative() {
+    let hosts =
+        ["--set", "ingress.host=punctual.example.com,ingress.hosts.live=live.example.com,ingress.tlsSecret=tls"];
+    let documents = render(&[PLAIN, &hosts].concat());
+    let ingresses: Vec<&Value> = of_kind(&documents, "Ingress").collect();
+    assert_eq!(ingresses.len(), 1);
+    let rule = &ingresses[0]["spec"]["rules"][0];
+    assert_eq!(rule["host"], "punctual.example.com");
+    let paths = rule["http"]["paths"].as_array().unwrap();
+    let paths: BTreeSet<_> = paths
+        .iter()
+        .map(|path| (path["path"].as_str().unwrap(), path["backend"]["service"]["name"].as_str().unwrap()))
+        .collect();
+    assert_eq!(paths, [("/openapi.json", "tasks"), ("/v1", "tasks"), ("/v1/updates", "updates")].into());
+
+    for (hosts, expected) in [
+        (&hosts[1], &[("live.example.com", "updates"), ("punctual.example.com", "tasks")][..]),
+        (&"ingress.host=ignored.example.com,ingress.hosts.api=api.example.com", &[("api.example.com", "tasks")]),
+    ] {
+        let documents = render(&["--set", hosts]);
+        let mappings = of_kind(&documents, "DomainMapping");
+        let mappings: BTreeSet<_> = mappings
+            .map(|mapping| (name(mapping), mapping["spec"]["ref"]["name"].as_str().unwrap().to_owned()))
+            .collect();
+        let expected = expected.iter().map(|(host, function)| ((*host).to_owned(), (*function).to_owned()));
+        assert_eq!(mappings, expected.collect());
+    }
+}
+
+#[test]
+fn settings_of_links_pages_and_push_reach_only_the_functions_that_read_them() {
+    let keys = "secrets.action.name=action,secrets.action.key=key,secrets.formerAction.name=former,secrets.formerAction.key=key";
+    let page = "page.url=https://page.example.com,page.origins={https://page.example.com,http://localhost:8081}";
+    let (new, former) = (format!("B{}", "A".repeat(86)), format!("B{}", "C".repeat(86)));
+    let push = format!("push.vapidPublicKeys={{{new},{former}}},push.hosts={{push.example.com,*.push.example.com}}");
+    let (public, hosts) = (format!("{new},{former}"), "push.example.com,*.push.example.com");
+    for rendering in [&[], PLAIN] {
+        let documents = render(&[rendering, &["--set", keys, "--set", page, "--set", &push]].concat());
+        let mut seen = BTreeSet::new();
+        for document in &documents {
+            for container in pod(document).into_iter().flat_map(containers) {
+                for set in
+                    ["ACTION_KEY", "FORMER_ACTION_KEY", "PAGE_URL", "CORS_ORIGINS", "PUSH_HOSTS", "VAPID_PUBLIC_KEYS"]
+                {
+                    let Some(variable) = variable(container, set) else { continue };
+                    let secret = variable["valueFrom"]["secretKeyRef"]["name"].as_str();
+                    let value = secret.or(variable["value"].as_str()).unwrap().to_owned();
+                    seen.insert((name(document), set.to_owned(), value));
+                }
+            }
+        }
+        let expected = [
+            ("reminder-due", "ACTION_KEY", "action"),
+            ("reminder-due", "PAGE_URL", "https://page.example.com"),
+            ("reminder-due", "PUSH_HOSTS", hosts),
+            ("tasks", "ACTION_KEY", "action"),
+            ("tasks", "CORS_ORIGINS", "https://page.example.com,http://localhost:8081"),
+            ("tasks", "FORMER_ACTION_KEY", "former"),
+            ("tasks", "PUSH_HOSTS", hosts),
+            ("tasks", "VAPID_PUBLIC_KEYS", public.as_str()),
+            ("updates", "CORS_ORIGINS", "https://page.example.com,http://localhost:8081"),
+        ];
+        assert_eq!(seen, expected.map(|(of, set, value)| (of.to_owned(), set.to_owned(), value.to_owned())).into());
+    }
+    assert!(helm("template", &[GIVEN, &["--set", page]].concat()).is_err(), "a page without a key");
+    assert!(helm("template", &[GIVEN, &["--set", "push.vapidPublicKeys={short}"]].concat()).is_err(), "no public key");
+}
+
 #[test]
 fn every_pod_runs_where_the_settings_say() {
     let settings = [
@@ -136,6 +224,10 @@ fn every_pod_with_a_database_trusts_the_configured_ca() {
                     mounts,
                     "secret-reader:/var/run/secrets/kubernetes.io/serviceaccount,database-ca:/etc/punctual"
                 );
+                // The injector mounts only volumes that the pod has.
+                let source = json!({"name": "own-ca", "items": [{"key": "ca.crt", "path": "ca.crt"}]});
+                let volume = volumes.iter().find(|volume| volume["name"] == "database-ca");
+                assert_eq!(volume.map(|volume| &volume["configMap"]), Some(&source));
             }
         }
         assert!(connected >= 12, "{connected}");
@@ -186,7 +278,7 @@ fn probing_a_door_does_not_wake_its_function() {
     let documents = render(&[]);
     let doors: Vec<&Value> =
         of_kind(&documents, "Deployment").map(|door| &door["spec"]["template"]["spec"]["containers"][0]).collect();
-    assert_eq!(doors.len(), super::code::functions().len());
+    assert_eq!(doors.len(), super::code::with_daprd().len());
     for door in doors {
         let health = variable(door, "HEALTH_PORT").unwrap()["value"].as_str().unwrap();
         for probe in ["readinessProbe", "livenessProbe"] {

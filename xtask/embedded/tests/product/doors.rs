@@ -26,11 +26,11 @@ fn routes() -> BTreeSet<String> {
         let default = |line: &str| line.trim().strip_prefix("default: ").map(str::to_owned);
         routes.extend(text.lines().filter_map(|line| path(line).or_else(|| default(line))));
     }
-    // The API document and the route for ignored types have no effect.
-    routes
-        .into_iter()
-        .filter(|route| route.starts_with('/') && route != "/openapi.json" && route != "/events/_ignore")
-        .collect()
+    // The routes of clients are not Dapr's, and the route for ignored types has no effect.
+    let of_dapr = |route: &String| {
+        route.starts_with('/') && !route.starts_with("/v1/") && route != "/openapi.json" && route != "/events/_ignore"
+    };
+    routes.into_iter().filter(of_dapr).collect()
 }
 
 async fn call(product: &Router, path: &str, token: Option<&str>, kind: &str, body: &str) -> StatusCode {

@@ -29,5 +29,6 @@ fn product_with(app: &App, email: &[&str]) -> Router {
     let email = ["test", "--email-from", "a@example.org"].iter().chain(email);
     let email = reminder_due::email::EmailConfig::try_parse_from(email).unwrap();
     let tasks = tasks::routes(app.clone(), auth::Auth::new(auth).unwrap());
-    shared::serve::complete(embedded::routes(app, tasks, email), app.clone())
+    let push = reminder_due::push::PushConfig::parse_from(["test"]);
+    shared::serve::complete(embedded::routes(app, tasks, email, push), app.clone())
 }

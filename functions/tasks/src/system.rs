@@ -1,0 +1,118 @@
+//! `GET /v1/system`: whether the deployment keeps up, for an operator.
+//!
+//! The numbers are those that `docs/operations.md` asks PostgreSQL for. Each is bounded: a system that is far behind must answer, too.
+
+use axum::{Json, extract::State};
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use shared::{App, problem::Result};
+use sqlx::PgConnection;
+use utoipa::ToSchema;
+
+use crate::{dead_letters::Operator, docs::OperatorProblems, params::Params, user_tx::admit};
+
+/// The largest number that is counted.
+const COUNTED: i64 = 10_000;
+
+/// The state of the deployment. On a healthy system every count is 0, except for `lateness`. 10,000 stands for that many or more.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct System {
+    /// Committed and not published: the broker is away, or no process runs.
+    outbox: Waiting,
+    /// Published 30 s ago or earlier and not handled: a function or its daprd is away.
+    unclaimed: Waiting,
+    /// Reminders that were due 30 s ago or earlier and have not fired.
+    reminders_overdue: Waiting,
+    /// Messages whose next attempt was due 30 s ago or earlier.
+    deliveries_overdue: Waiting,
+    /// Events that were given up. They need a human.
+    dead_letters: Waiting,
+    lateness: Lateness,
+}
+
+/// How many wait, and since when.
+#[derive(Serialize, ToSchema)]
+struct Waiting {
+    count: i64,
+    /// The oldest of those that were counted.
+    oldest: Option<DateTime<Utc>>,
+}
+
+/// How long after their instants the reminders of the last hour fired, in milliseconds.
+#[derive(Serialize, ToSchema)]
+struct Lateness {
+    /// How many fired.
+    reminders: i64,
+    median_ms: Option<i64>,
+    p99_ms: Option<i64>,
+    max_ms: Option<i64>,
+}
+
+/// Show the state of the system
+#[utoipa::path(
+    get, path = "/v1/system", operation_id = "get_system", tag = "operator",
+    responses((status = 200, description = "The state", body = System), OperatorProblems),
+    security(("bearer" = ["operator"])),
+)]
+pub(crate) async fn get_system(
+    State(app): State<App>,
+    Operator(user): Operator,
+    params: Params,
+) -> Result<Json<System>> {
+    params.finish()?;
+    let mut tx = app.db.begin().await?;
+    admit(&mut tx, &user).await?;
+    let row = sqlx::query!(
+        r#"select outbox.count as "outbox!", outbox.oldest as "outbox_oldest?",
+                  unclaimed.count as "unclaimed!", unclaimed.oldest as "unclaimed_oldest?",
+                  reminders.count as "reminders!", reminders.oldest as "reminders_oldest?",
+                  deliveries.count as "deliveries!", deliveries.oldest as "deliveries_oldest?",
+                  letters.count as "letters!", letters.oldest as "letters_oldest?"
+           from (select count(*), min(occurred_at) as oldest from (
+                     select occurred_at from task_events where published_at is null limit $1) found) outbox,
+                (select count(*), min(published_at) as oldest from (
+                     select published_at from task_events event
+                     where id >= (select event_id from marks where name = 'handled') and published_at < now() - interval '30 seconds'
+                       and not exists (select from processed_events
+                                       where consumer = replace(event.type, '.', '-') and event_id = event.id)
+                     limit $1) found) unclaimed,
+                (select count(*), min(remind_at) as oldest from (
+                     select remind_at from task_reminders
+                     where reminder_is_live(state, version, fired_version) and remind_at < now() - interval '30 seconds'
+                     order by remind_at limit $1) found) reminders,
+                (select count(*), min(next_attempt_at) as oldest from (
+                     select next_attempt_at from notification_deliveries
+                     where state in ('pending', 'sending', 'retrying') and next_attempt_at < now() - interval '30 seconds'
+                     order by next_attempt_at limit $1) found) deliveries,
+                (select count(*), min(created_at) as oldest from (
+                     select created_at from dead_letters where state = 'open' order by created_at, id limit $1) found) letters"#,
+        COUNTED
+    )
+    .fetch_one(&mut *tx)
+    .await?;
+    let waiting = |count, oldest| Waiting { count, oldest };
+    Ok(Json(System {
+        outbox: waiting(row.outbox, row.outbox_oldest),
+        unclaimed: waiting(row.unclaimed, row.unclaimed_oldest),
+        reminders_overdue: waiting(row.reminders, row.reminders_oldest),
+        deliveries_overdue: waiting(row.deliveries, row.deliveries_oldest),
+        dead_letters: waiting(row.letters, row.letters_oldest),
+        lateness: lateness(&mut tx).await?,
+    }))
+}
+
+/// By the events of the reminders, whose ids are in the order of their time.
+async fn lateness(conn: &mut PgConnection) -> Result<Lateness> {
+    let fired = sqlx::query!(
+        r#"select count(late) as "reminders!", percentile_disc(array[0.5, 0.99, 1]) within group (order by late) as late
+           from (select (extract(epoch from occurred_at - (data->>'remind_at')::timestamptz) * 1000)::bigint as late
+                 from task_events
+                 where id >= uuid_v7_floor(now() - interval '1 hour') and type = 'reminder.due' and data <> '{}'
+                 order by id desc limit $1) fired"#,
+        COUNTED
+    )
+    .fetch_one(conn)
+    .await?;
+    let at = |index: usize| fired.late.as_ref().and_then(|late| late.get(index).copied());
+    Ok(Lateness { reminders: fired.reminders, median_ms: at(0), p99_ms: at(1), max_ms: at(2) })
+}
