@@ -5,7 +5,7 @@ use axum::{
     extract::{FromRef, FromRequestParts, State},
     http::request::Parts,
 };
-use chrono::{DateTime, Datelike as _, Utc};
+use chrono::{DateTime, Utc};
 use serde::Serialize;
 use shared::{
     App,
@@ -20,7 +20,7 @@ use crate::{
     answer::Answer,
     command::{Command, Id},
     docs::{OperatorProblems, WriteProblems},
-    page,
+    page::{self, Place},
     params::{IdempotencyKey, PageParams, Params},
     user_tx::admit,
 };
@@ -82,16 +82,11 @@ pub(crate) async fn list_dead_letters(
     Operator(user): Operator,
     mut params: Params,
 ) -> Result<Json<DeadLetterPage>> {
-    let after = params.take("cursor", |text| {
-        let (at, id) = text.split_once('_').ok_or("must be the `next_cursor` of a page of this list")?;
-        // PostgreSQL could not have returned a time outside these years.
-        let holds = |at: &DateTime<Utc>| (0..=9999).contains(&at.year());
-        let at = at.parse().ok().and_then(DateTime::from_timestamp_micros).filter(holds);
-        at.zip(id.parse::<Uuid>().ok()).ok_or("must be the `next_cursor` of a page of this list")
-    });
+    let after =
+        params.take("cursor", |text| Place::decode(text).ok_or("must be the `next_cursor` of a page of this list"));
     let limit = params.limit();
     params.finish()?;
-    let (at, id) = after.unwrap_or_default();
+    let Place { at, id } = after.unwrap_or_default();
     let mut tx = app.db.begin().await?;
     admit(&mut tx, &user).await?;
     // The payload of a letter of older code may have megabytes, of which 16,384 characters are shown.
@@ -113,7 +108,7 @@ pub(crate) async fn list_dead_letters(
     let mut items = load_all(&mut tx, &ids).await?;
     items.truncate(page::fitting_in_json(&items));
     let last = items.last().filter(|_| items.len() < found);
-    let next_cursor = last.map(|letter| format!("{}_{}", letter.created_at.timestamp_micros(), letter.id));
+    let next_cursor = last.map(|letter| Place { at: letter.created_at, id: letter.id }.encode());
     Ok(Json(DeadLetterPage { items, next_cursor }))
 }
 

@@ -1,7 +1,7 @@
 //! `GET /v1/deliveries`: the messages that were sent to the user, or were not.
 
 use axum::{Json, extract::State};
-use chrono::{DateTime, Datelike as _, Utc};
+use chrono::{DateTime, Utc};
 use serde::Serialize;
 use shared::{App, auth::User, delivery::DeliveryState, problem::Result, recurrence::end_of_calendar};
 use sqlx::PgConnection;
@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use crate::{
     docs::ReadProblems,
+    page::Place,
     params::{PageParams, Params},
     user_tx::UserTx,
 };
@@ -42,38 +43,20 @@ pub(crate) struct Delivery {
     provider: Option<String>,
     pub(crate) created_at: DateTime<Utc>,
     sent_at: Option<DateTime<Utc>>,
-    /// What a link or a button of the message did: `complete` or `snooze`.
+    /// The action of the link or button that was used: `complete` or `snooze`.
     action: Option<String>,
     acted_at: Option<DateTime<Utc>>,
 }
 
-/// The place of a delivery in the list.
-#[derive(Clone, Copy)]
-pub(crate) struct Place {
-    pub(crate) at: DateTime<Utc>,
-    pub(crate) id: Uuid,
+impl Delivery {
+    pub(crate) fn place(&self) -> Place {
+        Place { at: self.created_at, id: self.id }
+    }
 }
 
-impl Place {
-    /// Before all others.
-    pub(crate) fn newest() -> Self {
-        Self { at: end_of_calendar(), id: Uuid::max() }
-    }
-
-    pub(crate) fn of(delivery: &Delivery) -> Self {
-        Self { at: delivery.created_at, id: delivery.id }
-    }
-
-    pub(crate) fn encode(self) -> String {
-        format!("{}_{}", self.at.timestamp_micros(), self.id.simple())
-    }
-
-    pub(crate) fn decode(text: &str) -> Option<Self> {
-        let (at, id) = text.split_once('_')?;
-        let at = DateTime::from_timestamp_micros(at.parse().ok()?)?;
-        // PostgreSQL could not have returned a time outside these years.
-        (0..=9999).contains(&at.year()).then_some(Self { at, id: id.parse().ok()? })
-    }
+/// The place before all deliveries.
+pub(crate) fn newest() -> Place {
+    Place { at: end_of_calendar(), id: Uuid::max() }
 }
 
 /// List deliveries
@@ -94,10 +77,10 @@ pub(crate) async fn list_deliveries(
     let limit = params.limit();
     params.finish()?;
     let mut tx = UserTx::read(&app.db, &user).await?;
-    let mut items = load(&mut tx, user.id, after.unwrap_or(Place::newest()), limit + 1).await?;
+    let mut items = load(&mut tx, user.id, after.unwrap_or(newest()), limit + 1).await?;
     let more = items.len() > limit;
     items.truncate(limit);
-    let next_cursor = items.last().filter(|_| more).map(|last| Place::of(last).encode());
+    let next_cursor = items.last().filter(|_| more).map(|last| last.place().encode());
     Ok(Json(Deliveries { items, next_cursor }))
 }
 

@@ -16,7 +16,6 @@ use axum::{
     response::Response,
 };
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
-use chrono::{DateTime, Datelike as _, Utc};
 use futures_util::{StreamExt as _, stream};
 use serde::Serialize;
 use serde_json::json;
@@ -32,11 +31,11 @@ use uuid::Uuid;
 
 use crate::{
     Api, PushConfig,
-    deliveries::{self, Place},
+    deliveries::{self, Delivery},
     docs::ReadProblems,
     history::{self, OwnEntry},
     me::Me,
-    page,
+    page::{self, Place},
     params::Params,
     push_subscriptions, task,
     user_tx::UserTx,
@@ -61,7 +60,7 @@ pub(crate) struct ExportParams {
 #[derive(Clone, Copy)]
 enum Position {
     Me,
-    Tasks { after: (DateTime<Utc>, Uuid) },
+    Tasks { after: Place },
     History { after: (Uuid, i64) },
     Versions { after: (Uuid, i64) },
     Deliveries { after: Place },
@@ -72,7 +71,7 @@ impl Position {
     fn encode(self) -> String {
         let text = match self {
             Self::Me => "me".to_owned(),
-            Self::Tasks { after: (at, id) } => format!("tasks {} {}", at.timestamp_micros(), id.simple()),
+            Self::Tasks { after } => format!("tasks {}", after.encode()),
             Self::History { after: (id, number) } => format!("history {number} {}", id.simple()),
             Self::Versions { after: (id, number) } => format!("versions {number} {}", id.simple()),
             Self::Deliveries { after } => format!("deliveries {}", after.encode()),
@@ -88,12 +87,7 @@ impl Position {
         match (section, rest) {
             ("me", [None, ..]) => Some(Self::Me),
             ("devices", [None, ..]) => Some(Self::Devices),
-            ("tasks", [Some(at), Some(id), None]) => {
-                let at = DateTime::from_timestamp_micros(at.parse().ok()?)?;
-                // PostgreSQL could not have returned a time outside these years.
-                let after = (at, id.parse().ok()?);
-                (0..=9999).contains(&at.year()).then_some(Self::Tasks { after })
-            }
+            ("tasks", [Some(after), None, None]) => Some(Self::Tasks { after: Place::decode(after)? }),
             ("history" | "versions", [Some(number), Some(id), None]) => {
                 let after = (id.parse().ok()?, number.parse().ok()?);
                 Some(if section == "history" { Self::History { after } } else { Self::Versions { after } })
@@ -182,11 +176,11 @@ impl Export {
             Position::Me => {
                 let me = Me::of(conn, &self.user, &self.push).await?;
                 lines.push(&json!({"me": me}));
-                Some(Position::Tasks { after: (DateTime::UNIX_EPOCH, Uuid::nil()) })
+                Some(Position::Tasks { after: Place::default() })
             }
             Position::Tasks { after } => {
                 let rows = task_page(conn, user_id, after).await?;
-                let loaded: Vec<Uuid> = rows.iter().map(|(_, id)| *id).collect();
+                let loaded: Vec<Uuid> = rows.iter().map(|row| row.id).collect();
                 for task in task::load_all(conn, user_id, &loaded).await? {
                     lines.push(&json!({"task": task}));
                 }
@@ -207,14 +201,18 @@ impl Export {
                 for version in rows {
                     lines.push(&json!({"version": version}));
                 }
-                Some(last.map_or(Position::Deliveries { after: Place::newest() }, |after| Position::Versions { after }))
+                Some(
+                    last.map_or(Position::Deliveries { after: deliveries::newest() }, |after| Position::Versions {
+                        after,
+                    }),
+                )
             }
             Position::Deliveries { after } => {
                 let rows = deliveries::load(conn, user_id, after, PAGE).await?;
                 for delivery in &rows {
                     lines.push(&json!({"delivery": delivery}));
                 }
-                let last = rows.last().map(Place::of);
+                let last = rows.last().map(Delivery::place);
                 Some(last.map_or(Position::Devices, |after| Position::Deliveries { after }))
             }
             Position::Devices => {
@@ -228,24 +226,20 @@ impl Export {
 }
 
 /// The tasks after one, in the order of their creation. As many as fit on a page.
-async fn task_page(
-    conn: &mut PgConnection,
-    user_id: Uuid,
-    (at, id): (DateTime<Utc>, Uuid),
-) -> sqlx::Result<Vec<(DateTime<Utc>, Uuid)>> {
+async fn task_page(conn: &mut PgConnection, user_id: Uuid, after: Place) -> sqlx::Result<Vec<Place>> {
     let rows = sqlx::query!(
         r#"select id, created_at, octet_length(title)::bigint + coalesce(octet_length(description), 0) as "bytes!"
            from tasks where user_id = $1 and (created_at, id) > ($2, $3)
            order by created_at, id limit $4"#,
         user_id,
-        at,
-        id,
+        after.at,
+        after.id,
         i64::try_from(PAGE).unwrap_or(i64::MAX)
     )
     .fetch_all(conn)
     .await?;
     let fitting = page::fitting(rows.iter().map(|row| row.bytes));
-    Ok(rows.into_iter().take(fitting).map(|row| (row.created_at, row.id)).collect())
+    Ok(rows.into_iter().take(fitting).map(|row| Place { at: row.created_at, id: row.id }).collect())
 }
 
 #[derive(Default)]

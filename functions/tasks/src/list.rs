@@ -289,11 +289,7 @@ impl Cursor {
         let (sort, key, id) = (parts.next()?, parts.next()?, parts.next()?);
         let sort = Sort::parse(sort)?;
         let key = if key.is_empty() { None } else { Some(key.parse().ok()?) };
-        // A time that PostgreSQL cannot hold was never in a cursor of ours.
-        let holds = |key: i64| {
-            DateTime::from_timestamp_micros(key).is_some_and(|at| (0..=9999).contains(&chrono::Datelike::year(&at)))
-        };
-        if key.is_some_and(|key| !holds(key)) || parts.next().is_some() {
+        if key.is_some_and(|key| page::instant(key).is_none()) || parts.next().is_some() {
             return None;
         }
         Some(Self { sort, key, id: id.parse().ok()? })

@@ -4,7 +4,7 @@
 
 use axum::{Json, extract::State};
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
-use chrono::{DateTime, Datelike as _, Utc};
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use shared::{App, auth::User, problem::Result, reminder::ReminderState};
 use sqlx::{PgConnection, types::Json as Jsonb};
@@ -14,6 +14,7 @@ use uuid::Uuid;
 use crate::{
     command::Id,
     docs::ReadProblems,
+    page,
     params::{PageParams, Params},
     task::Reminder,
     user_tx::UserTx,
@@ -108,10 +109,9 @@ impl Place {
     fn decode(text: &str) -> Option<Self> {
         let text = String::from_utf8(BASE64_URL_SAFE_NO_PAD.decode(text).ok()?).ok()?;
         let mut parts = text.split(' ');
-        let at = DateTime::from_timestamp_micros(parts.next()?.parse().ok()?)?;
+        let at = page::instant(parts.next()?.parse().ok()?)?;
         let place = Self { at, source: parts.next()?.parse().ok()?, id: parts.next()?.parse().ok()? };
-        // PostgreSQL could not have returned a time outside these years.
-        ((0..=9999).contains(&at.year()) && parts.next().is_none()).then_some(place)
+        parts.next().is_none().then_some(place)
     }
 
     /// The id of an entry whose id is a number.
