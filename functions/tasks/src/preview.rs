@@ -88,9 +88,11 @@ impl Wanted {
 pub(crate) async fn preview_recurrence(State(app): State<App>, user: User, command: Command) -> Result<Json<Preview>> {
     let wanted = command.object()?.read(Wanted::read)?;
     let mut tx = UserTx::read(&app.db, &user).await?;
-    let users = users_zone(&mut tx, user.id).await?;
+    let zone = match wanted.zone {
+        Some(zone) => zone,
+        None => users_zone(&mut tx, user.id).await?,
+    };
     drop(tx);
-    let zone = wanted.zone.unwrap_or(users);
     // A rule that rarely matches takes some milliseconds, in which other requests go on.
     let computed = tokio::task::spawn_blocking(move || {
         let series = Series { recurrence: wanted.recurrence, start: wanted.start, zone };
