@@ -1,4 +1,4 @@
-//! What a message may do without a session: the links of a mail, and the buttons of a notification.
+//! Capabilities of a message: its links and buttons act without a session.
 //!
 //! A link leads to the page, with the capability in the fragment. A program that opens the links of a mail to look for malware therefore
 //! changes nothing: the fragment is not part of its request, and only a button on the page acts.
@@ -33,7 +33,7 @@ impl Actions {
         Ok(keys.map(|keys| Self { page: config.page_url.clone(), keys }))
     }
 
-    /// Those of a message about a version of a reminder. They are valid from `since` on, and the same for every attempt to send it.
+    /// Makes the capabilities of a message about a version of a reminder. They are valid from `since` on, and equal for every attempt to send it.
     pub(crate) fn capabilities(&self, reminder: ReminderRef, since: DateTime<Utc>) -> Capabilities {
         let sign = |action| {
             self.keys.sign(&Capability {

@@ -171,7 +171,7 @@ pub const fn unwanted(record: &Record) -> DeliveryState {
     if record.repeated { DeliveryState::Unknown } else { DeliveryState::Skipped }
 }
 
-/// What follows the last attempt.
+/// The outcome after the last attempt.
 pub(crate) const fn ended(may_be_accepted: bool) -> After {
     if may_be_accepted { After::Unknown } else { After::Failed }
 }

@@ -37,7 +37,7 @@ pub(crate) const PATH: &str = "/v1/actions";
 /// How long a reminder is snoozed unless the request says otherwise.
 const SNOOZE_MINUTES: u32 = 60;
 
-/// What a request did. It tells nothing of the task: the capability allows to act, not to read.
+/// The result of a request. It shows nothing of the task, because a capability allows acting and no reading.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Acted {
     action: Action,
@@ -112,8 +112,8 @@ impl Wanted {
 
 /// Act on a reminder's message
 ///
-/// What the links of a reminder's mail do. Needs no token: the capability at the end of the link names the user, the reminder and the action. It is
-/// valid for seven days and takes effect once. A repetition, or a link of a reminder that was snoozed, moved or completed since, changes
+/// Performs the action of a link in a mail, or of a button of a notification. Needs no token: the capability names the user, the reminder and the
+/// action. It is valid for seven days and takes effect once. A repetition, or a link of a reminder that was snoozed, moved or completed since, changes
 /// nothing and says so. Not found where the deployment has no key for links.
 #[utoipa::path(
     post, path = "/v1/actions", operation_id = "act", tag = "actions", request_body = bodies::ActionRequest,

@@ -48,7 +48,7 @@ struct HistoryEntry {
     /// The reminder, if it is about one.
     reminder_id: Option<Uuid>,
     reminder_version: Option<i32>,
-    /// What the command changed. Absent if the versions before and after it are not kept.
+    /// The fields that the command changed. Absent if the versions before and after it are not kept.
     #[serde(skip_serializing_if = "Option::is_none")]
     changes: Option<Vec<FieldChange>>,
     /// Details, which depend on the action.
@@ -74,8 +74,8 @@ struct FieldChange {
 }
 
 impl HistoryEntry {
-    /// Whether it is an edit that goes on with the one of `before`: of the same field alone, from the value that `before` gave it, and soon after
-    /// the first edit.
+    /// Whether this edit continues the one of `before`: both change the same single field, this one starts from the value that `before` set, and it
+    /// came soon after the first edit.
     fn continues(&self, before: &Self) -> bool {
         let is_update = |entry: &Self| entry.action == "task.updated";
         match (before.changes.as_deref(), self.changes.as_deref()) {

@@ -121,8 +121,8 @@ impl Reminder {
         returns.then(|| self.scheduled(self.remind_at))
     }
 
-    /// Whether it is scheduled again when a command is undone: its time is ahead, or passed meanwhile and less than a minute ago. A time before
-    /// the command is none of these: the reminder may have fired.
+    /// Whether undoing a command schedules it again: its time is ahead, or passed after the command, which is at most a minute old. A time before
+    /// the command does not count, because the reminder may have fired.
     fn returns(&self, command_at: DateTime<Utc>, now: DateTime<Utc>) -> bool {
         self.remind_at > now || (self.remind_at > command_at && now - command_at <= UNDO)
     }

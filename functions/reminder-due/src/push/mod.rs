@@ -81,7 +81,7 @@ impl Device {
     }
 }
 
-/// What the device gets. It shows times in its own zone and language.
+/// The payload of a message. The device shows times in its own zone and language.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Notification {
     pub(crate) delivery_id: Uuid,
@@ -94,7 +94,7 @@ pub(crate) struct Notification {
     pub(crate) remind_at: DateTime<Utc>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) due_at: Option<DateTime<Utc>>,
-    /// What its buttons may do.
+    /// The capabilities of its buttons.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) actions: Option<Capabilities>,
 }

@@ -131,7 +131,7 @@ impl Row {
         self.channel == SentOn::Known(Channel::Push)
     }
 
-    /// Whether it was made for all devices of the user together.
+    /// Whether the delivery has no device yet, and stands for all devices of the user.
     pub(super) fn is_for_every_device(&self) -> bool {
         self.is_push() && self.target.is_none()
     }
