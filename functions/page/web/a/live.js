@@ -1,0 +1,4 @@
+// Changes made elsewhere.
+
+/** Begins to listen. */
+export function start() {}

@@ -1,0 +1,164 @@
+// Times as people say them: by Intl, in the person's locale and zone.
+
+import { text } from "./text.js";
+
+const LOCALE = navigator.languages?.length ? [...navigator.languages] : undefined;
+const DEVICE_ZONE = Intl.DateTimeFormat().resolvedOptions().timeZone;
+const DAY = 86_400_000;
+
+/** @typedef {string | number | Date} Instant RFC 3339, or milliseconds */
+
+let personsZone = DEVICE_ZONE;
+
+/** Sets the zone of the person: `me.time_zone`. @param {string} zone */
+export function setZone(zone) {
+    if (isZone(zone)) personsZone = zone;
+}
+
+/** The person's zone. */
+export const zone = () => personsZone;
+
+/** The zone of this device. */
+export const deviceZone = () => DEVICE_ZONE;
+
+/** Whether this browser knows the zone. @param {string} name */
+export function isZone(name) {
+    try {
+        formatter({ timeZone: name });
+        return true;
+    } catch {
+        return false;
+    }
+}
+
+/** @type {Map<string, Intl.DateTimeFormat>} */
+const formatters = new Map();
+
+/**
+ * A formatter, made once: making one is slow.
+ * @param {Intl.DateTimeFormatOptions} options
+ * @param {string} [locale]
+ */
+function formatter(options, locale) {
+    const key = `${locale} ${JSON.stringify(options)}`;
+    let found = formatters.get(key);
+    if (!found) {
+        found = new Intl.DateTimeFormat(locale ?? LOCALE, options);
+        formatters.set(key, found);
+    }
+    return found;
+}
+
+/** @param {Instant} instant @param {Intl.DateTimeFormatOptions} options @param {string} [timeZone] */
+const format = (instant, options, timeZone = personsZone) => formatter({ ...options, timeZone }).format(new Date(instant));
+
+/**
+ * The wall clock of an instant in a zone, as if it were UTC: differences of it are differences of the clock.
+ * @param {Instant} instant
+ * @param {string} [timeZone]
+ */
+function wallMillis(instant, timeZone = personsZone) {
+    const at = new Date(instant);
+    const parts = formatter(
+        { timeZone, hourCycle: "h23", era: "short", year: "numeric", month: "numeric", day: "numeric", hour: "numeric", minute: "numeric", second: "numeric" },
+        "en-US",
+    ).formatToParts(at);
+    const part = (/** @type {string} */ type) => Number(parts.find((found) => found.type === type)?.value);
+    return Date.UTC(part("year"), part("month") - 1, part("day"), part("hour"), part("minute"), part("second"), at.getUTCMilliseconds());
+}
+
+/** How many days an instant is after today, by the calendar of the zone. @param {Instant} instant @param {string} [timeZone] */
+export function daysFromToday(instant, timeZone) {
+    return Math.floor(wallMillis(instant, timeZone) / DAY) - Math.floor(wallMillis(Date.now(), timeZone) / DAY);
+}
+
+/** The day: "today", "tomorrow", "Tuesday", "Sat 28 Nov", "28 Nov 2031". @param {Instant} instant @param {string} [timeZone] */
+export function day(instant, timeZone) {
+    const days = daysFromToday(instant, timeZone);
+    if (Math.abs(days) <= 1) return new Intl.RelativeTimeFormat(LOCALE, { numeric: "auto" }).format(days, "day");
+    if (days > 1 && days < 7) return format(instant, { weekday: "long" }, timeZone);
+    const isThisYear = new Date(wallMillis(instant, timeZone)).getUTCFullYear() === new Date(wallMillis(Date.now(), timeZone)).getUTCFullYear();
+    if (isThisYear) return format(instant, { weekday: "short", day: "numeric", month: "short" }, timeZone);
+    return format(instant, { day: "numeric", month: "short", year: "numeric" }, timeZone);
+}
+
+/** The time of day: "09:00". @param {Instant} instant @param {string} [timeZone] */
+export const clock = (instant, timeZone) => format(instant, { hour: "2-digit", minute: "2-digit" }, timeZone);
+
+/** The time of day with milliseconds: "08:45:00.003". @param {Instant} instant @param {string} [timeZone] */
+export const preciseClock = (instant, timeZone) =>
+    format(instant, { hour: "2-digit", minute: "2-digit", second: "2-digit", fractionalSecondDigits: 3 }, timeZone);
+
+/** Day and time: "tomorrow 09:00". @param {Instant} instant @param {string} [timeZone] */
+export const dayAndClock = (instant, timeZone) => `${day(instant, timeZone)} ${clock(instant, timeZone)}`;
+
+/** Everything about an instant, for `title`. @param {Instant} instant @param {string} [timeZone] */
+export const exact = (instant, timeZone) =>
+    format(
+        instant,
+        {
+            weekday: "long", day: "numeric", month: "long", year: "numeric", hour: "2-digit", minute: "2-digit", second: "2-digit",
+            fractionalSecondDigits: new Date(instant).getUTCMilliseconds() ? 3 : undefined, timeZoneName: "short",
+        },
+        timeZone,
+    );
+
+/** Day and time by the clock of another zone. @param {Instant} instant @param {string} timeZone */
+export const wall = (instant, timeZone) => dayAndClock(instant, timeZone);
+
+/** How long ago: "just now", "5 minutes ago", "in 2 hours". @param {Instant} instant */
+export function ago(instant) {
+    const seconds = Math.round((new Date(instant).getTime() - Date.now()) / 1000);
+    const relative = new Intl.RelativeTimeFormat(LOCALE, { numeric: "auto" });
+    /** @type {[Intl.RelativeTimeFormatUnit, number][]} */
+    const units = [["day", 86_400], ["hour", 3_600], ["minute", 60]];
+    for (const [unit, size] of units) {
+        if (Math.abs(seconds) >= size) return relative.format(Math.trunc(seconds / size), unit);
+    }
+    return relative.format(0, "second");
+}
+
+/** A delay: "3 ms", "2.1 s", "4 min", "2 h". @param {number} ms */
+export function lateness(ms) {
+    if (ms < 1000) return `${Math.round(ms)} ms`;
+    if (ms < 60_000) return `${(ms / 1000).toFixed(1)} s`;
+    if (ms < 3_600_000) return `${Math.round(ms / 60_000)} min`;
+    return `${(ms / 3_600_000).toFixed(1)} h`;
+}
+
+/**
+ * The instant at which the clocks of a zone show this date and time. In a gap, the time after it; of two, the first.
+ * @param {string} date "2026-11-28"
+ * @param {string} time "09:00"
+ * @param {string} [timeZone]
+ * @returns {string} RFC 3339
+ */
+export function fromInput(date, time, timeZone = personsZone) {
+    const wanted = Date.parse(`${date}T${time.length === 5 ? `${time}:00` : time}Z`);
+    const offsets = [wanted - DAY, wanted + DAY].map((near) => wallMillis(near, timeZone) - near);
+    const found = offsets.map((offset) => wanted - offset).filter((instant) => wallMillis(instant, timeZone) === wanted);
+    return new Date(found.length > 0 ? Math.min(...found) : wanted - offsets[0]).toISOString();
+}
+
+/**
+ * The date and time of an instant for inputs.
+ * @param {Instant} instant
+ * @param {string} [timeZone]
+ * @returns {{ date: string, time: string }}
+ */
+export function toInput(instant, timeZone = personsZone) {
+    const [date, time] = new Date(wallMillis(instant, timeZone)).toISOString().split("T");
+    return { date, time: time.slice(0, 5) };
+}
+
+/** A duration before the due time: "15 minutes before". @param {string} iso ISO 8601 */
+export function duration(iso) {
+    const match = /^P(?:(\d+)W)?(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+)S)?)?$/.exec(iso);
+    if (!match) return iso;
+    const units = ["week", "day", "hour", "minute", "second"];
+    const parts = units.flatMap((unit, index) => {
+        const amount = Number(match[index + 1] ?? 0);
+        return amount ? [new Intl.NumberFormat(LOCALE, { style: "unit", unit, unitDisplay: "long" }).format(amount)] : [];
+    });
+    return parts.length > 0 ? text.times.before(new Intl.ListFormat(LOCALE).format(parts)) : text.times.atDue;
+}
