@@ -7,13 +7,13 @@ let ids = 0;
 
 /** An id that stays the same while the component lives. @param {string} [given] */
 export function useId(given) {
-  const [id] = useState(() => `c${++ids}`);
-  return given ?? id;
+    const [id] = useState(() => `c${++ids}`);
+    return given ?? id;
 }
 
 /** @param {...(string | false | null | undefined)} names */
 export function classes(...names) {
-  return names.filter(Boolean).join(" ");
+    return names.filter(Boolean).join(" ");
 }
 
 /**
@@ -21,16 +21,16 @@ export function classes(...names) {
  * @param {{ kind?: "primary" | "quiet" | "danger", icon?: string, busy?: boolean, class?: string, children?: any, [attribute: string]: any }} props
  */
 export function Button({ kind, icon, busy, class: extra, children, disabled, inputRef, ...rest }) {
-  return html`<button type="button" ref=${inputRef} class=${classes("button", kind, extra)} disabled=${disabled || busy} aria-busy=${busy || undefined} ...${rest}>
-    ${icon && html`<${Icon} name=${icon} />`}${children}
-  </button>`;
+    return html`<button type="button" ref=${inputRef} class=${classes("button", kind, extra)} disabled=${disabled || busy} aria-busy=${busy || undefined} ...${rest}>
+        ${icon && html`<${Icon} name=${icon} />`}${children}
+    </button>`;
 }
 
 /** @param {{ icon: string, label: string, class?: string, [attribute: string]: any }} props */
 export function IconButton({ icon, label, class: extra, inputRef, ...rest }) {
-  return html`<button type="button" ref=${inputRef} class=${classes("icon-button", extra)} aria-label=${label} title=${label} ...${rest}>
-    <${Icon} name=${icon} />
-  </button>`;
+    return html`<button type="button" ref=${inputRef} class=${classes("icon-button", extra)} aria-label=${label} title=${label} ...${rest}>
+        <${Icon} name=${icon} />
+    </button>`;
 }
 
 /**
@@ -38,28 +38,28 @@ export function IconButton({ icon, label, class: extra, inputRef, ...rest }) {
  * @param {{ id: string, label: string, hint?: any, error?: any, control: (attributes: object) => any, class?: string }} props
  */
 function Labelled({ id, label, hint, error, control, class: extra }) {
-  const about = error ? `${id}-error` : hint ? `${id}-hint` : undefined;
-  return html`<div class=${classes("field", extra)}>
-    <label for=${id}>${label}</label>
-    ${control({ id, class: "input", "aria-describedby": about, "aria-invalid": error ? "true" : undefined })}
-    ${error ? html`<p class="error" id=${`${id}-error`}>${error}</p>` : hint && html`<p class="hint" id=${`${id}-hint`}>${hint}</p>`}
-  </div>`;
+    const about = error ? `${id}-error` : hint ? `${id}-hint` : undefined;
+    return html`<div class=${classes("field", extra)}>
+        <label for=${id}>${label}</label>
+        ${control({ id, class: "input", "aria-describedby": about, "aria-invalid": error ? "true" : undefined })}
+        ${error ? html`<p class="error" id=${`${id}-error`}>${error}</p>` : hint && html`<p class="hint" id=${`${id}-hint`}>${hint}</p>`}
+    </div>`;
 }
 
 /** A one-line input; `onValue` gets the text. @param {{ label: string, value?: string, onValue?: (value: string) => void, hint?: any, error?: any, id?: string, [attribute: string]: any }} props */
 export function Field({ label, hint, error, id, onValue, class: extra, inputRef, ...rest }) {
-  const own = useId(id);
-  const control = (/** @type {object} */ tied) =>
-    html`<input type="text" ref=${inputRef} ...${tied} onInput=${onValue && ((/** @type {any} */ e) => onValue(e.currentTarget.value))} ...${rest} />`;
-  return html`<${Labelled} id=${own} ...${{ label, hint, error, control }} class=${extra} />`;
+    const own = useId(id);
+    const control = (/** @type {object} */ tied) =>
+        html`<input type="text" ref=${inputRef} ...${tied} onInput=${onValue && ((/** @type {any} */ e) => onValue(e.currentTarget.value))} ...${rest} />`;
+    return html`<${Labelled} id=${own} ...${{ label, hint, error, control }} class=${extra} />`;
 }
 
 /** @param {{ label: string, value?: string, onValue?: (value: string) => void, hint?: any, error?: any, id?: string, [attribute: string]: any }} props */
 export function TextArea({ label, hint, error, id, onValue, class: extra, inputRef, ...rest }) {
-  const own = useId(id);
-  const control = (/** @type {object} */ tied) =>
-    html`<textarea rows="3" ref=${inputRef} ...${tied} onInput=${onValue && ((/** @type {any} */ e) => onValue(e.currentTarget.value))} ...${rest}></textarea>`;
-  return html`<${Labelled} id=${own} ...${{ label, hint, error, control }} class=${extra} />`;
+    const own = useId(id);
+    const control = (/** @type {object} */ tied) =>
+        html`<textarea rows="3" ref=${inputRef} ...${tied} onInput=${onValue && ((/** @type {any} */ e) => onValue(e.currentTarget.value))} ...${rest}></textarea>`;
+    return html`<${Labelled} id=${own} ...${{ label, hint, error, control }} class=${extra} />`;
 }
 
 /**
@@ -67,23 +67,23 @@ export function TextArea({ label, hint, error, id, onValue, class: extra, inputR
  * @param {{ label: string, options: (string | [string, string])[], value: string, onValue: (value: string) => void, hint?: any, error?: any, id?: string, [attribute: string]: any }} props
  */
 export function Select({ label, options, value, onValue, hint, error, id, class: extra, ...rest }) {
-  const own = useId(id);
-  const control = (/** @type {object} */ tied) =>
-    html`<select ...${tied} value=${value} onChange=${(/** @type {any} */ e) => onValue(e.currentTarget.value)} ...${rest}>
-      ${options.map((option) => {
-        const [key, shown] = Array.isArray(option) ? option : [option, option];
-        return html`<option key=${key} value=${key} selected=${key === value}>${shown}</option>`;
-      })}
-    </select>`;
-  return html`<${Labelled} id=${own} ...${{ label, hint, error, control }} class=${extra} />`;
+    const own = useId(id);
+    const control = (/** @type {object} */ tied) =>
+        html`<select ...${tied} value=${value} onChange=${(/** @type {any} */ e) => onValue(e.currentTarget.value)} ...${rest}>
+            ${options.map((option) => {
+                const [key, shown] = Array.isArray(option) ? option : [option, option];
+                return html`<option key=${key} value=${key} selected=${key === value}>${shown}</option>`;
+            })}
+        </select>`;
+    return html`<${Labelled} id=${own} ...${{ label, hint, error, control }} class=${extra} />`;
 }
 
 /** @param {{ label: any, hint?: any, checked: boolean, onChange: (checked: boolean) => void, [attribute: string]: any }} props */
 export function Switch({ label, hint, checked, onChange, ...rest }) {
-  return html`<button type="button" role="switch" class="switch" aria-checked=${String(checked)} onClick=${() => onChange(!checked)} ...${rest}>
-    <span>${label}${hint && html`<br /><span class="small muted">${hint}</span>`}</span>
-    <span class="track" aria-hidden="true"></span>
-  </button>`;
+    return html`<button type="button" role="switch" class="switch" aria-checked=${String(checked)} onClick=${() => onChange(!checked)} ...${rest}>
+        <span>${label}${hint && html`<br /><span class="small muted">${hint}</span>`}</span>
+        <span class="track" aria-hidden="true"></span>
+    </button>`;
 }
 
 /**
@@ -91,35 +91,35 @@ export function Switch({ label, hint, checked, onChange, ...rest }) {
  * @param {{ title: string, onClose: () => void, children?: any, footer?: any, class?: string }} props
  */
 export function Dialog({ title, onClose, children, footer, class: extra }) {
-  const dialog = useRef(/** @type {HTMLDialogElement | null} */ (null));
-  const id = useId();
-  useLayoutEffect(() => {
-    const opener = document.activeElement;
-    const element = dialog.current;
-    element?.showModal();
-    return () => {
-      element?.close();
-      if (opener instanceof HTMLElement && opener.isConnected) opener.focus();
+    const dialog = useRef(/** @type {HTMLDialogElement | null} */ (null));
+    const id = useId();
+    useLayoutEffect(() => {
+        const opener = document.activeElement;
+        const element = dialog.current;
+        element?.showModal();
+        return () => {
+            element?.close();
+            if (opener instanceof HTMLElement && opener.isConnected) opener.focus();
+        };
+    }, []);
+    const cancel = (/** @type {Event} */ event) => {
+        event.preventDefault();
+        onClose();
     };
-  }, []);
-  const cancel = (/** @type {Event} */ event) => {
-    event.preventDefault();
-    onClose();
-  };
-  return html`<dialog
-    ref=${dialog}
-    class=${classes("dialog", extra)}
-    aria-labelledby=${id}
-    onCancel=${cancel}
-    onClick=${(/** @type {Event} */ e) => e.target === dialog.current && onClose()}
-  >
-    <header>
-      <h2 id=${id}>${title}</h2>
-      <${IconButton} icon="close" label=${text.controls.close} onClick=${onClose} />
-    </header>
-    <div class="body">${children}</div>
-    ${footer && html`<footer>${footer}</footer>`}
-  </dialog>`;
+    return html`<dialog
+        ref=${dialog}
+        class=${classes("dialog", extra)}
+        aria-labelledby=${id}
+        onCancel=${cancel}
+        onClick=${(/** @type {Event} */ e) => e.target === dialog.current && onClose()}
+    >
+        <header>
+            <h2 id=${id}>${title}</h2>
+            <${IconButton} icon="close" label=${text.controls.close} onClick=${onClose} />
+        </header>
+        <div class="body">${children}</div>
+        ${footer && html`<footer>${footer}</footer>`}
+    </dialog>`;
 }
 
 /**
@@ -127,22 +127,22 @@ export function Dialog({ title, onClose, children, footer, class: extra }) {
  * @param {{ label: any, open?: boolean, children?: any, class?: string }} props
  */
 export function Disclosure({ label, open = false, children, class: extra }) {
-  const [shown, setShown] = useState(open);
-  const id = useId();
-  return html`<div class=${classes("disclosure", extra)}>
-    <button type="button" aria-expanded=${String(shown)} aria-controls=${id} onClick=${() => setShown(!shown)}><${Icon} name="open" />${label}</button>
-    <div id=${id} hidden=${!shown}>${shown && children}</div>
-  </div>`;
+    const [shown, setShown] = useState(open);
+    const id = useId();
+    return html`<div class=${classes("disclosure", extra)}>
+        <button type="button" aria-expanded=${String(shown)} aria-controls=${id} onClick=${() => setShown(!shown)}><${Icon} name="open" />${label}</button>
+        <div id=${id} hidden=${!shown}>${shown && children}</div>
+    </div>`;
 }
 
 /** Says that something is loading, but only if it takes more than 300 ms. @param {{ label?: string }} props */
 export function Spinner({ label = text.controls.loading }) {
-  const [late, setLate] = useState(false);
-  useEffect(() => {
-    const timer = setTimeout(() => setLate(true), 300);
-    return () => clearTimeout(timer);
-  }, []);
-  return html`<p class="spinner" role="status">${late && label}</p>`;
+    const [late, setLate] = useState(false);
+    useEffect(() => {
+        const timer = setTimeout(() => setLate(true), 300);
+        return () => clearTimeout(timer);
+    }, []);
+    return html`<p class="spinner" role="status">${late && label}</p>`;
 }
 
 /**
@@ -150,10 +150,10 @@ export function Spinner({ label = text.controls.loading }) {
  * @param {{ children?: any, action?: string, onAction?: () => void, href?: string }} props
  */
 export function Empty({ children, action, onAction, href }) {
-  return html`<div class="state">
-    <p>${children}</p>
-    ${action && (href ? html`<a class="button" href=${href}>${action}</a>` : html`<${Button} onClick=${onAction}>${action}<//>`)}
-  </div>`;
+    return html`<div class="state">
+        <p>${children}</p>
+        ${action && (href ? html`<a class="button" href=${href}>${action}</a>` : html`<${Button} onClick=${onAction}>${action}<//>`)}
+    </div>`;
 }
 
 /**
@@ -161,34 +161,34 @@ export function Empty({ children, action, onAction, href }) {
  * @param {{ error: any, onRetry?: () => void }} props
  */
 export function ErrorState({ error, onRetry }) {
-  const wait = useWait(error);
-  const action = wait > 0 ? text.controls.waitSeconds(wait) : text.controls.tryAgain;
-  return html`<div class="state" role="alert">
-    <p>${errorText(error)}</p>
-    ${onRetry && html`<${Button} disabled=${wait > 0} onClick=${onRetry}>${action}<//>`}
-  </div>`;
+    const wait = useWait(error);
+    const action = wait > 0 ? text.controls.waitSeconds(wait) : text.controls.tryAgain;
+    return html`<div class="state" role="alert">
+        <p>${errorText(error)}</p>
+        ${onRetry && html`<${Button} disabled=${wait > 0} onClick=${onRetry}>${action}<//>`}
+    </div>`;
 }
 
 /** One sentence about a Problem, an Unreachable or any other error. @param {any} error */
 export function errorText(error) {
-  if (error?.status === 403) return text.controls.forbidden;
-  if (error?.status === 429) return text.controls.tooMany;
-  if (error?.status) return error.detail || error.title || text.controls.refused(error.status);
-  return text.controls.unreachable;
+    if (error?.status === 403) return text.controls.forbidden;
+    if (error?.status === 429) return text.controls.tooMany;
+    if (error?.status) return error.detail || error.title || text.controls.refused(error.status);
+    return text.controls.unreachable;
 }
 
 /** The seconds until a refused request may be repeated. @param {any} error */
 function useWait(error) {
-  const [left, setLeft] = useState(0);
-  useEffect(() => {
-    const until = Date.now() + (Number(error?.retryAfter) || 0) * 1000;
-    const tick = () => setLeft(Math.max(0, Math.ceil((until - Date.now()) / 1000)));
-    tick();
-    if (until <= Date.now()) return;
-    const timer = setInterval(tick, 1000);
-    return () => clearInterval(timer);
-  }, [error]);
-  return left;
+    const [left, setLeft] = useState(0);
+    useEffect(() => {
+        const until = Date.now() + (Number(error?.retryAfter) || 0) * 1000;
+        const tick = () => setLeft(Math.max(0, Math.ceil((until - Date.now()) / 1000)));
+        tick();
+        if (until <= Date.now()) return;
+        const timer = setInterval(tick, 1000);
+        return () => clearInterval(timer);
+    }, [error]);
+    return left;
 }
 
 export { Menu } from "./menu.js";

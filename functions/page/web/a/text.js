@@ -20,11 +20,170 @@ export const text = {
     /** What commands say: notices, refusals, waiting. */
     commands: {},
 
+    /** Buttons, dialogs and states that every view shares. */
+    controls: {
+        close: "Close",
+        cancel: "Cancel",
+        loading: "Loading…",
+        tryAgain: "Try again",
+        /** @param {number} seconds */
+        waitSeconds: (seconds) => `Try again in ${seconds} s`,
+        forbidden: "Your account may not see this: ask an operator.",
+        tooMany: "You sent too many requests at once: wait a moment.",
+        unreachable: "Punctual cannot be reached: check your connection.",
+        /** @param {number} status */
+        refused: (status) => `The server refused this (${status}).`,
+    },
+
     /** Header, navigation, notices, help. */
-    shell: {},
+    shell: {
+        name: "Punctual",
+        views: { today: "Today", upcoming: "Upcoming", all: "All", done: "Done", tag: "Tag", search: "Search", settings: "Settings", system: "System", act: "" },
+        /** @param {string} view */
+        title: (view) => (view ? `${view} · Punctual` : "Punctual"),
+        navigation: "Lists",
+        tags: "Tags",
+        /** @param {string} name @param {string} count */
+        withCount: (name, count) => `${name}, ${count}`,
+        /** @param {number} count */
+        open: (count) => `${count} open`,
+        /** @param {number} count */
+        overdue: (count) => `${count} overdue`,
+        toList: "Skip to the list",
+        search: "Search",
+        settings: "Settings",
+        account: "Account",
+        theme: "Appearance",
+        themes: { system: "As the system", light: "Light", dark: "Dark" },
+        help: "Keyboard shortcuts",
+        signOut: "Sign out",
+        closeTask: "Close the task",
+        undo: "Undo",
+        dismiss: "Dismiss",
+        connection: {
+            live: { word: "live", title: "Live: changes made elsewhere appear within a second." },
+            connecting: { word: "connecting", title: "Connecting: changes made elsewhere may be missing." },
+            offline: { word: "offline", title: "Offline: you see what was loaded before." },
+            manual: { word: "not live", title: "Not live: this page loads again when you return to it, and every minute." },
+        },
+        offline: "You are offline. You see what was loaded before.",
+        /** @param {number} count */
+        waiting: (count) => (count === 1 ? "1 change waits in this tab and is sent when you are back." : `${count} changes wait in this tab and are sent when you are back.`),
+        /** @param {number} count */
+        sending: (count) => (count === 1 ? "1 change is not sent yet." : `${count} changes are not sent yet.`),
+        broken: "This view has failed.",
+        reload: "Reload",
+        keys: [
+            ["n", "New task"],
+            ["/", "Search"],
+            ["j", "Next task"],
+            ["k", "Previous task"],
+            ["Enter", "Open the task"],
+            ["x", "Complete, or open again"],
+            ["e", "Edit"],
+            ["s", "Snooze the next reminder"],
+            ["z", "Undo"],
+            ["Esc", "Close the task"],
+            ["?", "This help"],
+        ],
+    },
 
     /** Lists, quick add, search. */
-    list: {},
+    list: {
+        new: "New task",
+        placeholder: "What must not be forgotten?",
+        add: "Add",
+        due: "Due",
+        remind: "Remind",
+        repeat: "Repeat",
+        clear: {
+            due: "Remove the due time",
+            remind: "Remove the reminder",
+            repeat: "Do not repeat",
+        },
+        /** @param {string} when */
+        dueAt: (when) => `Due ${when}`,
+        /** @param {string} when */
+        remindAt: (when) => `Remind ${when}`,
+        noReminder: "No reminder",
+        inMinute: "In 1 minute",
+        inHour: "In 1 hour",
+        pick: "Pick…",
+        date: "Date",
+        time: "Time",
+        set: "Set",
+        past: "This time has passed: the reminder is sent at once.",
+        before: [
+            ["PT0S", "At the due time"],
+            ["PT15M", "15 minutes before"],
+            ["PT1H", "1 hour before"],
+            ["P1D", "1 day before"],
+        ],
+        repeats: { daily: "Every day", weekdays: "Every weekday", weekly: "Every week", monthly: "Every month", yearly: "Every year" },
+        repeatNeedsDue: "A task repeats from its due time, so this is due tomorrow at 09:00 unless you choose another time.",
+        titleLong: "A title has at most 500 characters.",
+        overdue: "Overdue",
+        noDate: "No date",
+        justNow: "just now",
+        done: "Done",
+        undo: "Undo",
+        /** @param {string} title */
+        complete: (title) => `Complete “${title}”`,
+        /** @param {string} title */
+        reopen: (title) => `Open “${title}” again`,
+        /** @param {string} when */
+        reminderAt: (when) => `Reminder ${when}`,
+        repeating: "Repeats",
+        priority: { low: "Low priority", medium: "Medium priority", high: "High priority", urgent: "Urgent" },
+        saving: "Saving…",
+        waitingRow: "Waiting to be sent",
+        tryAgain: "Try again",
+        discard: "Discard",
+        conflict: "Changed elsewhere while you edited it.",
+        review: "Compare",
+        more: "Show more",
+        loadingMore: "Loading…",
+        /** @param {number} count */
+        results: (count) => (count === 1 ? "1 task" : `${count} tasks`),
+        /** @param {number} count */
+        resultsMore: (count) => `${count} tasks and more`,
+        snooze: "Snooze the reminder",
+        noSnooze: "This task has no reminder to snooze.",
+        snoozes: { ten: "For 10 minutes", hour: "For 1 hour", evening: "Until today 18:00", tomorrow: "Until tomorrow 09:00" },
+        empty: {
+            today: "Nothing is due today. Write down what must not be forgotten and choose when to be reminded.",
+            upcoming: "Nothing is planned for the coming days.",
+            all: "There are no open tasks.",
+            done: "Nothing is done yet.",
+            tag: "No open task has this tag.",
+            search: "Nothing matches this search.",
+        },
+        emptyAction: { today: "Write a task", other: "Write a task", search: "Clear the filters" },
+    },
+
+    /** Search and its filters. */
+    search: {
+        filters: "Filters",
+        status: { all: "Open and done", open: "Open", completed: "Done" },
+        statusLabel: "Status",
+        priorityLabel: "Priority",
+        anyPriority: "Any priority",
+        priorities: { urgent: "Urgent", high: "High", medium: "Medium", low: "Low" },
+        tagLabel: "Tag",
+        anyTag: "Any tag",
+        dueLabel: "Due",
+        anyDue: "Any time",
+        dues: { overdue: "Overdue", today: "Today", week: "In 7 days", month: "In 30 days" },
+        between: "Between two days…",
+        /** @param {string} from @param {string} to */
+        range: (from, to) => `${from} – ${to}`,
+        from: "From",
+        to: "To",
+        sortLabel: "Sort",
+        sorts: { "-created_at": "Newest first", created_at: "Oldest first", due_at: "Due first", "-due_at": "Due last", "-priority": "Most urgent first" },
+        clear: "Clear",
+        apply: "Apply",
+    },
 
     /** The panel of a task. */
     task: {},
