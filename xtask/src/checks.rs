@@ -15,7 +15,7 @@ use lab::{
     redis, root,
 };
 
-use crate::schemathesis;
+use crate::{browser, schemathesis};
 
 /// Installs the missing parts that runs and tests need.
 pub(crate) fn install() -> anyhow::Result<()> {
@@ -26,6 +26,7 @@ pub(crate) fn install() -> anyhow::Result<()> {
     kafka::binaries()?;
     mail::python()?;
     schemathesis::python()?;
+    browser::install()?;
     dapr::binaries()?;
     chart::tools()?;
     chart::compose_check()?;
@@ -45,7 +46,8 @@ pub(crate) fn test(filters: &[String]) -> anyhow::Result<()> {
     migrate(&postgres)?;
     cargo::run(&["test", "--workspace", "--locked", "--no-fail-fast", "--"], |test| {
         test.args(filters).env("DATABASE_URL", postgres.url("punctual"))
-    })
+    })?;
+    browser::after_others(filters)
 }
 
 /// Writes `.sqlx`, the descriptions of all checked statements, so that a build needs no database. With `check`, only fails if it

@@ -1,5 +1,6 @@
 //! `cargo xtask`: runs, tests and maintains Punctual on this machine.
 
+mod browser;
 mod checks;
 mod fuzz;
 mod laboratory;
@@ -72,6 +73,8 @@ enum Command {
     },
     /// Check the answers of a real `tasks` against the OpenAPI document
     Schemathesis(schemathesis::Arguments),
+    /// Test the page in a real Chromium, against the real product
+    BrowserTest(browser::Arguments),
     /// Coverage-guided fuzzing of every parser
     Fuzz(fuzz::Arguments),
     /// Deploy to the cluster of the current kubeconfig and test sleep, wake-up and failures, or with `--plain` the rendering without
@@ -112,6 +115,7 @@ fn main() -> ExitCode {
         Command::Bench { arguments } => laboratory::bench(&arguments),
         Command::Gauntlet { arguments } => laboratory::gauntlet(&arguments),
         Command::Schemathesis(arguments) => schemathesis::schemathesis(&arguments),
+        Command::BrowserTest(arguments) => browser::browser_test(&arguments),
         Command::Fuzz(arguments) => fuzz::fuzz(&arguments),
         Command::ClusterTest { arguments } => laboratory::cluster_test(&arguments),
         Command::ComposeTest { arguments } => laboratory::compose_test(&arguments),
