@@ -67,6 +67,8 @@ export const text = {
             manual: { word: "not live", title: "Not live: this page loads again when you return to it, and every minute." },
         },
         offline: "You are offline. You see what was loaded before.",
+        offlineShort: "You are offline.",
+        task: "Task",
         /** @param {number} count */
         waiting: (count) => (count === 1 ? "1 change waits in this tab and is sent when you are back." : `${count} changes wait in this tab and are sent when you are back.`),
         /** @param {number} count */
@@ -105,6 +107,8 @@ export const text = {
         dueAt: (when) => `Due ${when}`,
         /** @param {string} when */
         remindAt: (when) => `Remind ${when}`,
+        /** @param {string} when */
+        remindBefore: (when) => `Remind ${when}`,
         noReminder: "No reminder",
         inMinute: "In 1 minute",
         inHour: "In 1 hour",
@@ -125,7 +129,8 @@ export const text = {
         overdue: "Overdue",
         noDate: "No date",
         justNow: "just now",
-        done: "Done",
+        /** @param {string} when */
+        doneAt: (when) => `done ${when}`,
         undo: "Undo",
         /** @param {string} title */
         complete: (title) => `Complete “${title}”`,
@@ -133,6 +138,8 @@ export const text = {
         reopen: (title) => `Open “${title}” again`,
         /** @param {string} when */
         reminderAt: (when) => `Reminder ${when}`,
+        reminder: "Reminder",
+        overdueWord: "overdue",
         repeating: "Repeats",
         priority: { low: "Low priority", medium: "Medium priority", high: "High priority", urgent: "Urgent" },
         saving: "Saving…",
@@ -158,7 +165,7 @@ export const text = {
             tag: "No open task has this tag.",
             search: "Nothing matches this search.",
         },
-        emptyAction: { today: "Write a task", other: "Write a task", search: "Clear the filters" },
+        emptyAction: { task: "Write a task", search: "Clear the filters" },
     },
 
     /** Search and its filters. */
@@ -173,7 +180,7 @@ export const text = {
         anyTag: "Any tag",
         dueLabel: "Due",
         anyDue: "Any time",
-        dues: { overdue: "Overdue", today: "Today", week: "In 7 days", month: "In 30 days" },
+        dues: { before: "Before today", today: "Today", week: "In 7 days", month: "In 30 days" },
         between: "Between two days…",
         /** @param {string} from @param {string} to */
         range: (from, to) => `${from} – ${to}`,

@@ -1,0 +1,151 @@
+// A list of tasks, grouped by day where days order it.
+
+import { html, useEffect, useLayoutEffect, useRef, useState } from "./vendor/preact.js";
+import { Button, Empty, ErrorState, Spinner, classes } from "./controls.js";
+import { byDay } from "./days.js";
+import { focusNew } from "./keyboard.js";
+import { TagLinks } from "./navigation.js";
+import QuickAdd from "./quick-add.js";
+import { go } from "./route.js";
+import { Row } from "./row.js";
+import { Filters, isByDue } from "./search.js";
+import { load, loadMore, useStore, viewOf } from "./store.js";
+import { text } from "./text.js";
+
+/** @typedef {import("./route.js").Route} Route */
+
+/** @param {{ route: Route }} props */
+export default function List({ route }) {
+    const key = viewOf(route);
+    useEffect(() => void load(key), [key]);
+    useEffect(() => scrollTo(0, 0), [key]);
+    useMinutes();
+    const view = useStore((state) => state.views.get(key));
+    const tasks = useStore((state) => state.tasks);
+    const list = useRef(/** @type {HTMLElement | null} */ (null));
+    const ids = view?.ids ?? [];
+    useKeptFocus(list, ids);
+
+    const rows = ids.flatMap((id) => tasks.get(id) ?? []);
+    const isSearch = route.view === "search";
+    const title = route.view === "tag" ? `#${route.tag}` : text.shell.views[route.view];
+    return html`<div class=${classes("list-view", `view-${route.view}`)}>
+        <h1 class=${route.view === "tag" ? "" : "unseen"} dir="auto">${title}</h1>
+        ${isSearch ? html`<${Filters} route=${route} count=${view?.state === "ready" ? rows.length : null} more=${view?.more} />` : html`<${QuickAdd} route=${route} />`}
+        ${route.view === "all" && html`<${Tags} route=${route} />`}
+        <div ref=${list} class="list" aria-busy=${view?.state === "loading"}>
+            <${Content} route=${route} view=${view} rows=${rows} retry=${() => load(key)} />
+        </div>
+        ${view?.more && html`<${More} key=${key} load=${() => loadMore(key)} />`}
+    </div>`;
+}
+
+/** @param {{ route: Route, view: import("./store.js").View | undefined, rows: import("./store.js").Row[], retry: () => void }} props */
+function Content({ route, view, rows, retry }) {
+    if (rows.length === 0) {
+        if (!view || view.state === "loading") return html`<${Spinner} />`;
+        if (view.state === "error") return html`<${ErrorState} error=${view.error} onRetry=${retry} />`;
+        return html`<${Nothing} route=${route} />`;
+    }
+    const failed = view?.state === "error" && html`<${ErrorState} error=${view.error} onRetry=${retry} />`;
+    const isFlat = route.view === "done" || (route.view === "search" && !isByDue(route));
+    if (isFlat) return [failed, html`<ul class="rows flat">${rows.map((row) => html`<${Row} key=${row.task.id} row=${row} route=${route} flat=${true} />`)}</ul>`];
+    return [
+        failed,
+        ...byDay(rows).map(
+            (group) => html`<section key=${group.key} class=${classes("group", group.overdue && "overdue")}>
+                <h2>${group.name}${group.date && html`<span class="date"> · ${group.date}</span>`}</h2>
+                <ul class="rows">
+                    ${group.rows.map((row) => html`<${Row} key=${row.task.id} row=${row} route=${route} flat=${group.overdue} />`)}
+                </ul>
+            </section>`,
+        ),
+    ];
+}
+
+/** @param {{ route: Route }} props */
+function Nothing({ route }) {
+    const isSearch = route.view === "search";
+    const sentence = text.list.empty[/** @type {keyof typeof text.list.empty} */ (route.view)];
+    if (route.view === "done") return html`<${Empty}>${sentence}<//>`;
+    if (isSearch) return html`<${Empty} action=${text.list.emptyAction.search} onAction=${() => go(`#/search?${new URLSearchParams({ q: route.query?.get("q") ?? "" })}`)}>${sentence}<//>`;
+    return html`<${Empty} action=${text.list.emptyAction.task} onAction=${focusNew}>${sentence}<//>`;
+}
+
+/** Tags on a phone, which has no navigation beside the list. @param {{ route: Route }} props */
+function Tags({ route }) {
+    const tags = useStore((state) => state.tags);
+    if (tags.length === 0) return null;
+    return html`<nav class="tag-strip" aria-label=${text.shell.tags}><${TagLinks} route=${route} tags=${tags} /></nav>`;
+}
+
+/** Loads the next page when its end comes near, and by a button for who does not scroll. @param {{ load: () => Promise<void> }} props */
+function More({ load: loadNext }) {
+    const [busy, setBusy] = useState(false);
+    const end = useRef(/** @type {HTMLElement | null} */ (null));
+    const next = async () => {
+        setBusy(true);
+        try {
+            await loadNext();
+        } finally {
+            setBusy(false);
+        }
+    };
+    useEffect(() => {
+        if (busy || !end.current) return;
+        const watch = new IntersectionObserver((seen) => seen.some((entry) => entry.isIntersecting) && next(), { rootMargin: "400px" });
+        watch.observe(end.current);
+        return () => watch.disconnect();
+    }, [busy]);
+    return html`<p class="more" ref=${end}><${Button} kind="quiet" busy=${busy} onClick=${next}>${busy ? text.list.loadingMore : text.list.more}<//></p>`;
+}
+
+/** Renders again each minute, so that what is overdue says so. */
+function useMinutes() {
+    const [, render] = useState(0);
+    useEffect(() => {
+        const timer = setInterval(() => render((count) => count + 1), 60_000);
+        return () => clearInterval(timer);
+    }, []);
+}
+
+/**
+ * When the row with the focus disappears, the next row takes the focus.
+ * @param {import("./vendor/preact.js").Ref<HTMLElement | null>} list
+ * @param {string[]} ids
+ */
+function useKeptFocus(list, ids) {
+    const focused = useRef(/** @type {{ id: string, index: number, check: boolean } | null} */ (null));
+    useEffect(() => {
+        const element = list.current;
+        if (!element) return;
+        const enter = (/** @type {FocusEvent} */ event) => {
+            const target = /** @type {Element} */ (event.target);
+            const row = /** @type {HTMLElement | null | undefined} */ (target.closest(".row")?.querySelector("[data-row]"));
+            if (!row) return;
+            const all = [...element.querySelectorAll("[data-row]")];
+            focused.current = { id: row.dataset.row ?? "", index: all.indexOf(row), check: target.matches(".check") };
+        };
+        const leave = (/** @type {FocusEvent} */ event) => {
+            const target = /** @type {Element} */ (event.target);
+            setTimeout(() => {
+                if (target.isConnected && document.activeElement !== target) focused.current = null;
+            });
+        };
+        element.addEventListener("focusin", enter);
+        element.addEventListener("focusout", leave);
+        return () => {
+            element.removeEventListener("focusin", enter);
+            element.removeEventListener("focusout", leave);
+        };
+    }, []);
+    useLayoutEffect(() => {
+        const lost = focused.current;
+        if (!lost || document.activeElement !== document.body) return;
+        const all = /** @type {HTMLElement[]} */ ([...(list.current?.querySelectorAll("[data-row]") ?? [])]);
+        const row = all.find((other) => other.dataset.row === lost.id) ?? all[Math.min(lost.index, all.length - 1)];
+        if (!row) focusNew();
+        else if (lost.check) /** @type {HTMLElement} */ (row.closest(".row")?.querySelector(".check"))?.focus();
+        else row.focus();
+    });
+}

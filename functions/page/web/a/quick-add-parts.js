@@ -1,0 +1,94 @@
+// What "due", "remind" and "repeat" of a new task open: likely choices, and a free one.
+
+import { html, useEffect, useRef, useState } from "./vendor/preact.js";
+import { Button, Field } from "./controls.js";
+import { date, evening, inMinutes, monday, tomorrow } from "./presets.js";
+import { text } from "./text.js";
+import { dayAndClock, exact, fromInput, toInput } from "./times.js";
+
+/** @typedef {import("./draft.js").Draft} Draft */
+/** @typedef {{ draft: Draft, me: import("./store.js").Me | null, choose: (part: Partial<Draft>) => void }} PanelProps */
+/** @typedef {[label: string, part: Partial<Draft>, title?: string]} Choice */
+
+/** @param {PanelProps} props */
+export function DuePanel({ draft, choose }) {
+    const tonight = evening();
+    /** @type {Choice[]} */
+    const choices = [
+        ...(tonight ? [at(tonight, "due")] : []),
+        at(tomorrow(), "due"),
+        at(monday(), "due"),
+    ];
+    return html`<${Panel} label=${text.list.due} choices=${choices} choose=${choose} pick=${(/** @type {string} */ due) => choose({ due })} from=${draft.due ?? tomorrow()} />`;
+}
+
+/** @param {PanelProps} props */
+export function RemindPanel({ draft, me, choose }) {
+    const tonight = evening();
+    /** @type {Choice[]} */
+    const before = draft.due ? text.list.before.map(([before_due, label]) => [label, { remind: { before_due } }]) : [];
+    /** @type {Choice[]} */
+    const absolute = [
+        [text.list.inMinute, { remind: { remind_at: inMinutes(1) } }],
+        [text.list.inHour, { remind: { remind_at: inMinutes(60) } }],
+        ...(tonight ? [at(tonight, "remind")] : []),
+        at(tomorrow(), "remind"),
+    ];
+    const choices = [...before, ...(draft.due ? absolute.slice(2) : absolute)];
+    if (draft.due && me?.default_reminder) choices.push([text.list.noReminder, { remind: null }]);
+    const pick = (/** @type {string} */ remind_at) => choose({ remind: { remind_at } });
+    return html`<${Panel} label=${text.list.remind} choices=${choices} choose=${choose} pick=${pick} from=${draft.remind?.remind_at ?? draft.due ?? tomorrow()} past=${text.list.past} />`;
+}
+
+/** @param {PanelProps} props */
+export function RepeatPanel({ draft, choose }) {
+    const kinds = /** @type {(keyof typeof text.list.repeats)[]} */ (Object.keys(text.list.repeats));
+    const choices = kinds.map((repeat) => /** @type {Choice} */ ([text.list.repeats[repeat], { repeat }]));
+    return html`<${Panel} label=${text.list.repeat} choices=${choices} choose=${choose} note=${draft.due ? "" : text.list.repeatNeedsDue} />`;
+}
+
+/** @param {string} instant @param {"due" | "remind"} part @returns {Choice} */
+function at(instant, part) {
+    const said = dayAndClock(instant);
+    const label = said.charAt(0).toLocaleUpperCase() + said.slice(1);
+    return [label, part === "due" ? { due: instant } : { remind: { remind_at: instant } }, exact(instant)];
+}
+
+/**
+ * @param {{ label: string, choices: Choice[], choose: (part: Partial<Draft>) => void, pick?: (instant: string) => void, from?: string, note?: string, past?: string }} props
+ */
+function Panel({ label, choices, choose, pick, from, note, past }) {
+    const [picking, setPicking] = useState(false);
+    const panel = useRef(/** @type {HTMLElement | null} */ (null));
+    useEffect(() => {
+        /** @type {HTMLElement | null} */ (panel.current?.querySelector(picking ? "input" : "button"))?.focus();
+    }, [picking]);
+    return html`<div ref=${panel} class="quick-panel" role="group" aria-label=${label}>
+        ${picking && pick && from
+            ? html`<${Pick} from=${from} pick=${pick} past=${past} />`
+            : html`<div class="choices">
+                  ${choices.map(([said, part, title]) => html`<${Button} key=${said} title=${title} onClick=${() => choose(part)}>${said}<//>`)}
+                  ${pick && html`<${Button} onClick=${() => setPicking(true)}>${text.list.pick}<//>`}
+              </div>`}
+        ${note && html`<p class="quick-note muted">${note}</p>`}
+    </div>`;
+}
+
+/** @param {{ from: string, pick: (instant: string) => void, past?: string }} props */
+function Pick({ from, pick, past }) {
+    const [day, setDay] = useState(() => toInput(from).date);
+    const [time, setTime] = useState(() => toInput(from).time);
+    const instant = day && time ? fromInput(day, time) : null;
+    const set = () => instant && pick(instant);
+    const enter = (/** @type {KeyboardEvent} */ event) => {
+        if (event.key !== "Enter") return;
+        event.preventDefault();
+        set();
+    };
+    return html`<div class="pick" onKeyDown=${enter}>
+            <${Field} type="date" label=${text.list.date} min=${date(0)} value=${day} onValue=${setDay} />
+            <${Field} type="time" label=${text.list.time} value=${time} onValue=${setTime} />
+            <${Button} kind="primary" disabled=${!instant} onClick=${set}>${text.list.set}<//>
+        </div>
+        ${past && instant && Date.parse(instant) < Date.now() && html`<p class="quick-note muted">${past}</p>`}`;
+}

@@ -1,0 +1,128 @@
+// What surrounds every view: header, navigation, the panel of a task, notices, help.
+
+import { html, useEffect, useErrorBoundary, useRef, useState } from "./vendor/preact.js";
+import { Button, IconButton, Spinner, classes } from "./controls.js";
+import { Header } from "./header.js";
+import { Help, useKeyboard } from "./keyboard.js";
+import List from "./list.js";
+import { Navigation } from "./navigation.js";
+import { Announcer, Notices, OfflineLine } from "./notices.js";
+import { go, useRoute, withoutTask } from "./route.js";
+import { Snooze } from "./snooze.js";
+import { useStore } from "./store.js";
+import { text } from "./text.js";
+
+/** Views that the first paint does not need. @type {Record<string, () => Promise<{ default: any }>>} */
+const later = {
+    task: () => import("./task.js"),
+    settings: () => import("./settings.js"),
+    system: () => import("./system.js"),
+    act: () => import("./act.js"),
+};
+
+export default function Shell() {
+    const route = useRoute();
+    const [help, setHelp] = useState(false);
+    const [snoozed, setSnoozed] = useState(/** @type {string | null} */ (null));
+    const close = usePanelHistory(route);
+    useKeyboard({ route, close, onHelp: () => setHelp(true), onSnooze: setSnoozed });
+    useTitle(route);
+    useEffect(() => {
+        const timer = setTimeout(later.task, 1000);
+        return () => clearTimeout(timer);
+    }, []);
+
+    const isList = !(route.view in later);
+    const closeHelp = () => {
+        setHelp(false);
+        if (route.help) go("#/today", { replace: true });
+    };
+    return html`<div class=${classes("shell", route.task && "with-panel")}>
+        <button type="button" class="skip" onClick=${() => document.getElementById("main")?.focus()}>${text.shell.toList}</button>
+        <${Header} route=${route} onHelp=${() => setHelp(true)} />
+        <${Navigation} route=${route} />
+        <main id="main" tabindex="-1">
+            <${OfflineLine} />
+            <${Guard} key=${route.view}>
+                ${isList ? html`<${List} route=${route} />` : html`<${Later} name=${route.view} capability=${route.capability} route=${route} />`}
+            <//>
+        </main>
+        ${route.task && html`<${Panel} key=${route.task} route=${route} close=${close} />`}
+        <${Notices} />
+        <${Announcer} />
+        ${(help || route.help) && html`<${Help} onClose=${closeHelp} />`}
+        ${snoozed && html`<${Snooze} id=${snoozed} onClose=${() => setSnoozed(null)} />`}
+    </div>`;
+}
+
+/** The open task: beside the list, or over it where there is no room. @param {{ route: import("./route.js").Route, close: () => void }} props */
+function Panel({ route, close }) {
+    const panel = useRef(/** @type {HTMLElement | null} */ (null));
+    useEffect(() => {
+        if (!panel.current?.contains(document.activeElement)) panel.current?.focus({ preventScroll: true });
+        return () => {
+            // The row shows where the person was. Without it the list takes the focus.
+            const row = document.querySelector(`[data-row="${CSS.escape(route.task ?? "")}"]`);
+            setTimeout(() => {
+                if (document.activeElement !== document.body) return;
+                /** @type {HTMLElement | null} */ (row ?? document.getElementById("main"))?.focus({ preventScroll: true });
+            });
+        };
+    }, []);
+    return html`<aside class="panel" ref=${panel} tabindex="-1" aria-label=${text.shell.task}>
+        <div class="panel-close"><${IconButton} icon="close" label=${text.shell.closeTask} onClick=${close} /></div>
+        <${Guard}><${Later} name="task" id=${route.task} route=${route} /><//>
+    </aside>`;
+}
+
+/** Closes the panel so that Back does not open it again, and Forward does. @param {import("./route.js").Route} route */
+function usePanelHistory(route) {
+    const steps = useRef(0);
+    const before = useRef(/** @type {import("./route.js").Route | null} */ (null));
+    if (before.current !== route) {
+        if (!route.task) steps.current = 0;
+        else if (before.current) steps.current += 1;
+        before.current = route;
+    }
+    return () => (steps.current === 1 ? history.back() : go(withoutTask(), { replace: true }));
+}
+
+/** @param {import("./route.js").Route} route */
+function useTitle(route) {
+    const title = useStore((state) => (route.task && state.tasks.get(route.task)?.task.title) || "");
+    useEffect(() => {
+        const view = route.view === "tag" ? `#${route.tag}` : text.shell.views[route.view];
+        document.title = text.shell.title(title || view);
+    }, [route, title]);
+}
+
+/** Loads a view when it is first shown. @param {{ name: string, [prop: string]: any }} props */
+function Later({ name, ...props }) {
+    const [View, setView] = useState(/** @type {any} */ (null));
+    const [, fail] = useErrorThrower();
+    useEffect(() => {
+        let gone = false;
+        later[name]().then((module) => gone || setView(() => module.default), fail);
+        return () => {
+            gone = true;
+        };
+    }, [name]);
+    return View ? html`<${View} ...${props} />` : html`<${Spinner} />`;
+}
+
+/** Hands an error of a promise to the nearest `Guard`. @returns {[null, (error: unknown) => void]} */
+function useErrorThrower() {
+    const [failure, setFailure] = useState(/** @type {{ error: unknown } | null} */ (null));
+    if (failure) throw failure.error;
+    return [null, (error) => setFailure({ error })];
+}
+
+/** Keeps a view that fails from taking the others with it. @param {{ children?: any }} props */
+function Guard({ children }) {
+    const [error] = useErrorBoundary((failure) => console.error(failure));
+    if (!error) return children;
+    return html`<div class="state" role="alert">
+        <p>${text.shell.broken}</p>
+        <${Button} onClick=${() => location.reload()}>${text.shell.reload}<//>
+    </div>`;
+}

@@ -1,0 +1,43 @@
+// Snoozing the reminder of a task from the list.
+
+import { html, useEffect } from "./vendor/preact.js";
+import { Button, Dialog } from "./controls.js";
+import { evening, tomorrow } from "./presets.js";
+import { announce, commands, useStore } from "./store.js";
+import { text } from "./text.js";
+import { dayAndClock } from "./times.js";
+
+/**
+ * The reminder that a snooze moves: the next one, or the one that was sent last.
+ * @param {import("./store.js").Task} task
+ */
+export function snoozable(task) {
+    const byTime = [...task.reminders].sort((a, b) => Date.parse(a.remind_at) - Date.parse(b.remind_at));
+    return byTime.find((reminder) => reminder.state === "scheduled") ?? byTime.filter((reminder) => reminder.state === "sent").pop();
+}
+
+/** @param {{ id: string, onClose: () => void }} props */
+export function Snooze({ id, onClose }) {
+    const task = useStore((state) => state.tasks.get(id)?.task);
+    const reminder = task && snoozable(task);
+    useEffect(() => {
+        if (reminder) return;
+        announce(text.list.noSnooze);
+    }, []);
+    const choose = (/** @type {import("./store.js").Snooze} */ body) => {
+        onClose();
+        if (task && reminder) commands.snooze(task, reminder, body);
+    };
+    const { ten, hour, evening: tonight, tomorrow: morning } = text.list.snoozes;
+    return html`<${Dialog} title=${text.list.snooze} onClose=${onClose} class="narrow">
+        ${reminder
+            ? html`<p class="muted" dir="auto">${task.title} · ${dayAndClock(reminder.remind_at)}</p>
+                  <div class="choices">
+                      <${Button} onClick=${() => choose({ minutes: 10 })}>${ten}<//>
+                      <${Button} onClick=${() => choose({ minutes: 60 })}>${hour}<//>
+                      ${evening() && html`<${Button} onClick=${() => choose({ until: evening() })}>${tonight}<//>`}
+                      <${Button} onClick=${() => choose({ until: tomorrow() })}>${morning}<//>
+                  </div>`
+            : html`<p class="muted">${text.list.noSnooze}</p>`}
+    <//>`;
+}
