@@ -18,7 +18,7 @@ use anyhow::Context as _;
 use axum::{
     Router,
     extract::{MatchedPath, Request, State},
-    http::{StatusCode, Uri},
+    http::StatusCode,
     middleware::{self, Next},
     response::{IntoResponse as _, Response},
     routing::{get, post},
@@ -136,10 +136,11 @@ pub fn complete(routes: Router, host: impl Into<Host>) -> Router {
         .route("/readyz", get(ready))
         .route("/events/_ignore", post(async || StatusCode::OK))
         .with_state(probes);
-    routes
-        .merge(common)
+    // In this order the fallback of `routes` is kept, with its layers.
+    common
+        .merge(routes)
         .method_not_allowed_fallback(async || Problem::MethodNotAllowed)
-        .fallback(unknown)
+        .layer(middleware::from_fn(unknown))
         .layer(middleware::from_fn(log))
         .layer(middleware::from_fn_with_state(host, detached))
 }
@@ -211,12 +212,25 @@ async fn ready(State(probes): State<Arc<Probes>>) -> StatusCode {
 
 /// Answers a path without a route. For event and job paths that is a 500, because Dapr takes a 404 as done and would drop the
 /// event or job; a later deployment may have the route.
-async fn unknown(uri: Uri) -> Response {
-    if is_from_daprd(uri.path()) {
-        return Problem::Internal(format!("no route for {}: answered 500, so that Dapr retries", uri.path()).into())
-            .into_response();
+///
+/// A layer, not a fallback: a fallback that is set last replaces that of the function together with its layers, and a web page could not read
+/// the answer without the headers of CORS.
+async fn unknown(request: Request, next: Next) -> Response {
+    if request.extensions().get::<MatchedPath>().is_some() {
+        return next.run(request).await;
     }
-    Problem::NotFound.into_response()
+    let path = request.uri().path();
+    if is_from_daprd(path) {
+        let reason = format!("no route for {path}: answered 500, so that Dapr retries");
+        return Problem::Internal(reason.into()).into_response();
+    }
+    let answer = next.run(request).await;
+    if answer.status() != StatusCode::NOT_FOUND {
+        return answer; // to a preflight request
+    }
+    let mut problem = Problem::NotFound.into_response();
+    problem.headers_mut().extend(answer.into_parts().0.headers);
+    problem
 }
 
 /// Logs one line for each request of the HTTP API. Event and job handlers log their own outcome.

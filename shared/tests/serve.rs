@@ -5,13 +5,15 @@ use std::{convert::Infallible, time::Duration};
 use axum::{
     Router,
     body::{Body, to_bytes},
-    http::{Request, StatusCode, header},
+    http::{HeaderValue, Request, StatusCode, header},
     routing::get,
 };
 use futures_util::{StreamExt as _, stream};
 use shared::{
+    cors::CorsConfig,
+    problem::Problem,
     serve::{
-        complete,
+        Host, complete,
         connections::{Limits, serve},
     },
     testing::app,
@@ -41,6 +43,27 @@ async fn every_refusal_is_a_problem() {
         let answer = routes.clone().oneshot(request).await.unwrap();
         assert_eq!(answer.status(), status, "{method} {path}");
         assert_eq!(answer.headers()[header::CONTENT_TYPE], "application/problem+json", "{method} {path}");
+    }
+}
+
+/// A function with a fallback of its own, and one without.
+#[tokio::test]
+async fn a_page_of_another_origin_may_read_that_a_path_does_not_exist() {
+    let pages = CorsConfig { cors_origins: vec![HeaderValue::from_static("https://punctual.example")] };
+    let routes = || Router::<()>::new().route("/v1/here", get(async || StatusCode::OK));
+    for routes in [routes(), routes().fallback(async || Problem::NotFound)] {
+        let routes = complete(pages.allow_on(routes), Host::default());
+        for path in ["/", "/nowhere", "/v1/nowhere"] {
+            let request = Request::get(path).header(header::ORIGIN, "https://punctual.example");
+            let answer = routes.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+            assert_eq!(answer.status(), StatusCode::NOT_FOUND, "{path}");
+            assert_eq!(answer.headers()[header::CONTENT_TYPE], "application/problem+json", "{path}");
+            assert_eq!(answer.headers()[header::ACCESS_CONTROL_ALLOW_ORIGIN], "https://punctual.example", "{path}");
+            let body = to_bytes(answer.into_body(), 4096).await.unwrap();
+            assert!(String::from_utf8_lossy(&body).contains("urn:punctual:problem:not-found"), "{path}");
+        }
+        let event = Request::post("/events/nobody").body(Body::empty()).unwrap();
+        assert_eq!(routes.oneshot(event).await.unwrap().status(), StatusCode::INTERNAL_SERVER_ERROR);
     }
 }
 

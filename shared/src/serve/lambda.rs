@@ -49,10 +49,24 @@ pub async fn run(routes: Router, app: App) -> anyhow::Result<()> {
     .map_err(anyhow::Error::from_boxed)
 }
 
+/// The same for a function that only clients call, and that has no outbox.
+///
+/// # Errors
+/// When the runtime cannot be reached.
+pub async fn run_for_clients(routes: Router) -> anyhow::Result<()> {
+    lambda_http::run(service_fn(move |request| forward(routes.clone(), request)))
+        .await
+        .map_err(anyhow::Error::from_boxed)
+}
+
+/// Answers a request of API Gateway or a load balancer.
+async fn forward(routes: Router, request: lambda_http::Request) -> Result<Response, lambda_http::Error> {
+    Ok(routes.oneshot(request.map(|body| Body::from(body.to_vec()))).await?)
+}
+
 async fn answer(routes: Router, app: &App, request: lambda_http::Request) -> Result<Response, lambda_http::Error> {
     if !matches!(request.request_context_ref(), Some(RequestContext::PassThrough)) {
-        let request = request.map(|body| Body::from(body.to_vec()));
-        return Ok(routes.oneshot(request).await?);
+        return forward(routes, request).await;
     }
     let payload: Value = serde_json::from_slice(request.body())?;
     let records = unpack(&payload).ok_or("neither an SQS, EventBridge nor MSK event")?;

@@ -1,0 +1,187 @@
+//! Prepares the files of `web/` and writes the table that the crate includes.
+//!
+//! The files of `web/a/` share one hash of all their contents, which is part of their addresses. Every file is compressed here, once and as
+//! well as possible, because a process must start within milliseconds. Comments stay: nothing here understands JavaScript.
+
+use std::{
+    collections::BTreeMap,
+    env, fs,
+    io::Write as _,
+    path::{Path, PathBuf},
+};
+
+use brotli::enc::BrotliEncoderParams;
+use flate2::{Compression, write::GzEncoder};
+use sha2::{Digest as _, Sha256};
+
+/// The module that `index.html` starts.
+const ENTRY: &str = "a/app.js";
+/// What the process fills in when it starts. A file with one of these is not compressed.
+const FILLED_AT_START: [&str; 2] = ["{{META}}", "{{OPENAPI_URL}}"];
+
+/// The served files, by their paths below `web/`.
+type Files = BTreeMap<String, Vec<u8>>;
+
+fn main() {
+    println!("cargo:rerun-if-changed=web");
+    let variable = |name: &str| env::var_os(name).map(PathBuf::from).expect("Cargo sets it");
+    let (web, out) = (variable("CARGO_MANIFEST_DIR").join("web"), variable("OUT_DIR"));
+    let mut files = Files::new();
+    read(&web, "", &mut files);
+    let hash = hash(&files);
+    let urls: Vec<String> = files.keys().filter(|path| is_precached(path)).map(|path| url(path, &hash)).collect();
+    let preloads: Vec<String> = first_load(&files)
+        .iter()
+        .map(|path| format!("<link rel=\"modulepreload\" href=\"{}\">", url(path, &hash)))
+        .collect();
+    let replaced =
+        [("{{HASH}}", hash.clone()), ("{{PRELOADS}}", preloads.join("\n    ")), ("{{FILES}}", format!("{urls:?}"))];
+    let mut table = format!("pub(crate) const HASH: &str = {hash:?};\n\npub(crate) static FILES: &[File] = &[\n");
+    for (index, (path, content)) in files.iter().enumerate() {
+        let content = if path.starts_with("a/") { content.clone() } else { filled(content, &replaced) };
+        let is_template = contains_any(&content, &FILLED_AT_START);
+        let include = |suffix: &str, content: &[u8]| {
+            let file = out.join(format!("{index}{suffix}"));
+            fs::write(&file, content).expect("OUT_DIR can be written");
+            format!("include_bytes!({:?})", file.to_str().expect("OUT_DIR is UTF-8"))
+        };
+        let compressed = |suffix: &str, compress: fn(&[u8]) -> Vec<u8>| {
+            let smaller = Some(&content).filter(|_| !is_template).map(|content| compress(content));
+            smaller
+                .filter(|smaller| smaller.len() < content.len())
+                .map_or_else(|| "&[]".to_owned(), |smaller| include(suffix, &smaller))
+        };
+        let (br, gzip) = (compressed(".br", to_brotli), compressed(".gz", to_gzip));
+        table += &format!(
+            "    File {{ url: {:?}, kind: {:?}, is_template: {is_template}, identity: {}, br: {br}, gzip: {gzip} }},\n",
+            url(path, &hash),
+            kind(path).expect("only such files were read"),
+            include("", &content),
+        );
+    }
+    fs::write(out.join("files.rs"), table + "];\n").expect("OUT_DIR can be written");
+}
+
+/// Reads the files below a folder that browsers ask for.
+fn read(web: &Path, below: &str, files: &mut Files) {
+    for entry in fs::read_dir(web.join(below)).expect("web/ can be read") {
+        let entry = entry.expect("web/ can be read");
+        let name = entry.file_name().into_string().expect("names in web/ are UTF-8");
+        let path = if below.is_empty() { name } else { format!("{below}/{name}") };
+        if entry.path().is_dir() {
+            read(web, &path, files);
+        } else if kind(&path).is_some() {
+            files.insert(path, fs::read(entry.path()).expect("web/ can be read"));
+        }
+    }
+}
+
+/// The media type of a file. None for what only the type checker reads.
+fn kind(path: &str) -> Option<&'static str> {
+    if path.ends_with(".d.ts") {
+        return None;
+    }
+    match Path::new(path).extension().and_then(|extension| extension.to_str()) {
+        Some("html") => Some("text/html; charset=utf-8"),
+        Some("js") => Some("text/javascript; charset=utf-8"),
+        Some("css") => Some("text/css; charset=utf-8"),
+        Some("webmanifest") => Some("application/manifest+json"),
+        Some("svg") => Some("image/svg+xml"),
+        Some("png") => Some("image/png"),
+        Some("ico") => Some("image/x-icon"),
+        Some("txt") | None => Some("text/plain; charset=utf-8"),
+        Some("json" | "md") => None,
+        Some(_) => panic!("build.rs knows no media type for web/{path}"),
+    }
+}
+
+/// The path of a file in its address.
+fn url(path: &str, hash: &str) -> String {
+    match path.strip_prefix("a/") {
+        Some(path) => format!("/a/{hash}/{path}"),
+        None => format!("/{}", path.strip_suffix("index.html").unwrap_or(path)),
+    }
+}
+
+/// Whether the service worker keeps a file, so that the page opens without a network.
+fn is_precached(path: &str) -> bool {
+    path.starts_with("a/") && !kind(path).is_some_and(|kind| kind.starts_with("text/plain"))
+}
+
+/// The hash of all files of `web/a/`.
+fn hash(files: &Files) -> String {
+    let mut hash = Sha256::new();
+    for (path, content) in files.iter().filter(|(path, _)| path.starts_with("a/")) {
+        for part in [path.as_bytes(), content.as_slice()] {
+            hash.update(part.len().to_le_bytes());
+            hash.update(part);
+        }
+    }
+    hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The modules that the entry imports statically, directly or through others, in the order in which they are found.
+fn first_load(files: &Files) -> Vec<String> {
+    let mut found = vec![ENTRY.to_owned()];
+    let mut read = 0;
+    while let Some(path) = found.get(read).cloned() {
+        read += 1;
+        let text = files.get(&path).map(|content| String::from_utf8_lossy(content)).unwrap_or_default();
+        for import in imports(&path, &text) {
+            // A module that does not exist is reported by a test, which names it.
+            if files.contains_key(&import) && !found.contains(&import) {
+                found.push(import);
+            }
+        }
+    }
+    found.split_off(1)
+}
+
+/// The modules that a module imports statically. Types in comments do not count.
+fn imports(path: &str, text: &str) -> Vec<String> {
+    let code = text.lines().map(str::trim_start).filter(|line| !line.starts_with(['*', '/']));
+    let targets = code.filter_map(|line| {
+        let after = line.split_once(" from \"").map(|(_, after)| after).or_else(|| line.strip_prefix("import \""))?;
+        after.split_once('"').map(|(target, _)| target).filter(|target| target.starts_with('.'))
+    });
+    targets.map(|target| resolved(path, target)).collect()
+}
+
+/// The path to which a relative path in the module `path` leads.
+fn resolved(path: &str, target: &str) -> String {
+    let mut parts: Vec<&str> = path.split('/').collect();
+    parts.pop();
+    for part in target.split('/') {
+        match part {
+            "." => {}
+            ".." => {
+                parts.pop();
+            }
+            name => parts.push(name),
+        }
+    }
+    parts.join("/")
+}
+
+fn contains_any(content: &[u8], texts: &[&str]) -> bool {
+    str::from_utf8(content).is_ok_and(|content| texts.iter().any(|text| content.contains(text)))
+}
+
+/// A file with its placeholders replaced. One that is not text has none.
+fn filled(content: &[u8], replaced: &[(&str, String)]) -> Vec<u8> {
+    let Ok(text) = str::from_utf8(content) else { return content.to_vec() };
+    replaced.iter().fold(text.to_owned(), |text, (name, value)| text.replace(name, value)).into_bytes()
+}
+
+fn to_brotli(content: &[u8]) -> Vec<u8> {
+    let best = BrotliEncoderParams { quality: 11, size_hint: content.len(), ..BrotliEncoderParams::default() };
+    let mut compressed = Vec::new();
+    brotli::BrotliCompress(&mut &content[..], &mut compressed, &best).expect("memory can be written");
+    compressed
+}
+
+fn to_gzip(content: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+    encoder.write_all(content).expect("memory can be written");
+    encoder.finish().expect("memory can be written")
+}
