@@ -123,8 +123,13 @@ impl PageConfig {
     }
 
     /// The address of a path of the API.
-    pub(crate) fn api(&self, path: &str) -> String {
+    fn api(&self, path: &str) -> String {
         self.api_url.as_ref().map_or_else(|| path.to_owned(), |api| api.join(path))
+    }
+
+    /// The address of the API's document, as the value of an attribute.
+    pub(crate) fn openapi_url(&self) -> String {
+        escaped(&self.api("/openapi.json"))
     }
 
     /// The element by which the page learns of its settings.

@@ -196,7 +196,7 @@ impl Served {
 fn filled(template: &[u8], config: &PageConfig) -> Bytes {
     let text = str::from_utf8(template).expect("build.rs found a placeholder in it");
     let text = text.replace("{{META}}", &config.meta());
-    text.replace("{{OPENAPI_URL}}", &config.api("/openapi.json")).into()
+    text.replace("{{OPENAPI_URL}}", &config.openapi_url()).into()
 }
 
 /// Identifies an answer.
