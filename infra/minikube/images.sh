@@ -5,6 +5,7 @@
 functions=(
     tasks
     updates
+    page
     dead-letters
     alarm
     upkeep

@@ -21,7 +21,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Start Punctual, print its address and a token, and show each mail as it arrives
+    /// Start Punctual, print a link to its page and a token, and show each mail as it arrives
     Up {
         /// Run as in production: a process and a daprd per function, Kafka, mail by SMTP
         #[arg(long)]
@@ -29,7 +29,7 @@ enum Command {
         /// Return once Punctual is ready; .dev/up.json describes it, `down` stops it
         #[arg(long)]
         detach: bool,
-        /// Port of the HTTP API [default: a free one]
+        /// Port of the HTTP API [default: a free one], and of the page unless it is distributed [default: 8420, if it is free]
         #[arg(long)]
         port: Option<u16>,
         /// Delete the data of earlier runs first

@@ -20,13 +20,17 @@ use serde_json::{Value, json};
 use lab::{
     cargo, dev,
     identity::{self, Identity},
-    mail,
+    mail, ports,
     progress::say,
     root, secrets, signals,
     topology::{self, Mode, Options, Topology},
 };
 
 const RUN: &str = "up";
+/// The port of the page, where it is free: a browser keeps a sign-in, subscriptions and the offline page for an origin.
+const PORT: u16 = 8420;
+/// How long the link that `up` prints signs in.
+const SIGNED_IN: Duration = Duration::from_secs(12 * 60 * 60);
 /// The user of the token that `up` prints. Constant, so that yesterday's tasks belong to today's user.
 const USER: &str = "0198c0de-0000-7000-8000-000000000001";
 const EMAIL: &str = "dev@punctual.test";
@@ -40,9 +44,13 @@ pub(crate) fn up(distributed: bool, detached: bool, port: Option<u16>, fresh: bo
     }
     refuse_a_second()?;
     let mut options = if distributed { Options::distributed(RUN) } else { Options::embedded(RUN) };
-    options.port = port;
+    let usual = if ports::is_free(PORT) { PORT } else { ports::free() };
+    (options.port, options.page_port) = if distributed { (port, Some(usual)) } else { (port.or(Some(usual)), None) };
     options.detached = detached;
     options.fresh = fresh;
+    let keys = keys(fresh)?;
+    let page_port = options.page_port.or(options.port).unwrap_or(usual);
+    options = with_page(options, page_port, &keys);
     topology::prerequisites(&options)?;
     build(options.mode)?;
 
@@ -55,10 +63,15 @@ pub(crate) fn up(distributed: bool, detached: bool, port: Option<u16>, fresh: bo
     refuse_a_second()?;
     signals::catch();
     let topology = Topology::start(options)?;
+    fs::write(keys_file(), serde_json::to_vec_pretty(&keys)?)?;
     let token = topology.token(USER, EMAIL, true);
+    let signed_in = secrets::token_for(SIGNED_IN, &topology.jwt_secret, USER, EMAIL, true);
+    let link = format!("{}/#token={signed_in}", topology.page_url);
     let supervisor = (!detached).then(|| Identity::of(std::process::id())).flatten();
     let state = json!({
         "url": topology.url,
+        "page_url": topology.page_url,
+        "link": link,
         "token": token,
         "database_url": topology.database_url,
         "mail_dir": topology.mail_dir,
@@ -67,7 +80,7 @@ pub(crate) fn up(distributed: bool, detached: bool, port: Option<u16>, fresh: bo
         "supervisor": supervisor.map(|identity| json!({ "pid": identity.pid, "started": identity.started })),
     });
     fs::write(state_file(), serde_json::to_vec_pretty(&state)?)?;
-    introduce(&topology, &token);
+    introduce(&topology, &link, &token);
     drop(lock);
     if detached {
         println!("Punctual keeps running; `cargo xtask down` stops it.");
@@ -150,6 +163,36 @@ fn state_file() -> PathBuf {
     dev().join("up.json")
 }
 
+fn keys_file() -> PathBuf {
+    run_dir().join("keys.json")
+}
+
+/// The keys of links in mail and of Web Push. They are kept, so that links and subscriptions outlast a restart.
+fn keys(fresh: bool) -> anyhow::Result<Value> {
+    let kept = fs::read(keys_file()).ok().and_then(|kept| serde_json::from_slice(&kept).ok());
+    if let Some(kept) = kept.filter(|_| !fresh) {
+        return Ok(kept);
+    }
+    let vapid = secrets::vapid_key();
+    if let Err(error) = &vapid {
+        say(format!("Web Push is off: {error:#}"));
+    }
+    let (private, public) = vapid.unwrap_or_default();
+    Ok(json!({ "action": secrets::random()?, "vapid_private": private, "vapid_public": public }))
+}
+
+/// What the page needs: links in mail that lead to it, push, and a link that signs in.
+fn with_page(options: Options, port: u16, keys: &Value) -> Options {
+    let key = |name: &str| keys[name].as_str().unwrap_or_default().to_owned();
+    let mut options = options
+        .env("PAGE_URL", format!("http://127.0.0.1:{port}"))
+        .env("PAGE_ACCEPT_TOKEN_LINK", "true")
+        .env("ACTION_KEY", key("action"))
+        .env("VAPID_PUBLIC_KEYS", key("vapid_public"));
+    options.secrets.insert("vapid-private-keys".to_owned(), key("vapid_private"));
+    options
+}
+
 fn state() -> Option<Value> {
     serde_json::from_slice(&fs::read(state_file()).ok()?).ok()
 }
@@ -163,10 +206,11 @@ fn build(mode: Mode) -> anyhow::Result<()> {
     cargo::run(&["build", "--locked", "--bins"], |build| build.args(what))
 }
 
-fn introduce(topology: &Topology, token: &str) {
-    let url = &topology.url;
+fn introduce(topology: &Topology, link: &str, token: &str) {
+    let (url, page) = (&topology.url, &topology.page_url);
     println!();
-    println!("Punctual  {url}   (API {url}/openapi.json)");
+    println!("Open      {link}\n");
+    println!("API       {url}   (described at {page}/docs/)");
     println!("Mail      {}", topology.mail_dir.display());
     println!("Logs      {}", run_dir().join("log").display());
     println!("Database  {}", topology.database_url);

@@ -189,15 +189,17 @@ pub struct Public {
 
 const API: Public = Public { host: "api", paths: &["/v1", "/openapi.json"] };
 const LIVE: Public = Public { host: "live", paths: &["/v1/updates"] };
+const PAGE: Public = Public { host: "page", paths: &["/"] };
 
 /// The functions that no event type triggers.
 #[rustfmt::skip]
 const OTHERS: &[Function] = &[
-    Function { name: "tasks",        trigger: Trigger::Http,        daprd: true,  database: true, public: Some(API),  calls: CALLS },
-    Function { name: "updates",      trigger: Trigger::Http,        daprd: false, database: true, public: Some(LIVE), calls: CALLS },
-    Function { name: "dead-letters", trigger: Trigger::DeadLetters, daprd: true,  database: true, public: None,       calls: CALLS },
-    Function { name: INVOKED,        trigger: Trigger::Job,         daprd: true,  database: true, public: None,       calls: CALLBACKS },
-    Function { name: REPAIRS,        trigger: Trigger::Job,         daprd: true,  database: true, public: None,       calls: CALLS },
+    Function { name: "tasks",        trigger: Trigger::Http,        daprd: true,  database: true,  public: Some(API),  calls: CALLS },
+    Function { name: "updates",      trigger: Trigger::Http,        daprd: false, database: true,  public: Some(LIVE), calls: CALLS },
+    Function { name: "page",         trigger: Trigger::Http,        daprd: false, database: false, public: Some(PAGE), calls: CALLS },
+    Function { name: "dead-letters", trigger: Trigger::DeadLetters, daprd: true,  database: true,  public: None,       calls: CALLS },
+    Function { name: INVOKED,        trigger: Trigger::Job,         daprd: true,  database: true,  public: None,       calls: CALLBACKS },
+    Function { name: REPAIRS,        trigger: Trigger::Job,         daprd: true,  database: true,  public: None,       calls: CALLS },
 ];
 
 /// Every function: those of `OTHERS`, then one per event type.

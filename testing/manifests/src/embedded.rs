@@ -5,7 +5,7 @@ use catalogue::FUNCTIONS;
 use crate::{FROM_CATALOGUE, MARK, Manifest};
 
 /// The functions whose settings the caller of `embedded::routes` passes.
-const WITH_SETTINGS: [&str; 3] = ["tasks", "updates", "reminder-due"];
+const WITH_SETTINGS: [&str; 4] = ["tasks", "updates", "page", "reminder-due"];
 
 /// The routes of the other functions.
 pub(crate) fn routers() -> Manifest {

@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use axum::Router;
+use page::Page;
 use shared::App;
 use updates::{Settings, Updates};
 use upkeep::repair;
@@ -19,7 +20,7 @@ async fn main() -> anyhow::Result<()> {
 fn router(app: App) -> Router {
     tokio::spawn(keep_repairing(app.clone()));
     let updates = Updates::from_env(app.db.clone(), Settings::default(), app.stop.clone());
-    let clients = tasks::router(app.clone()).merge(updates::router(updates));
+    let clients = tasks::router(app.clone()).merge(updates::router(updates)).merge(page::router(Page::from_env()));
     embedded::routes(&app, clients, shared::config::from_env(), shared::config::from_env())
 }
 

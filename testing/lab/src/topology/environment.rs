@@ -99,6 +99,15 @@ impl Topology {
             env.push(("REMINDER_DUE_DAPR_ENDPOINT", daprd(owners.reminder_due.0, owners.reminder_due.1)?));
             env.push(("REMINDER_DUE_DAPR_API_TOKEN", self.dapr_api_token(owners.reminder_due.0).to_owned()));
         }
+        match &self.updates_url {
+            Some(updates) => {
+                env.push(("API_URL", self.url.clone()));
+                env.push(("UPDATES_URL", updates.clone()));
+                env.push(("CORS_ORIGINS", self.page_url.clone()));
+            }
+            // Everything has one origin.
+            None => env.push(("UPDATES_URL", "/".to_owned())),
+        }
         match &self.smtp {
             Some(smtp) => {
                 env.push(("EMAIL_PROVIDER", "smtp".to_owned()));

@@ -77,6 +77,10 @@ pub struct Topology {
     pub options: Options,
     /// The address of the HTTP API.
     pub url: String,
+    /// The address of the page: in embedded mode the same.
+    pub page_url: String,
+    /// The address of `updates`, if it is a process of its own.
+    updates_url: Option<String>,
     /// The product's database.
     pub database_url: String,
     /// The mail folder, with an `.eml` file per message.
@@ -158,6 +162,8 @@ impl Topology {
         let port = options.port.unwrap_or_else(ports::free);
         let mut topology = Self {
             url: format!("http://127.0.0.1:{port}"),
+            page_url: format!("http://127.0.0.1:{port}"),
+            updates_url: None,
             database_url: postgres.url("punctual"),
             mail_dir,
             jwt_secret: secrets::random()?,
@@ -193,7 +199,11 @@ impl Topology {
         let parts: Vec<(&str, u16, Option<SidecarPorts>)> = names
             .into_iter()
             .map(|name| {
-                let port = if name == "tasks" || name == EMBEDDED { port } else { ports::free() };
+                let port = match name {
+                    "tasks" | EMBEDDED => port,
+                    "page" => self.options.page_port.unwrap_or_else(ports::free),
+                    _ => ports::free(),
+                };
                 let has_daprd = catalogue::Function::named(name).is_none_or(|function| function.daprd);
                 (name, port, has_daprd.then(SidecarPorts::free))
             })
@@ -204,6 +214,11 @@ impl Topology {
             part.and_then(|part| Some((id, part.2?.grpc))).with_context(|| format!("no daprd of {id}"))
         };
         let owners = Owners { alarm: owner("alarm")?, reminder_due: owner("reminder-due")? };
+        let mut addresses = parts.iter().map(|(name, port, _)| (*name, format!("http://127.0.0.1:{port}")));
+        self.updates_url = addresses.clone().find_map(|(name, url)| (name == "updates").then_some(url));
+        if let Some((_, url)) = addresses.find(|(name, _)| *name == "page") {
+            self.page_url = url;
+        }
         let mut plane = self.plane(run, daprd)?;
         let sidecars = parts.iter().filter_map(|(name, _, sidecar)| Some((*name, (*sidecar)?)));
         plane.env.push(dapr::name_resolution(sidecars));

@@ -48,6 +48,8 @@ pub struct Options {
     pub mail: Mail,
     /// The port of the HTTP API; a free one if unset.
     pub port: Option<u16>,
+    /// The port of the page, if it is a process of its own; a free one if unset.
+    pub page_port: Option<u16>,
     /// The interval of repair; no repair if unset.
     pub repair_every: Option<Duration>,
     /// Whether to delete the data of an earlier run at the start, and of this run at the end unless a test failed.
@@ -83,6 +85,7 @@ impl Options {
             broker: Broker::InMemory,
             mail: Mail::Files,
             port: None,
+            page_port: None,
             repair_every: Some(Duration::from_secs(30)),
             fresh: true,
             detached: false,

@@ -27,10 +27,11 @@ fn routes() -> BTreeSet<String> {
         routes.extend(text.lines().filter_map(|line| path(line).or_else(|| default(line))));
     }
     // The routes of clients are not Dapr's, and the route for ignored types has no effect.
-    let of_dapr = |route: &String| {
-        route.starts_with('/') && !route.starts_with("/v1/") && route != "/openapi.json" && route != "/events/_ignore"
+    let is_others = |route: &str| {
+        ["/v1/", "/openapi.json", "/a/", "/docs", "/events/_ignore"].iter().any(|others| route.starts_with(others))
     };
-    routes.into_iter().filter(of_dapr).collect()
+    routes.retain(|route| route.starts_with('/') && !is_others(route));
+    routes
 }
 
 async fn call(product: &Router, path: &str, token: Option<&str>, kind: &str, body: &str) -> StatusCode {

@@ -29,6 +29,31 @@ fn product_with(app: &App, email: &[&str]) -> Router {
     let email = ["test", "--email-from", "a@example.org"].iter().chain(email);
     let email = reminder_due::email::EmailConfig::try_parse_from(email).unwrap();
     let tasks = tasks::routes(app.clone(), auth::Auth::new(auth).unwrap());
+    let page = page::router(page::Page::new(&page::PageConfig::default()).unwrap());
     let push = reminder_due::push::PushConfig::parse_from(["test"]);
-    shared::serve::complete(embedded::routes(app, tasks, email, push), app.clone())
+    shared::serve::complete(embedded::routes(app, tasks.merge(page), email, push), app.clone())
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn the_page_and_the_api_have_one_origin(db: PgPool) {
+    let product = product(&testing::app(&db));
+    for (path, status, kind) in [
+        ("/", 200, "text/html; charset=utf-8"),
+        ("/sw.js", 200, "text/javascript; charset=utf-8"),
+        ("/openapi.json", 200, "application/json"),
+        ("/v1/tasks", 401, "application/problem+json"),
+        ("/v1/nothing", 404, "application/problem+json"),
+        ("/nothing", 404, "application/problem+json"),
+    ] {
+        let answer = product.clone().oneshot(Request::get(path).body(Body::empty()).unwrap()).await.unwrap();
+        assert_eq!(
+            (answer.status().as_u16(), answer.headers()["content-type"].to_str().unwrap()),
+            (status, kind),
+            "{path}"
+        );
+    }
+    for path in ["/healthz", "/readyz"] {
+        let answer = product.clone().oneshot(Request::get(path).body(Body::empty()).unwrap()).await.unwrap();
+        assert_eq!(answer.status(), StatusCode::OK, "{path}");
+    }
 }
