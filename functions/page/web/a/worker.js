@@ -1,0 +1,56 @@
+// The service worker: its registration, and what it and the page say to each other.
+
+import { meta } from "./meta.js";
+import { go } from "./route.js";
+
+/** The one policy of Trusted Types. The only script that the page names at run time is its service worker. */
+const policy = /** @type {any} */ (globalThis).trustedTypes?.createPolicy("punctual", { createScriptURL: () => "/sw.js" });
+
+/** Whether there are service workers: not without encryption, and in some browsers not in private windows. */
+export const isSupported = "serviceWorker" in navigator;
+
+/** @type {Promise<ServiceWorkerRegistration> | undefined} */
+let registering;
+
+/** Makes the page open without a network, and brings the messages to this device in line. For the page to call once it has shown something. */
+export async function start() {
+    if (!isSupported) return;
+    await register();
+    const { keep } = await import("./push.js");
+    await keep();
+}
+
+/** Registers the service worker and tells it where the API is. Resolves when it runs. */
+export function register() {
+    registering ??= begin().catch((error) => {
+        registering = undefined;
+        throw error;
+    });
+    return registering;
+}
+
+async function begin() {
+    navigator.serviceWorker.addEventListener("message", heard);
+    navigator.serviceWorker.startMessages();
+    await navigator.serviceWorker.register(policy?.createScriptURL("") ?? "/sw.js", { updateViaCache: "none" });
+    const registration = await navigator.serviceWorker.ready;
+    if (registration.active) await tell(registration.active, { api: meta.api });
+    return registration;
+}
+
+/** @param {ServiceWorker} worker @param {unknown} message */
+function tell(worker, message) {
+    return new Promise((resolve) => {
+        const { port1, port2 } = new MessageChannel();
+        port1.onmessage = resolve;
+        worker.postMessage(message, [port2]);
+    });
+}
+
+/** @param {MessageEvent} event */
+async function heard({ data, ports }) {
+    if (typeof data?.go === "string") go(data.go);
+    if (!data?.renewed) return;
+    const { keep } = await import("./push.js");
+    if (await keep().catch(() => false)) ports[0]?.postMessage(true);
+}
