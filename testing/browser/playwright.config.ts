@@ -1,0 +1,40 @@
+// `cargo xtask browser-test` starts the product and passes its addresses (support/product.ts).
+import { defineConfig } from "@playwright/test";
+
+const words = (process.env.FILTER ?? "").split("\n").filter(Boolean);
+const escaped = words.map((word) => word.replace(/[.*+?^${}()|[\]\\]/g, "\\$&"));
+
+export default defineConfig({
+  outputDir: process.env.RESULTS ?? "test-results",
+  reporter: [["list"]],
+  workers: 2,
+  forbidOnly: Boolean(process.env.CI),
+  timeout: 30_000,
+  expect: { timeout: 5_000 },
+  ...(words.length > 0 && { grep: new RegExp(escaped.join("|")) }),
+  use: {
+    browserName: "chromium",
+    launchOptions: {
+      executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
+      // Fast starts, and no request of the browser's own.
+      args: [
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-quic",
+        "--no-first-run",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+      ],
+    },
+    locale: "en-GB",
+    timezoneId: "Europe/Berlin",
+    viewport: { width: 1280, height: 800 },
+    actionTimeout: 10_000,
+    screenshot: "only-on-failure",
+  },
+  projects: [
+    { name: "tests", testDir: "tests" },
+    { name: "screenshots", testDir: "screenshots", timeout: 120_000 },
+  ],
+});

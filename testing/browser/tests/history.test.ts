@@ -1,0 +1,58 @@
+// History, restore and undo.
+import { inBerlin } from "../support/product.ts";
+import { check, openTask, panel, row } from "../support/page.ts";
+import { expect, go, test } from "../support/test.ts";
+
+test("the history says what was changed, from what to what", async ({ page, user }) => {
+  const { id } = await user.create({ title: "dentist", due_at: inBerlin(2, 9).toISOString() });
+  await user.change(id, { due_at: inBerlin(3, 10).toISOString() });
+  await user.change(id, { title: "call the dentist", priority: "high" });
+  await go(page, `#/upcoming/task/${id}`);
+  await panel(page).getByRole("button", { name: "History" }).click();
+  const entries = panel(page).getByRole("listitem");
+  await expect(entries.filter({ hasText: "You created it." })).toBeVisible();
+  await expect(entries.filter({ hasText: /You moved it from .*09:00 to .*10:00\./ })).toBeVisible();
+  await expect(entries.filter({ hasText: "You renamed it from “dentist” to “call the dentist”." })).toContainText("You changed the priority from");
+});
+
+test("an earlier content is restored from the history, and that can be undone", async ({ page, user }) => {
+  const { id } = await user.create({ title: "dentist", due_at: inBerlin(2, 9).toISOString() });
+  await user.change(id, { title: "doctor" });
+  await go(page, `#/upcoming/task/${id}`);
+  await panel(page).getByRole("button", { name: "History" }).click();
+  await panel(page).getByRole("listitem").filter({ hasText: "You renamed it" }).getByRole("button", { name: "Restore" }).click();
+  await expect(panel(page).getByLabel("Title")).toHaveValue("dentist");
+  await expect.poll(async () => (await user.read(id)).title).toBe("dentist");
+  await page.getByRole("button", { name: "Undo" }).first().click();
+  await expect.poll(async () => (await user.read(id)).title).toBe("doctor");
+});
+
+test("a deleted task is restored from its history", async ({ page, user, problems }) => {
+  problems.expectStatus(404);
+  const { id } = await user.create({ title: "dentist", tags: ["health"] });
+  await user.ask("DELETE", `/v1/tasks/${id}`);
+  await go(page, `#/all/task/${id}`);
+  await panel(page).getByRole("listitem").filter({ hasText: "You deleted it." }).getByRole("button", { name: "Restore" }).click();
+  await expect.poll(async () => (await user.send("GET", `/v1/tasks/${id}`)).status).toBe(200);
+  expect(await user.read(id)).toMatchObject({ title: "dentist", tags: ["health"] });
+});
+
+test("z undoes the last act", async ({ page, user }) => {
+  const { id } = await user.create({ title: "dentist", due_at: inBerlin(0, 23, 59).toISOString() });
+  await check(page, "dentist").click();
+  await expect.poll(async () => (await user.read(id)).completed).toBe(true);
+  await page.keyboard.press("z");
+  await expect.poll(async () => (await user.read(id)).completed).toBe(false);
+  await expect(check(page, "dentist")).not.toBeChecked();
+});
+
+test("an edit can be undone for ten seconds", async ({ page, user }) => {
+  const { id } = await user.create({ title: "dentist", due_at: inBerlin(0, 23, 59).toISOString() });
+  const task = await openTask(page, "dentist");
+  await task.getByLabel("Title").fill("doctor");
+  await task.getByLabel("Title").press("Enter");
+  await expect.poll(async () => (await user.read(id)).title).toBe("doctor");
+  await page.getByRole("button", { name: "Undo" }).first().click();
+  await expect.poll(async () => (await user.read(id)).title).toBe("dentist");
+  await expect(row(page, "dentist")).toBeVisible();
+});
