@@ -1,0 +1,149 @@
+// The panel of a task.
+
+import { html, useEffect, useRef, useState } from "./vendor/preact.js";
+import { Button, Disclosure, ErrorState, Menu, Spinner } from "./controls.js";
+import { Due, capital } from "./due.js";
+import { EditableText, Mark, Outcome, lazy } from "./edit.js";
+import { Icon } from "./icons.js";
+import { Property } from "./property.js";
+import { Reminders, Timeline } from "./reminders.js";
+import { go, withoutTask } from "./route.js";
+import { sentence } from "./rule.js";
+import { commands, openTask, useStore } from "./store.js";
+import { Tags } from "./tags.js";
+import { task as text } from "./text-task.js";
+import { ago, dayAndClock, exact } from "./times.js";
+
+/** @typedef {import("./store.js").Row} Row */
+
+const RecurrenceForm = lazy(() => import("./recurrence.js"));
+const NextDates = lazy(() => import("./recurrence.js"), "NextDates");
+const History = lazy(() => import("./history.js"));
+
+const PRIORITIES = /** @type {const} */ (["urgent", "high", "medium", "low"]);
+const MISSING = 404;
+
+/** @param {{ id: string, route: import("./route.js").Route }} props */
+export default function Task({ id, route }) {
+    const row = useStore((state) => state.tasks.get(id));
+    const [problem, setProblem] = useState(/** @type {any} */ (null));
+    const open = () => {
+        setProblem(null);
+        openTask(id).catch(setProblem);
+    };
+    useEffect(() => {
+        open();
+        for (const part of [RecurrenceForm, History, Timeline]) part.preload().catch(() => {});
+    }, [id]);
+    if (row) return html`<${Panel} row=${row} opened=${route.reminder} />`;
+    if (!problem) return html`<${Spinner} label=${text.loading} />`;
+    if (problem.status !== MISSING) return html`<${ErrorState} error=${problem} onRetry=${open} />`;
+    // A deleted task has a history, and can be restored.
+    return html`<div class="task"><p>${text.missing}</p>${route.reminder && html`<${Timeline} task=${{ version: 0 }} reminder=${{ id: route.reminder }} />`}<${History} id=${id} version=${null} /></div>`;
+}
+
+/** @param {{ row: Row, opened: string | undefined }} props */
+function Panel({ row, opened }) {
+    const { task } = row;
+    const toggle = () => void (task.completed ? commands.reopen : commands.complete)(task.id).catch(() => {});
+    const verb = task.completed ? text.reopen : text.complete;
+    return html`<article class=${`task ${task.completed ? "is-done" : ""}`} tabindex="-1" aria-label=${task.title}>
+        <header class="task-head">
+            <h2 class="unseen">${task.title}</h2>
+            <button type="button" class="check" role="checkbox" aria-checked=${String(task.completed)} aria-label=${verb} title=${verb} onClick=${toggle}>
+                <span class="circle"><${Icon} name="check" size=${12} /></span>
+            </button>
+            <${EditableText} row=${row} field="title" label=${text.title} oneLine class="task-title" />
+        </header>
+        <${EditableText} row=${row} field="description" label=${text.description} placeholder=${text.notes} class="task-notes" />
+        <${Mark} row=${row} />
+        <div class="properties">
+            <${Due} row=${row} />
+            <${Repeat} row=${row} />
+            <${Priority} row=${row} />
+            <${Tags} row=${row} />
+        </div>
+        <${ForLaterOnes} row=${row} />
+        <${Reminders} row=${row} opened=${opened} />
+        <${Disclosure} label=${text.history.label} class="task-history"><${History} id=${task.id} version=${task.version} /><//>
+        <${Footer} row=${row} toggle=${toggle} />
+    </article>`;
+}
+
+/** @param {{ row: Row }} props */
+function Repeat({ row }) {
+    const { task } = row;
+    const words = text.repeat;
+    return html`<${Property}
+        name="repeat" icon="repeat" label=${words.label} disabled=${!task.due_at}
+        value=${task.recurrence && sentence(task.recurrence, task)} add=${task.due_at ? words.add : words.needsDue}
+        editor=${(/** @type {() => void} */ close) => html`<${RecurrenceForm} row=${row} close=${close} />`}
+        below=${task.recurrence && html`<${NextDates} recurrence=${task.recurrence} task=${task} />`}
+    >
+        <${Outcome} row=${row} fields=${["recurrence"]} say=${(/** @type {any} */ mine) => (mine.recurrence ? sentence(mine.recurrence) : "")} />
+    <//>`;
+}
+
+/** @param {{ row: Row }} props */
+function Priority({ row }) {
+    const { task } = row;
+    const { label, words } = text.priority;
+    const items = PRIORITIES.map((priority) => ({
+        label: words[priority],
+        checked: task.priority === priority,
+        onSelect: () => void commands.change(task.id, { priority }).catch(() => {}),
+    }));
+    return html`<div class="property" data-property="priority">
+        <${Menu} class="property-line" icon="flag" items=${items}>
+            <span class="unseen">${label}: </span><span class=${task.priority === "medium" ? "value muted" : "value"}>${words[task.priority]}</span>
+        <//>
+        <${Outcome} row=${row} fields=${["priority"]} say=${(/** @type {any} */ mine) => words[mine.priority]} />
+    </div>`;
+}
+
+/** The fields of a recurring task that were changed for this occurrence alone, and can be for later ones. */
+const OF_SERIES = /** @type {const} */ (["title", "description", "priority", "tags"]);
+
+/** Offers to make a change of a recurring task for its later occurrences too. @param {{ row: Row }} props */
+function ForLaterOnes({ row: { task, saving, failed } }) {
+    const before = useRef(task);
+    const [changed, setChanged] = useState(/** @type {Record<string, any>} */ ({}));
+    useEffect(() => {
+        if (saving || failed) return;
+        const patch = Object.fromEntries(OF_SERIES.flatMap((field) => (String(before.current[field]) === String(task[field]) ? [] : [[field, task[field]]])));
+        before.current = task;
+        if (Object.keys(patch).length > 0) setChanged((others) => ({ ...others, ...patch }));
+    }, [task, saving, failed]);
+    if (!task.recurrence || task.completed || Object.keys(changed).length === 0) return null;
+    const change = () => {
+        setChanged({});
+        commands.change(task.id, changed, { scope: "following" }).catch(() => {});
+    };
+    return html`<p class="later-ones small" role="status">${text.onlyThis} <${Button} kind="quiet" onClick=${change}>${text.changeFollowing}<//></p>`;
+}
+
+/** @param {{ row: Row, toggle: () => void }} props */
+function Footer({ row: { task }, toggle }) {
+    const [asks, setAsks] = useState(false);
+    const remove = () => {
+        go(withoutTask());
+        commands.remove(task.id).catch(() => {});
+    };
+    return html`<footer class="task-foot">
+        ${asks
+            ? html`<p class="small">${text.endsSeries}</p>
+                  <div class="actions">
+                      <${Button} kind="danger" onClick=${remove}>${text.deleteSeries}<//>
+                      <${Button} onClick=${toggle}>${text.complete}<//>
+                      <${Button} kind="quiet" onClick=${() => setAsks(false)}>${text.cancel}<//>
+                  </div>`
+            : html`<div class="actions">
+                  <${Button} icon=${task.completed ? "undo" : "check"} onClick=${toggle}>${task.completed ? text.reopen : text.complete}<//>
+                  <${Button} kind="quiet" icon="trash" onClick=${() => (task.recurrence && !task.completed ? setAsks(true) : remove())}>${text.delete}<//>
+              </div>`}
+        <p class="small muted">
+            ${task.completed && task.completed_at && html`<time datetime=${task.completed_at} title=${exact(task.completed_at)}>${text.completedAt(ago(task.completed_at))}</time>`}
+            ${!task.completed && html`<time datetime=${task.created_at} title=${exact(task.created_at)}>${text.created(dayAndClock(task.created_at), task.version)}</time>`}
+        </p>
+    </footer>`;
+}
