@@ -81,20 +81,24 @@ secret punctual-jwt secret "$(openssl rand -hex 32)"
 secret punctual-dapr-api-token token "$(openssl rand -hex 32)"
 secret punctual-reminder-due-dapr-api-token token "$(openssl rand -hex 32)"
 secret punctual-app-api-token token "$(openssl rand -hex 32)"
+secret punctual-action key "$(openssl rand -hex 32)"
 
 say "Punctual $tag"
-chart punctual knative/chart --namespace punctual --values knative/chart/values-minikube.yaml --set-string "image.tag=$tag"
+chart punctual knative/chart --namespace punctual --values knative/chart/values-minikube.yaml --set-string "image.tag=$tag" \
+    --set page.url=http://localhost:8420,secrets.action.name=punctual-action,secrets.action.key=key
 
 JWT_SECRET=$(kube get secret punctual-jwt --output 'jsonpath={.data.secret}' | base64 --decode)
 cat <<TEXT
 
-Punctual is running. Run these in three terminals, or in the background:
+Punctual is running. Run these in five terminals, or in the background:
 
-  kubectl --context punctual --namespace punctual port-forward service/tasks 8080:80              # http://localhost:8080
+  kubectl --context punctual --namespace punctual port-forward service/page 8420:80               # http://localhost:8420, the page
+  kubectl --context punctual --namespace punctual port-forward service/tasks 8080:80              # http://localhost:8080, the API
+  kubectl --context punctual --namespace punctual port-forward service/updates 8081:80            # http://localhost:8081, its streams
   kubectl --context punctual --namespace punctual port-forward service/mailpit 8025:8025          # http://localhost:8025, mail
   kubectl --context punctual --namespace dapr-system port-forward service/dapr-dashboard 9999:8080  # http://localhost:9999
 
-A token that is valid for one day:
+A token that is valid for one day. To sign in to the page, paste it there:
 
 $(JWT_SECRET=$JWT_SECRET compose/token.sh)
 TEXT

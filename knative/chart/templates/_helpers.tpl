@@ -170,6 +170,11 @@ policies:
 {{- end }}
 {{- end -}}
 
+{{/* The origin of the page, if it is not that of the API. */}}
+{{- define "punctual.pageOrigin" -}}
+{{- with .Values.ingress.hosts.page }}{{ if $.Values.knative.enabled }}https://{{ . }}{{ end }}{{ end }}
+{{- end -}}
+
 {{/* A function's environment: the variables of shared/src/config.rs, and settings that only one function reads. */}}
 {{- define "punctual.env" -}}
 {{- $root := .root -}}
@@ -241,7 +246,28 @@ policies:
     {{- $_ := set $env "JWT_EMAIL_VERIFIED_REQUIRED" $values.auth.emailVerifiedRequired -}}
   {{- end -}}
   {{- if $values.auth.idTokens }}{{ $_ := set $env "JWT_ID_TOKENS" true }}{{ end -}}
-  {{- with $values.page.origins }}{{ $_ := set $env "CORS_ORIGINS" (join "," .) }}{{ end -}}
+  {{- $origin := include "punctual.pageOrigin" $root -}}
+  {{- $origins := concat (ternary (list $origin) (list) (ne $origin "")) $values.page.origins | uniq -}}
+  {{- with $origins }}{{ $_ := set $env "CORS_ORIGINS" (join "," .) }}{{ end -}}
+{{- end -}}
+{{- if eq $name "page" -}}
+  {{- if $values.knative.enabled -}}
+    {{- with $values.ingress.hosts.api | default $values.ingress.host }}{{ $_ := set $env "API_URL" (printf "https://%s" .) }}{{ end -}}
+    {{- with $values.ingress.hosts.live }}{{ $_ := set $env "UPDATES_URL" (printf "https://%s" .) }}{{ end -}}
+  {{- else -}}
+    {{- /* The Ingress serves everything at one host. */ -}}
+    {{- $_ := set $env "UPDATES_URL" "/" -}}
+  {{- end -}}
+  {{- with $values.page.oidc -}}
+    {{- if .clientId -}}
+      {{- $issuer := .issuer | default $values.auth.issuer | required "page.oidc.issuer is not set, and page.oidc.clientId needs it" -}}
+      {{- $_ := set $env "OIDC_ISSUER" $issuer -}}
+      {{- $_ := set $env "OIDC_CLIENT_ID" .clientId -}}
+      {{- if .scope }}{{ $_ := set $env "OIDC_SCOPE" .scope }}{{ end -}}
+      {{- if .audience }}{{ $_ := set $env "OIDC_AUDIENCE" .audience }}{{ end -}}
+      {{- if .origins }}{{ $_ := set $env "OIDC_ORIGINS" (join "," .origins) }}{{ end -}}
+    {{- end -}}
+  {{- end -}}
 {{- end -}}
 {{- if or (eq $name "tasks") (eq $name "reminder-due") -}}
   {{- with $values.push.hosts }}{{ $_ := set $env "PUSH_HOSTS" (join "," .) }}{{ end -}}

@@ -11,6 +11,7 @@ mod settings;
 
 use std::collections::BTreeSet;
 
+use catalogue::Function;
 use render::{GIVEN, helm, render, validate};
 use serde_json::Value;
 
@@ -22,10 +23,10 @@ const ENVIRONMENTS: [&[&str]; 6] = [
     &["--values", "values-aks.yaml"],
     &[
         "--set",
-        "ingress.host=tasks.example.com,ingress.hosts.live=live.example.com,ingress.tlsSecret=tls,\
+        "ingress.host=tasks.example.com,ingress.hosts.live=live.example.com,ingress.hosts.page=page.example.com,ingress.tlsSecret=tls,\
          auth.jwksUrl=https://id.example.com:8443/keys,auth.issuer=https://id.example.com,\
          auth.audience=punctual,auth.operatorScope=punctual:operator,auth.emailVerifiedRequired=false,auth.idTokens=true,\
-         page.url=https://page.example.com,page.origins={https://page.example.com},secrets.action.name=action,secrets.action.key=key,\
+         page.url=https://page.example.com,page.origins={https://other.example.com},page.oidc.clientId=page,secrets.action.name=action,secrets.action.key=key,\
          secrets.formerAction.name=former,secrets.formerAction.key=key,push.hosts={push.example.com},\
          secrets.listenDatabase.name=listen,secrets.listenDatabase.key=url",
     ],
@@ -103,7 +104,10 @@ fn without_knative_a_function_is_an_ordinary_deployment() {
     // Migrations: before each pod here, before the rollout with Knative.
     let migrates =
         |deployment: &Value| deployment["spec"]["template"]["spec"]["initContainers"][0]["name"] == "migrate";
-    assert!(of_kind(&plain, "Deployment").all(migrates));
+    for deployment in of_kind(&plain, "Deployment") {
+        let function = Function::named(&name(deployment)).unwrap();
+        assert_eq!(migrates(deployment), function.database, "{}", function.name);
+    }
     assert!(names(&plain, "Job").is_empty());
     let knative = render(&[]);
     assert!(!of_kind(&knative, "Deployment").any(migrates));

@@ -138,6 +138,12 @@ fn each_pod_reaches_only_its_dependencies() {
     assert!(network.allowed("Ingress", function("updates"), &End::Namespace("kourier-system"), 8012));
     for called in ["tasks", "alarm"] {
         assert!(!network.connects(function("updates"), daprd(called), 50001), "{called}");
+        assert!(!network.connects(function("page"), daprd(called), 50001), "{called}");
+    }
+    // The page only answers.
+    assert!(network.allowed("Ingress", function("page"), &End::Namespace("kourier-system"), 8012));
+    for port in [443, 5432, 9092] {
+        assert!(!network.allowed("Egress", function("page"), &End::Outside, port), "port {port}");
     }
     // Only alarm is invoked, and only through the daprds of tasks and reminder-due.
     for from in ["tasks", "task-created", "reminder-due", "upkeep"] {
@@ -219,6 +225,7 @@ fn without_knative_only_the_ingress_controller_reaches_public_functions() {
     let pod = |name: &str| network.labels("Deployment", name);
     assert!(network.allowed("Ingress", pod("tasks"), &End::Namespace("kourier-system"), 8080));
     assert!(network.allowed("Ingress", pod("updates"), &End::Namespace("kourier-system"), 8080));
+    assert!(network.allowed("Ingress", pod("page"), &End::Namespace("kourier-system"), 8080));
     assert!(!network.allowed("Ingress", pod("tasks"), &End::Namespace("default"), 8080));
     assert!(!network.allowed("Ingress", pod("task-created"), &End::Namespace("kourier-system"), 8080));
     assert!(!network.connects(pod("tasks"), pod("task-created"), 8080));

@@ -40,27 +40,27 @@ fn an_event_type_takes_at_most_eight_edits_and_every_list_follows() {
 
 #[test]
 fn a_function_without_daprd_and_database_gets_neither() {
-    let mut tree = Tree::copy("page");
-    let row = "Function { name: \"page\", trigger: Trigger::Http, daprd: false, database: false, \
-               public: Some(Public { host: \"page\", paths: &[\"/\"] }), calls: CALLS },\n";
+    let mut tree = Tree::copy("front");
+    let row = "Function { name: \"front\", trigger: Trigger::Http, daprd: false, database: false, \
+               public: Some(Public { host: \"front\", paths: &[\"/front\"] }), calls: CALLS },\n";
     tree.insert("shared/catalogue/src/lib.rs", row, "    Function { name: REPAIRS");
     tree.generate();
 
     let compose = fs::read_to_string(tree.root.join("compose/docker-compose.dev.yaml")).unwrap();
-    assert!(compose.contains("\n  page:\n") && !compose.contains("page-daprd"));
-    assert!(compose.contains("BINARY: page } }\n    environment: { <<: [*environment] }\n\n"));
+    assert!(compose.contains("\n  front:\n") && !compose.contains("front-daprd"));
+    assert!(compose.contains("BINARY: front } }\n    environment: { <<: [*environment] }\n\n"));
     tree.check_compose();
     for file in ["dapr/dapr.yaml", "dapr/pubsub/kafka/pubsub.yaml"] {
-        assert!(!fs::read_to_string(tree.root.join(file)).unwrap().contains("page"), "{file}");
+        assert!(!fs::read_to_string(tree.root.join(file)).unwrap().contains("front"), "{file}");
     }
 
     for (arguments, kind) in [(&[] as &[&str], "Service"), (PLAIN, "Deployment")] {
         let documents = tree.render(arguments);
         for kind in ["Deployment", "Service"] {
-            assert!(!names(&documents, kind).contains("page-daprd"));
+            assert!(!names(&documents, kind).contains("front-daprd"));
         }
-        let page = of_kind(&documents, kind).find(|document| name(document) == "page").unwrap();
-        let pod = &page["spec"]["template"];
+        let front = of_kind(&documents, kind).find(|document| name(document) == "front").unwrap();
+        let pod = &front["spec"]["template"];
         assert!(pod["spec"]["initContainers"].is_null() && pod["metadata"]["annotations"]["dapr.io/enabled"].is_null());
         let variables = pod["spec"]["containers"][0]["env"].as_array().unwrap();
         let variables: Vec<&str> = variables.iter().map(|variable| variable["name"].as_str().unwrap()).collect();
@@ -68,7 +68,7 @@ fn a_function_without_daprd_and_database_gets_neither() {
         for policy in ["functions-database", "functions-daprd"] {
             let policy = of_kind(&documents, "NetworkPolicy").find(|document| name(document) == policy).unwrap();
             let functions = policy["spec"]["podSelector"]["matchExpressions"][0]["values"].as_array().unwrap();
-            assert!(functions.contains(&"tasks".into()) && !functions.contains(&"page".into()));
+            assert!(functions.contains(&"tasks".into()) && !functions.contains(&"front".into()));
         }
     }
 }

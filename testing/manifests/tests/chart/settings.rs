@@ -88,8 +88,10 @@ fn updates_alone_may_listen_at_another_address_of_the_database() {
 
 #[test]
 fn public_functions_share_one_ingress_and_have_a_host_each_on_knative() {
-    let hosts =
-        ["--set", "ingress.host=punctual.example.com,ingress.hosts.live=live.example.com,ingress.tlsSecret=tls"];
+    let hosts = [
+        "--set",
+        "ingress.host=punctual.example.com,ingress.hosts.live=live.example.com,ingress.hosts.page=page.example.com,ingress.tlsSecret=tls",
+    ];
     let documents = render(&[PLAIN, &hosts].concat());
     let ingresses: Vec<&Value> = of_kind(&documents, "Ingress").collect();
     assert_eq!(ingresses.len(), 1);
@@ -100,10 +102,13 @@ fn public_functions_share_one_ingress_and_have_a_host_each_on_knative() {
         .iter()
         .map(|path| (path["path"].as_str().unwrap(), path["backend"]["service"]["name"].as_str().unwrap()))
         .collect();
-    assert_eq!(paths, [("/openapi.json", "tasks"), ("/v1", "tasks"), ("/v1/updates", "updates")].into());
+    assert_eq!(paths, [("/", "page"), ("/openapi.json", "tasks"), ("/v1", "tasks"), ("/v1/updates", "updates")].into());
 
     for (hosts, expected) in [
-        (&hosts[1], &[("live.example.com", "updates"), ("punctual.example.com", "tasks")][..]),
+        (
+            &hosts[1],
+            &[("live.example.com", "updates"), ("page.example.com", "page"), ("punctual.example.com", "tasks")][..],
+        ),
         (&"ingress.host=ignored.example.com,ingress.hosts.api=api.example.com", &[("api.example.com", "tasks")]),
     ] {
         let documents = render(&["--set", hosts]);
@@ -153,6 +158,52 @@ fn settings_of_links_pages_and_push_reach_only_the_functions_that_read_them() {
     }
     assert!(helm("template", &[GIVEN, &["--set", page]].concat()).is_err(), "a page without a key");
     assert!(helm("template", &[GIVEN, &["--set", "push.vapidPublicKeys={short}"]].concat()).is_err(), "no public key");
+}
+
+/// Without Knative everything has one host. On Knative the page names the hosts of the others, and they admit it.
+#[test]
+fn the_page_finds_the_api_and_the_api_admits_the_page() {
+    let hosts = "ingress.host=punctual.example,ingress.hosts.page=page.example,ingress.hosts.live=live.example,\
+                 page.origins={https://other.example,https://page.example}";
+    let of_oidc = "auth.issuer=https://id.example/,page.oidc.clientId=page,page.oidc.audience=punctual,page.oidc.origins={https://a.example,https://b.example}";
+    let variables = |arguments: &[&str], called: &str| -> BTreeSet<String> {
+        let documents = render(arguments);
+        let document = documents.iter().find(|document| name(document) == called && pod(document).is_some()).unwrap();
+        let container = containers(pod(document).unwrap()).find(|container| container["name"] == "function").unwrap();
+        let variables = container["env"].as_array().unwrap().iter();
+        let of_pages = variables.filter(|variable| {
+            ["API_URL", "UPDATES_URL", "CORS_ORIGINS"].contains(&variable["name"].as_str().unwrap())
+                || variable["name"].as_str().unwrap().starts_with("OIDC_")
+        });
+        of_pages
+            .map(|variable| format!("{}={}", variable["name"].as_str().unwrap(), variable["value"].as_str().unwrap()))
+            .collect()
+    };
+    let set = |texts: &[&str]| -> BTreeSet<String> { texts.iter().map(ToString::to_string).collect() };
+    let knative = ["--set", hosts, "--set", of_oidc];
+    assert_eq!(
+        variables(&knative, "page"),
+        set(&[
+            "API_URL=https://punctual.example",
+            "UPDATES_URL=https://live.example",
+            "OIDC_ISSUER=https://id.example/",
+            "OIDC_CLIENT_ID=page",
+            "OIDC_AUDIENCE=punctual",
+            "OIDC_ORIGINS=https://a.example,https://b.example",
+        ])
+    );
+    for called in ["tasks", "updates"] {
+        assert_eq!(variables(&knative, called), set(&["CORS_ORIGINS=https://page.example,https://other.example"]));
+    }
+    assert_eq!(
+        variables(&[PLAIN, &["--set", "ingress.host=punctual.example"]].concat(), "page"),
+        set(&["UPDATES_URL=/"])
+    );
+    assert!(variables(&[PLAIN, &["--set", "ingress.host=punctual.example"]].concat(), "tasks").is_empty());
+    assert!(
+        helm("template", &[GIVEN, &["--set", "page.oidc.clientId=page"]].concat()).is_err(),
+        "a client without an issuer"
+    );
 }
 
 #[test]
