@@ -102,6 +102,12 @@ export function sql(statement: string): string {
   return execFileSync(variable("PSQL"), options, { encoding: "utf8" }).trim();
 }
 
+/** Gives a user many tasks, `task 1` the newest, without the limits of the API. */
+export function fill(user: User, count: number, due = "null"): void {
+  sql(`insert into tasks (user_id, title, created_at, due_at)
+       select '${user.id}', 'task ' || n, now() - make_interval(secs => n), ${due} from generate_series(1, ${count}) n`);
+}
+
 /** Delivers a message to a dead-letter topic of a function, as daprd does. */
 export async function deadLetter(consumer: string, payload: string): Promise<void> {
   const answer = await fetch(`${product.url}/events/dead-letters/${consumer}`, {

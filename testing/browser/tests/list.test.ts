@@ -1,5 +1,5 @@
 // The lists: what stands in a row, in which order, and what happens at a click.
-import { inBerlin, inMinutes } from "../support/product.ts";
+import { fill, inBerlin, inMinutes } from "../support/product.ts";
 import { check, list, row, titles } from "../support/page.ts";
 import { expect, go, test } from "../support/test.ts";
 
@@ -22,14 +22,13 @@ test("a row shows title, due time, next reminder, priority, repetition and tags"
   await expect(rent.getByText("#money")).toBeVisible();
 });
 
-test("Today has the tasks of today and the overdue ones, and counts them", async ({ page, user }) => {
+test("Today has what is overdue, what is due today, and a look at tomorrow, and counts the first two", async ({ page, user }) => {
   await user.create({ title: "yesterday's", due_at: inBerlin(-1, 12).toISOString() });
   await user.create({ title: "today's", due_at: inBerlin(0, 23, 59).toISOString() });
   await user.create({ title: "tomorrow's", due_at: inBerlin(1, 12).toISOString() });
   await user.create({ title: "undated" });
-  await expect(titles(page)).toHaveText(["yesterday's", "today's"]);
-  await expect(page.getByRole("heading", { name: "Overdue" })).toBeVisible();
-  await expect(page.getByRole("heading", { name: /^Today · / })).toBeVisible();
+  await expect(titles(page)).toHaveText(["yesterday's", "today's", "tomorrow's"]);
+  for (const name of [/^Overdue$/, /^Today · /, /^Tomorrow · /]) await expect(page.getByRole("heading", { name })).toBeVisible();
   await expect(list(page, "Today")).toContainText("2 open, 1 overdue");
 });
 
@@ -131,13 +130,20 @@ test("a row says in the server's own words why a change was refused", async ({ p
 });
 
 test("a long list loads its next page when its end comes near", async ({ page, user }) => {
-  test.slow();
-  for (let n = 0; n < 6; n++) {
-    await Promise.all([1, 2, 3].map((i) => user.create({ title: `task ${n * 20 + i}` })));
-  }
-  // The pages of the API hold up to 100 tasks, so most are written by one statement.
+  fill(user, 250);
+  const pages: string[] = [];
+  page.on("request", (request) => { if (request.url().includes("cursor=")) pages.push(request.url()); });
   await go(page, "#/all");
-  await expect(titles(page)).toHaveCount(18);
+  await expect(row(page, "task 1")).toBeVisible();
+  const first = await titles(page).count();
+  expect(first, "not everything is loaded at once").toBeLessThan(250);
+  await titles(page).last().scrollIntoViewIfNeeded();
+  await expect.poll(() => titles(page).count()).toBeGreaterThan(first);
+  await expect.poll(async () => {
+    await titles(page).last().scrollIntoViewIfNeeded();
+    return titles(page).count();
+  }).toBe(250);
+  expect(new Set(pages).size, "no page is loaded twice").toBe(pages.length);
 });
 
 test("each empty list says one sentence and offers one action", async ({ page }) => {

@@ -1,0 +1,104 @@
+// Without a network: what is there stays readable, and writes wait.
+import { inBerlin } from "../support/product.ts";
+import { check, connection, list, newTask, row, titles } from "../support/page.ts";
+import { expect, go, test } from "../support/test.ts";
+
+const due = () => inBerlin(0, 23, 59).toISOString();
+
+test("the page says that it is offline, and what is there stays readable", async ({ page, context, user, problems }) => {
+  problems.expectOffline();
+  await user.create({ title: "still here", due_at: due() });
+  await expect(row(page, "still here")).toBeVisible();
+  await context.setOffline(true);
+  await expect(page.getByRole("main")).toContainText("You are offline.");
+  await expect(connection(page)).toHaveText(/^Offline: /);
+  await expect(row(page, "still here")).toBeVisible();
+  await context.setOffline(false);
+  await expect(connection(page)).toHaveText(/^Live: /);
+  await expect(page.getByText("You are offline.")).toHaveCount(0);
+});
+
+test("a write waits visibly and goes out once, with one Idempotency-Key", async ({ page, context, user, problems }) => {
+  problems.expectOffline();
+  const { id } = await user.create({ title: "water the plants", due_at: due() });
+  await expect(row(page, "water the plants")).toBeVisible();
+  const keys: (string | undefined)[] = [];
+  page.on("request", (request) => { if (request.url().endsWith("/complete")) keys.push(request.headers()["idempotency-key"]); });
+  await context.setOffline(true);
+  await check(page, "water the plants").click();
+  await newTask(page).fill("written offline");
+  await newTask(page).press("Enter");
+  await expect(page.getByRole("main")).toContainText("2 changes wait in this tab and are sent when you are back.");
+  await expect(check(page, "water the plants")).toBeChecked();
+  expect((await user.read(id)).completed).toBe(false);
+  await context.setOffline(false);
+  await expect.poll(async () => (await user.tasks()).map(({ title, completed }) => `${title}: ${completed}`).sort())
+    .toEqual(["water the plants: true", "written offline: false"]);
+  await expect(page.getByText(/wait in this tab/)).toHaveCount(0);
+  expect(keys[0]).toBeTruthy();
+  expect(new Set(keys).size, "each attempt has the same key").toBe(1);
+});
+
+test("a request whose answer was lost takes effect once", async ({ page, user, problems }) => {
+  problems.expectOffline();
+  let isFirst = true;
+  await page.route("**/v1/tasks", async (route) => {
+    if (route.request().method() !== "POST" || !isFirst) return route.continue();
+    isFirst = false;
+    await route.fetch();
+    return route.abort("connectionreset");
+  });
+  await go(page, "#/all");
+  await newTask(page).fill("only once");
+  await newTask(page).press("Enter");
+  await expect.poll(() => isFirst).toBe(false);
+  await expect(titles(page)).toHaveAttribute("data-row", /^[0-9a-f-]{36}$/, { timeout: 15_000 });
+  expect((await user.tasks()).map(({ title }) => title)).toEqual(["only once"]);
+});
+
+test("changes of one task wait in their order", async ({ page, context, user, problems }) => {
+  problems.expectOffline();
+  await go(page, "#/all");
+  await newTask(page).waitFor();
+  await context.setOffline(true);
+  await newTask(page).fill("made offline");
+  await newTask(page).press("Enter");
+  await check(page, "made offline").click();
+  await context.setOffline(false);
+  await expect.poll(async () => (await user.tasks()).map(({ title, completed }) => [title, completed])).toEqual([["made offline", true]]);
+});
+
+test("a write that waited for more than twelve hours is sent only if the person says so", async ({ page, context, user, problems }) => {
+  problems.expectOffline();
+  await page.clock.install();
+  await user.create({ title: "old news", due_at: due() });
+  const { id } = await user.create({ title: "undated" });
+  await page.reload();
+  await list(page, "All").click();
+  await expect(row(page, "undated")).toBeVisible();
+  await context.setOffline(true);
+  await check(page, "undated").click();
+  await expect(page.getByText(/waits in this tab/)).toBeVisible();
+  await page.clock.fastForward("12:30:00");
+  await context.setOffline(false);
+  await expect(page.getByText("1 change has waited for more than 12 hours. Send it now?")).toBeVisible();
+  expect((await user.read(id)).completed).toBe(false);
+  await page.getByRole("button", { name: "Send", exact: true }).click();
+  await expect.poll(async () => (await user.read(id)).completed).toBe(true);
+});
+
+test("a stale write can be discarded, and the row shows what the server has", async ({ page, context, user, problems }) => {
+  problems.expectOffline();
+  await page.clock.install();
+  const { id } = await user.create({ title: "undated" });
+  await go(page, "#/all");
+  await expect(row(page, "undated")).toBeVisible();
+  await context.setOffline(true);
+  await check(page, "undated").click();
+  await expect(page.getByText(/waits in this tab/)).toBeVisible();
+  await page.clock.fastForward("12:30:00");
+  await context.setOffline(false);
+  await page.getByRole("button", { name: "Discard", exact: true }).click();
+  await expect(check(page, "undated")).not.toBeChecked();
+  expect((await user.read(id)).completed).toBe(false);
+});

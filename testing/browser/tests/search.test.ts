@@ -1,0 +1,78 @@
+// Search and its filters.
+import { inBerlin } from "../support/product.ts";
+import { list, newTask, titles } from "../support/page.ts";
+import { expect, go, test } from "../support/test.ts";
+
+const field = (page: import("@playwright/test").Page) => page.getByRole("searchbox", { name: "Search" });
+
+test("the search is always there and finds parts of words while the person types", async ({ page, user }) => {
+  await user.create({ title: "Call the dentist", description: "Dr. Marlow" });
+  await user.create({ title: "Pay the rent" });
+  for (const name of ["Today", "Done"]) {
+    await list(page, name).click();
+    await expect(field(page)).toBeVisible();
+  }
+  await field(page).fill("DENT");
+  await expect(titles(page)).toHaveText(["Call the dentist"]);
+  await expect(page.getByText("1 task", { exact: true })).toBeVisible();
+  await field(page).fill("marlow call");
+  await expect(titles(page)).toHaveText(["Call the dentist"]);
+  await field(page).fill("nothing like this");
+  await expect(page.getByText("Nothing matches this search.")).toBeVisible();
+});
+
+test("an emptied search returns to the list before it", async ({ page, user }) => {
+  await user.create({ title: "undated" });
+  await list(page, "All").click();
+  await field(page).fill("else");
+  await expect(page.getByText("Nothing matches this search.")).toBeVisible();
+  await field(page).press("Escape");
+  await expect(titles(page)).toHaveText(["undated"]);
+  await expect(page).toHaveURL(/#\/all$/);
+});
+
+test("filters narrow the results, and the address holds them", async ({ page, user }) => {
+  await user.create({ title: "open task", priority: "urgent", tags: ["home"], due_at: inBerlin(0, 23, 59).toISOString() });
+  const done = await user.create({ title: "done task", tags: ["home"] });
+  await user.complete(done.id);
+  await user.create({ title: "other task" });
+  await go(page, "#/search?q=task");
+  await expect(titles(page)).toHaveCount(3);
+  await page.getByLabel("Status").selectOption("Done");
+  await expect(titles(page)).toHaveText(["done task"]);
+  await page.getByLabel("Status").selectOption("Open and done");
+  await page.getByLabel("Tag", { exact: true }).selectOption("#home");
+  await expect(titles(page)).toHaveCount(2);
+  await page.getByLabel("Priority").selectOption("Urgent");
+  await expect(titles(page)).toHaveText(["open task"]);
+  await page.getByLabel("Due", { exact: true }).selectOption("Today");
+  await expect(titles(page)).toHaveText(["open task"]);
+  await page.reload();
+  await expect(titles(page)).toHaveText(["open task"]);
+  await expect(field(page)).toHaveValue("task");
+  await page.getByRole("button", { name: "Clear", exact: true }).click();
+  await expect(titles(page)).toHaveCount(3);
+});
+
+test("results are sorted as the person says", async ({ page, user }) => {
+  await user.create({ title: "low task", priority: "low" });
+  await user.create({ title: "urgent task", priority: "urgent" });
+  await go(page, "#/search?q=task");
+  await expect(titles(page)).toHaveText(["urgent task", "low task"]);
+  await page.getByLabel("Sort").selectOption("Oldest first");
+  await expect(titles(page)).toHaveText(["low task", "urgent task"]);
+  await page.getByLabel("Sort").selectOption("Most urgent first");
+  await expect(titles(page)).toHaveText(["urgent task", "low task"]);
+});
+
+test("the arrow key goes from the search to the first result", async ({ page, user }) => {
+  await user.create({ title: "dentist" });
+  await page.keyboard.press("/");
+  await expect(field(page)).toBeFocused();
+  await page.keyboard.type("dent");
+  await expect(titles(page)).toHaveText(["dentist"]);
+  await page.keyboard.press("ArrowDown");
+  await expect(titles(page)).toBeFocused();
+  await page.keyboard.press("n");
+  await expect(newTask(page)).toBeFocused();
+});
