@@ -92,7 +92,9 @@ async fn as_documented(test: &ComposeTest) -> anyhow::Result<()> {
     let developer = User { token: token.trim().to_owned(), ..test.api.user() };
     let me = developer.command(Method::GET, "/v1/me", None).await?.body;
     ensure!(me["email"] == "dev@punctual.test", "/v1/me with the token of compose/token.sh: {me}");
-    for (name, port, path) in [("mail", 8025, "/"), ("Dapr Dashboard", 9999, "/"), ("updates", 8081, "/healthz")] {
+    let pages =
+        [("mail", 8025, "/"), ("Dapr Dashboard", 9999, "/"), ("updates", 8081, "/healthz"), ("the page", 8420, "/")];
+    for (name, port, path) in pages {
         // Docker accepts connections before the program in the container does.
         wait::poll(&format!("{name} at http://localhost:{port}"), HEALED, async || match http::status(port, path) {
             Ok(status) if status < 400 => Ok(()),

@@ -84,6 +84,27 @@ fn a_query_arrives_with_every_value_unchanged() {
     });
 }
 
+/// It needs no database and no daprd, and a compressed file arrives whole.
+#[test]
+fn the_page_is_served_through_an_http_api() {
+    on_lambda(async |host| {
+        let page = host.function("page").await;
+        let index = page.answer(http_api("GET", "/", "", &[], None)).await;
+        assert_eq!(
+            (index.status, &index.headers["content-type"]),
+            (200, &json!("text/html; charset=utf-8")),
+            "{index:?}"
+        );
+        assert!(index.text.contains("data-updates=\"https://live.punctual.test/v1/updates\""), "{}", index.text);
+        let script = index.text.split('"').find(|part| part.starts_with("/a/") && part.ends_with(".js"));
+        let request = http_api("GET", script.expect("a script"), "", &[("accept-encoding", "br")], None);
+        let (acknowledged, file) = page.invoke(request).await;
+        assert!(acknowledged && file["statusCode"] == 200 && file["isBase64Encoded"] == true, "{file}");
+        assert_eq!(file["headers"]["content-encoding"], "br");
+        assert_eq!(page.answer(http_api("GET", "/nothing", "", &[], None)).await.status, 404);
+    });
+}
+
 /// On Lambda, daprd calls `alarm` through a load balancer.
 #[test]
 fn a_job_through_a_load_balancer_fires_its_reminder_once() {
