@@ -1,86 +1,111 @@
 // Requests to the API.
 
+import { meta } from "./meta.js";
+import { Problem, Unreachable } from "./problem.js";
 import { session } from "./session.js";
-import { settings } from "./oidc.js";
+
+export { Problem, Unreachable };
 
 const DEADLINE = 15_000;
 const WRITES = ["POST", "PUT", "PATCH", "DELETE"];
+/** They change nothing, or may be repeated anyway. */
+const WITHOUT_KEY = ["POST /v1/actions", "POST /v1/recurrence/preview", "DELETE /v1/me"];
 
-/** @typedef {import("../api-types").components["schemas"]["InvalidField"]} InvalidField */
 /** @typedef {{ status: number, body: any, etag: string | null, headers: Headers }} Answer */
 /**
  * @typedef {object} RequestOptions
  * @property {unknown} [body] sent as JSON
  * @property {number} [ifMatch] the task's version
- * @property {string} [key] the Idempotency-Key; a new one if a write has none
+ * @property {string} [key] the Idempotency-Key. Without one, a write gets a new one
  * @property {Record<string, string | number | undefined> | URLSearchParams} [query]
  * @property {AbortSignal} [signal]
  */
 
-/** An answer that is not 2xx: the problem, in the server's words. */
-export class Problem extends Error {
-    /**
-     * @param {number} status
-     * @param {{ type?: string, title?: string, detail?: string, errors?: InvalidField[] }} body
-     * @param {number | null} retryAfter seconds
-     */
-    constructor(status, body, retryAfter) {
-        super(body.detail || body.title || `HTTP ${status}`);
-        this.name = "Problem";
-        this.status = status;
-        this.type = body.type ?? "about:blank";
-        this.title = body.title ?? "";
-        this.detail = body.detail ?? "";
-        this.errors = body.errors ?? [];
-        this.retryAfter = retryAfter;
-    }
-}
-
-/** There was no answer: no network, or none within 15 s. The request may have taken effect. */
-export class Unreachable extends Error {
-    /** @param {unknown} [cause] */
-    constructor(cause) {
-        super("unreachable", { cause });
-        this.name = "Unreachable";
-    }
-}
-
 /** An Idempotency-Key. */
-export const newKey = () => crypto.randomUUID();
+export const newKey = () =>
+    [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+
+/** @type {Set<(reachable: boolean) => void>} */
+const observers = new Set();
+
+/** Tells of every request whether there was an answer. @param {(reachable: boolean) => void} observer */
+export const observe = (observer) => observers.add(observer);
 
 /**
- * Calls the API as the person who is signed in.
+ * Calls the API as the person who is signed in, within 15 s.
  * @param {string} method
  * @param {string} path
  * @param {RequestOptions} [options]
  * @returns {Promise<Answer>}
  * @throws {Problem | Unreachable}
  */
-export async function request(method, path, options = {}) {
-    const { body, ifMatch, key, query, signal } = options;
+export async function request(method, path, { body, ifMatch, key, query, signal } = {}) {
     const headers = new Headers({ accept: "application/json" });
-    const token = await session.token();
-    if (token) headers.set("authorization", `Bearer ${token}`);
     if (body !== undefined) headers.set("content-type", "application/json");
     if (ifMatch !== undefined) headers.set("if-match", `"${ifMatch}"`);
-    if (WRITES.includes(method)) headers.set("idempotency-key", key ?? newKey());
-    const url = new URL(`${settings.api}${path}`, location.href);
+    if (WRITES.includes(method) && !WITHOUT_KEY.includes(`${method} ${path}`)) headers.set("idempotency-key", key ?? newKey());
+    const url = new URL(meta.api + path, location.href);
     for (const [name, value] of entries(query)) url.searchParams.set(name, value);
     const deadline = AbortSignal.timeout(DEADLINE);
-    let response;
+    const either = signal ? AbortSignal.any([signal, deadline]) : deadline;
+    const isAnonymous = path === "/v1/actions";
+    const { user } = session;
     try {
-        response = await fetch(url, {
-            method,
-            headers,
-            body: body === undefined ? undefined : JSON.stringify(body),
-            signal: signal ? AbortSignal.any([signal, deadline]) : deadline,
-        });
+        const response = await send(url, { method, headers, body: body === undefined ? undefined : JSON.stringify(body) }, either, isAnonymous);
         const content = await response.text();
-        const json = content && /json/.test(response.headers.get("content-type") ?? "") ? JSON.parse(content) : undefined;
-        if (!response.ok) throw new Problem(response.status, json ?? {}, null);
-        return { status: response.status, body: json, etag: response.headers.get("etag"), headers: response.headers };
+        if (session.user !== user) throw new Error("somebody else has signed in");
+        const answer = { status: response.status, body: content ? JSON.parse(content) : undefined, etag: response.headers.get("etag"), headers: response.headers };
+        for (const observer of observers) observer(true);
+        return answer;
     } catch (error) {
+        if (signal?.aborted) throw signal.reason;
+        for (const observer of observers) observer(error instanceof Problem);
         throw error instanceof Problem ? error : new Unreachable(error);
+    }
+}
+
+/**
+ * Opens an answer that may be long: a stream, or an export. The deadline is for its head.
+ * @param {string | URL} url a path of the API, or an absolute URL
+ * @param {{ headers?: Record<string, string>, signal?: AbortSignal }} [options]
+ * @returns {Promise<Response>}
+ * @throws {Problem | Unreachable}
+ */
+export async function open(url, { headers, signal } = {}) {
+    const late = new AbortController();
+    const timer = setTimeout(() => late.abort(), DEADLINE);
+    try {
+        const target = typeof url === "string" && url.startsWith("/") ? new URL(meta.api + url, location.href) : new URL(url);
+        return await send(target, { headers: new Headers(headers), cache: "no-store" }, signal ? AbortSignal.any([signal, late.signal]) : late.signal);
+    } catch (error) {
+        if (signal?.aborted) throw signal.reason;
+        throw error instanceof Problem ? error : new Unreachable(error);
+    } finally {
+        clearTimeout(timer);
+    }
+}
+
+/**
+ * Sends a request with the bearer token. If that is refused, once more with a new one.
+ * @param {URL} url
+ * @param {RequestInit & { headers: Headers }} init
+ * @param {AbortSignal} signal
+ * @param {boolean} [isAnonymous]
+ */
+async function send(url, init, signal, isAnonymous = false) {
+    let token = isAnonymous ? "" : await session.token();
+    for (let isFirst = true; ; isFirst = false) {
+        if (token) init.headers.set("authorization", `Bearer ${token}`);
+        const response = await fetch(url, { ...init, signal, credentials: "omit" });
+        if (response.ok) return response;
+        const problem = await Problem.of(response);
+        if (response.status !== 401 || isAnonymous) throw problem;
+        const renewed = isFirst ? await session.renewed(token) : "";
+        if (!renewed) {
+            session.expired(token, problem);
+            throw problem;
+        }
+        token = renewed;
     }
 }
 

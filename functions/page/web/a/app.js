@@ -1,15 +1,30 @@
-// The entry of the page.
+// The entry of the page. What the address brought is taken out of it first.
 
-import { html, render } from "./vendor/preact.js";
+import "./arrival.js";
+import { html, render, useEffect, useState } from "./vendor/preact.js";
+import { useRoute } from "./route.js";
 import { start, useSession } from "./session.js";
 import Shell from "./shell.js";
 import SignIn from "./sign-in.js";
+import { follow } from "./store.js";
 
 function App() {
     const { state } = useSession();
-    if (state === "starting") return null;
-    return state === "signed-in" ? html`<${Shell} />` : html`<${SignIn} />`;
+    const route = useRoute();
+    if (state === "signed-in") return html`<${Shell} />`;
+    // A link in a mail acts without a session.
+    if (route.view === "act") return html`<${Act} capability=${route.capability} />`;
+    return state === "signed-out" && html`<${SignIn} />`;
 }
 
+/** @param {{ capability: string }} props */
+function Act({ capability }) {
+    const [View, setView] = useState(/** @type {any} */ (null));
+    useEffect(() => void import("./act.js").then((module) => setView(() => module.default)), []);
+    return View && html`<main class="alone"><${View} capability=${capability} /></main>`;
+}
+
+const root = /** @type {HTMLElement} */ (document.getElementById("app"));
+render(html`<${App} />`, root);
 await start();
-render(html`<${App} />`, /** @type {HTMLElement} */ (document.getElementById("app") ?? document.body));
+follow();

@@ -6,8 +6,30 @@ export const plural = (count, one, many) => `${count} ${count === 1 ? one : many
 export const text = {
     /** Signing in and out. */
     session: {
-        title: "Punctual",
-        what: "Tasks and reminders that arrive exactly on time, and can say why.",
+        name: "Punctual",
+        what: "Write down what must not be forgotten. Punctual reminds you on time and shows you how each reminder got there.",
+        signIn: "Sign in",
+        signingIn: "Signing in…",
+        useToken: "Use a token",
+        token: "Token",
+        tokenHint: "A JSON Web Token for this server. It stays in this tab.",
+        notAToken: "This is not a JSON Web Token: paste all three parts, separated by dots.",
+        ended: "Your session has ended. Sign in again: your changes are kept.",
+        /** @param {string} words */
+        refused: (words) => `The server refused your token: ${words}`,
+        /** @param {string} words */
+        failed: (words) => `You are not signed in: ${words}.`,
+        noProvider: "The identity provider cannot be reached. Check your connection and try again.",
+        example: {
+            label: "Example: a reminder and its timeline",
+            task: "Call the dentist",
+            due: "09:00",
+            steps: [
+                ["Set", "for 08:45, 15 minutes before"],
+                ["Fired", "at 08:45:00.003, 3 ms late"],
+                ["Accepted", "by the mail server at 08:45:00.015"],
+            ],
+        },
     },
 
     /** Times. */
@@ -18,7 +40,43 @@ export const text = {
     },
 
     /** What commands say: notices, refusals, waiting. */
-    commands: {},
+    commands: {
+        /** @param {string} title */
+        created: (title) => `Added “${title}”`,
+        /** @param {string} title */
+        changed: (title) => `Changed “${title}”`,
+        /** @param {string} title @param {string} when */
+        moved: (title, when) => `“${title}” is due ${when}`,
+        /** @param {string} title */
+        noDue: (title) => `“${title}” has no due time`,
+        /** @param {string} title */
+        completed: (title) => `Done: “${title}”`,
+        /** @param {string} title */
+        reopened: (title) => `Open again: “${title}”`,
+        /** @param {string} title */
+        removed: (title) => `Deleted “${title}”`,
+        /** @param {string} title */
+        restored: (title) => (title ? `Restored “${title}”` : "Restored"),
+        /** @param {string} when */
+        reminderAdded: (when) => `Reminder set for ${when}`,
+        /** @param {string} when */
+        reminderCancelled: (when) => `Reminder for ${when} cancelled`,
+        /** @param {string} when */
+        snoozed: (when) => `Snoozed until ${when}`,
+        sendingNow: "The reminder is sent now",
+        saved: "Saved",
+        replayed: "The event is published again",
+        undone: "Undone",
+        nothingToUndo: "There is nothing to undo.",
+        /** @param {string} title */
+        conflict: (title) => `“${title}” was changed elsewhere. Your value stands beside it.`,
+        /** @param {string} words */
+        refused: (words) => `Not saved: ${words}`,
+        /** @param {string} title @param {string} words */
+        refusedOf: (title, words) => `“${title}” was not saved: ${words}`,
+        /** @param {string} zone */
+        zoneAdopted: (zone) => `Your times are in ${zone}, the zone of this device`,
+    },
 
     /** Buttons, dialogs and states that every view shares. */
     controls: {
@@ -43,8 +101,6 @@ export const text = {
         title: (view) => (view ? `${view} · Punctual` : "Punctual"),
         navigation: "Lists",
         tags: "Tags",
-        /** @param {string} name @param {string} count */
-        withCount: (name, count) => `${name}, ${count}`,
         /** @param {number} count */
         open: (count) => `${count} open`,
         /** @param {number} count */
@@ -66,13 +122,16 @@ export const text = {
             offline: { word: "offline", title: "Offline: you see what was loaded before." },
             manual: { word: "not live", title: "Not live: this page loads again when you return to it, and every minute." },
         },
-        offline: "You are offline. You see what was loaded before.",
         offlineShort: "You are offline.",
+        offline: "You see what was loaded before.",
+        unsent: "Punctual cannot be reached.",
         task: "Task",
         /** @param {number} count */
         waiting: (count) => (count === 1 ? "1 change waits in this tab and is sent when you are back." : `${count} changes wait in this tab and are sent when you are back.`),
         /** @param {number} count */
-        sending: (count) => (count === 1 ? "1 change is not sent yet." : `${count} changes are not sent yet.`),
+        stale: (count) => (count === 1 ? "1 change has waited for more than 12 hours. Send it now?" : `${count} changes have waited for more than 12 hours. Send them now?`),
+        sendStale: "Send",
+        discardStale: "Discard",
         broken: "This view has failed.",
         reload: "Reload",
         keys: [
@@ -143,7 +202,6 @@ export const text = {
         repeating: "Repeats",
         priority: { low: "Low priority", medium: "Medium priority", high: "High priority", urgent: "Urgent" },
         saving: "Saving…",
-        waitingRow: "Waiting to be sent",
         tryAgain: "Try again",
         discard: "Discard",
         conflict: "Changed elsewhere while you edited it.",

@@ -60,7 +60,7 @@ const format = (instant, options, timeZone = personsZone) => formatter({ ...opti
 function wallMillis(instant, timeZone = personsZone) {
     const at = new Date(instant);
     const parts = formatter(
-        { timeZone, hourCycle: "h23", era: "short", year: "numeric", month: "numeric", day: "numeric", hour: "numeric", minute: "numeric", second: "numeric" },
+        { timeZone, hourCycle: "h23", year: "numeric", month: "numeric", day: "numeric", hour: "numeric", minute: "numeric", second: "numeric" },
         "en-US",
     ).formatToParts(at);
     const part = (/** @type {string} */ type) => Number(parts.find((found) => found.type === type)?.value);
@@ -68,7 +68,7 @@ function wallMillis(instant, timeZone = personsZone) {
 }
 
 /** How many days an instant is after today, by the calendar of the zone. @param {Instant} instant @param {string} [timeZone] */
-export function daysFromToday(instant, timeZone) {
+export function daysFromToday(instant, timeZone = personsZone) {
     return Math.floor(wallMillis(instant, timeZone) / DAY) - Math.floor(wallMillis(Date.now(), timeZone) / DAY);
 }
 
@@ -82,12 +82,15 @@ export function day(instant, timeZone) {
     return format(instant, { day: "numeric", month: "short", year: "numeric" }, timeZone);
 }
 
+/** "9:00 am" where people count to twelve, otherwise "09:00". */
+const HOUR = new Intl.DateTimeFormat(LOCALE, { hour: "numeric" }).resolvedOptions().hour12 ? "numeric" : "2-digit";
+
 /** The time of day: "09:00". @param {Instant} instant @param {string} [timeZone] */
-export const clock = (instant, timeZone) => format(instant, { hour: "2-digit", minute: "2-digit" }, timeZone);
+export const clock = (instant, timeZone) => format(instant, { hour: HOUR, minute: "2-digit" }, timeZone);
 
 /** The time of day with milliseconds: "08:45:00.003". @param {Instant} instant @param {string} [timeZone] */
 export const preciseClock = (instant, timeZone) =>
-    format(instant, { hour: "2-digit", minute: "2-digit", second: "2-digit", fractionalSecondDigits: 3 }, timeZone);
+    format(instant, { hour: HOUR, minute: "2-digit", second: "2-digit", fractionalSecondDigits: 3 }, timeZone);
 
 /** Day and time: "tomorrow 09:00". @param {Instant} instant @param {string} [timeZone] */
 export const dayAndClock = (instant, timeZone) => `${day(instant, timeZone)} ${clock(instant, timeZone)}`;
@@ -138,6 +141,21 @@ export function fromInput(date, time, timeZone = personsZone) {
     const offsets = [wanted - DAY, wanted + DAY].map((near) => wallMillis(near, timeZone) - near);
     const found = offsets.map((offset) => wanted - offset).filter((instant) => wallMillis(instant, timeZone) === wanted);
     return new Date(found.length > 0 ? Math.min(...found) : wanted - offsets[0]).toISOString();
+}
+
+let today = { at: 0, zone: "", date: "" };
+
+/**
+ * The start of a day in the person's zone.
+ * @param {number} days after the date
+ * @param {string} [date] "2026-11-28"; today if none
+ * @returns {string} RFC 3339
+ */
+export function daysLater(days, date) {
+    const second = Math.floor(Date.now() / 1000);
+    if (today.at !== second || today.zone !== personsZone) today = { at: second, zone: personsZone, date: toInput(second * 1000).date };
+    const wanted = new Date(Date.parse(`${date ?? today.date}T00:00:00Z`) + days * DAY);
+    return fromInput(wanted.toISOString().slice(0, 10), "00:00");
 }
 
 /**

@@ -1,0 +1,300 @@
+// Which tasks are in which list, and in what order. Lists are loaded page by page.
+
+import { observe, request } from "./api.js";
+import { Problem, Unreachable } from "./problem.js";
+import { route } from "./route.js";
+import { accept, changedAt, gone, idOf } from "./rows.js";
+import { get, set } from "./state.js";
+import { isPreliminary } from "./kinds.js";
+import { definitionOf, endOfToday, placeOf } from "./views.js";
+
+/** @typedef {import("./state.js").Task} Task */
+/** @typedef {import("./state.js").View} View */
+/** @typedef {import("./state.js").Failure} Failure */
+/**
+ * @typedef {object} Inner what a list knows besides what it shows
+ * @property {string | null} cursor of the next page
+ * @property {Map<string, number>} staying tasks that do not belong here and stay nevertheless, until an instant
+ * @property {AbortController | null} loading
+ * @property {Promise<void> | null} loaded
+ */
+
+const PAGE = 100;
+/** How many tasks one request may name. */
+const NAMED = 50;
+const SLOW = 300;
+/** A task that was completed or opened stays in its place this long. */
+const STAY = 10_000;
+const TAGS_AFTER = 400;
+
+/** @type {Map<string, Inner>} */
+const inners = new Map();
+/** The list that the person looks at. */
+let current = "today";
+
+/** @param {string} key @returns {Inner} */
+function innerOf(key) {
+    let inner = inners.get(key);
+    if (!inner) {
+        inner = { cursor: null, staying: new Map(), loading: null, loaded: null };
+        inners.set(key, inner);
+    }
+    return inner;
+}
+
+/** @param {string} key @param {Partial<View>} change */
+function setView(key, change) {
+    const before = get().views.get(key) ?? { ids: [], more: false, state: "loading", slow: false };
+    set({ views: new Map(get().views).set(key, { ...before, ...change }) });
+}
+
+/** Loads a list that the person goes to. @param {string} key */
+export async function load(key) {
+    if (key !== current) innerOf(key).staying.clear();
+    current = key;
+    await reload(key);
+}
+
+/**
+ * Loads a list, as far as it was loaded before.
+ * @param {string} key
+ * @param {boolean} [isLate] whether an answer that is on its way may be too old
+ * @returns {Promise<void>}
+ */
+export function reload(key, isLate = false) {
+    const inner = innerOf(key);
+    if (inner.loaded) return isLate ? inner.loaded.then(() => reload(key)) : inner.loaded;
+    const wanted = get().views.get(key)?.ids.length ?? 0;
+    const view = get().views.get(key);
+    if (!view || view.state === "error") setView(key, { state: "loading", error: undefined, slow: false });
+    const slow = setTimeout(() => setView(key, { slow: true }), SLOW);
+    const began = performance.now();
+    inner.loading = new AbortController();
+    // Only the latest search matters, and the server makes a user's searches one after the other.
+    for (const [other, { loading }] of inners) if (other !== key && other.startsWith("search ")) loading?.abort();
+    inner.loaded = fetchPages(key, wanted, inner.loading.signal)
+        .then(({ ids, cursor }) => {
+            inner.cursor = cursor;
+            const { isSearch } = definitionOf(key);
+            const late = isSearch ? [] : [...get().tasks.keys()].filter((id) => changedAt(id) > began);
+            settle(key, new Set([...ids, ...late, ...inner.staying.keys()]), { state: "ready", error: undefined, more: cursor !== null });
+        })
+        .catch((error) => failed(key, error))
+        .finally(() => {
+            clearTimeout(slow);
+            inner.loading = inner.loaded = null;
+            setView(key, { slow: false });
+        });
+    return inner.loaded;
+}
+
+/** @param {string} key @param {any} error */
+function failed(key, error) {
+    if (!(error instanceof Problem || error instanceof Unreachable)) {
+        if (error?.name !== "AbortError") throw error;
+        return;
+    }
+    const hasRows = (get().views.get(key)?.ids.length ?? 0) > 0;
+    // What is there stays readable; the line about the connection says why it may be old.
+    if (hasRows && error instanceof Unreachable) return;
+    setView(key, { state: "error", error });
+    if (error instanceof Problem && error.retryAfter !== null) {
+        setTimeout(() => get().views.get(key)?.error === error && void reload(key), (error.retryAfter + 0.2) * 1000);
+    }
+}
+
+/**
+ * @param {string} key
+ * @param {number} wanted how many tasks at least
+ * @param {AbortSignal} signal
+ */
+async function fetchPages(key, wanted, signal) {
+    const { query, also } = definitionOf(key);
+    const beside = also && request("GET", "/v1/tasks", { query: { ...also, limit: PAGE }, signal }).catch(() => null);
+    /** @type {string[]} */
+    const ids = [];
+    let cursor = null;
+    do {
+        const { body } = await request("GET", "/v1/tasks", { query: { ...query(), limit: PAGE, cursor: cursor ?? undefined }, signal });
+        accept(body.items);
+        ids.push(...body.items.map((/** @type {Task} */ task) => task.id));
+        cursor = body.next_cursor ?? null;
+    } while (cursor !== null && ids.length < wanted);
+    const more = await beside;
+    if (more) accept(more.body.items);
+    if (more) ids.push(...more.body.items.map((/** @type {Task} */ task) => task.id));
+    return { ids, cursor };
+}
+
+/** Loads the next page of a list. @param {string} key */
+export async function loadMore(key) {
+    const inner = innerOf(key);
+    if (inner.loaded) await inner.loaded;
+    if (inner.cursor === null) return;
+    const cursor = inner.cursor;
+    try {
+        const { body } = await request("GET", "/v1/tasks", { query: { ...definitionOf(key).query(), limit: PAGE, cursor } });
+        // Loading all of it again was faster.
+        if (inner.cursor !== cursor) return;
+        inner.cursor = body.next_cursor ?? null;
+        accept(body.items);
+        const ids = [...(get().views.get(key)?.ids ?? []), ...body.items.map((/** @type {Task} */ task) => task.id)];
+        settle(key, new Set(ids), { more: inner.cursor !== null, error: undefined, state: "ready" });
+    } catch (error) {
+        if (error instanceof Problem) setView(key, { state: "error", error });
+        else if (!(error instanceof Unreachable)) throw error;
+    }
+}
+
+/** Loads a task. @param {string} id @throws {Failure} */
+export async function openTask(id) {
+    if (isPreliminary(idOf(id))) return;
+    try {
+        const { body } = await request("GET", `/v1/tasks/${encodeURIComponent(idOf(id))}`);
+        accept([body]);
+    } catch (error) {
+        if (error instanceof Problem && error.status === 404) gone([idOf(id)]);
+        throw error;
+    }
+}
+
+/** Loads tasks that have changed elsewhere. @param {string[]} ids @throws {Failure} */
+export async function fetchTasks(ids) {
+    for (let at = 0; at < ids.length; at += NAMED) {
+        const named = ids.slice(at, at + NAMED);
+        const missing = new Set(named);
+        let cursor = null;
+        do {
+            const { body } = await request("GET", "/v1/tasks", { query: { id: named.join(), cursor: cursor ?? undefined } });
+            accept(body.items);
+            for (const { id } of body.items) missing.delete(id);
+            cursor = body.next_cursor;
+        } while (cursor);
+        gone([...missing]);
+    }
+}
+
+/** Loads again what the person sees. */
+export async function refresh() {
+    const { task } = route();
+    tagsMayHaveChanged();
+    await Promise.all([reload(current, true), current === "today" || reload("today", true), task && openTask(task).catch(() => {})]);
+}
+
+/**
+ * Puts the tasks that belong to a list into their places.
+ * @param {string} key
+ * @param {Set<string>} candidates
+ * @param {Partial<View>} [change]
+ */
+function settle(key, candidates, change = {}) {
+    const { tasks } = get();
+    const { matches, compare } = definitionOf(key);
+    const { staying } = innerOf(key);
+    const now = Date.now();
+    for (const [id, until] of staying) if (until <= now) staying.delete(id);
+    const rows = [...candidates].flatMap((id) => tasks.get(id)?.task ?? []);
+    const ids = rows.filter((task) => matches(task) || staying.has(task.id)).sort(compare).map((task) => task.id);
+    const before = get().views.get(key);
+    const isSame = before && ids.length === before.ids.length && ids.every((id, at) => before.ids[at] === id);
+    if (!isSame || Object.keys(change).length > 0) setView(key, { ...change, ids: isSame ? before.ids : ids });
+    if (key === "today") count();
+}
+
+/**
+ * Sets the tasks, and brings the lists in line with those that changed.
+ * @param {Map<string, import("./state.js").Row>} tasks
+ * @param {string[]} ids
+ */
+export function arrange(tasks, ids) {
+    const before = get().tasks;
+    set({ tasks });
+    for (const [key, view] of get().views) {
+        const { matches, compare, isSearch } = definitionOf(key);
+        const { staying } = innerOf(key);
+        const candidates = new Set(view.ids);
+        const lastId = view.more ? view.ids.at(-1) : undefined;
+        const last = lastId && before.get(lastId)?.task;
+        for (const id of ids) {
+            const task = tasks.get(id)?.task;
+            if (!task || candidates.has(id)) {
+                const was = before.get(id)?.task;
+                if (task && was && was.completed !== task.completed && !matches(task)) stay(key, id, STAY);
+                continue;
+            }
+            // What belongs on a page that is not loaded comes with that page.
+            if (staying.has(id) || (matches(task) && !isSearch && !(last && compare(task, last) > 0))) candidates.add(id);
+        }
+        settle(key, candidates);
+    }
+}
+
+/** Lets a task stay in a list where it does not belong. @param {string} key @param {string} id @param {number} time */
+function stay(key, id, time) {
+    innerOf(key).staying.set(id, Date.now() + time);
+    if (time < Infinity) setTimeout(() => settle(key, new Set(get().views.get(key)?.ids)), time + 50);
+}
+
+/** A new task stays in the list in which it was written, until the person leaves it. @param {string} id */
+export const stayHere = (id) => stay(current, id, Infinity);
+
+/** @param {string[]} ids */
+export function forgetInViews(ids) {
+    for (const { staying } of inners.values()) for (const id of ids) staying.delete(id);
+}
+
+/** @param {string} from @param {string} to */
+export function renameInViews(from, to) {
+    for (const { staying } of inners.values()) if (staying.delete(from)) staying.set(to, Infinity);
+    /** @type {Map<string, View>} */
+    const views = new Map();
+    for (const [key, view] of get().views) views.set(key, { ...view, ids: [...new Set(view.ids.map((id) => (id === from ? to : id)))] });
+    const tasks = new Map(get().tasks);
+    const row = tasks.get(from);
+    tasks.delete(from);
+    if (row) tasks.set(to, { ...row, task: { ...row.task, id: to } });
+    set({ views, tasks });
+}
+
+/** Counts what the navigation says. */
+export function count() {
+    const { tasks, views, counts } = get();
+    const end = endOfToday();
+    let [today, overdue] = [0, 0];
+    for (const id of views.get("today")?.ids ?? []) {
+        const task = tasks.get(id)?.task;
+        const at = task && !task.completed ? placeOf(task) : null;
+        if (at === null || at >= end) continue;
+        today += 1;
+        if (task?.due_at && at < Date.now()) overdue += 1;
+    }
+    if (today !== counts.today || overdue !== counts.overdue) set({ counts: { today, overdue } });
+}
+
+/** @type {ReturnType<typeof setTimeout> | undefined} */
+let tagTimer;
+
+/** Loads the tags soon. */
+export function tagsMayHaveChanged() {
+    clearTimeout(tagTimer);
+    tagTimer = setTimeout(() => void loadTags().catch(() => {}), TAGS_AFTER);
+}
+
+export async function loadTags() {
+    /** @type {import("./state.js").Tag[]} */
+    const tags = [];
+    let cursor = null;
+    do {
+        const { body } = await request("GET", "/v1/tags", { query: { limit: PAGE, cursor: cursor ?? undefined } });
+        tags.push(...body.items);
+        cursor = body.next_cursor;
+    } while (cursor);
+    if (JSON.stringify(tags) !== JSON.stringify(get().tags)) set({ tags });
+}
+
+/** Forgets all lists. */
+export function clearLists() {
+    clearTimeout(tagTimer);
+    for (const { loading } of inners.values()) loading?.abort();
+    inners.clear();
+}
