@@ -4,6 +4,7 @@ use std::{collections::BTreeSet, fmt::Write as _, fs, path::PathBuf};
 
 use clap::{Arg, Command, CommandFactory as _};
 use lab::root;
+use page::PageConfig;
 use reminder_due::{email::EmailConfig, push};
 use shared::{
     Config,
@@ -87,8 +88,8 @@ fn page() -> String {
     let (email, push) = (EmailConfig::command(), push::PushConfig::command());
     let sections = [
         ("Every function", "Each function reads these.", table(host.get_arguments())),
-        ("Functions with a database", "So far each function has one.", { table(database.get_arguments()) }),
-        ("Functions with a daprd", "Every function but `updates`.", table(of_dapr)),
+        ("Functions with a database", "Every function but `page`.", { table(database.get_arguments()) }),
+        ("Functions with a daprd", "Every function but `updates` and `page`.", table(of_dapr)),
         ("`tasks` and `updates`", "How tokens are checked.", table(AuthConfig::command().get_arguments())),
         (
             "`tasks`",
@@ -99,6 +100,11 @@ fn page() -> String {
             "`updates`",
             "How it hears of changes, and which pages may listen.",
             table(UpdatesConfig::command().get_arguments()),
+        ),
+        (
+            "`page`",
+            "Where the page finds the API, and how people sign in.",
+            table(PageConfig::command().get_arguments()),
         ),
         ("`reminder-due`", "How reminders are sent.", table(email.get_arguments().chain(push.get_arguments()))),
         ("`upkeep --repair`", "When repair acts. The CronJob sets how often it runs.", {
@@ -172,6 +178,7 @@ fn no_struct_of_variables_is_missing_on_the_configuration_page() {
         "DatabaseConfig",
         "EmailConfig",
         "HostConfig",
+        "PageConfig",
         "PushConfig",
         "Settings",
         "Settings",

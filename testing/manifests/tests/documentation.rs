@@ -175,6 +175,12 @@ fn routes() -> BTreeMap<String, BTreeSet<String>> {
             routes.entry(route.to_owned()).or_default();
         }
     }
+    // Those of the page are its files.
+    let files = fs::read_dir(root().join("functions/page/web")).unwrap();
+    let files = files.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    for file in files.chain([String::new(), "docs/".to_owned()]) {
+        routes.entry(format!("/{file}")).or_default();
+    }
     routes
 }
 
@@ -215,7 +221,7 @@ fn addresses(page: &str) -> Vec<&str> {
         let url = rest.strip_prefix("s://").or_else(|| rest.strip_prefix("://"))?;
         let host = ["localhost", "127.0.0.1", "$HOST", "HOST", "tasks.example.com"];
         let url = host.iter().any(|host| url.starts_with(host)).then_some(url)?;
-        let url = &url[..url.find(|c: char| c.is_whitespace() || "?\"'`<>),".contains(c)).unwrap_or(url.len())];
+        let url = &url[..url.find(|c: char| c.is_whitespace() || "?#\"'`<>),".contains(c)).unwrap_or(url.len())];
         url.find('/').map(|at| &url[at..])
     });
     let prose: Vec<&str> = page.split("\n```").step_by(2).collect();
@@ -247,12 +253,12 @@ fn every_address_that_the_documentation_names_is_served() {
 
 #[test]
 fn addresses_that_nothing_serves_are_found() {
-    let page = "See `/docs`, `GET /v1/me`, `PUT /v1/me`, `/v1`, `/v2`, `/.well-known/keys` and `cargo xtask up`, (http://localhost:8080/docs).\n\
-                ```sh\ncurl http://127.0.0.1:41233/v1/reminders/$ID/timeline https://$HOST/v1/tasks/$ID/nothing?a=b https://example.com/docs\n```\n\
+    let page = "See `/there`, `GET /v1/me`, `PUT /v1/me`, `/v1`, `/v2`, `/.well-known/keys` and `cargo xtask up`, (http://localhost:8080/there).\n\
+                ```sh\ncurl http://127.0.0.1:41233/v1/reminders/$ID/timeline https://$HOST/v1/tasks/$ID/nothing?a=b https://example.com/there\n```\n\
                 <http://localhost:8025> and `https://HOST/openapi.json`\n";
     let routes = routes();
     let unserved: Vec<&str> = addresses(page).into_iter().filter(|address| !is_served(address, &routes)).collect();
-    assert_eq!(unserved, ["/docs", "/v1/tasks/$ID/nothing", "/docs", "PUT /v1/me", "/v2"]);
+    assert_eq!(unserved, ["/there", "/v1/tasks/$ID/nothing", "/there", "PUT /v1/me", "/v2"]);
 }
 
 #[test]
