@@ -69,12 +69,15 @@ export function TextArea({ label, hint, error, id, onValue, class: extra, inputR
 export function Select({ label, options, value, onValue, hint, error, id, class: extra, ...rest }) {
     const own = useId(id);
     const control = (/** @type {object} */ tied) =>
-        html`<select ...${tied} value=${value} onChange=${(/** @type {any} */ e) => onValue(e.currentTarget.value)} ...${rest}>
-            ${options.map((option) => {
-                const [key, shown] = Array.isArray(option) ? option : [option, option];
-                return html`<option key=${key} value=${key} selected=${key === value}>${shown}</option>`;
-            })}
-        </select>`;
+        html`<span class="select">
+            <select ...${tied} value=${value} onChange=${(/** @type {any} */ e) => onValue(e.currentTarget.value)} ...${rest}>
+                ${options.map((option) => {
+                    const [key, shown] = Array.isArray(option) ? option : [option, option];
+                    return html`<option key=${key} value=${key} selected=${key === value}>${shown}</option>`;
+                })}
+            </select>
+            <${Icon} name="open" size=${14} />
+        </span>`;
     return html`<${Labelled} id=${own} ...${{ label, hint, error, control }} class=${extra} />`;
 }
 

@@ -21,8 +21,8 @@ function shortDate(instant) {
     return format.format(new Date(instant)).replaceAll(",", "");
 }
 
-/** What a row is sorted under: its due time, otherwise its next reminder. @param {import("./store.js").Task} task */
-export const placeOf = (task) => task.due_at ?? nextReminder(task)?.remind_at ?? null;
+/** What a row is shown under: its due time, otherwise its next reminder. @param {import("./store.js").Task} task */
+const placeOf = (task) => task.due_at ?? nextReminder(task)?.remind_at ?? null;
 
 /** The reminder that fires next. @param {import("./store.js").Task} task */
 export function nextReminder(task) {

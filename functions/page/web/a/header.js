@@ -89,7 +89,7 @@ function SearchField({ route }) {
 function Live() {
     const connection = useStore((state) => state.connection);
     const { word, title } = text.shell.connection[connection];
-    return html`<p class=${classes("live", connection)} title=${title}>
+    return html`<p class=${classes("live", `is-${connection}`)} title=${title}>
         <span class="dot" aria-hidden="true"></span><span class="word" aria-hidden="true">${word}</span><span class="unseen">${title}</span>
     </p>`;
 }

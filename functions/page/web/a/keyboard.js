@@ -50,19 +50,19 @@ const keys = {
     ArrowUp: () => moveRow(-1),
     x: () => {
         const task = store.get().tasks.get(currentTask())?.task;
-        if (task) (task.completed ? commands.reopen : commands.complete)(task.id);
+        if (task) void (task.completed ? commands.reopen : commands.complete)(task.id).catch(() => {});
     },
     e: () => {
         const id = currentTask();
         if (!id) return;
         go(withTask(id));
-        focusSoon(".panel [data-edit]");
+        focusSoon(".panel .task-title textarea");
     },
     s: ({ onSnooze }) => {
         const id = currentTask();
         if (id) onSnooze(id);
     },
-    z: () => void commands.undoLast(),
+    z: () => void commands.undoLast().catch(() => {}),
     "?": ({ onHelp }) => onHelp(),
 };
 

@@ -55,7 +55,7 @@ function Content({ route, view, rows, retry }) {
         ...byDay(rows).map(
             (group) => html`<section key=${group.key} class=${classes("group", group.overdue && "overdue")}>
                 <h2>${group.name}${group.date && html`<span class="date"> · ${group.date}</span>`}</h2>
-                <ul class="rows">
+                <ul class=${classes("rows", group.overdue && "flat")}>
                     ${group.rows.map((row) => html`<${Row} key=${row.task.id} row=${row} route=${route} flat=${group.overdue} />`)}
                 </ul>
             </section>`,

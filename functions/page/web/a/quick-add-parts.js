@@ -1,6 +1,6 @@
 // What "due", "remind" and "repeat" of a new task open: likely choices, and a free one.
 
-import { html, useEffect, useRef, useState } from "./vendor/preact.js";
+import { html, useLayoutEffect, useRef, useState } from "./vendor/preact.js";
 import { Button, Field } from "./controls.js";
 import { date, evening, inMinutes, monday, tomorrow } from "./presets.js";
 import { text } from "./text.js";
@@ -60,7 +60,7 @@ function at(instant, part) {
 function Panel({ label, choices, choose, pick, from, note, past }) {
     const [picking, setPicking] = useState(false);
     const panel = useRef(/** @type {HTMLElement | null} */ (null));
-    useEffect(() => {
+    useLayoutEffect(() => {
         /** @type {HTMLElement | null} */ (panel.current?.querySelector(picking ? "input" : "button"))?.focus();
     }, [picking]);
     return html`<div ref=${panel} class="quick-panel" role="group" aria-label=${label}>

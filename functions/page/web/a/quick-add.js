@@ -31,7 +31,8 @@ export default function QuickAdd({ route }) {
     const submit = (/** @type {Event} */ event) => {
         event.preventDefault();
         if (!canAdd) return field()?.focus();
-        commands.create(draftOf(draft, route.view === "tag" ? route.tag : undefined));
+        // A refusal shows on the row.
+        void commands.create(draftOf(draft, route.view === "tag" ? route.tag : undefined)).catch(() => {});
         setDraft({ title: "" });
         setOpen(null);
         field()?.focus();

@@ -17,7 +17,7 @@ const UNDO = 10_000;
  */
 export function Row({ row, route, flat = false }) {
     const { task, saving, failed, conflict } = row;
-    const toggle = () => (task.completed ? commands.reopen : commands.complete)(task.id);
+    const toggle = () => void (task.completed ? commands.reopen : commands.complete)(task.id).catch(() => {});
     const label = task.completed ? text.list.reopen(task.title) : text.list.complete(task.title);
     const isCurrent = route.task === task.id;
     return html`<li class=${classes("row", task.completed && "completed", isCurrent && "current", saving && "saving")}>
@@ -27,7 +27,7 @@ export function Row({ row, route, flat = false }) {
         <div class="what">
             <a class="title" href=${withTask(task.id)} data-row=${task.id} aria-current=${isCurrent ? "true" : undefined} dir="auto">${task.title}</a>
             <${Marks} task=${task} />
-            ${task.tags.length > 0 && html`<span class="row-tags">${task.tags.map((tag) => html`<bdi key=${tag}>#${tag}</bdi>`)}</span>`}
+            ${task.tags.length > 0 && html`<span class="row-tags" title=${task.tags.map((tag) => `#${tag}`).join(" ")}>${task.tags.map((tag) => html`<bdi key=${tag}>#${tag}</bdi>`)}</span>`}
         </div>
         <${When} row=${row} flat=${flat} isDoneView=${route.view === "done"} />
         ${failed && html`<${Failed} failed=${failed} />`}
@@ -60,7 +60,7 @@ function When({ row, flat, isDoneView }) {
     if (slow) return html`<p class="when muted">${text.list.saving}</p>`;
     if (fresh) {
         return html`<p class="when fresh">
-            <span>${text.list.justNow}</span><${Button} kind="quiet" class="undo" onClick=${() => commands.reopen(task.id)}>${text.list.undo}<//>
+            <span>${text.list.justNow}</span><${Button} kind="quiet" class="undo" onClick=${() => void commands.reopen(task.id).catch(() => {})}>${text.list.undo}<//>
         </p>`;
     }
     if (task.completed) {

@@ -2,11 +2,12 @@
 
 import { html, useState } from "./vendor/preact.js";
 import { Button, Field, classes } from "./controls.js";
-import { date, startOf } from "./presets.js";
+import { Icon } from "./icons.js";
+import { date } from "./presets.js";
 import { go, hashOf } from "./route.js";
 import { useStore } from "./store.js";
 import { text } from "./text.js";
-import { day, toInput } from "./times.js";
+import { day, fromInput } from "./times.js";
 
 /** @typedef {import("./route.js").Route} Route */
 
@@ -57,23 +58,23 @@ export function Filters({ route, count, more }) {
  * @param {{ label: string, value: string, none: string, options: [string, string][], isSort?: boolean, onValue: (value: string) => void }} props
  */
 function Chip({ label, value, none, options, isSort, onValue }) {
-    return html`<label class=${classes("chip", value && !isSort && "set")}>
+    return html`<label class=${classes("select chip", value && !isSort && "set")}>
         <span class="unseen">${label}</span>
         <select value=${value} onChange=${(/** @type {any} */ e) => onValue(e.currentTarget.value)}>
             <option value="" selected=${value === ""}>${none}</option>
             ${options.map(([key, shown]) => html`<option key=${key} value=${key} selected=${key === value}>${shown}</option>`)}
         </select>
+        <${Icon} name="open" size=${12} />
     </label>`;
 }
 
 /** @param {{ query: URLSearchParams, onApply: (filter: Record<string, string | null>) => void }} props */
 function Between({ query, onApply }) {
-    const { after, before } = daysOf(query);
-    const [from, setFrom] = useState(after || date(0));
-    const [to, setTo] = useState(before || date(7));
+    const [from, setFrom] = useState(query.get("due_after") ?? date(0));
+    const [to, setTo] = useState(query.get("due_before") ?? date(7));
     const apply = (/** @type {Event} */ event) => {
         event.preventDefault();
-        onApply({ due_after: from ? justBefore(from) : null, due_before: to ? startOf(next(to)) : null });
+        onApply({ due_after: from || null, due_before: to || null });
     };
     return html`<form class="pick" onSubmit=${apply}>
         <${Field} type="date" label=${text.search.from} value=${from} max=${to} onValue=${setFrom} />
@@ -82,23 +83,11 @@ function Between({ query, onApply }) {
     </form>`;
 }
 
-/** `due_after` leaves out its own instant, so it names the last millisecond of the day before. @param {string} day */
-const justBefore = (day) => new Date(Date.parse(startOf(day)) - 1).toISOString();
-
-/** @param {string} day */
-const next = (day) => new Date(Date.parse(day) + 86_400_000).toISOString().slice(0, 10);
-
-/** @param {string} name @returns {Record<string, string | null>} */
+/** The days that a choice names, as the address holds them. @param {string} name @returns {{ due_after: string | null, due_before: string | null }} */
 function dueFilter(name) {
-    const today = justBefore(date(0));
-    /** @type {Record<string, Record<string, string | null>>} */
-    const filters = {
-        before: { due_after: null, due_before: startOf(date(0)) },
-        today: { due_after: today, due_before: startOf(date(1)) },
-        week: { due_after: today, due_before: startOf(date(8)) },
-        month: { due_after: today, due_before: startOf(date(31)) },
-    };
-    return filters[name] ?? { due_after: null, due_before: null };
+    if (name === "before") return { due_after: null, due_before: date(-1) };
+    const days = { today: 0, week: 7, month: 30 }[name];
+    return days === undefined ? { due_after: null, due_before: null } : { due_after: date(0), due_before: date(days) };
 }
 
 /** Which choice the address holds: its name, "custom", or "" for none. @param {URLSearchParams} query */
@@ -113,16 +102,8 @@ function dueOf(query) {
     return found ?? "custom";
 }
 
-/** The first and the last day of the range. @param {URLSearchParams} query */
-function daysOf(query) {
-    const after = Date.parse(query.get("due_after") ?? "");
-    const before = Date.parse(query.get("due_before") ?? "");
-    return { after: after ? toInput(after + 1).date : "", before: before ? toInput(before - 1).date : "" };
-}
-
 /** @param {URLSearchParams} query */
 function rangeText(query) {
-    const after = Date.parse(query.get("due_after") ?? "");
-    const before = Date.parse(query.get("due_before") ?? "");
-    return text.search.range(after ? day(after + 1) : "…", before ? day(before - 1) : "…");
+    const shown = (/** @type {string | null} */ given) => (given ? day(/^\d{4}-\d{2}-\d{2}$/.test(given) ? fromInput(given, "12:00") : given) : "…");
+    return text.search.range(shown(query.get("due_after")), shown(query.get("due_before")));
 }

@@ -26,7 +26,7 @@ export function Snooze({ id, onClose }) {
     }, []);
     const choose = (/** @type {import("./store.js").Snooze} */ body) => {
         onClose();
-        if (task && reminder) commands.snooze(task, reminder, body);
+        if (task && reminder) void commands.snooze(task, reminder, body).catch(() => {});
     };
     const { ten, hour, evening: tonight, tomorrow: morning } = text.list.snoozes;
     return html`<${Dialog} title=${text.list.snooze} onClose=${onClose} class="narrow">
