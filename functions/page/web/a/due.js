@@ -49,11 +49,11 @@ function DueForm({ row: { task }, close }) {
     const save = (/** @type {"this" | "following"} */ scope) => {
         // An input shows no seconds: a due time that stays keeps its own.
         const patch = moves ? { due_at: fromInput(on, time, zone), time_zone: zone } : { due_at: task.due_at };
-        if (moves || scope === "following") commands.change(task.id, patch, { scope: task.recurrence ? scope : undefined }).catch(() => {});
+        if (moves || scope === "following") commands.change(task.id, patch, { scope: task.recurrence ? scope : undefined });
         close();
     };
     const remove = () => {
-        commands.change(task.id, task.recurrence ? { due_at: null, recurrence: null } : { due_at: null }).catch(() => {});
+        commands.change(task.id, task.recurrence ? { due_at: null, recurrence: null } : { due_at: null });
         close();
     };
     const submit = (/** @type {Event} */ event) => {
@@ -79,8 +79,10 @@ function DueForm({ row: { task }, close }) {
         <div class="actions">
             <${Button} kind="primary" type="submit" disabled=${!valid}>${task.recurrence ? words.saveThis : text.save}<//>
             ${task.recurrence && html`<${Button} disabled=${!valid} onClick=${() => save("following")}>${words.saveFollowing}<//>`}
-            <${Button} kind="quiet" onClick=${close}>${text.cancel}<//>
-            ${task.due_at && html`<${Button} kind="quiet" class="last" onClick=${remove}>${task.recurrence ? words.removeBoth : words.remove}<//>`}
+            <div class="rest">
+                <${Button} kind="quiet" onClick=${close}>${text.cancel}<//>
+                ${task.due_at && html`<${Button} kind="quiet" class="last" onClick=${remove}>${task.recurrence ? words.removeBoth : words.remove}<//>`}
+            </div>
         </div>
     </form>`;
 }

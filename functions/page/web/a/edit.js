@@ -54,7 +54,7 @@ function useDraft(row, field) {
         asides.delete(key);
         render();
         const value = mine.trim() ? mine : null;
-        if (!same(mine, server) && (value || field === "description")) commands.change(row.task.id, { [field]: value }).catch(() => {});
+        if (!same(mine, server) && (value || field === "description")) commands.change(row.task.id, { [field]: value });
     };
     const save = () => {
         clearTimeout(timer.current);
@@ -128,7 +128,7 @@ export function EditableText({ row, field, label, placeholder, oneLine, class: e
     return html`<div class="edit">
         <div class=${`edit-text ${extra ?? ""}`} data-text=${`${draft.value || placeholder || ""}\u200b`}>
             <textarea
-                rows="1" dir="auto" data-field=${field} data-edit=${oneLine || undefined} aria-label=${label} placeholder=${placeholder} value=${draft.value}
+                rows="1" dir="auto" data-field=${field} aria-label=${label} placeholder=${placeholder} value=${draft.value}
                 onInput=${onInput} onBlur=${draft.save} onKeyDown=${onKeyDown}
             ></textarea>
         </div>
@@ -163,6 +163,14 @@ function Refused({ failed }) {
 
 /** The server's own words about what is wrong. @param {any} problem */
 export const reasonOf = (problem) => problem?.errors?.map((/** @type {{ detail: string }} */ error) => error.detail).join("; ") || errorText(problem);
+
+/** The fields of a task whose lines say what became of a change. */
+const FIELDS = ["title", "description", "due_at", "time_zone", "recurrence", "priority", "tags"];
+
+/** What became of the last change that is not one of a field. @param {{ row: Row }} props */
+export function OtherOutcome({ row: { failed } }) {
+    return failed && !FIELDS.some((field) => field in failed.mine) ? html`<${Refused} failed=${failed} />` : null;
+}
 
 /**
  * What became of the last change of some fields: refused, or overtaken by somebody else's.

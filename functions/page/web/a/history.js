@@ -7,7 +7,7 @@ import { capital } from "./due.js";
 import { reasonOf } from "./edit.js";
 import { withTask } from "./route.js";
 import { sentence } from "./rule.js";
-import { commands } from "./store.js";
+import { commands, store } from "./store.js";
 import { task as text } from "./text-task.js";
 import { ago, clock, day, dayAndClock, daysFromToday, exact } from "./times.js";
 
@@ -73,7 +73,11 @@ function Entry({ id, entry, says, restores }) {
     const restore = async () => {
         setBusy(true);
         setProblem(null);
-        await commands.restore(id, /** @type {number} */ (restores)).catch(setProblem);
+        await commands.restore(id, /** @type {number} */ (restores)).catch((refusal) => {
+            setProblem(refusal);
+            // It is said here.
+            store.get().tasks.get(id)?.failed?.discard();
+        });
         setBusy(false);
     };
     return html`<div class="history-entry">

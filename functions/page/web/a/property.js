@@ -3,6 +3,24 @@
 import { html, useLayoutEffect, useRef, useState } from "./vendor/preact.js";
 import { Icon } from "./icons.js";
 
+const FIELDS = "input, select, textarea, button";
+
+/**
+ * Puts the focus into what has appeared, and back to where it was when that disappears. Returns the ref of what appears.
+ * @param {string} [first] what gets the focus
+ */
+export function useFocusInside(first = FIELDS) {
+    const inside = useRef(/** @type {HTMLElement | null} */ (null));
+    useLayoutEffect(() => {
+        const opener = document.activeElement;
+        /** @type {HTMLElement | null} */ (inside.current?.querySelector(first))?.focus();
+        return () => {
+            if (opener instanceof HTMLElement) setTimeout(() => document.activeElement === document.body && opener.focus());
+        };
+    }, []);
+    return inside;
+}
+
 /**
  * @param {{ name: string, icon: string, label: string, value: any, add: string, disabled?: boolean,
  *   editor: (close: () => void) => any, below?: any, children?: any }} props
@@ -14,7 +32,8 @@ export function Property({ name, icon, label, value, add, disabled, editor, belo
     const form = useRef(/** @type {HTMLDivElement | null} */ (null));
     const was = useRef(false);
     useLayoutEffect(() => {
-        if (open) /** @type {HTMLElement | null} */ (form.current?.querySelector("input, select, textarea, button"))?.focus();
+        // A form that is still loading has no field yet.
+        if (open) /** @type {HTMLElement | null} */ (form.current?.querySelector(FIELDS) ?? form.current)?.focus();
         else if (was.current) button.current?.focus();
         was.current = open;
     }, [open]);
@@ -26,12 +45,12 @@ export function Property({ name, icon, label, value, add, disabled, editor, belo
     };
     return html`<div class="property" data-property=${name}>
         ${open
-            ? html`<div class="property-form" ref=${form} role="group" aria-label=${label} onKeyDown=${onKeyDown}>
+            ? html`<div class="property-form" ref=${form} role="group" tabindex="-1" aria-label=${label} onKeyDown=${onKeyDown}>
                     <p class="property-title"><${Icon} name=${icon} />${label}</p>
                     ${editor(close)}
                 </div>`
             : html`<button type="button" class="property-line" ref=${button} disabled=${disabled} onClick=${() => setOpen(true)}>
-                    <${Icon} name=${icon} /><span class="unseen">${label}: </span>${value ? html`<span class="value">${value}</span>` : html`<span class="value muted">${add}</span>`}
+                    <${Icon} name=${icon} />${label !== add && html`<span class="unseen">${label}: </span>`}<span class=${value ? "value" : "value muted"}>${value || add}</span>
                 </button>
                 ${below}`}
         ${children}

@@ -48,11 +48,11 @@ export default function RecurrenceForm({ row: { task }, close }) {
         change({ count: end === "count" ? DEFAULT_TIMES : 0, until: end === "until" ? toInput(Date.parse(due) + A_YEAR, task.time_zone).date : "" });
     const submit = (/** @type {Event} */ event) => {
         event.preventDefault();
-        commands.change(task.id, { recurrence }).catch(() => {});
+        commands.change(task.id, { recurrence });
         close();
     };
     const stop = () => {
-        commands.change(task.id, { recurrence: null }).catch(() => {});
+        commands.change(task.id, { recurrence: null });
         close();
     };
     const { frequency, interval, count, until, anchor } = pattern;
@@ -77,8 +77,10 @@ export default function RecurrenceForm({ row: { task }, close }) {
         <${NextDates} recurrence=${recurrence} task=${task} />
         <div class="actions">
             <${Button} kind="primary" type="submit">${text.save}<//>
-            <${Button} kind="quiet" onClick=${close}>${text.cancel}<//>
-            ${task.recurrence && html`<${Button} kind="quiet" class="last" onClick=${stop}>${words.stop}<//>`}
+            <div class="rest">
+                <${Button} kind="quiet" onClick=${close}>${text.cancel}<//>
+                ${task.recurrence && html`<${Button} kind="quiet" class="last" onClick=${stop}>${words.stop}<//>`}
+            </div>
         </div>
     </form>`;
 }
@@ -173,7 +175,7 @@ async function datesOf(recurrence, { due_at, time_zone, next_occurrence_at, comp
 function dateOf(instant, timeZone) {
     const isThisYear = toInput(instant, timeZone).date.slice(0, 4) === toInput(Date.now(), timeZone).date.slice(0, 4);
     const options = /** @type {const} */ ({ weekday: "short", day: "numeric", month: "short", year: isThisYear ? undefined : "numeric", timeZone });
-    return new Intl.DateTimeFormat([...navigator.languages], options).format(new Date(instant));
+    return new Intl.DateTimeFormat([...navigator.languages], options).format(new Date(instant)).replaceAll(",", "");
 }
 
 /** @param {{ date: PlannedDate, zone: string }} props */

@@ -1,11 +1,12 @@
 // The reminders of a task: each with its state, and what can be done with it.
 
-import { html, useState } from "./vendor/preact.js";
+import { html, useEffect, useLayoutEffect, useRef, useState } from "./vendor/preact.js";
 import { Button, Field, Menu } from "./controls.js";
 import { capital } from "./due.js";
-import { lazy, reasonOf } from "./edit.js";
+import { lazy } from "./edit.js";
 import { Icon } from "./icons.js";
 import { date, evening, monday, tomorrow } from "./presets.js";
+import { Property, useFocusInside } from "./property.js";
 import { go, withTask } from "./route.js";
 import { commands, useStore } from "./store.js";
 import { task as text } from "./text-task.js";
@@ -25,25 +26,42 @@ const CHANNELS = ["email", "push"];
 
 /** @param {{ row: Row, opened: string | undefined }} props `opened`: the id of the reminder whose timeline is shown */
 export function Reminders({ row: { task }, opened }) {
-    const [adding, setAdding] = useState(false);
-    const [problem, setProblem] = useState(/** @type {any} */ (null));
-    /** Shows what the server says where the reminders are. @param {Promise<unknown>} command */
-    const run = (command) => {
-        setProblem(null);
-        command.catch(setProblem);
-    };
+    const list = useFocusOfList(task.reminders.length);
     const isFormer = opened && !task.reminders.some(({ id }) => id === opened);
     return html`<section class="reminders">
         <h3>${words.label}</h3>
-        <ul>
-            ${task.reminders.map((reminder) => html`<${ReminderLine} key=${reminder.id} task=${task} reminder=${reminder} isOpen=${reminder.id === opened} run=${run} />`)}
-            ${isFormer && html`<li class="remind is-open"><p class="remind-line">${words.former}</p><${Timeline} task=${task} reminder=${{ id: opened }} /></li>`}
+        <ul ref=${list}>
+            ${task.reminders.map((reminder) => html`<${ReminderLine} key=${reminder.id} task=${task} reminder=${reminder} isOpen=${reminder.id === opened} />`)}
+            ${isFormer && html`<li class="remind is-open"><p class="remind-line"><${Icon} name="bell" /><span class="muted">${words.former}</span></p><${Timeline} task=${task} reminder=${{ id: opened }} /></li>`}
         </ul>
-        ${problem && html`<p class="small alert" role="alert">${reasonOf(problem)}</p>`}
-        ${adding
-            ? html`<${AddReminder} task=${task} run=${run} close=${() => setAdding(false)} />`
-            : html`<button type="button" class="property-line" disabled=${task.completed} onClick=${() => setAdding(true)}><${Icon} name="plus" /><span class="value muted">${words.add}</span></button>`}
+        <${Property}
+            name="reminder" icon="plus" label=${words.add} add=${words.add} value=${null} disabled=${task.completed}
+            editor=${(/** @type {() => void} */ close) => html`<${AddReminder} task=${task} close=${close} />`}
+        />
     </section>`;
+}
+
+/** Moves the focus to the next reminder when the one that had it is gone. Returns the ref of the list. @param {number} length */
+function useFocusOfList(length) {
+    const list = useRef(/** @type {HTMLUListElement | null} */ (null));
+    const at = useRef(0);
+    useEffect(() => {
+        const remember = () => {
+            const item = document.activeElement?.closest("li.remind");
+            if (item && list.current?.contains(item)) at.current = [...list.current.children].indexOf(item);
+        };
+        list.current?.addEventListener("focusin", remember);
+        return () => list.current?.removeEventListener("focusin", remember);
+    }, []);
+    const before = useRef(length);
+    useLayoutEffect(() => {
+        const shrank = length < before.current;
+        before.current = length;
+        if (!shrank || document.activeElement !== document.body) return;
+        const next = list.current?.children[Math.min(at.current, length - 1)]?.querySelector("a") ?? list.current?.parentElement?.querySelector("button");
+        /** @type {HTMLElement | null | undefined} */ (next)?.focus();
+    }, [length]);
+    return list;
 }
 
 /** What a reminder will do, or has done. @param {Reminder} reminder */
@@ -55,12 +73,12 @@ export function stateOf({ state, overdue, channels, cancel_reason }) {
     return words.other;
 }
 
-/** @param {{ task: Task, reminder: Reminder, isOpen: boolean, run: (command: Promise<unknown>) => void }} props */
-function ReminderLine({ task, reminder, isOpen, run }) {
+/** @param {{ task: Task, reminder: Reminder, isOpen: boolean }} props */
+function ReminderLine({ task, reminder, isOpen }) {
     const [until, setUntil] = useState(false);
     const { remind_at: at, before_due: before } = reminder;
     const when = dayAndClock(at);
-    const snooze = (/** @type {import("./store.js").Snooze} */ body) => run(commands.snooze(task, reminder, body));
+    const snooze = (/** @type {import("./store.js").Snooze} */ body) => void commands.snooze(task, reminder, body);
     const tonight = evening();
     const items = [
         { heading: words.snooze },
@@ -70,14 +88,16 @@ function ReminderLine({ task, reminder, isOpen, run }) {
         { label: words.monday(clock(monday())), onSelect: () => snooze({ until: monday() }) },
         { label: words.until, onSelect: () => setUntil(true) },
         /** @type {const} */ ("-"),
-        { label: words.sendNow, icon: "send", onSelect: () => run(commands.sendNow(task, reminder)) },
-        { label: reminder.state === "scheduled" ? words.cancel : words.remove, icon: "trash", danger: true, onSelect: () => run(commands.cancelReminder(task, reminder)) },
+        { label: words.sendNow, icon: "send", onSelect: () => void commands.sendNow(task, reminder) },
+        { label: reminder.state === "scheduled" ? words.cancel : words.remove, icon: "trash", danger: true, onSelect: () => void commands.cancelReminder(task, reminder) },
     ];
-    const href = isOpen ? withTask(task.id) : withTask(task.id, reminder.id);
+    // The server has not answered yet: there is no timeline, and nothing to do with it.
+    const isNew = reminder.version === 0;
+    const href = isNew ? undefined : isOpen ? withTask(task.id) : withTask(task.id, reminder.id);
     return html`<li class=${`remind ${reminder.state} ${isOpen ? "is-open" : ""}`}>
         <div class="remind-line">
             <${Icon} name=${{ sent: "check", failed: "warning", cancelled: "close" }[/** @type {string} */ (reminder.state)] ?? "bell"} />
-            <a class="remind-what" href=${href} aria-expanded=${String(isOpen)} aria-label=${`${words.timeline(when)}: ${stateOf(reminder)}`} onClick=${(/** @type {Event} */ event) => replace(event, href)}>
+            <a class="remind-what" href=${href} aria-expanded=${String(isOpen)} aria-label=${`${words.timeline(when)}: ${stateOf(reminder)}`} onClick=${(/** @type {Event} */ event) => href && replace(event, href)}>
                 <span>
                     <time datetime=${at} title=${exact(at)}>${capital(when)}</time>
                     ${before && isAtDistance(reminder, task) && html`<span class="muted">, ${duration(before)}</span>`}
@@ -85,7 +105,7 @@ function ReminderLine({ task, reminder, isOpen, run }) {
                 <span class=${reminder.state === "failed" || reminder.overdue ? "small alert" : "small muted"}>${stateOf(reminder)}</span>
             </a>
             <span class="remind-open" aria-hidden="true"><${Icon} name="open" /></span>
-            ${!task.completed && html`<${Menu} icon="more" label=${words.menu(when)} items=${items} align="end" />`}
+            ${!task.completed && !isNew && html`<${Menu} icon="more" label=${words.menu(when)} items=${items} align="end" />`}
         </div>
         ${until && html`<${At} label=${words.snoozeUntil} action=${words.snooze} onAt=${(/** @type {string} */ at) => snooze({ until: at })} close=${() => setUntil(false)} />`}
         ${isOpen && html`<${Timeline} task=${task} reminder=${reminder} />`}
@@ -112,21 +132,21 @@ function isAtDistance({ remind_at, before_due }, { due_at, time_zone }) {
     return Math.abs(planned - Date.parse(remind_at)) < 60_000;
 }
 
-/** @param {{ task: Task, run: (command: Promise<unknown>) => void, close: () => void }} props */
-function AddReminder({ task, run, close }) {
+/** @param {{ task: Task, close: () => void }} props */
+function AddReminder({ task, close }) {
     const me = useStore((state) => state.me);
     const [channels, setChannels] = useState(me?.channels ?? ["email"]);
     const [at, setAt] = useState(!task.due_at);
     const pushes = (me?.vapid_public_keys.length ?? 0) > 0;
     const add = (/** @type {Partial<NewReminder>} */ reminder) => {
-        run(commands.addReminder(task.id, /** @type {NewReminder} */ ({ ...reminder, channels })));
+        commands.addReminder(task.id, /** @type {NewReminder} */ ({ ...reminder, channels }));
         close();
     };
     const toggle = (/** @type {any} */ channel) => {
         const chosen = CHANNELS.filter((other) => (other === channel) !== channels.includes(/** @type {any} */ (other)));
         if (chosen.length > 0) setChannels(/** @type {typeof channels} */ (chosen));
     };
-    return html`<div class="form add-reminder" role="group" aria-label=${words.add} onKeyDown=${(/** @type {KeyboardEvent} */ event) => event.key === "Escape" && (event.stopPropagation(), close())}>
+    return html`<div class="form">
         <fieldset class="chips">
             <legend class="small muted">${words.channels}</legend>
             ${CHANNELS.map((channel) => html`<button
@@ -152,12 +172,13 @@ function AddReminder({ task, run, close }) {
 function At({ label, action, onAt, close }) {
     const [on, setOn] = useState(date(1));
     const [time, setTime] = useState("09:00");
+    const form = useFocusInside();
     const submit = (/** @type {Event} */ event) => {
         event.preventDefault();
         onAt(fromInput(on, time));
         close();
     };
-    return html`<form class="form" aria-label=${label} onSubmit=${submit}>
+    return html`<form class="form" ref=${form} aria-label=${label} onSubmit=${submit}>
         <div class="fields">
             <${Field} label=${words.date} type="date" required value=${on} onValue=${setOn} />
             <${Field} label=${words.time} type="time" required value=${time} onValue=${setTime} />

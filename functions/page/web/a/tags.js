@@ -31,7 +31,7 @@ export function Tags({ row }) {
         : [];
     const open = matches.length > 0;
 
-    const set = (/** @type {string[]} */ tags) => commands.change(task.id, { tags }).catch(() => {});
+    const set = (/** @type {string[]} */ tags) => commands.change(task.id, { tags });
     const add = (/** @type {string} */ name) => {
         setTyped("");
         setAt(-1);

@@ -3,9 +3,9 @@
 import { html, useEffect, useRef, useState } from "./vendor/preact.js";
 import { Button, Disclosure, ErrorState, Menu, Spinner } from "./controls.js";
 import { Due, capital } from "./due.js";
-import { EditableText, Mark, Outcome, lazy } from "./edit.js";
+import { EditableText, Mark, OtherOutcome, Outcome, lazy } from "./edit.js";
 import { Icon } from "./icons.js";
-import { Property } from "./property.js";
+import { Property, useFocusInside } from "./property.js";
 import { Reminders, Timeline } from "./reminders.js";
 import { go, withoutTask } from "./route.js";
 import { sentence } from "./rule.js";
@@ -31,10 +31,11 @@ export default function Task({ id, route }) {
         setProblem(null);
         openTask(id).catch(setProblem);
     };
+    // Also when it disappears, to know whether it was deleted.
+    useEffect(open, [id, Boolean(row)]);
     useEffect(() => {
-        open();
         for (const part of [RecurrenceForm, History, Timeline]) part.preload().catch(() => {});
-    }, [id]);
+    }, []);
     if (row) return html`<${Panel} row=${row} opened=${route.reminder} />`;
     if (!problem) return html`<${Spinner} label=${text.loading} />`;
     if (problem.status !== MISSING) return html`<${ErrorState} error=${problem} onRetry=${open} />`;
@@ -45,7 +46,7 @@ export default function Task({ id, route }) {
 /** @param {{ row: Row, opened: string | undefined }} props */
 function Panel({ row, opened }) {
     const { task } = row;
-    const toggle = () => void (task.completed ? commands.reopen : commands.complete)(task.id).catch(() => {});
+    const toggle = () => void (task.completed ? commands.reopen : commands.complete)(task.id);
     const verb = task.completed ? text.reopen : text.complete;
     return html`<article class=${`task ${task.completed ? "is-done" : ""}`} tabindex="-1" aria-label=${task.title}>
         <header class="task-head">
@@ -57,6 +58,7 @@ function Panel({ row, opened }) {
         </header>
         <${EditableText} row=${row} field="description" label=${text.description} placeholder=${text.notes} class="task-notes" />
         <${Mark} row=${row} />
+        <${OtherOutcome} row=${row} />
         <div class="properties">
             <${Due} row=${row} />
             <${Repeat} row=${row} />
@@ -91,7 +93,7 @@ function Priority({ row }) {
     const items = PRIORITIES.map((priority) => ({
         label: words[priority],
         checked: task.priority === priority,
-        onSelect: () => void commands.change(task.id, { priority }).catch(() => {}),
+        onSelect: () => void commands.change(task.id, { priority }),
     }));
     return html`<div class="property" data-property="priority">
         <${Menu} class="property-line" icon="flag" items=${items}>
@@ -106,18 +108,23 @@ const OF_SERIES = /** @type {const} */ (["title", "description", "priority", "ta
 
 /** Offers to make a change of a recurring task for its later occurrences too. @param {{ row: Row }} props */
 function ForLaterOnes({ row: { task, saving, failed } }) {
+    const first = useRef(task);
     const before = useRef(task);
-    const [changed, setChanged] = useState(/** @type {Record<string, any>} */ ({}));
+    const pending = useRef(/** @type {Set<typeof OF_SERIES[number]>} */ (new Set()));
+    const [changed, setChanged] = useState(/** @type {(typeof OF_SERIES[number])[]} */ ([]));
+    const differs = (/** @type {typeof OF_SERIES[number]} */ field, /** @type {typeof task} */ from) => String(from[field]) !== String(task[field]);
     useEffect(() => {
-        if (saving || failed) return;
-        const patch = Object.fromEntries(OF_SERIES.flatMap((field) => (String(before.current[field]) === String(task[field]) ? [] : [[field, task[field]]])));
+        // What changes while nothing is being saved was changed elsewhere.
+        if (saving) return OF_SERIES.forEach((field) => differs(field, before.current) && pending.current.add(field));
+        if (!failed) setChanged((others) => [...new Set([...others, ...pending.current])].filter((field) => differs(field, first.current)));
+        pending.current.clear();
         before.current = task;
-        if (Object.keys(patch).length > 0) setChanged((others) => ({ ...others, ...patch }));
     }, [task, saving, failed]);
-    if (!task.recurrence || task.completed || Object.keys(changed).length === 0) return null;
+    if (!task.recurrence || task.completed || changed.length === 0) return null;
     const change = () => {
-        setChanged({});
-        commands.change(task.id, changed, { scope: "following" }).catch(() => {});
+        first.current = task;
+        setChanged([]);
+        commands.change(task.id, Object.fromEntries(changed.map((field) => [field, task[field]])), { scope: "following" });
     };
     return html`<p class="later-ones small" role="status">${text.onlyThis} <${Button} kind="quiet" onClick=${change}>${text.changeFollowing}<//></p>`;
 }
@@ -126,24 +133,36 @@ function ForLaterOnes({ row: { task, saving, failed } }) {
 function Footer({ row: { task }, toggle }) {
     const [asks, setAsks] = useState(false);
     const remove = () => {
-        go(withoutTask());
-        commands.remove(task.id).catch(() => {});
+        go(withoutTask(), { replace: true });
+        commands.remove(task.id);
     };
+    const { completed, completed_at: at, created_at, version } = task;
     return html`<footer class="task-foot">
         ${asks
-            ? html`<p class="small">${text.endsSeries}</p>
-                  <div class="actions">
-                      <${Button} kind="danger" onClick=${remove}>${text.deleteSeries}<//>
-                      <${Button} onClick=${toggle}>${text.complete}<//>
-                      <${Button} kind="quiet" onClick=${() => setAsks(false)}>${text.cancel}<//>
-                  </div>`
+            ? html`<${EndOfSeries} onDelete=${remove} onComplete=${toggle} onClose=${() => setAsks(false)} />`
             : html`<div class="actions">
-                  <${Button} icon=${task.completed ? "undo" : "check"} onClick=${toggle}>${task.completed ? text.reopen : text.complete}<//>
-                  <${Button} kind="quiet" icon="trash" onClick=${() => (task.recurrence && !task.completed ? setAsks(true) : remove())}>${text.delete}<//>
+                  <${Button} icon=${completed ? "undo" : "check"} onClick=${toggle}>${completed ? text.reopen : text.complete}<//>
+                  <${Button} kind="quiet" icon="trash" onClick=${() => (task.recurrence && !completed ? setAsks(true) : remove())}>${text.delete}<//>
               </div>`}
         <p class="small muted">
-            ${task.completed && task.completed_at && html`<time datetime=${task.completed_at} title=${exact(task.completed_at)}>${text.completedAt(ago(task.completed_at))}</time>`}
-            ${!task.completed && html`<time datetime=${task.created_at} title=${exact(task.created_at)}>${text.created(dayAndClock(task.created_at), task.version)}</time>`}
+            ${completed && at ? html`<time datetime=${at} title=${exact(at)}>${text.completedAt(ago(at))}</time>` : html`<time datetime=${created_at} title=${exact(created_at)}>${text.created(dayAndClock(created_at), version)}</time>`}
         </p>
     </footer>`;
+}
+
+/** Deleting an occurrence ends its series, which one may not want. @param {{ onDelete: () => void, onComplete: () => void, onClose: () => void }} props */
+function EndOfSeries({ onDelete, onComplete, onClose }) {
+    const group = useFocusInside(".quiet");
+    const complete = () => {
+        onClose();
+        onComplete();
+    };
+    return html`<div class="ends-series" ref=${group} role="group" aria-label=${text.delete}>
+        <p class="small">${text.endsSeries}</p>
+        <div class="actions">
+            <${Button} kind="danger" onClick=${onDelete}>${text.deleteSeries}<//>
+            <${Button} onClick=${complete}>${text.complete}<//>
+            <${Button} kind="quiet" onClick=${onClose}>${text.cancel}<//>
+        </div>
+    </div>`;
 }

@@ -3,8 +3,10 @@
 /** @param {string[]} parts */
 const listed = (parts) => new Intl.ListFormat("en").format(parts);
 
+/** @type {Record<string, string>} */
+const ENDINGS = { one: "st", two: "nd", few: "rd" };
 /** @param {number} n */
-const ordinal = (n) => `${n}${{ one: "st", two: "nd", few: "rd" }[new Intl.PluralRules("en", { type: "ordinal" }).select(n)] ?? "th"}`;
+const ordinal = (n) => `${n}${ENDINGS[new Intl.PluralRules("en", { type: "ordinal" }).select(n)] ?? "th"}`;
 
 /** @type {Record<string, string>} */
 const CHANNELS = { email: "email", push: "push" };
@@ -64,7 +66,7 @@ export const task = {
         unknownZone: "This browser knows no such zone. An example is Europe/Berlin.",
         nextMonday: "Next Monday",
         remove: "Remove the due time",
-        removeBoth: "Remove the due time and the repetition",
+        removeBoth: "Remove it and the repetition",
         saveThis: "Save for this one",
         saveFollowing: "Save for later ones too",
         /** @param {string} when */
