@@ -1,7 +1,10 @@
 //! Prepares the files of `web/` and writes the table that the crate includes.
 //!
-//! The files of `web/a/` share one hash of all their contents, which is part of their addresses. Every file is compressed here, once and as
-//! well as possible, because a process must start within milliseconds. Comments stay: nothing here understands JavaScript.
+//! The files of `web/a/` lose their comments (`build/strip.rs`), and share one hash of all their contents, which is part of their addresses. Every
+//! file is compressed here, once and as well as possible, because a process must start within milliseconds.
+
+#[path = "build/strip.rs"]
+mod strip;
 
 use std::{
     collections::BTreeMap,
@@ -16,7 +19,7 @@ use sha2::{Digest as _, Sha256};
 
 /// The module that `index.html` starts.
 const ENTRY: &str = "a/app.js";
-/// What the process fills in when it starts. A file with one of these is not compressed.
+/// What the process fills in when it starts. It also compresses a file with one of these.
 const FILLED_AT_START: [&str; 2] = ["{{META}}", "{{OPENAPI_URL}}"];
 
 /// The served files, by their paths below `web/`.
@@ -28,12 +31,14 @@ fn main() {
     let (web, out) = (variable("CARGO_MANIFEST_DIR").join("web"), variable("OUT_DIR"));
     let mut files = Files::new();
     read(&web, "", &mut files);
+    let first_load = first_load(&files);
+    for (path, content) in &mut files {
+        *content = stripped(path, content);
+    }
     let hash = hash(&files);
     let urls: Vec<String> = files.keys().filter(|path| is_precached(path)).map(|path| url(path, &hash)).collect();
-    let preloads: Vec<String> = first_load(&files)
-        .iter()
-        .map(|path| format!("<link rel=\"modulepreload\" href=\"{}\">", url(path, &hash)))
-        .collect();
+    let preloads: Vec<String> =
+        first_load.iter().map(|path| format!("<link rel=\"modulepreload\" href=\"{}\">", url(path, &hash))).collect();
     let replaced =
         [("{{HASH}}", hash.clone()), ("{{PRELOADS}}", preloads.join("\n    ")), ("{{FILES}}", format!("{urls:?}"))];
     let mut table = format!("pub(crate) const HASH: &str = {hash:?};\n\npub(crate) static FILES: &[File] = &[\n");
@@ -74,6 +79,20 @@ fn read(web: &Path, below: &str, files: &mut Files) {
             files.insert(path, fs::read(entry.path()).expect("web/ can be read"));
         }
     }
+}
+
+/// A file without what only its authors read. What others wrote stays as it is.
+fn stripped(path: &str, content: &[u8]) -> Vec<u8> {
+    let stripped = match path.rsplit_once('.') {
+        Some((_, "js")) if is_own(path) => strip::script(content),
+        Some((_, "css")) if is_own(path) => strip::style(content),
+        _ => return content.to_vec(),
+    };
+    stripped.unwrap_or_else(|error| panic!("web/{path}: {error}"))
+}
+
+fn is_own(path: &str) -> bool {
+    path.starts_with("a/") && !path.contains("/vendor/")
 }
 
 /// The media type of a file. None for what only the type checker reads.

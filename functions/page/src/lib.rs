@@ -12,7 +12,7 @@ mod policy;
 
 pub use config::{Address, PageConfig};
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, io::Write as _, sync::Arc};
 
 use axum::{
     Router,
@@ -22,6 +22,7 @@ use axum::{
     response::{IntoResponse as _, Redirect, Response},
     routing::get,
 };
+use flate2::{Compression, write::GzEncoder};
 use sha2::{Digest as _, Sha256};
 use shared::{
     config::{HostConfig, from_env, or_exit},
@@ -160,11 +161,12 @@ impl Served {
         let identity = if file.is_template { filled(file.identity, config) } else { Bytes::from_static(file.identity) };
         // With the headers, because a browser keeps those of the answer that it has.
         let version = version(&identity, &headers);
-        let compressed = [("br", file.br), ("gzip", file.gzip)].into_iter().filter(|(_, body)| !body.is_empty());
-        let compressed = compressed.map(|(encoding, body)| Variant {
+        let gzip = if file.is_template { compressed(&identity) } else { Bytes::from_static(file.gzip) };
+        let compressed = [("br", Bytes::from_static(file.br)), ("gzip", gzip)].into_iter();
+        let compressed = compressed.filter(|(_, body)| !body.is_empty()).map(|(encoding, body)| Variant {
             encoding: Some(encoding),
             etag: etag(&format!("{version}-{encoding}")),
-            body: Bytes::from_static(body),
+            body,
         });
         let mut variants: Vec<Variant> = compressed.collect();
         if !variants.is_empty() {
@@ -197,6 +199,12 @@ fn filled(template: &[u8], config: &PageConfig) -> Bytes {
     let text = str::from_utf8(template).expect("build.rs found a placeholder in it");
     let text = text.replace("{{META}}", &config.meta());
     text.replace("{{OPENAPI_URL}}", &config.openapi_url()).into()
+}
+
+fn compressed(body: &[u8]) -> Bytes {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+    encoder.write_all(body).expect("memory can be written");
+    encoder.finish().expect("memory can be written").into()
 }
 
 /// Identifies an answer.
