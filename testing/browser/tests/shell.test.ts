@@ -1,0 +1,197 @@
+// How the page is made: policies, weight, caches, the offline shell, motion.
+import { type Page } from "@playwright/test";
+import { serviceWorker } from "../support/devices.ts";
+import { inBerlin, product } from "../support/product.ts";
+import { list, newTask, openTask, row, titles } from "../support/page.ts";
+import { expect, go, signIn, test } from "../support/test.ts";
+
+const BUDGET = 60_000;
+
+test("everything on first load is at most 60 KB compressed", async ({ context, user }) => {
+  const page = await context.newPage();
+  const devtools = await context.newCDPSession(page);
+  await devtools.send("Network.enable");
+  const urls = new Map<string, string>();
+  let [weight, isCounting] = [0, true];
+  devtools.on("Network.responseReceived", ({ requestId, response }) => urls.set(requestId, response.url));
+  devtools.on("Network.loadingFinished", ({ requestId, encodedDataLength }) => {
+    const url = new URL(urls.get(requestId) ?? "about:blank");
+    if (isCounting && url.origin === product.url && !url.pathname.startsWith("/v1/")) weight += encodedDataLength;
+  });
+  await page.goto(`${product.url}/#token=${user.token}`);
+  await expect(page.getByText("Nothing is due today")).toBeVisible();
+  isCounting = false;
+  expect(weight, "the files were loaded").toBeGreaterThan(10_000);
+  expect(weight).toBeLessThanOrEqual(BUDGET);
+  test.info().annotations.push({ type: "weight", description: `${weight} bytes` });
+});
+
+test("files are compressed and kept forever, and the document is asked for each time", async ({ request, page }) => {
+  const script = await page.evaluate(() => [...document.scripts].map(({ src }) => src).find((src) => src.endsWith("/app.js"))!);
+  const file = await request.get(script, { headers: { "accept-encoding": "br" } });
+  expect(file.headers()).toMatchObject({ "cache-control": "public, max-age=31536000, immutable", "content-encoding": "br" });
+  const document = await request.get(`${product.url}/`);
+  expect(document.headers()["cache-control"]).toBe("no-cache");
+  const again = await request.get(`${product.url}/`, { headers: { "if-none-match": document.headers().etag! } });
+  expect(again.status()).toBe(304);
+  expect((await request.get(`${product.url}/sw.js`)).headers()["cache-control"]).toBe("no-cache");
+});
+
+test("every module of the first paint is preloaded, so that no request waits for another", async ({ page }) => {
+  const late = await page.evaluate(() => {
+    const preloaded = new Set([...document.querySelectorAll<HTMLLinkElement>("link[rel=modulepreload]")].map(({ href }) => href));
+    const named = new Set([...document.scripts].map(({ src }) => src));
+    const painted = performance.getEntriesByName("first-contentful-paint")[0]?.startTime ?? Infinity;
+    const scripts = performance.getEntriesByType("resource").filter(({ name, startTime }) => name.endsWith(".js") && startTime < painted);
+    return scripts.map(({ name }) => name).filter((name) => !preloaded.has(name) && !named.has(name));
+  });
+  expect(late).toEqual([]);
+});
+
+test("a page whose files the server no longer has reloads once", async ({ context, user }) => {
+  const page = await context.newPage();
+  await signIn(page, user);
+  let documents = 0;
+  await context.route(`${product.url}/`, async (route) => {
+    documents += 1;
+    if (documents > 1) return route.continue();
+    const answer = await route.fetch();
+    const body = (await answer.text()).replaceAll(/\/a\/[0-9a-f]+\//g, "/a/0000000000000000/");
+    return route.fulfill({ response: answer, body });
+  });
+  await page.evaluate(async () => {
+    for (const registration of await navigator.serviceWorker.getRegistrations()) await registration.unregister();
+    for (const name of await caches.keys()) await caches.delete(name);
+  });
+  const other = await context.newPage();
+  other.on("console", () => undefined);
+  await other.goto(`${product.url}/`);
+  await expect(other.getByText("Nothing is due today")).toBeVisible();
+  expect(documents).toBe(2);
+});
+
+test("the page opens without a network once it was open", async ({ context, user, problems }) => {
+  problems.expectOffline();
+  const page = await context.newPage();
+  await signIn(page, user);
+  await serviceWorker(page);
+  await expect.poll(() => page.evaluate(async () => (await caches.keys()).some((name) => name.startsWith("shell-")))).toBe(true);
+  await page.reload();
+  await context.setOffline(true);
+  await page.reload();
+  await expect(newTask(page)).toBeVisible();
+  await expect(page.getByRole("main")).toContainText("You are offline.");
+  await list(page, "Done").click();
+  await go(page, "#/settings");
+  await context.setOffline(false);
+  await expect(page.getByText("You are offline.")).toHaveCount(0);
+});
+
+test("the service worker answers for the page and its files alone", async ({ context, user }) => {
+  const page = await context.newPage();
+  await signIn(page, user);
+  await serviceWorker(page);
+  await page.reload();
+  const answered: Record<string, boolean> = {};
+  page.on("response", (response) => { answered[new URL(response.url()).pathname] = response.fromServiceWorker(); });
+  await page.reload();
+  await expect(page.getByText("Nothing is due today")).toBeVisible();
+  const byWorker = Object.entries(answered).filter(([, is]) => is).map(([path]) => path);
+  expect(byWorker).toContain("/");
+  expect(byWorker.some((path) => path.startsWith("/a/"))).toBe(true);
+  expect(byWorker.filter((path) => path !== "/" && !path.startsWith("/a/"))).toEqual([]);
+});
+
+test("the page can be installed", async ({ page, request }) => {
+  const href = await page.locator("link[rel=manifest]").getAttribute("href");
+  const manifest = await (await request.get(product.url + href!)).json() as { name: string; start_url: string; display: string; icons: { src: string; sizes: string; purpose?: string }[] };
+  expect(manifest).toMatchObject({ name: "Punctual", display: "standalone" });
+  expect(manifest.icons.map(({ sizes }) => sizes)).toEqual(expect.arrayContaining(["192x192", "512x512"]));
+  expect(manifest.icons.some(({ purpose }) => purpose?.includes("maskable"))).toBe(true);
+  for (const { src } of manifest.icons) expect((await request.get(new URL(src, `${product.url}/`).href)).status()).toBe(200);
+  const devtools = await page.context().newCDPSession(page);
+  const { installabilityErrors } = await devtools.send("Page.getInstallabilityErrors");
+  // Chromium says this of every window without an own profile.
+  expect(installabilityErrors.map(({ errorId }) => errorId).filter((id) => id !== "in-incognito")).toEqual([]);
+});
+
+test("the policy is the one that was decided", async ({ request }) => {
+  const headers = (await request.get(`${product.url}/`)).headers();
+  const policy = headers["content-security-policy"]!;
+  for (const part of [
+    "default-src 'none'", "script-src 'self'", "style-src 'self'", "img-src 'self' data:", "connect-src 'self'", "manifest-src 'self'", "worker-src 'self'",
+    "base-uri 'none'", "form-action 'none'", "frame-ancestors 'none'", "require-trusted-types-for 'script'", "trusted-types punctual",
+  ]) expect(policy.split("; ")).toContain(part);
+  expect(headers["referrer-policy"]).toBe("no-referrer");
+  expect(headers["permissions-policy"]).toContain("camera=()");
+});
+
+test("markup and scripts of strangers do not run", async ({ page, problems }) => {
+  problems.expect(/^policy: require-trusted-types-for/, /^policy: script-src/, /^policy: trusted-types/, /TrustedHTML|TrustedScript|TrustedTypePolicy|Content Security Policy/);
+  const outcomes = await page.evaluate(() => {
+    const attempt = (act: () => void) => { try { act(); return "allowed"; } catch (error) { return (error as Error).name; } };
+    return {
+      html: attempt(() => { document.body.innerHTML = "<img src=x onerror=alert(1)>"; }),
+      script: attempt(() => { document.createElement("script").text = "alert(1)"; }),
+      policy: attempt(() => { (globalThis as any).trustedTypes.createPolicy("other", { createHTML: (html: string) => html }); }),
+      again: attempt(() => { (globalThis as any).trustedTypes.createPolicy("punctual", {}); }),
+    };
+  });
+  expect(outcomes).toEqual({ html: "TypeError", script: "TypeError", policy: "TypeError", again: "TypeError" });
+  await expect(newTask(page)).toBeVisible();
+});
+
+test("the page cannot be framed", async ({ context, problems }) => {
+  problems.expect(/frame-ancestors|ERR_BLOCKED_BY_RESPONSE|refused to connect/i);
+  const page = await context.newPage();
+  await page.route("http://frame.test/", (route) => route.fulfill({ contentType: "text/html", body: `<iframe src="${product.url}/"></iframe>` }));
+  await page.goto("http://frame.test/");
+  const frame = page.frames().find((one) => one !== page.mainFrame());
+  await expect.poll(async () => frame?.evaluate(() => document.body.innerText).catch(() => "")).not.toContain("Punctual");
+});
+
+/** The longest motion of anything on the page, in milliseconds. */
+function longestMotion(page: Page): Promise<number> {
+  return page.evaluate(() => {
+    const times = (text: string) => text.split(",").map((part) => parseFloat(part) * (part.trim().endsWith("ms") ? 1 : 1000));
+    const of = (element: Element, pseudo?: string) => {
+      const style = getComputedStyle(element, pseudo);
+      const isAnimated = style.animationName !== "none";
+      const isMoved = style.transitionProperty !== "none";
+      return Math.max(0, ...(isMoved ? times(style.transitionDuration) : []), ...(isAnimated ? times(style.animationDuration) : []));
+    };
+    return Math.max(...[...document.querySelectorAll("*")].flatMap((element) => [of(element), of(element, "::before"), of(element, "::after")]));
+  });
+}
+
+test("motion takes at most 150 ms, and there is none for who prefers that", async ({ page, user }) => {
+  await user.create({ title: "dentist", due_at: inBerlin(0, 23, 59).toISOString(), reminders: [{ before_due: "PT15M" }] });
+  await openTask(page, "dentist");
+  expect(await longestMotion(page)).toBeLessThanOrEqual(150);
+  await page.emulateMedia({ reducedMotion: "reduce" });
+  expect(await longestMotion(page)).toBeLessThanOrEqual(1);
+});
+
+test("rows are at least 44 px high on touch", async ({ open, user }) => {
+  await user.create({ title: "dentist", due_at: inBerlin(0, 23, 59).toISOString() });
+  const page = await open(user, "#/today", { viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true });
+  await expect(row(page, "dentist")).toBeVisible();
+  const small = await page.evaluate(() => [...document.querySelectorAll<HTMLElement>("main .row, nav a, header a, header button")]
+    .filter((element) => element.offsetParent !== null && element.getBoundingClientRect().height < 44)
+    .map((element) => `${element.className} ${element.getBoundingClientRect().height}`));
+  expect(small).toEqual([]);
+});
+
+test("a phone has the navigation at the bottom", async ({ open, user }) => {
+  const page = await open(user, "#/today", { viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true });
+  const bar = (await page.getByRole("navigation", { name: "Lists" }).boundingBox())!;
+  expect(bar.y + bar.height).toBeGreaterThan(800);
+  await expect(page.getByRole("navigation", { name: "Lists" }).getByRole("link")).toHaveText([/Today/, /Upcoming/, /All/, /Done/]);
+});
+
+test("times are said in the person's language", async ({ open, user }) => {
+  await user.create({ title: "Zahnarzt", due_at: inBerlin(1, 9).toISOString() });
+  const page = await open(user, "#/upcoming", { locale: "de-DE" });
+  await expect(page.getByRole("heading", { name: /^Morgen · / })).toBeVisible();
+  await expect(titles(page)).toHaveText(["Zahnarzt"]);
+});
