@@ -17,7 +17,7 @@ export const settings = {
 
     reminders: "Reminders",
     channels: "How reminders reach you",
-    channelsHint: "For new reminders. Those that are set keep their way.",
+    channelsHint: "For new reminders. Those that are set already do not change.",
     channel: { email: "By e-mail", push: "By notification" },
     oneChannel: "Reminders need at least one way to reach you.",
     noDevices: "No device is set up for notifications yet: turn them on below.",
@@ -63,12 +63,12 @@ export const settings = {
     devicesHint: "Each gets every reminder by notification.",
     thisDevice: "this device",
     /** @param {string} when */
-    since: (when) => `since ${when}`,
+    added: (when) => `added ${when}`,
     remove: "Remove",
     /** @param {string} name */
     removeDevice: (name) => `Remove ${name}`,
     removed: "The device is removed.",
-    browsers: { google: "Chrome or a relative", mozilla: "Firefox", apple: "Safari", microsoft: "Edge", other: "A browser" },
+    browsers: { google: "Chrome or a similar browser", mozilla: "Firefox", apple: "Safari", microsoft: "Edge", other: "A browser" },
 
     messages: "Messages",
     messagesSent: "Messages sent to you",
@@ -96,6 +96,8 @@ export const settings = {
     erased: "Your account is erased. Signing in again opens a new, empty one.",
 
     session: "Session",
+    /** @param {string} email */
+    signedIn: (email) => (email ? `You are signed in as ${email}.` : "You are signed in."),
     signOut: "Sign out here",
     signOutHint: "In every tab of this browser. It gets no more notifications.",
 };
@@ -165,11 +167,13 @@ export const system = {
     /** @param {string} time */
     at: (time) => `As it was at ${time}.`,
     healthy: "Everything is on time.",
-    behind: "Something is behind.",
+    behind: "Something is late, not lost: repair sends it on within five minutes.",
     letters: "Something needs a person.",
     nothing: "Nothing waits.",
-    /** @param {number} count @param {string} since */
-    waiting: (count, since) => `${count >= 10_000 ? "10,000 or more wait" : count === 1 ? "1 waits" : `${count} wait`}, the oldest since ${since}.`,
+    /** @param {number} count */
+    waiting: (count) => (count >= 10_000 ? "10,000 or more wait." : count === 1 ? "1 waits." : `${count} wait.`),
+    /** @param {string} ago */
+    oldest: (ago) => `Oldest: ${ago}`,
     lateness: "Lateness",
     latenessHint: "How long after their instants the reminders of the last hour fired.",
     noReminders: "No reminder fired in the last hour.",
@@ -184,7 +188,6 @@ export const system = {
         ["reminders_overdue", "Overdue reminders", "Reminders that were due 30 s ago or earlier and have not fired."],
         ["deliveries_overdue", "Overdue messages", "Messages whose next attempt was due 30 s ago or earlier."],
     ]),
-    delayed: "What waits here is late, not lost: repair sends it on within five minutes.",
     outcomes: "Messages to you",
     outcomesHint: "Your own, because the API shows nobody those of others.",
     noMessages: "None were sent yet.",
@@ -195,19 +198,19 @@ export const system = {
     all: "Show them",
     dead: "Dead letters",
     deadHint: "Events that a function gave up on. Find out why, mend it, then replay them.",
-    noDead: "None.",
+    noDead: "Nothing needs a person.",
     more: "Show more",
     replay: "Replay",
     /** @param {string} what */
     replayOf: (what) => `Replay ${what}`,
-    replayed: "Replayed: its function handles it again.",
-    /** @param {string} consumer @param {string} when */
-    from: (consumer, when) => `${consumer}, ${when}`,
-    noType: "an unreadable event",
-    byFunction: "rejected by the function",
-    byDaprd: "not delivered by its sidecar",
+    noType: "An unreadable event",
+    /** @param {string} what @param {string} by */
+    given: (what, by) => `${what}, ${by}`,
+    /** @param {string} name */
+    byFunction: (name) => `refused by ${name}`,
+    /** @param {string} name */
+    byDaprd: (name) => `not delivered by the sidecar of ${name}`,
     payload: "Message",
     /** @param {number} bytes */
     bytes: (bytes) => `${bytes} bytes in all`,
-    api: "API reference",
 };

@@ -28,9 +28,8 @@ export function ZoneField({ label, hint, error, value, onValue }) {
     const zones = !isOpen ? [] : typed === value ? ZONES : found(typed);
     const wrong = isOpen && zones.length === 0 && !isZone(typed) ? text.noZone : error;
 
-    useEffect(() => {
-        list.current?.children[active]?.scrollIntoView({ block: "nearest" });
-    }, [active, isOpen]);
+    useEffect(() => list.current?.children[active]?.scrollIntoView({ block: "center" }), [isOpen]);
+    useEffect(() => list.current?.children[active]?.scrollIntoView({ block: "nearest" }), [active]);
 
     const open = (/** @type {any} */ event) => {
         if (isOpen) return;
