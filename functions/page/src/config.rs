@@ -48,7 +48,7 @@ impl Default for PageConfig {
 /// Where the page sends requests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Address {
-    /// As it was given, without the slash at the end if it is a base for paths. Empty for the page's own origin.
+    /// As it was given. Empty for the page's own origin.
     text: String,
     /// As in a content security policy. None for the page's own origin.
     origin: Option<String>,
