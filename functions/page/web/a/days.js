@@ -9,13 +9,13 @@ import { day, daysFromToday, toInput, zone } from "./times.js";
 /** @type {Map<string, Intl.DateTimeFormat>} */
 const formats = new Map();
 
-/** "Sat 28 Nov", with the year if it is another one. @param {string} instant */
-function shortDate(instant) {
+/** "Sat 28 Nov", with the year if it is another one. @param {string} instant @param {"short"} [weekday] */
+function shortDate(instant, weekday) {
     const sameYear = toInput(instant).date.slice(0, 4) === toInput(Date.now()).date.slice(0, 4);
-    const key = `${zone()} ${sameYear}`;
+    const key = `${zone()} ${sameYear} ${weekday}`;
     let format = formats.get(key);
     if (!format) {
-        format = new Intl.DateTimeFormat([...navigator.languages], { timeZone: zone(), weekday: "short", day: "numeric", month: "short", year: sameYear ? undefined : "numeric" });
+        format = new Intl.DateTimeFormat([...navigator.languages], { timeZone: zone(), weekday, day: "numeric", month: "short", year: sameYear ? undefined : "numeric" });
         formats.set(key, format);
     }
     return format.format(new Date(instant)).replaceAll(",", "");
@@ -59,7 +59,7 @@ export function byDay(rows) {
 function heading(days, at) {
     if (at === null) return { name: text.list.noDate, date: "" };
     if (days < 0) return { name: text.list.overdue, date: "", overdue: true };
-    const date = shortDate(at);
-    const name = days < 7 ? day(at) : date;
-    return { name: name.charAt(0).toLocaleUpperCase() + name.slice(1), date: days < 7 ? date : "" };
+    if (days >= 7) return { name: shortDate(at, "short"), date: "" };
+    const name = day(at);
+    return { name: name.charAt(0).toLocaleUpperCase() + name.slice(1), date: shortDate(at, days < 2 ? "short" : undefined) };
 }

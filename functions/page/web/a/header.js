@@ -6,7 +6,6 @@ import { Icon } from "./icons.js";
 import { go, hashOf } from "./route.js";
 import { signOut, useSession } from "./session.js";
 import { useStore } from "./store.js";
-import { setTheme, theme } from "./theme.js";
 import { text } from "./text.js";
 
 const TYPING = 250;
@@ -98,22 +97,12 @@ function Live() {
 function Account({ onHelp }) {
     const { email, operator } = useSession();
     const address = useStore((state) => state.me?.email) ?? email;
-    const [chosen, setChosen] = useState(theme);
-    const choose = (/** @type {import("./theme.js").Theme} */ next) => {
-        setTheme(next);
-        setChosen(next);
-    };
-    /** @type {import("./theme.js").Theme[]} */
-    const themes = ["system", "light", "dark"];
-    /** @type {any[]} */
+    /** @type {import("./menu.js").Items} */
     const items = [
         ...(address ? [{ heading: address }] : []),
         { label: text.shell.settings, icon: "settings", onSelect: () => go("#/settings") },
         ...(operator ? [{ label: text.shell.views.system, icon: "system", onSelect: () => go("#/system") }] : []),
         { label: text.shell.help, icon: "help", onSelect: onHelp },
-        "-",
-        { heading: text.shell.theme },
-        ...themes.map((name) => ({ label: text.shell.themes[name], checked: chosen === name, onSelect: () => choose(name) })),
         "-",
         { label: text.shell.signOut, icon: "leave", onSelect: signOut },
     ];

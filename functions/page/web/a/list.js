@@ -8,7 +8,7 @@ import { TagLinks } from "./navigation.js";
 import QuickAdd from "./quick-add.js";
 import { go } from "./route.js";
 import { Row } from "./row.js";
-import { Filters, isByDue } from "./search.js";
+import { Filters, isByDue, isFiltered } from "./search.js";
 import { load, loadMore, useStore, viewOf } from "./store.js";
 import { text } from "./text.js";
 
@@ -30,8 +30,9 @@ export default function List({ route }) {
     const isSearch = route.view === "search";
     const title = route.view === "tag" ? `#${route.tag}` : text.shell.views[route.view];
     return html`<div class=${classes("list-view", `view-${route.view}`)}>
-        <h1 class=${route.view === "tag" ? "" : "unseen"} dir="auto">${title}</h1>
-        ${isSearch ? html`<${Filters} route=${route} count=${view?.state === "ready" ? rows.length : null} more=${view?.more} />` : html`<${QuickAdd} route=${route} />`}
+        <h1 class=${classes(route.view !== "tag" && route.view !== "done" && "unseen")} dir="auto">${title}</h1>
+        ${isSearch && html`<${Filters} route=${route} count=${view?.state === "ready" ? rows.length : null} more=${view?.more} />`}
+        ${!isSearch && route.view !== "done" && html`<${QuickAdd} route=${route} />`}
         ${route.view === "all" && html`<${Tags} route=${route} />`}
         <div ref=${list} class="list" aria-busy=${view?.state === "loading"}>
             <${Content} route=${route} view=${view} rows=${rows} retry=${() => load(key)} />
@@ -65,11 +66,18 @@ function Content({ route, view, rows, retry }) {
 
 /** @param {{ route: Route }} props */
 function Nothing({ route }) {
-    const isSearch = route.view === "search";
     const sentence = text.list.empty[/** @type {keyof typeof text.list.empty} */ (route.view)];
     if (route.view === "done") return html`<${Empty}>${sentence}<//>`;
-    if (isSearch) return html`<${Empty} action=${text.list.emptyAction.search} onAction=${() => go(`#/search?${new URLSearchParams({ q: route.query?.get("q") ?? "" })}`)}>${sentence}<//>`;
+    if (route.view === "search") return html`<${NothingFound} query=${route.query ?? new URLSearchParams()}>${sentence}<//>`;
     return html`<${Empty} action=${text.list.emptyAction.task} onAction=${focusNew}>${sentence}<//>`;
+}
+
+/** @param {{ query: URLSearchParams, children?: any }} props */
+function NothingFound({ query, children }) {
+    const q = query.get("q") ?? "";
+    const { widen, change } = text.list.emptyAction;
+    if (isFiltered(query)) return html`<${Empty} action=${widen} onAction=${() => go(`#/search?${new URLSearchParams({ q })}`)}>${children}<//>`;
+    return html`<${Empty} action=${change} onAction=${() => document.getElementById("search")?.focus()}>${children}<//>`;
 }
 
 /** Tags on a phone, which has no navigation beside the list. @param {{ route: Route }} props */

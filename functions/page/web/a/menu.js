@@ -5,11 +5,12 @@ import { Icon } from "./icons.js";
 /**
  * `checked` makes an item one of a group of choices; `"-"` is a line; an item with only `heading` is a caption.
  * @typedef {{ label: any, icon?: string, onSelect: () => void, danger?: boolean, checked?: boolean, disabled?: boolean }} Item
+ * @typedef {(Item | { heading: any } | "-")[]} Items
  */
 
 /**
  * @param {{ label?: string, title?: string, class?: string, icon?: string, children?: any,
- *   items: (Item | { heading: any } | "-")[], align?: "start" | "end", [attribute: string]: any }} props
+ *   items: Items, align?: "start" | "end", [attribute: string]: any }} props
  *   `label` names a button that has only an icon; `children` are the button's visible content.
  */
 export function Menu({ label, class: extra = "icon-button", icon, children, items, align = "start", ...rest }) {

@@ -5,7 +5,7 @@ import { Button, classes, errorText } from "./controls.js";
 import { nextReminder } from "./days.js";
 import { Icon } from "./icons.js";
 import { withTask } from "./route.js";
-import { commands } from "./store.js";
+import { commands, useStore } from "./store.js";
 import { text } from "./text.js";
 import { ago, clock, dayAndClock, daysFromToday, exact } from "./times.js";
 
@@ -50,6 +50,7 @@ function Marks({ task }) {
 /** The times of a row; for a while after it was completed, the way back. @param {{ row: import("./store.js").Row, flat: boolean, isDoneView: boolean }} props */
 function When({ row, flat, isDoneView }) {
     const { task, saving } = row;
+    const isOffline = useStore((state) => state.connection === "offline");
     const fresh = useFresh(task.completed);
     const [slow, setSlow] = useState(false);
     useEffect(() => {
@@ -57,7 +58,7 @@ function When({ row, flat, isDoneView }) {
         const timer = setTimeout(() => setSlow(true), 300);
         return () => clearTimeout(timer);
     }, [saving]);
-    if (slow) return html`<p class="when muted">${text.list.saving}</p>`;
+    if (slow) return html`<p class="when">${isOffline ? text.list.unsent : text.list.saving}</p>`;
     if (fresh) {
         return html`<p class="when fresh">
             <span>${text.list.justNow}</span><${Button} kind="quiet" class="undo" onClick=${() => void commands.reopen(task.id).catch(() => {})}>${text.list.undo}<//>

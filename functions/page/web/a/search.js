@@ -14,6 +14,11 @@ import { day, fromInput } from "./times.js";
 /** Whether days order the results. @param {Route} route */
 export const isByDue = (route) => route.query?.get("sort") === "due_at";
 
+const FILTERS = ["status", "priority", "tag", "due_after", "due_before"];
+
+/** Whether more than words narrows the results. @param {URLSearchParams} query */
+export const isFiltered = (query) => FILTERS.some((name) => query.has(name));
+
 /** @param {{ route: Route, count: number | null, more?: boolean }} props */
 export function Filters({ route, count, more }) {
     const tags = useStore((state) => state.tags);
@@ -34,10 +39,9 @@ export function Filters({ route, count, more }) {
         setBetween(chosen === "between");
         if (chosen !== "between") set(dueFilter(chosen));
     };
-    const isFiltered = ["status", "priority", "tag", "due_after", "due_before"].some((name) => query.has(name));
     const clear = () => {
         setBetween(false);
-        set({ status: null, priority: null, tag: null, due_after: null, due_before: null });
+        set(Object.fromEntries(FILTERS.map((name) => [name, null])));
     };
     return html`<div class="filters" role="group" aria-label=${text.search.filters}>
             <${Chip} label=${text.search.statusLabel} value=${get("status")} none=${status.all} options=${[["open", status.open], ["completed", status.completed]]} onValue=${(/** @type {string} */ value) => set({ status: value })} />
@@ -47,7 +51,7 @@ export function Filters({ route, count, more }) {
                 options=${[...dues, ...(due === "custom" ? [["custom", rangeText(query)]] : []), ["between", text.search.between]]} onValue=${chooseDue} />
             <${Chip} label=${text.search.sortLabel} value=${get("sort")} none=${sorts["-created_at"]} isSort=${true}
                 options=${Object.entries(sorts).filter(([name]) => name !== "-created_at")} onValue=${(/** @type {string} */ value) => set({ sort: value })} />
-            ${isFiltered && html`<${Button} kind="quiet" onClick=${clear}>${text.search.clear}<//>`}
+            ${isFiltered(query) && html`<${Button} kind="quiet" onClick=${clear}>${text.search.clear}<//>`}
         </div>
         ${between && html`<${Between} query=${query} onApply=${(/** @type {Record<string, string | null>} */ filter) => (set(filter), setBetween(false))} />`}
         ${count !== null && count > 0 && html`<p class="result-count" role="status">${more ? text.list.resultsMore(count) : text.list.results(count)}</p>`}`;

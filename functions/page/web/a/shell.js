@@ -28,7 +28,8 @@ export default function Shell() {
     useKeyboard({ route, close, onHelp: () => setHelp(true), onSnooze: setSnoozed });
     useTitle(route);
     useEffect(() => {
-        const timer = setTimeout(later.task, 1000);
+        // Without the network it is loaded when it is opened.
+        const timer = setTimeout(() => later.task().catch(() => {}), 1000);
         return () => clearTimeout(timer);
     }, []);
 

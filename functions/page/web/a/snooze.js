@@ -33,7 +33,7 @@ export function Snooze({ id, onClose }) {
         ${reminder
             ? html`<p class="muted" dir="auto">${task.title} · ${dayAndClock(reminder.remind_at)}</p>
                   <div class="choices">
-                      <${Button} onClick=${() => choose({ minutes: 10 })}>${ten}<//>
+                      <${Button} autofocus onClick=${() => choose({ minutes: 10 })}>${ten}<//>
                       <${Button} onClick=${() => choose({ minutes: 60 })}>${hour}<//>
                       ${evening() && html`<${Button} onClick=${() => choose({ until: evening() })}>${tonight}<//>`}
                       <${Button} onClick=${() => choose({ until: tomorrow() })}>${morning}<//>

@@ -7,7 +7,7 @@ export const text = {
     /** Signing in and out. */
     session: {
         name: "Punctual",
-        what: "Write down what must not be forgotten. Punctual reminds you on time and shows you how each reminder got there.",
+        what: "Write down what must not be forgotten, be reminded on time, and see how each reminder reached you.",
         signIn: "Sign in",
         signingIn: "Signing in…",
         useToken: "Use a token",
@@ -202,6 +202,7 @@ export const text = {
         repeating: "Repeats",
         priority: { low: "Low priority", medium: "Medium priority", high: "High priority", urgent: "Urgent" },
         saving: "Saving…",
+        unsent: "not sent yet",
         tryAgain: "Try again",
         discard: "Discard",
         conflict: "Changed elsewhere while you edited it.",
@@ -223,7 +224,7 @@ export const text = {
             tag: "No open task has this tag.",
             search: "Nothing matches this search.",
         },
-        emptyAction: { task: "Write a task", search: "Clear the filters" },
+        emptyAction: { task: "Write a task", widen: "Clear the filters", change: "Change the search" },
     },
 
     /** Search and its filters. */
