@@ -32,10 +32,24 @@ export function register() {
 async function begin() {
     navigator.serviceWorker.addEventListener("message", heard);
     navigator.serviceWorker.startMessages();
-    await navigator.serviceWorker.register(policy?.createScriptURL("") ?? "/sw.js", { updateViaCache: "none" });
-    const registration = await navigator.serviceWorker.ready;
-    if (registration.active) await tell(registration.active, { api: meta.api });
+    const registration = await navigator.serviceWorker.register(policy?.createScriptURL("") ?? "/sw.js", { updateViaCache: "none" });
+    const worker = registration.active ?? registration.waiting ?? registration.installing;
+    if (!worker) throw new Error("the service worker is gone");
+    await activated(worker);
+    await tell(worker, { api: meta.api });
     return registration;
+}
+
+/** Resolves when a worker runs. Rejects if it cannot be installed. @param {ServiceWorker} worker @returns {Promise<void>} */
+function activated(worker) {
+    return new Promise((resolve, reject) => {
+        const look = () => {
+            if (worker.state === "activated") resolve();
+            if (worker.state === "redundant") reject(new Error("the service worker cannot be installed"));
+        };
+        worker.addEventListener("statechange", look);
+        look();
+    });
 }
 
 /** @param {ServiceWorker} worker @param {unknown} message */
