@@ -4,13 +4,16 @@ import { defineConfig } from "@playwright/test";
 const words = (process.env.FILTER ?? "").split("\n").filter(Boolean);
 const escaped = words.map((word) => word.replace(/[.*+?^${}()|[\]\\]/g, "\\$&"));
 
+/** Raises every limit, for a machine that is busy with something else. */
+const patience = Number(process.env.PATIENCE ?? 1);
+
 export default defineConfig({
   outputDir: process.env.RESULTS ?? "test-results",
   reporter: [["list"]],
   workers: 2,
   forbidOnly: Boolean(process.env.CI),
-  timeout: 30_000,
-  expect: { timeout: 5_000 },
+  timeout: 30_000 * patience,
+  expect: { timeout: 5_000 * patience },
   ...(words.length > 0 && { grep: new RegExp(escaped.join("|")) }),
   use: {
     browserName: "chromium",
@@ -30,11 +33,11 @@ export default defineConfig({
     locale: "en-GB",
     timezoneId: "Europe/Berlin",
     viewport: { width: 1280, height: 800 },
-    actionTimeout: 10_000,
+    actionTimeout: 10_000 * patience,
     screenshot: "only-on-failure",
   },
   projects: [
     { name: "tests", testDir: "tests" },
-    { name: "screenshots", testDir: "screenshots", timeout: 120_000 },
+    { name: "screenshots", testDir: "screenshots", timeout: 120_000 * patience },
   ],
 });

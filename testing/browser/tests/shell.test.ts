@@ -30,9 +30,9 @@ test("files are compressed and kept forever, and the document is asked for each 
   const script = await page.evaluate(() => [...document.scripts].map(({ src }) => src).find((src) => src.endsWith("/app.js"))!);
   const file = await request.get(script, { headers: { "accept-encoding": "br" } });
   expect(file.headers()).toMatchObject({ "cache-control": "public, max-age=31536000, immutable", "content-encoding": "br" });
-  const document = await request.get(`${product.url}/`);
-  expect(document.headers()["cache-control"]).toBe("no-cache");
-  const again = await request.get(`${product.url}/`, { headers: { "if-none-match": document.headers().etag! } });
+  const index = await request.get(`${product.url}/`);
+  expect(index.headers()["cache-control"]).toBe("no-cache");
+  const again = await request.get(`${product.url}/`, { headers: { "if-none-match": index.headers().etag! } });
   expect(again.status()).toBe(304);
   expect((await request.get(`${product.url}/sw.js`)).headers()["cache-control"]).toBe("no-cache");
 });
