@@ -8,8 +8,8 @@ import lighthouse from "lighthouse";
 
 /** Milliseconds, as page.md promises them. */
 const BUDGET = { "first-contentful-paint": 1000, interactive: 1500 };
-/** Of 100. */
-const SCORES = { performance: 95, accessibility: 100, "best-practices": 95 };
+/** Of 100. The score of performance is only printed: it depends on the machine, and the two times are what was promised. */
+const SCORES = { accessibility: 100, "best-practices": 95 };
 const RUNS = 3;
 
 const encoded = (value) => Buffer.from(JSON.stringify(value)).toString("base64url");
@@ -23,12 +23,11 @@ const wrong = [];
 try {
   const audits = Object.fromEntries(Object.keys(BUDGET).map((name) => [name, []]));
   for (let run = 0; run < RUNS; run++) {
-    const { lhr } = await lighthouse(`${process.env.ONE_ORIGIN}/#token=${token}`, { port: chrome.port, logLevel: "error", onlyCategories: Object.keys(SCORES) });
+    const { lhr } = await lighthouse(`${process.env.ONE_ORIGIN}/#token=${token}`, { port: chrome.port, logLevel: "error", onlyCategories: ["performance", ...Object.keys(SCORES)] });
     for (const name of Object.keys(BUDGET)) audits[name].push(lhr.audits[name].numericValue);
-    for (const [name, least] of Object.entries(SCORES)) {
-      const score = Math.round(lhr.categories[name].score * 100);
-      console.log(`run ${run + 1}: ${name} ${score}`);
-      if (name !== "performance" && score < least) wrong.push(`${name} is ${score}, and should be ${least} or more`);
+    for (const { id, score } of Object.values(lhr.categories)) {
+      console.log(`run ${run + 1}: ${id} ${Math.round(score * 100)}`);
+      if (score * 100 < (SCORES[id] ?? 0)) wrong.push(`${id} is ${Math.round(score * 100)}, and should be ${SCORES[id]} or more`);
     }
     if (run === 0) {
       for (const audit of Object.values(lhr.audits)) if (audit.score !== null && audit.score < 0.9) console.log(`  ${audit.id}: ${audit.title} ${audit.displayValue ?? ""}`);
