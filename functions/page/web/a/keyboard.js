@@ -1,10 +1,8 @@
-// The keys of the page, and the dialog that lists them.
+// The keys of the page.
 
-import { html, useEffect, useRef } from "./vendor/preact.js";
-import { Dialog } from "./controls.js";
+import { useEffect, useRef } from "./vendor/preact.js";
 import { go, route as present, withTask } from "./route.js";
 import { commands, store } from "./store.js";
-import { text } from "./text.js";
 
 const TYPED_IN = "input, textarea, select, [contenteditable]";
 
@@ -81,7 +79,7 @@ function focusNow(selector) {
 }
 
 /** Focuses what a change of the route is about to show. @param {string} selector */
-function focusSoon(selector, tries = 40) {
+function focusSoon(selector, tries = 120) {
     if (!focusNow(selector) && tries > 0) setTimeout(() => focusSoon(selector, tries - 1), 25);
 }
 
@@ -99,13 +97,4 @@ function moveRow(step) {
     const at = all.findIndex((row) => row.dataset.row === currentTask());
     const to = at < 0 ? (step > 0 ? 0 : all.length - 1) : Math.min(Math.max(at + step, 0), all.length - 1);
     all[to]?.focus();
-}
-
-/** @param {{ onClose: () => void }} props */
-export function Help({ onClose }) {
-    return html`<${Dialog} title=${text.shell.help} onClose=${onClose} class="help">
-        <dl class="keys">
-            ${text.shell.keys.map(([key, does]) => html`<div key=${key}><dt><kbd>${key}</kbd></dt><dd>${does}</dd></div>`)}
-        </dl>
-    <//>`;
 }

@@ -4,15 +4,18 @@ import { html, useEffect, useLayoutEffect, useRef, useState } from "./vendor/pre
 import { Button, Empty, ErrorState, Spinner, classes } from "./controls.js";
 import { byDay } from "./days.js";
 import { focusNew } from "./keyboard.js";
+import { later } from "./later.js";
 import { TagLinks } from "./navigation.js";
 import QuickAdd from "./quick-add.js";
 import { go } from "./route.js";
 import { Row } from "./row.js";
-import { Filters, isByDue, isFiltered } from "./search.js";
+import { isByDue, isFiltered } from "./search.js";
 import { load, loadMore, useStore, viewOf } from "./store.js";
 import { text } from "./text.js";
 
 /** @typedef {import("./route.js").Route} Route */
+
+export const Filters = later(() => import("./filters.js"));
 
 /** @param {{ route: Route }} props */
 export default function List({ route }) {

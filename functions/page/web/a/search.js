@@ -1,113 +1,11 @@
-// The filters of a search. The address holds all of them.
-
-import { html, useState } from "./vendor/preact.js";
-import { Button, Field, classes } from "./controls.js";
-import { Icon } from "./icons.js";
-import { date } from "./presets.js";
-import { go, hashOf } from "./route.js";
-import { useStore } from "./store.js";
-import { text } from "./text.js";
-import { day, fromInput } from "./times.js";
+// What the address of a search says.
 
 /** @typedef {import("./route.js").Route} Route */
 
 /** Whether days order the results. @param {Route} route */
 export const isByDue = (route) => route.query?.get("sort") === "due_at";
 
-const FILTERS = ["status", "priority", "tag", "due_after", "due_before"];
+export const FILTERS = ["status", "priority", "tag", "due_after", "due_before"];
 
 /** Whether more than words narrows the results. @param {URLSearchParams} query */
 export const isFiltered = (query) => FILTERS.some((name) => query.has(name));
-
-/** @param {{ route: Route, count: number | null, more?: boolean }} props */
-export function Filters({ route, count, more }) {
-    const tags = useStore((state) => state.tags);
-    const [between, setBetween] = useState(false);
-    const query = route.query ?? new URLSearchParams();
-    const get = (/** @type {string} */ name) => query.get(name) ?? "";
-    const set = (/** @type {Record<string, string | null | undefined>} */ change) => {
-        const next = new URLSearchParams(query);
-        for (const [name, value] of Object.entries(change)) value ? next.set(name, value) : next.delete(name);
-        go(hashOf({ view: "search", query: next }), { replace: true });
-    };
-    const { status, priorities, sorts } = text.search;
-    const due = dueOf(query);
-    const dues = /** @type {[string, string][]} */ (Object.entries(text.search.dues));
-    const tag = get("tag");
-    const tagNames = [...new Set([...tags.map(({ name }) => name), ...(tag ? [tag] : [])])];
-    const chooseDue = (/** @type {string} */ chosen) => {
-        setBetween(chosen === "between");
-        if (chosen !== "between") set(dueFilter(chosen));
-    };
-    const clear = () => {
-        setBetween(false);
-        set(Object.fromEntries(FILTERS.map((name) => [name, null])));
-    };
-    return html`<div class="filters" role="group" aria-label=${text.search.filters}>
-            <${Chip} label=${text.search.statusLabel} value=${get("status")} none=${status.all} options=${[["open", status.open], ["completed", status.completed]]} onValue=${(/** @type {string} */ value) => set({ status: value })} />
-            <${Chip} label=${text.search.priorityLabel} value=${get("priority")} none=${text.search.anyPriority} options=${Object.entries(priorities)} onValue=${(/** @type {string} */ value) => set({ priority: value })} />
-            <${Chip} label=${text.search.tagLabel} value=${tag} none=${text.search.anyTag} options=${tagNames.map((name) => [name, `#${name}`])} onValue=${(/** @type {string} */ value) => set({ tag: value })} />
-            <${Chip} label=${text.search.dueLabel} value=${between ? "between" : due} none=${text.search.anyDue}
-                options=${[...dues, ...(due === "custom" ? [["custom", rangeText(query)]] : []), ["between", text.search.between]]} onValue=${chooseDue} />
-            <${Chip} label=${text.search.sortLabel} value=${get("sort")} none=${sorts["-created_at"]} isSort=${true}
-                options=${Object.entries(sorts).filter(([name]) => name !== "-created_at")} onValue=${(/** @type {string} */ value) => set({ sort: value })} />
-            ${isFiltered(query) && html`<${Button} kind="quiet" onClick=${clear}>${text.search.clear}<//>`}
-        </div>
-        ${between && html`<${Between} query=${query} onApply=${(/** @type {Record<string, string | null>} */ filter) => (set(filter), setBetween(false))} />`}
-        ${count !== null && count > 0 && html`<p class="result-count" role="status">${more ? text.list.resultsMore(count) : text.list.results(count)}</p>`}`;
-}
-
-/**
- * A filter: a native select, which every device knows how to show.
- * @param {{ label: string, value: string, none: string, options: [string, string][], isSort?: boolean, onValue: (value: string) => void }} props
- */
-function Chip({ label, value, none, options, isSort, onValue }) {
-    return html`<label class=${classes("select chip", value && !isSort && "set")}>
-        <span class="unseen">${label}</span>
-        <select value=${value} onChange=${(/** @type {any} */ e) => onValue(e.currentTarget.value)}>
-            <option value="" selected=${value === ""}>${none}</option>
-            ${options.map(([key, shown]) => html`<option key=${key} value=${key} selected=${key === value}>${shown}</option>`)}
-        </select>
-        <${Icon} name="open" size=${12} />
-    </label>`;
-}
-
-/** @param {{ query: URLSearchParams, onApply: (filter: Record<string, string | null>) => void }} props */
-function Between({ query, onApply }) {
-    const [from, setFrom] = useState(query.get("due_after") ?? date(0));
-    const [to, setTo] = useState(query.get("due_before") ?? date(7));
-    const apply = (/** @type {Event} */ event) => {
-        event.preventDefault();
-        onApply({ due_after: from || null, due_before: to || null });
-    };
-    return html`<form class="pick" onSubmit=${apply}>
-        <${Field} type="date" label=${text.search.from} value=${from} max=${to} onValue=${setFrom} />
-        <${Field} type="date" label=${text.search.to} value=${to} min=${from} onValue=${setTo} />
-        <${Button} kind="primary" type="submit">${text.search.apply}<//>
-    </form>`;
-}
-
-/** The days that a choice names, as the address holds them. @param {string} name @returns {{ due_after: string | null, due_before: string | null }} */
-function dueFilter(name) {
-    if (name === "before") return { due_after: null, due_before: date(-1) };
-    const days = { today: 0, week: 7, month: 30 }[name];
-    return days === undefined ? { due_after: null, due_before: null } : { due_after: date(0), due_before: date(days) };
-}
-
-/** Which choice the address holds: its name, "custom", or "" for none. @param {URLSearchParams} query */
-function dueOf(query) {
-    const after = query.get("due_after");
-    const before = query.get("due_before");
-    if (!after && !before) return "";
-    const found = Object.keys(text.search.dues).find((name) => {
-        const filter = dueFilter(name);
-        return filter.due_after === after && filter.due_before === before;
-    });
-    return found ?? "custom";
-}
-
-/** @param {URLSearchParams} query */
-function rangeText(query) {
-    const shown = (/** @type {string | null} */ given) => (given ? day(/^\d{4}-\d{2}-\d{2}$/.test(given) ? fromInput(given, "12:00") : given) : "…");
-    return text.search.range(shown(query.get("due_after")), shown(query.get("due_before")));
-}

@@ -1,24 +1,29 @@
 // What surrounds every view: header, navigation, the panel of a task, notices, help.
 
 import { html, useEffect, useErrorBoundary, useRef, useState } from "./vendor/preact.js";
-import { Button, IconButton, Spinner, classes } from "./controls.js";
+import { Button, IconButton, classes } from "./controls.js";
 import { Header } from "./header.js";
-import { Help, useKeyboard } from "./keyboard.js";
-import List from "./list.js";
+import { useKeyboard } from "./keyboard.js";
+import { later } from "./later.js";
+import List, { Filters } from "./list.js";
 import { Navigation } from "./navigation.js";
 import { Announcer, Notices, OfflineLine } from "./notices.js";
 import { go, useRoute, withoutTask } from "./route.js";
-import { Snooze } from "./snooze.js";
 import { useStore } from "./store.js";
 import { text } from "./text.js";
 
-/** Views that the first paint does not need. @type {Record<string, () => Promise<{ default: any }>>} */
-const later = {
-    task: () => import("./task.js"),
-    settings: () => import("./settings.js"),
-    system: () => import("./system.js"),
-    act: () => import("./act.js"),
+/** @typedef {import("./route.js").Route} Route */
+
+const Task = later(() => import("./task.js"), { styles: ["task.css", "timeline.css"] });
+const Help = later(() => import("./help.js"));
+const Snooze = later(() => import("./snooze.js"), { name: "Snooze" });
+/** @type {Partial<Record<Route["view"], any>>} */
+const PAGES = {
+    settings: later(() => import("./settings.js")),
+    system: later(() => import("./system.js")),
+    act: later(() => import("./act.js")),
 };
+const SOON = 1_000;
 
 export default function Shell() {
     const route = useRoute();
@@ -28,12 +33,12 @@ export default function Shell() {
     useKeyboard({ route, close, onHelp: () => setHelp(true), onSnooze: setSnoozed });
     useTitle(route);
     useEffect(() => {
-        // Without the network it is loaded when it is opened.
-        const timer = setTimeout(() => later.task().catch(() => {}), 1000);
+        // Without a network they are loaded when they are opened.
+        const timer = setTimeout(() => [Task, Filters, Snooze].forEach((part) => part.preload().catch(() => {})), SOON);
         return () => clearTimeout(timer);
     }, []);
 
-    const isList = !(route.view in later);
+    const View = PAGES[route.view] ?? List;
     const closeHelp = () => {
         setHelp(false);
         if (route.help) go("#/today", { replace: true });
@@ -44,9 +49,7 @@ export default function Shell() {
         <${Navigation} route=${route} />
         <main id="main" tabindex="-1">
             <${OfflineLine} />
-            <${Guard} key=${route.view}>
-                ${isList ? html`<${List} route=${route} />` : html`<${Later} name=${route.view} capability=${route.capability} route=${route} />`}
-            <//>
+            <${Guard} key=${route.view}><${View} route=${route} capability=${route.capability} /><//>
         </main>
         ${route.task && html`<${Panel} key=${route.task} route=${route} close=${close} />`}
         <${Notices} />
@@ -56,7 +59,7 @@ export default function Shell() {
     </div>`;
 }
 
-/** The open task: beside the list, or over it where there is no room. @param {{ route: import("./route.js").Route, close: () => void }} props */
+/** The open task: beside the list, or over it where there is no room. @param {{ route: Route, close: () => void }} props */
 function Panel({ route, close }) {
     const panel = useRef(/** @type {HTMLElement | null} */ (null));
     useEffect(() => {
@@ -72,14 +75,14 @@ function Panel({ route, close }) {
     }, []);
     return html`<aside class="panel" ref=${panel} tabindex="-1" aria-label=${text.shell.task}>
         <div class="panel-close"><${IconButton} icon="close" label=${text.shell.closeTask} onClick=${close} /></div>
-        <${Guard}><${Later} name="task" id=${route.task} route=${route} /><//>
+        <${Guard}><${Task} id=${route.task} route=${route} /><//>
     </aside>`;
 }
 
-/** Closes the panel so that Back does not open it again, and Forward does. @param {import("./route.js").Route} route */
+/** Closes the panel so that Back does not open it again, and Forward does. @param {Route} route */
 function usePanelHistory(route) {
     const steps = useRef(0);
-    const before = useRef(/** @type {import("./route.js").Route | null} */ (null));
+    const before = useRef(/** @type {Route | null} */ (null));
     if (before.current !== route) {
         if (!route.task) steps.current = 0;
         else if (before.current) steps.current += 1;
@@ -88,34 +91,13 @@ function usePanelHistory(route) {
     return () => (steps.current === 1 ? history.back() : go(withoutTask(), { replace: true }));
 }
 
-/** @param {import("./route.js").Route} route */
+/** @param {Route} route */
 function useTitle(route) {
     const title = useStore((state) => (route.task && state.tasks.get(route.task)?.task.title) || "");
     useEffect(() => {
         const view = route.view === "tag" ? `#${route.tag}` : text.shell.views[route.view];
         document.title = text.shell.title(title || view);
     }, [route, title]);
-}
-
-/** Loads a view when it is first shown. @param {{ name: string, [prop: string]: any }} props */
-function Later({ name, ...props }) {
-    const [View, setView] = useState(/** @type {any} */ (null));
-    const [, fail] = useErrorThrower();
-    useEffect(() => {
-        let gone = false;
-        later[name]().then((module) => gone || setView(() => module.default), fail);
-        return () => {
-            gone = true;
-        };
-    }, [name]);
-    return View ? html`<${View} ...${props} />` : html`<${Spinner} />`;
-}
-
-/** Hands an error of a promise to the nearest `Guard`. @returns {[null, (error: unknown) => void]} */
-function useErrorThrower() {
-    const [failure, setFailure] = useState(/** @type {{ error: unknown } | null} */ (null));
-    if (failure) throw failure.error;
-    return [null, (error) => setFailure({ error })];
 }
 
 /** Keeps a view that fails from taking the others with it. @param {{ children?: any }} props */
