@@ -64,7 +64,7 @@ function DueForm({ row: { task }, close }) {
     const days = [
         [date(0), capital(day(startOf(date(0))))],
         [date(1), capital(day(startOf(date(1))))],
-        [toInput(monday()).date, words.nextMonday],
+        ...(toInput(monday()).date === date(1) ? [] : [/** @type {[string, string]} */ ([toInput(monday()).date, words.nextMonday])]),
     ];
     return html`<form class="form" onSubmit=${submit}>
         <div class="chips">

@@ -56,11 +56,13 @@ function useDraft(row, field) {
         const value = mine.trim() ? mine : null;
         if (!same(mine, server) && (value || field === "description")) commands.change(row.task.id, { [field]: value });
     };
-    const save = () => {
+    const save = (isTyping = false) => {
         clearTimeout(timer.current);
         const mine = drafts.get(key);
         if (!mine) return;
         if (!overtaken) return change(mine.text);
+        // The text stays under the hands of the person who writes it.
+        if (isTyping) return;
         drafts.delete(key);
         asides.set(key, mine.text);
         render();
@@ -84,12 +86,13 @@ function useDraft(row, field) {
         theirs: overtaken ? server : null,
         /** What was typed while somebody else set the value. */
         mine: asides.get(key) ?? row.conflict?.mine[field] ?? null,
-        save,
+        save: () => save(),
+        saveTyped: () => save(true),
         /** @param {string} typed */
         type(typed) {
             drafts.set(key, { text: typed, base: draft?.base ?? server });
             clearTimeout(timer.current);
-            timer.current = setTimeout(() => latest.current(), IDLE);
+            timer.current = setTimeout(() => latest.current(true), IDLE);
             render();
         },
         keepMine() {
@@ -116,7 +119,7 @@ export function EditableText({ row, field, label, placeholder, oneLine, class: e
         if (event.isComposing) return;
         if (event.key === "Enter" && (oneLine || event.ctrlKey || event.metaKey)) {
             event.preventDefault();
-            draft.save();
+            draft.saveTyped();
         } else if (event.key === "Escape") {
             // The next Escape closes the panel.
             event.stopPropagation();
@@ -133,33 +136,42 @@ export function EditableText({ row, field, label, placeholder, oneLine, class: e
             ></textarea>
         </div>
         ${draft.failed && html`<${Refused} failed=${draft.failed} />`}
-        ${draft.theirs !== null && html`<${Beside} says=${words.theirs(draft.theirs)} use=${words.keepMine} drop=${words.takeTheirs} onUse=${draft.keepMine} onDrop=${draft.dropMine} />`}
-        ${draft.mine !== null && html`<${Beside} says=${words.mine(draft.mine)} onUse=${draft.keepMine} onDrop=${draft.dropMine} />`}
+        ${draft.theirs !== null && html`<${Beside} says=${words.theirs} value=${draft.theirs} use=${words.keepMine} drop=${words.takeTheirs} onUse=${draft.keepMine} onDrop=${draft.dropMine} />`}
+        ${draft.mine !== null && html`<${Beside} value=${draft.mine} onUse=${draft.keepMine} onDrop=${draft.dropMine} />`}
     </div>`;
 }
 
 /**
  * A value that stands beside another one, of which the person chooses one.
- * @param {{ says: string, use?: string, drop?: string, onUse: () => void, onDrop: () => void }} props
+ * @param {{ says?: string, value: string, use?: string, drop?: string, onUse: () => void, onDrop: () => void }} props
  */
-function Beside({ says, use = words.useMine, drop = words.discard, onUse, onDrop }) {
-    // Taking the focus out of the text would save it first.
-    const stay = (/** @type {Event} */ event) => event.preventDefault();
+function Beside({ says = words.mine, value, use = words.useMine, drop = words.discard, onUse, onDrop }) {
     return html`<div class="beside" role="group" onMouseDown=${stay}>
-        <p dir="auto">${says}</p>
-        <${Button} kind="quiet" onClick=${onUse}>${use}<//>
-        <${Button} kind="quiet" onClick=${onDrop}>${drop}<//>
+        <p>${says}</p>
+        <p class="value" dir="auto">${value || words.empty}</p>
+        <${Button} kind="quiet" onClick=${andReturn(onUse)}>${use}<//>
+        <${Button} kind="quiet" onClick=${andReturn(onDrop)}>${drop}<//>
     </div>`;
 }
 
 /** @param {{ failed: NonNullable<Row["failed"]> }} props */
 function Refused({ failed }) {
-    return html`<div class="beside refused" role="alert">
+    return html`<div class="beside refused" role="alert" onMouseDown=${stay}>
         <p>${words.notSaved(reasonOf(failed.problem))}</p>
-        <${Button} kind="quiet" onClick=${failed.retry}>${text.controls.tryAgain}<//>
-        <${Button} kind="quiet" onClick=${failed.discard}>${words.discard}<//>
+        <${Button} kind="quiet" onClick=${andReturn(failed.retry)}>${text.controls.tryAgain}<//>
+        <${Button} kind="quiet" onClick=${andReturn(failed.discard)}>${words.discard}<//>
     </div>`;
 }
+
+/** Keeps the focus in the text: losing it would save. @param {Event} event */
+const stay = (event) => event.preventDefault();
+
+/** Acts, and takes the focus from the button that disappears to what it is about. @param {() => void} act @returns {(event: Event) => void} */
+const andReturn = (act) => (event) => {
+    const about = /** @type {HTMLElement} */ (event.currentTarget).closest(".edit, .property, .task");
+    act();
+    setTimeout(() => document.activeElement === document.body && /** @type {HTMLElement | null | undefined} */ (about?.querySelector("textarea, input, button"))?.focus());
+};
 
 /** The server's own words about what is wrong. @param {any} problem */
 export const reasonOf = (problem) => problem?.errors?.map((/** @type {{ detail: string }} */ error) => error.detail).join("; ") || errorText(problem);
@@ -182,7 +194,7 @@ export function Outcome({ row, fields, say }) {
     const mine = conflict ? fields.filter((field) => field in conflict.mine) : [];
     if (!conflict || mine.length === 0) return null;
     return html`<${Beside}
-        says=${words.mine(say(conflict.mine))}
+        value=${say(conflict.mine)}
         onUse=${() => mine.forEach((field) => conflict.keep(field))}
         onDrop=${() => mine.forEach((field) => conflict.drop(field))}
     />`;
@@ -220,7 +232,7 @@ export function lazy(load, name = "default") {
         useEffect(() => {
             if (!found) preload().then(() => render(true), () => setFailed(true));
         }, []);
-        if (failed) return html`<p class="small">${task.notLoaded} <a href=${location.href} onClick=${() => location.reload()}>${task.reload}</a></p>`;
+        if (failed) return html`<p class="small not-loaded">${task.notLoaded} <a href=${location.href} onClick=${() => location.reload()}>${task.reload}</a></p>`;
         return found ? html`<${found} ...${props} />` : html`<${Spinner} />`;
     }
     return Object.assign(Lazy, { preload });

@@ -85,7 +85,7 @@ function ReminderLine({ task, reminder, isOpen }) {
         ...SNOOZES.map((minutes) => ({ label: words.inMinutes(minutes), onSelect: () => snooze({ minutes }) })),
         ...(tonight ? [{ label: words.evening(clock(tonight)), onSelect: () => snooze({ until: tonight }) }] : []),
         { label: words.tomorrow(clock(tomorrow())), onSelect: () => snooze({ until: tomorrow() }) },
-        { label: words.monday(clock(monday())), onSelect: () => snooze({ until: monday() }) },
+        ...(monday() === tomorrow() ? [] : [{ label: words.monday(clock(monday())), onSelect: () => snooze({ until: monday() }) }]),
         { label: words.until, onSelect: () => setUntil(true) },
         /** @type {const} */ ("-"),
         { label: words.sendNow, icon: "send", onSelect: () => void commands.sendNow(task, reminder) },
@@ -178,7 +178,12 @@ function At({ label, action, onAt, close }) {
         onAt(fromInput(on, time));
         close();
     };
-    return html`<form class="form" ref=${form} aria-label=${label} onSubmit=${submit}>
+    const onKeyDown = (/** @type {KeyboardEvent} */ event) => {
+        if (event.key !== "Escape") return;
+        event.stopPropagation();
+        close();
+    };
+    return html`<form class="form" ref=${form} aria-label=${label} onSubmit=${submit} onKeyDown=${onKeyDown}>
         <div class="fields">
             <${Field} label=${words.date} type="date" required value=${on} onValue=${setOn} />
             <${Field} label=${words.time} type="time" required value=${time} onValue=${setTime} />

@@ -1,6 +1,6 @@
 // The story of a reminder: whether it came and why not, and what happened, step by step. Pure.
 
-import { timeline as words } from "./text-task.js";
+import { timeline as words } from "./text-timeline.js";
 import { clock, day, dayAndClock, daysFromToday, duration, lateness, preciseClock, zone } from "./times.js";
 
 /** @typedef {import("../api-types").components["schemas"]["Entry"]} Entry */
@@ -31,6 +31,13 @@ const told = (at, time) => (daysFromToday(at) === 0 ? words.at(time) : `${day(at
 /** A time of the day to the second. @param {string} at */
 const seconds = (at) => new Intl.DateTimeFormat([...navigator.languages], { timeStyle: "medium", timeZone: zone() }).format(new Date(at));
 
+/** Why, as a person would say it. @param {Entry | undefined} entry */
+const because = (entry) => (entry?.reason ? words.because(entry.reason) : words.gaveUp);
+
+/** Whether a reminder was made with its task although its time had passed. @param {ReminderNow} reminder @param {Entry | undefined} cancelled */
+const wasTooLate = ({ version, created_at }, cancelled) =>
+    cancelled?.reason === "completed" && version === 1 && Date.parse(cancelled.at) - Date.parse(created_at) < AT_ONCE;
+
 /**
  * Whether it came, and if not, why.
  * @param {ReminderNow} reminder
@@ -50,22 +57,21 @@ export function verdict(reminder, entries) {
         const late = lateness(Math.max(0, Date.parse(at) - Date.parse(planned)));
         const says = words.sent(told(at, preciseClock(at)), late, came.length > 0 ? came : channels);
         if (!missed) return { says, tone: "good" };
-        return { says: `${says} ${words.butNot(String(missed.channel), missed.reason ?? words.gaveUp)}`, tone: "good" };
+        return { says: `${says} ${words.butNot(String(missed.channel), because(missed))}`, tone: "good" };
     }
     if (state === "cancelled") {
         const cancelled = last("cancelled");
-        const tooLate = cancelled && cancel_reason === "completed" && version === 1 && Date.parse(cancelled.at) - Date.parse(reminder.created_at) < AT_ONCE;
-        const why = tooLate ? words.tooLate : (words.cancelled[cancel_reason ?? ""] ?? words.cancelled.other)(cancelled ? told(cancelled.at, clock(cancelled.at)) : "").trim();
+        const why = wasTooLate(reminder, cancelled) ? words.tooLate : (words.cancelled[cancel_reason ?? ""] ?? words.cancelled.other)(cancelled ? told(cancelled.at, clock(cancelled.at)) : "").trim();
         return { says: last("sent", entries) ? words.notSentAgain(why) : words.notSent(why), tone: "bad" };
     }
     if (state === "failed") {
         const unknown = last("unknown");
-        if (unknown?.reason) return { says: words.maybe(unknown.reason), tone: "bad" };
-        return { says: words.notSent(last("failed")?.reason ?? words.gaveUp), tone: "bad" };
+        if (unknown?.reason) return { says: words.maybe(because(unknown)), tone: "bad" };
+        return { says: words.notSent(because(last("failed"))), tone: "bad" };
     }
     if (state !== "scheduled") return { says: words.state, tone: "wait" };
     const retry = ours.findLast((entry) => entry.what !== "sending");
-    if (retry?.next_attempt_at) return { says: words.notYet(retry.reason ?? "", seconds(retry.next_attempt_at)), tone: "wait" };
+    if (retry?.next_attempt_at) return { says: words.notYet(because(retry), seconds(retry.next_attempt_at)), tone: "wait" };
     if (last("fired")) return { says: words.onItsWay, tone: "wait" };
     if (Date.parse(remind_at) < Date.now()) return { says: words.late(dayAndClock(remind_at)), tone: "bad" };
     return { says: words.will(dayAndClock(remind_at), channels), tone: "wait" };
@@ -109,14 +115,14 @@ const PRECISE = new Set(["fired", "sent", "sending", "retrying", "failed", "unkn
  * @param {{ moves: Set<number | null | undefined>, plannedFirst: string | undefined | null, nameDevice: NameDevice }} known
  * @returns {(entry: Entry, attempt: number) => { sign: Sign, says: string }}
  */
-function teller({ before_due }, { moves, plannedFirst, nameDevice }) {
+function teller(reminder, { moves, plannedFirst, nameDevice }) {
     return (entry, attempt) => {
         const { at, planned_at, reason, channel, target, provider, next_attempt_at: next } = entry;
-        const why = reason ?? "";
+        const why = because(entry);
         const what = words.message(channel ?? "");
         switch (entry.what) {
             case "created":
-                return { sign: "set", says: plannedFirst ? words.setFor(when(plannedFirst, at), before_due ? duration(before_due) : undefined) : words.created };
+                return { sign: "set", says: plannedFirst ? words.setFor(when(plannedFirst, at), reminder.before_due ? duration(reminder.before_due) : undefined) : words.created };
             case "moved":
                 return { sign: "set", says: words.moved(when(planned_at ?? at, at)) };
             case "restored":
@@ -127,10 +133,8 @@ function teller({ before_due }, { moves, plannedFirst, nameDevice }) {
             }
             case "fired":
                 return { sign: "fired", says: entry.late_ms ? words.fired(lateness(entry.late_ms)) : words.firedExactly };
-            case "skipped": {
-                const because = words.skipReasons[why] ?? why;
-                return { sign: "bad", says: channel ? words.skipped(what, because) : words.didNotFire(because) };
-            }
+            case "skipped":
+                return { sign: reason === "moved" ? "set" : "bad", says: channel ? words.skipped(what, why) : words.didNotFire(why) };
             case "sending":
                 return { sign: "try", says: words.sending(what, attempt) };
             case "retrying":
@@ -139,13 +143,13 @@ function teller({ before_due }, { moves, plannedFirst, nameDevice }) {
                 if (!reason) return { sign: "try", says: words.unknownRepeat };
                 return next ? { sign: "try", says: words.unknownRetry(why, seconds(next)) } : { sign: "bad", says: words.unknown(why) };
             case "failed":
-                return { sign: "bad", says: words.failed(what, why || words.gaveUp) };
+                return { sign: "bad", says: words.failed(what, why) };
             case "sent": {
                 const by = words.providers[provider ?? ""] ?? provider ?? words.someProvider;
                 return { sign: "good", says: words.accepted(target ? words.forDevice(by, nameDevice(target)) : by, attempt) };
             }
             case "cancelled":
-                return { sign: "bad", says: words.wasCancelled((words.cancelled[why] ?? words.cancelled.other)("").trim()) };
+                return { sign: "bad", says: words.wasCancelled(wasTooLate(reminder, entry) ? words.tooLate : (words.cancelled[reason ?? ""] ?? words.cancelled.other)("").trim()) };
             case "acted":
                 return { sign: "acted", says: words.acted[entry.action ?? ""] ?? words.actedOther };
             default:

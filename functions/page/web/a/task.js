@@ -51,7 +51,7 @@ function Panel({ row, opened }) {
     return html`<article class=${`task ${task.completed ? "is-done" : ""}`} tabindex="-1" aria-label=${task.title}>
         <header class="task-head">
             <h2 class="unseen">${task.title}</h2>
-            <button type="button" class="check" role="checkbox" aria-checked=${String(task.completed)} aria-label=${verb} title=${verb} onClick=${toggle}>
+            <button type="button" class="task-check" role="checkbox" aria-checked=${String(task.completed)} aria-label=${verb} title=${verb} onClick=${toggle}>
                 <span class="circle"><${Icon} name="check" size=${12} /></span>
             </button>
             <${EditableText} row=${row} field="title" label=${text.title} oneLine class="task-title" />

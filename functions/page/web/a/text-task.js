@@ -1,4 +1,4 @@
-// The texts of a task's panel and of a reminder's timeline: sections of `text`.
+// The texts of a task's panel: a section of `text` that is loaded with it.
 
 /** @param {string[]} parts */
 const listed = (parts) => new Intl.ListFormat("en").format(parts);
@@ -11,7 +11,7 @@ const ordinal = (n) => `${n}${ENDINGS[new Intl.PluralRules("en", { type: "ordina
 /** @type {Record<string, string>} */
 const CHANNELS = { email: "email", push: "push" };
 /** @param {string[]} channels */
-const by = (channels) => `by ${listed(channels.map((channel) => CHANNELS[channel] ?? channel))}`;
+export const by = (channels) => `by ${listed(channels.map((channel) => CHANNELS[channel] ?? channel))}`;
 
 /** @param {string} value */
 const quoted = (value) => `“${value.length > 60 ? `${value.slice(0, 60).trimEnd()}…` : value}”`;
@@ -46,10 +46,9 @@ export const task = {
         failed: "Not saved",
         /** @param {string} why */
         notSaved: (why) => `Not saved: ${why}`,
-        /** @param {string} mine */
-        mine: (mine) => `It was changed elsewhere meanwhile. Yours: ${mine ? quoted(mine) : "empty"}`,
-        /** @param {string} theirs */
-        theirs: (theirs) => `It was changed elsewhere meanwhile to ${theirs ? quoted(theirs) : "nothing"}`,
+        mine: "It was changed elsewhere meanwhile. You wrote:",
+        theirs: "It was changed elsewhere meanwhile. There it says:",
+        empty: "nothing",
         useMine: "Use mine",
         keepMine: "Keep mine",
         takeTheirs: "Take that",
@@ -125,7 +124,7 @@ export const task = {
         workday: "weekday",
         lastDay: "last day",
         /** @param {string} days */
-        on: (days) => (/^(last|first|second|third|fourth|fifth|\d)/.test(days) ? `on the ${days}` : `on ${days}`),
+        on: (days) => (/^(last|first|second|third|fourth|fifth|\d+[a-z])/.test(days) ? `on the ${days}` : `on ${days}`),
         /** @param {number} day */
         day: (day) => ordinal(day),
         /** @param {number} day */
@@ -265,108 +264,3 @@ export const task = {
 
 /** @param {string[]} names */
 const tagged = (names) => `${names.length === 1 ? "the tag" : "the tags"} ${listed(names)}`;
-
-export const timeline = {
-    label: "What happened",
-    details: "details",
-    more: "Show later entries",
-    missing: "There is no such reminder.",
-    /** @param {string} how */
-    asleep: (how) => `asleep for ${how}`,
-    /** @param {string} how */
-    later: (how) => `${how} later`,
-
-    // First of all: did it come?
-    /** @param {string} when @param {string} late @param {string[]} channels */
-    sent: (when, late, channels) => `Sent ${when} ${by(channels)}, ${late} after its time.`,
-    /** @param {string} why */
-    notSent: (why) => `Not sent: ${why}.`,
-    /** @param {string} why */
-    notSentAgain: (why) => `Not sent again: ${why}.`,
-    /** @param {string} channel @param {string} why */
-    butNot: (channel, why) => `Not ${by([channel])}: ${why}.`,
-    /** @param {string} why */
-    maybe: (why) => `Nobody can tell whether it arrived: ${why}.`,
-    /** @param {string} why @param {string} next */
-    notYet: (why, next) => `Not sent yet: ${why}. The next attempt is at ${next}.`,
-    onItsWay: "It has fired, and the message is on its way.",
-    /** @param {string} when */
-    late: (when) => `Its time was ${when}, and it has not fired yet.`,
-    /** @param {string} when @param {string[]} channels */
-    will: (when, channels) => `Will come ${when} ${by(channels)}.`,
-    gaveUp: "every attempt was refused",
-    state: "It is in a state that this page does not know yet.",
-    /** Why it was cancelled. @type {Record<string, (when: string) => string>} */
-    cancelled: {
-        user: (when) => `you cancelled it ${when}`,
-        completed: (when) => `you completed the task ${when}`,
-        deleted: (when) => `you deleted the task ${when}`,
-        due_removed: (when) => `you removed the due time ${when}`,
-        other: (when) => `it was cancelled ${when}`,
-    },
-    tooLate: "its time had passed when this occurrence was made",
-    /** @param {string} clock */
-    at: (clock) => `at ${clock}`,
-
-    // Then every step.
-    created: "Set",
-    /** @param {string} when @param {string} [before] */
-    setFor: (when, before) => `Set for ${when}${before ? ` (${before.replace(/ before$/, " before due")})` : ""}`,
-    /** @param {string} when */
-    moved: (when) => `Moved to ${when}`,
-    /** @param {string} when */
-    movedAndArmed: (when) => `Moved to ${when}, and armed`,
-    restored: "Brought back after its time had passed, so that it fires at once",
-    armed: "Armed",
-    /** @param {string} late */
-    fired: (late) => `Fired, ${late} late`,
-    firedExactly: "Fired on the millisecond",
-    /** @param {string} why */
-    didNotFire: (why) => `Did not fire: ${why}`,
-    /** @param {string} channel @param {string} why */
-    skipped: (channel, why) => `The ${channel} was not sent: ${why}`,
-    /** Why it was skipped. @type {Record<string, string>} */
-    skipReasons: {
-        user: "you had cancelled it",
-        completed: "the task was completed",
-        deleted: "the task was deleted",
-        due_removed: "the task had no due time any more",
-        moved: "it was moved meanwhile",
-        sent: "it was sent already",
-        failed: "it had failed already",
-        scheduled: "it is scheduled anew",
-        cancelled: "it was cancelled",
-    },
-    /** @param {string} channel */
-    message: (channel) => ({ email: "email", push: "push message" })[channel] ?? channel,
-    /** @param {string} what @param {number} attempt */
-    sending: (what, attempt) => `Sending the ${what}${attempt > 1 ? `, attempt ${attempt}` : ""}`,
-    /** @param {number} attempt @param {string} why @param {string} next */
-    retrying: (attempt, why, next) => `${attempt ? `Attempt ${attempt} was` : "It was"} not accepted: ${why}. Next attempt at ${next}`,
-    /** @param {string} why @param {string} next */
-    unknownRetry: (why, next) => `It may have been accepted, but no answer came: ${why}. Sent once more at ${next}`,
-    unknownRepeat: "The last attempt ended without an answer, so it is repeated",
-    /** @param {string} why */
-    unknown: (why) => `Ended without an answer: ${why}`,
-    /** @param {number} count */
-    folded: (count) => `${count} more attempts, with the same answer`,
-    /** @param {string} what @param {string} why */
-    failed: (what, why) => `The ${what} failed for good: ${why}`,
-    /** @param {string} provider @param {number} attempt */
-    accepted: (provider, attempt) => `Accepted by ${provider}${attempt > 1 ? `, at attempt ${attempt}` : ""}`,
-    /** @type {Record<string, string>} */
-    providers: { smtp: "the mail server", resend: "Resend", mailgun: "Mailgun", files: "the mail folder", "web-push": "the push service" },
-    someProvider: "the provider",
-    /** @param {string} provider @param {string} device */
-    forDevice: (provider, device) => `${provider} for ${device}`,
-    /** The browser behind a push service, by a part of its host. @type {[string, string][]} */
-    browsers: [["googleapis", "Chrome"], ["mozilla", "Firefox"], ["apple", "Safari"], ["windows", "Edge"]],
-    formerDevice: "a device that is not registered any more",
-    /** @param {string} reason */
-    wasCancelled: (reason) => `Cancelled: ${reason}`,
-    /** @type {Record<string, string>} */
-    acted: { complete: "You completed the task from the message", snooze: "You snoozed it from the message" },
-    actedOther: "You used a link of the message",
-    /** @param {string} what */
-    other: (what) => `A step that this page does not know yet (${what})`,
-};

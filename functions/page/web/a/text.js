@@ -1,4 +1,5 @@
-// Every text of the page, one section for each area. A text with values is a function.
+// Every text of the first load, one section for each area. A text with values is a function. The views that are loaded later have theirs in
+// `text-task.js`, `text-timeline.js` and `text-settings.js`.
 
 /** @param {number} count @param {string} one @param {string} many */
 export const plural = (count, one, many) => `${count} ${count === 1 ? one : many}`;
@@ -250,19 +251,4 @@ export const text = {
         clear: "Clear",
         apply: "Apply",
     },
-
-    /** The panel of a task. */
-    task: {},
-
-    /** A reminder's timeline. */
-    timeline: {},
-
-    /** Settings. */
-    settings: {},
-
-    /** Links in mail. */
-    act: {},
-
-    /** The operator's view. */
-    system: {},
 };

@@ -6,7 +6,7 @@ import { Button, ErrorState, Spinner } from "./controls.js";
 import { capital } from "./due.js";
 import { Icon } from "./icons.js";
 import { story, verdict } from "./story.js";
-import { timeline as words } from "./text-task.js";
+import { timeline as words } from "./text-timeline.js";
 import { clock, day, daysFromToday, exact, preciseClock } from "./times.js";
 
 /** @typedef {import("./story.js").Step} Step */
