@@ -69,7 +69,7 @@ function Line({ letter, replay }) {
             <time datetime=${created_at} title=${exact(created_at)}>${dayAndClock(created_at)}</time>
         </p>
         <${Disclosure} label=${text.payload}>
-            <pre>${payload}</pre>
+            <pre tabindex="0" aria-label=${text.payload}>${payload}</pre>
             <p class="hint">${[topic, size < payload_bytes && text.bytes(payload_bytes)].filter(Boolean).join(" · ")}</p>
         <//>
         <${Button} class="replay" busy=${busy} aria-label=${text.replayOf(name)} onClick=${press}>${text.replay}<//>

@@ -1,6 +1,6 @@
 // Settings: what a person prefers, this device, all data.
 
-import { html, useState } from "./vendor/preact.js";
+import { html, useEffect, useRef, useState } from "./vendor/preact.js";
 import { Button, Disclosure, Select, Spinner, Switch, useId } from "./controls.js";
 import { Erase, Export } from "./data.js";
 import Deliveries from "./deliveries.js";
@@ -20,6 +20,11 @@ const BEFORE = ["PT0S", "PT5M", "PT15M", "PT30M", "PT1H", "PT2H", "P1D", "P2D", 
 
 export default function Settings() {
     const me = useStore((state) => state.me);
+    const messages = useRef(/** @type {HTMLElement | null} */ (null));
+    const [isForMessages] = useState(() => location.hash.endsWith("?messages"));
+    useEffect(() => {
+        if (isForMessages) messages.current?.scrollIntoView();
+    }, [me === null]);
     if (!me) return html`<${Spinner} />`;
     return html`<div class="settings">
         <h1>${text.title}</h1>
@@ -29,8 +34,8 @@ export default function Settings() {
             <${Devices} me=${me} />
             <${Theme} />
         <//>
-        <${Section} title=${text.messages}>
-            <${Disclosure} label=${text.messagesSent}><${Deliveries} /><//>
+        <${Section} title=${text.messages} sectionRef=${messages}>
+            <${Disclosure} label=${text.messagesSent} open=${isForMessages}><${Deliveries} /><//>
         <//>
         <${Section} title=${text.data}>
             <${Export} />
@@ -40,10 +45,10 @@ export default function Settings() {
     </div>`;
 }
 
-/** A heading, in the margin where there is room, and what it is about. @param {{ title: string, children?: any }} props */
-function Section({ title, children }) {
+/** A heading, in the margin where there is room, and what it is about. @param {{ title: string, sectionRef?: any, children?: any }} props */
+function Section({ title, sectionRef, children }) {
     const id = useId();
-    return html`<section aria-labelledby=${id}>
+    return html`<section aria-labelledby=${id} ref=${sectionRef}>
         <h2 id=${id}>${title}</h2>
         <div class="section">${children}</div>
     </section>`;

@@ -98,6 +98,6 @@ function Outcomes({ messages: { items, next_cursor } }) {
                   <ul class="numbers">
                       ${counts.filter(({ count }) => count > 0).map(({ name, count }) => html`<li key=${name}><span class="hint">${name}</span> ${count}</li>`)}
                   </ul>
-                  <a href="#/settings">${text.all}</a>`}
+                  <a href="#/settings?messages">${text.all}</a>`}
     <//>`;
 }

@@ -2,6 +2,7 @@
 
 import { meta } from "./meta.js";
 import { go } from "./route.js";
+import { session } from "./session.js";
 
 /** The one policy of Trusted Types. The only script that the page names at run time is its service worker. */
 const policy = /** @type {any} */ (globalThis).trustedTypes?.createPolicy("punctual", { createScriptURL: () => "/sw.js" });
@@ -16,6 +17,17 @@ let registering;
 export async function start() {
     if (!isSupported) return;
     await register();
+    session.subscribe(() => void keepPush().catch(() => {}));
+    await keepPush();
+}
+
+/** For whom this device was brought in line. */
+let user = "";
+
+/** The next person on this device must not get the messages of the one before. */
+async function keepPush() {
+    if (session.state !== "signed-in" || session.user === user) return;
+    user = session.user;
     const { keep } = await import("./push.js");
     await keep();
 }

@@ -89,7 +89,7 @@ export function ZoneField({ label, hint, error, value, onValue }) {
                     class=${index === active && "active"}
                     onClick=${() => choose(name)}
                 >
-                    <span>${name.replace(/_/g, " ")}</span><span class="muted">${clock(Date.now(), name)}</span>
+                    <span>${name}</span><span class="muted">${clock(Date.now(), name)}</span>
                 </li>`,
             )}
         </ul>`}
