@@ -8,6 +8,8 @@ import Shell from "./shell.js";
 import SignIn from "./sign-in.js";
 import { follow } from "./store.js";
 
+const WORKER_AFTER = 2_000;
+
 function App() {
     const { state } = useSession();
     const route = useRoute();
@@ -28,3 +30,5 @@ const root = /** @type {HTMLElement} */ (document.getElementById("app"));
 render(html`<${App} />`, root);
 await start();
 follow();
+// Not before the page has shown something.
+setTimeout(() => void import("./worker.js").then((worker) => worker.start()).catch(() => {}), WORKER_AFTER);

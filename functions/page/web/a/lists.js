@@ -149,11 +149,12 @@ export async function loadMore(key) {
 /** Loads a task. @param {string} id @throws {Failure} */
 export async function openTask(id) {
     if (isPreliminary(idOf(id))) return;
+    const began = performance.now();
     try {
         const { body } = await request("GET", `/v1/tasks/${encodeURIComponent(idOf(id))}`);
         accept([body]);
     } catch (error) {
-        if (error instanceof Problem && error.status === 404) gone([idOf(id)]);
+        if (error instanceof Problem && error.status === 404 && changedAt(idOf(id)) < began) gone([idOf(id)]);
         throw error;
     }
 }
@@ -162,6 +163,7 @@ export async function openTask(id) {
 export async function fetchTasks(ids) {
     for (let at = 0; at < ids.length; at += NAMED) {
         const named = ids.slice(at, at + NAMED);
+        const began = performance.now();
         const missing = new Set(named);
         let cursor = null;
         do {
@@ -170,7 +172,8 @@ export async function fetchTasks(ids) {
             for (const { id } of body.items) missing.delete(id);
             cursor = body.next_cursor;
         } while (cursor);
-        gone([...missing]);
+        // One that was restored meanwhile is not missing.
+        gone([...missing].filter((id) => changedAt(id) < began));
     }
 }
 

@@ -13,7 +13,9 @@ const DEFAULTS = /** @type {Record<string, any>} */ ({ priority: "medium", tags:
  * @returns {{ again: Record<string, any>, beside: Record<string, any> }} what can be sent, and what stands beside the server's values
  */
 export function merge(mine, base, theirs) {
-    const fields = Object.keys(mine).filter((field) => !isEqual(field, valueOf(mine, field, theirs), valueOf(theirs, field)));
+    const differs = (/** @type {string} */ field, /** @type {Task} */ task) => !isEqual(field, valueOf(mine, field, task), valueOf(task, field));
+    // A value that the person did not change, or that somebody else chose as well, is no news.
+    const fields = Object.keys(mine).filter((field) => differs(field, base) && differs(field, theirs));
     const isTheirs = (/** @type {string} */ field) => !isEqual(field, valueOf(base, field), valueOf(theirs, field));
     const disputed = new Set(fields.filter(isTheirs));
     for (const group of TOGETHER) {

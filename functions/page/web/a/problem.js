@@ -10,13 +10,15 @@ export class Problem extends Error {
      * @param {number | null} [retryAfter] seconds
      */
     constructor(status, body, retryAfter = null) {
-        super(body.detail || body.title || `HTTP ${status}`);
+        const errors = body.errors ?? [];
+        const detail = errors.map(inWords).join("; ") || body.detail || "";
+        super(detail || body.title || `HTTP ${status}`);
         this.name = "Problem";
         this.status = status;
         this.type = body.type ?? "about:blank";
         this.title = body.title ?? "";
-        this.detail = body.detail ?? "";
-        this.errors = body.errors ?? [];
+        this.detail = detail;
+        this.errors = errors;
         this.retryAfter = retryAfter;
     }
 
@@ -35,6 +37,12 @@ export class Unreachable extends Error {
         super("unreachable", { cause });
         this.name = "Unreachable";
     }
+}
+
+/** "title must have at most 500 characters": the server's words, after the name of the field. @param {InvalidField} error */
+function inWords({ pointer, parameter, header, detail }) {
+    const path = pointer?.split("/").filter((part) => /^[a-z]/.test(part)) ?? [];
+    return `${(path.at(-1) ?? parameter ?? header ?? "").replaceAll("_", " ")} ${detail}`.trim();
 }
 
 /** Reads `Retry-After`: seconds, or a date. @param {string | null} value */

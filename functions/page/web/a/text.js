@@ -71,6 +71,8 @@ export const text = {
         nothingToUndo: "There is nothing to undo.",
         /** @param {string} title */
         conflict: (title) => `“${title}” was changed elsewhere. Your value stands beside it.`,
+        /** @param {string} title */
+        gone: (title) => `“${title}” was deleted elsewhere. Your change was not saved.`,
         /** @param {string} words */
         refused: (words) => `Not saved: ${words}`,
         /** @param {string} title @param {string} words */

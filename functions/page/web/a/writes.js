@@ -151,7 +151,8 @@ function succeeded(write, answer) {
         if (route().task === id) go(hashOf({ ...route(), task: answer.id }), { replace: true });
     }
     // The writes behind it were made on what it made.
-    if (answer?.version) for (const other of queue) if (other.task === write.task && other.version === version) other.version = answer.version;
+    const behind = queue.filter((other) => other !== write && other.task === write.task && other.version === version);
+    if (answer?.version) for (const other of behind) other.version = answer.version;
     return settled(write, answer);
 }
 
@@ -264,7 +265,8 @@ function failed(write, problem) {
     if (kind === "create") entry.draft = write;
     entry.failed = { problem, mine, retry, discard };
     show([id]);
-    const words = taskOf(id) ? problem.message : text.commands.refusedOf(write.base?.title ?? "", problem.message);
+    const title = write.base?.title ?? "";
+    const words = taskOf(id) ? problem.message : problem.status === 404 ? text.commands.gone(title) : text.commands.refusedOf(title, problem.message);
     if (taskOf(id)) announce(words);
     else notify({ text: words, error: true });
     return 0;
