@@ -1,10 +1,11 @@
 // Settings: what a person prefers, this device, all data.
 
 import { html, useEffect, useRef, useState } from "./vendor/preact.js";
-import { Button, Disclosure, Select, Spinner, Switch, useId } from "./controls.js";
+import { Button, Disclosure, ErrorState, Select, Spinner, Switch, useId } from "./controls.js";
 import { Erase, Export } from "./data.js";
 import Deliveries from "./deliveries.js";
 import { Devices } from "./device.js";
+import { loadMe } from "./me.js";
 import { signOut, useSession } from "./session.js";
 import { commands, useStore } from "./store.js";
 import { settings as text } from "./text-settings.js";
@@ -25,7 +26,13 @@ export default function Settings() {
     useEffect(() => {
         if (isForMessages) messages.current?.scrollIntoView();
     }, [me === null]);
-    if (!me) return html`<${Spinner} />`;
+    const [error, setError] = useState(/** @type {unknown} */ (null));
+    const load = () => {
+        setError(null);
+        loadMe().catch(setError);
+    };
+    useEffect(() => void (me || load()), []);
+    if (!me) return error ? html`<${ErrorState} error=${error} onRetry=${load} />` : html`<${Spinner} />`;
     return html`<div class="settings">
         <h1>${text.title}</h1>
         <${Section} title=${text.you}><${You} me=${me} /><//>

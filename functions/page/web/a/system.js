@@ -16,7 +16,7 @@ export default function System() {
     const [state, setState] = useState(/** @type {State | null} */ (null));
     const [messages, setMessages] = useState(/** @type {Messages | null} */ (null));
     const [at, setAt] = useState(0);
-    const [error, setError] = useState(/** @type {unknown} */ (null));
+    const [error, setError] = useState(/** @type {any} */ (null));
     const [busy, setBusy] = useState(false);
     const load = async () => {
         setBusy(true);
@@ -35,7 +35,7 @@ export default function System() {
 
     return html`<div class="settings">
         <h1>${text.title}</h1>
-        ${error ? html`<${ErrorState} error=${error} onRetry=${load} />` : !state && html`<${Spinner} />`}
+        ${error ? html`<${Failure} error=${error} retry=${load} />` : !state && html`<${Spinner} />`}
         ${state &&
         html`<div class="system-verdict">
                 <p>${verdict(state)} <span class="muted">${text.at(clock(at))}</span></p>
@@ -48,6 +48,12 @@ export default function System() {
             </dl>
             <${Letters} key=${at} />`}
     </div>`;
+}
+
+/** To ask again is no use to somebody who may not see it. @param {{ error: any, retry: () => void }} props */
+function Failure({ error, retry }) {
+    if (error.status !== 403) return html`<${ErrorState} error=${error} onRetry=${retry} />`;
+    return html`<${ErrorState} error=${error} /><a class="button" href="#/today">${text.back}</a>`;
 }
 
 /** @param {State} state */

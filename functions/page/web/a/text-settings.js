@@ -163,6 +163,7 @@ export const deliveries = {
 
 export const system = {
     title: "System",
+    back: "Back to Today",
     refresh: "Look again",
     /** @param {string} time */
     at: (time) => `As it was at ${time}.`,
