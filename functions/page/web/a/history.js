@@ -20,6 +20,7 @@ const words = text.history;
 const PAGE = 100;
 /** Pages that are loaded at once: the newest entries are on the last one. */
 const PAGES = 20;
+const MISSING = 404;
 const GONE = 410;
 
 /** @param {string} id @returns {Promise<HistoryEntry[]>} */
@@ -51,6 +52,8 @@ export default function History({ id, version }) {
             gone = true;
         };
     }, [id, version, round]);
+    // It never existed, which the panel says.
+    if (problem?.status === MISSING) return null;
     if (!entries) return problem ? html`<${ErrorState} error=${problem} onRetry=${() => setRound(round + 1)} />` : html`<${Spinner} />`;
     const lines = linesOf(entries).reverse();
     return html`<ol class="history">

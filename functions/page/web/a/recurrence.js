@@ -121,13 +121,14 @@ function monthDays(due, zone, chosen) {
 
 /**
  * The next dates of a recurrence, each with the reason for a shift.
- * @param {{ recurrence: Recurrence, task: Task }} props
+ * @param {{ recurrence: Recurrence, task: Task, waits?: boolean }} props `waits`: the task will change
  */
-export function NextDates({ recurrence, task }) {
+export function NextDates({ recurrence, task, waits = false }) {
     const [shown, show] = useState(/** @type {{ items: PlannedDate[], problem?: any } | null} */ (null));
     const saved = recurrence === task.recurrence;
     const about = JSON.stringify([recurrence, task.due_at, task.time_zone, saved && task.next_occurrence_at]);
     useEffect(() => {
+        if (waits) return;
         const abort = new AbortController();
         const ask = () =>
             datesOf(recurrence, task, saved, abort.signal).then(
@@ -139,7 +140,7 @@ export function NextDates({ recurrence, task }) {
             clearTimeout(timer);
             abort.abort();
         };
-    }, [about]);
+    }, [about, waits]);
     if (shown?.problem) return html`<p class="dates small alert" role="alert">${reasonOf(shown.problem)}</p>`;
     return html`<div class="dates small">
         <ol aria-label=${words.next}>

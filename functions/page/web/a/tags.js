@@ -26,9 +26,9 @@ export function Tags({ row }) {
     const id = useId();
 
     const wanted = typed.trim().toLocaleLowerCase();
-    const matches = focused
-        ? known.map(({ name }) => name).filter((name) => !task.tags.includes(name) && name.toLocaleLowerCase().includes(wanted)).slice(0, SUGGESTED)
-        : [];
+    const rank = (/** @type {string} */ name) => name.toLocaleLowerCase().indexOf(wanted);
+    const fitting = known.map(({ name }) => name).filter((name) => !task.tags.includes(name) && rank(name) >= 0);
+    const matches = focused ? fitting.sort((a, b) => rank(a) - rank(b)).slice(0, SUGGESTED) : [];
     const open = matches.length > 0;
 
     const set = (/** @type {string[]} */ tags) => commands.change(task.id, { tags });

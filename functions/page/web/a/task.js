@@ -22,6 +22,8 @@ const History = lazy(() => import("./history.js"));
 
 const PRIORITIES = /** @type {const} */ (["urgent", "high", "medium", "low"]);
 const MISSING = 404;
+/** A longer title is set smaller. */
+const LONG = 100;
 
 /** @param {{ id: string, route: import("./route.js").Route }} props */
 export default function Task({ id, route }) {
@@ -40,7 +42,7 @@ export default function Task({ id, route }) {
     if (!problem) return html`<${Spinner} label=${text.loading} />`;
     if (problem.status !== MISSING) return html`<${ErrorState} error=${problem} onRetry=${open} />`;
     // A deleted task has a history, and can be restored.
-    return html`<div class="task"><p>${text.missing}</p>${route.reminder && html`<${Timeline} task=${{ version: 0 }} reminder=${{ id: route.reminder }} />`}<${History} id=${id} version=${null} /></div>`;
+    return html`<div class="task"><p class="task-missing">${text.missing}</p>${route.reminder && html`<${Timeline} task=${{ version: 0 }} reminder=${{ id: route.reminder }} />`}<${History} id=${id} version=${null} /></div>`;
 }
 
 /** @param {{ row: Row, opened: string | undefined }} props */
@@ -54,7 +56,7 @@ function Panel({ row, opened }) {
             <button type="button" class="task-check" role="checkbox" aria-checked=${String(task.completed)} aria-label=${verb} title=${verb} onClick=${toggle}>
                 <span class="circle"><${Icon} name="check" size=${12} /></span>
             </button>
-            <${EditableText} row=${row} field="title" label=${text.title} oneLine class="task-title" />
+            <${EditableText} row=${row} field="title" label=${text.title} oneLine class=${task.title.length > LONG ? "task-title long" : "task-title"} />
         </header>
         <${EditableText} row=${row} field="description" label=${text.description} placeholder=${text.notes} class="task-notes" />
         <${Mark} row=${row} />
@@ -80,7 +82,7 @@ function Repeat({ row }) {
         name="repeat" icon="repeat" label=${words.label} disabled=${!task.due_at}
         value=${task.recurrence && sentence(task.recurrence, task)} add=${task.due_at ? words.add : words.needsDue}
         editor=${(/** @type {() => void} */ close) => html`<${RecurrenceForm} row=${row} close=${close} />`}
-        below=${task.recurrence && html`<${NextDates} recurrence=${task.recurrence} task=${task} />`}
+        below=${task.recurrence && html`<${NextDates} recurrence=${task.recurrence} task=${task} waits=${row.saving} />`}
     >
         <${Outcome} row=${row} fields=${["recurrence"]} say=${(/** @type {any} */ mine) => (mine.recurrence ? sentence(mine.recurrence) : "")} />
     <//>`;

@@ -106,7 +106,7 @@ export const task = {
         timesLabel: "Times, with this one",
         lastDate: "Last date",
         anchorLabel: "Counted from",
-        anchorOptions: { due: "the due date", completion: "the day it is completed" },
+        anchorOptions: { due: "the due date", completion: "completion" },
         rule: "Rule",
         byRuleOption: "by a rule (RRULE)",
         ruleHint: "RFC 5545, for example FREQ=MONTHLY;BYDAY=-1FR",

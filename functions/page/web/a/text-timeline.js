@@ -18,11 +18,14 @@ const SKIPPED = {
 
 /** Recorded reasons, and how a person would say them. @type {[RegExp, string][]} */
 const REASONS = [
+    [/^smtp RCPT: (\d+)$/, "the mail server refused your address ($1)"],
+    [/^smtp (?:DATA|body): (\d+)$/, "the mail server refused the message ($1)"],
     [/^smtp (\w+): (\d+)$/, "the mail server answered $2 to $1"],
     [/^smtp \w+: (\d+) where (\d+) was due$/, "the mail server answered $1 instead of $2"],
     [/^smtp[ \w]*: the server /, "the mail server "],
     [/^smtp[ \w]*: no reply in time$/, "the mail server did not reply in time"],
     [/^smtp[ \w]*: /, ""],
+    [/^the push subscription is gone, or the user has none$/, "no device is registered for push any more"],
     [/^the user had the maximum/, "you had the maximum"],
     [/^([\w.-]+) (\d{3})( \w+)?$/, "$1 answered $2$3"],
 ];

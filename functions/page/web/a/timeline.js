@@ -1,6 +1,6 @@
 // The timeline of a reminder: why it came, or why not.
 
-import { html, useEffect, useMemo, useState } from "./vendor/preact.js";
+import { html, useEffect, useMemo, useRef, useState } from "./vendor/preact.js";
 import { request } from "./api.js";
 import { Button, ErrorState, Spinner } from "./controls.js";
 import { capital } from "./due.js";
@@ -17,8 +17,9 @@ import { clock, day, daysFromToday, exact, preciseClock } from "./times.js";
 const PAGE = 100;
 /** Pages that are loaded at once. What decides is at the end, but a timeline may have thousands of attempts. */
 const PAGES = 5;
-/** While something is about to happen. */
+/** While something is about to happen. Each answer without news doubles it, up to a minute. */
 const ASK_AGAIN = 2_000;
+const DOUBLINGS = 5;
 const MINUTE = 60_000;
 /** setTimeout takes no longer wait. */
 const LONGEST_WAIT = 2 ** 31 - 1;
@@ -45,12 +46,18 @@ export default function Timeline({ task, reminder: { id, state, version, overdue
     const [loaded, setLoaded] = useState(/** @type {Loaded | null} */ (null));
     const [problem, setProblem] = useState(/** @type {any} */ (null));
     const [round, setRound] = useState(0);
-    const [steps, nameDevice] = useSteps(loaded);
+    const quiet = useRef(0);
+    const steps = useSteps(loaded);
 
     useEffect(() => {
         let gone = false;
         load(id, null).then(
-            (fresh) => gone || (setLoaded(fresh), setProblem(null)),
+            (fresh) => {
+                if (gone) return;
+                quiet.current = fresh.entries.length === loaded?.entries.length ? quiet.current + 1 : 0;
+                setLoaded(fresh);
+                setProblem(null);
+            },
             (failure) => gone || setProblem(failure),
         );
         return () => {
@@ -59,10 +66,18 @@ export default function Timeline({ task, reminder: { id, state, version, overdue
     }, [id, state, version, overdue, task.version, round]);
 
     useEffect(() => {
-        const wait = untilNews(loaded, remind_at);
+        const wait = untilNews(loaded, remind_at, quiet.current);
         if (wait === null) return;
-        const timer = setTimeout(() => setRound((count) => count + 1), wait);
-        return () => clearTimeout(timer);
+        // Nobody reads it in a tab that is not seen.
+        const ask = () => {
+            if (!document.hidden) setRound((count) => count + 1);
+            else document.addEventListener("visibilitychange", ask, { once: true });
+        };
+        const timer = setTimeout(ask, wait);
+        return () => {
+            clearTimeout(timer);
+            document.removeEventListener("visibilitychange", ask);
+        };
     }, [loaded]);
 
     if (!loaded) return problem ? html`<${ErrorState} error=${problem} onRetry=${() => setRound(round + 1)} />` : html`<${Spinner} />`;
@@ -78,15 +93,15 @@ export default function Timeline({ task, reminder: { id, state, version, overdue
     </section>`;
 }
 
-/** How long until there may be news that no change of the task announces. @param {Loaded | null} loaded @param {string | undefined} remindAt */
-function untilNews(loaded, remindAt) {
+/** How long until there may be news that no change of the task announces. @param {Loaded | null} loaded @param {string | undefined} remindAt @param {number} quiet */
+function untilNews(loaded, remindAt, quiet) {
     if (!loaded || loaded.reminder.state !== "scheduled") return null;
     const ahead = Date.parse(remindAt ?? loaded.reminder.remind_at) - Date.now();
     if (ahead > LONGEST_WAIT) return null;
-    return ahead > 0 ? ahead + ASK_AGAIN / 4 : ASK_AGAIN;
+    return ahead > 0 ? ahead + ASK_AGAIN / 4 : ASK_AGAIN * 2 ** Math.min(quiet, DOUBLINGS);
 }
 
-/** The steps, with the names of devices once they are known. @param {Loaded | null} loaded @returns {[Step[], (target: string) => string]} */
+/** The steps, with the names of devices once they are known. @param {Loaded | null} loaded @returns {Step[]} */
 function useSteps(loaded) {
     const [devices, setDevices] = useState(/** @type {Map<string, string>} */ (new Map()));
     const pushes = loaded?.entries.some((entry) => entry.target) ?? false;
@@ -97,12 +112,14 @@ function useSteps(loaded) {
             () => {},
         );
     }, [pushes]);
-    const nameDevice = (/** @type {string} */ target) => {
-        const host = devices.has(target) ? new URL(/** @type {string} */ (devices.get(target))).host : "";
-        return words.browsers.find(([part]) => host.includes(part))?.[1] ?? (host || words.formerDevice);
-    };
-    const steps = useMemo(() => (loaded ? story(loaded.reminder, loaded.entries, nameDevice) : []), [loaded, devices]);
-    return [steps, nameDevice];
+    return useMemo(() => {
+        const nameDevice = (/** @type {string} */ target) => {
+            const endpoint = devices.get(target);
+            const host = endpoint ? new URL(endpoint).host : "";
+            return words.browsers.find(([part]) => host.includes(part))?.[1] ?? (host || words.formerDevice);
+        };
+        return loaded ? story(loaded.reminder, loaded.entries, nameDevice) : [];
+    }, [loaded, devices]);
 }
 
 /** @param {{ step: Step, before: Step | undefined }} props */
