@@ -140,7 +140,7 @@ function useKeptFocus(list, ids) {
         const leave = (/** @type {FocusEvent} */ event) => {
             const target = /** @type {Element} */ (event.target);
             setTimeout(() => {
-                if (target.isConnected && document.activeElement !== target) focused.current = null;
+                if (target.isConnected && !element.contains(document.activeElement)) focused.current = null;
             });
         };
         element.addEventListener("focusin", enter);

@@ -108,14 +108,17 @@ function Failed({ failed }) {
 /** Whether the task was completed here in the last ten seconds. @param {boolean} completed */
 function useFresh(completed) {
     const before = useRef(completed);
-    const [fresh, setFresh] = useState(false);
-    useEffect(() => {
-        if (completed === before.current) return;
+    const until = useRef(0);
+    const [, render] = useState(0);
+    if (completed !== before.current) {
         before.current = completed;
-        setFresh(completed);
-        if (!completed) return;
-        const timer = setTimeout(() => setFresh(false), UNDO);
+        until.current = completed ? Date.now() + UNDO : 0;
+    }
+    useEffect(() => {
+        const left = until.current - Date.now();
+        if (left <= 0) return;
+        const timer = setTimeout(() => render((count) => count + 1), left);
         return () => clearTimeout(timer);
     }, [completed]);
-    return fresh && completed;
+    return until.current > Date.now();
 }

@@ -84,7 +84,6 @@ export const text = {
     /** Buttons, dialogs and states that every view shares. */
     controls: {
         close: "Close",
-        cancel: "Cancel",
         loading: "Loading…",
         tryAgain: "Try again",
         /** @param {number} seconds */
@@ -112,7 +111,6 @@ export const text = {
         search: "Search",
         settings: "Settings",
         account: "Account",
-        theme: "Appearance",
         themes: { system: "As the system", light: "Light", dark: "Dark" },
         help: "Keyboard shortcuts",
         signOut: "Sign out",
