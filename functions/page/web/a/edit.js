@@ -17,13 +17,18 @@ const KEPT = "punctual.drafts";
 
 // Outside of the components, so that nothing that renders again or closes can lose what is typed.
 /** @type {Map<string, Draft>} */
-const drafts = new Map(JSON.parse(sessionStorage.getItem(KEPT) ?? "[]"));
+const drafts = new Map();
 /** Texts that stand beside a value that somebody else has set meanwhile. @type {Map<string, string>} */
 const asides = new Map();
 
-sessionStorage.removeItem(KEPT);
-// Signing in again leaves the page.
-addEventListener("pagehide", () => drafts.size > 0 && sessionStorage.setItem(KEPT, JSON.stringify([...drafts])));
+// Signing in again leaves the page. Where storage is blocked, the drafts live as long as the page.
+try {
+    for (const [key, draft] of JSON.parse(sessionStorage.getItem(KEPT) ?? "[]")) drafts.set(key, draft);
+    sessionStorage.removeItem(KEPT);
+    addEventListener("pagehide", () => drafts.size > 0 && sessionStorage.setItem(KEPT, JSON.stringify([...drafts])));
+} catch {
+    drafts.clear();
+}
 session.subscribe(() => {
     if (session.state !== "signed-out" || session.reason) return;
     drafts.clear();
