@@ -20,9 +20,6 @@ use lab::{
 const RUN: &str = "browser";
 /// The oldest Node.js that the tests run on.
 const NODE: u32 = 20;
-/// For subscriptions. Nobody has the private key: tests hand messages to the browser themselves.
-const VAPID_PUBLIC_KEY: &str =
-    "BKi9H67XcKRuhk1SwqoMkFaCWZvVeG8NixXwdG-cgV18a8EgXRyBHfGVXVCu_0QBPbnM-1u_yB1YaHaMxLsIIhc";
 /// The page at the identity provider, and the API that its tokens are for.
 const CLIENT_ID: &str = "punctual-page";
 const AUDIENCE: &str = "https://api.punctual.test";
@@ -161,28 +158,28 @@ impl Site {
     fn start() -> anyhow::Result<Self> {
         let [port, three_origins, sign_in, sign_in_api, issuer] = [(); 5].map(|()| ports::free());
         let url = |port: u16| format!("http://127.0.0.1:{port}");
+        let (vapid_private, vapid_public) = secrets::vapid_key()?;
         let mut options = Options::embedded(RUN)
             .env("PAGE_URL", url(port))
             .env("PAGE_ACCEPT_TOKEN_LINK", "true")
-            .env("UPDATES_URL", "/")
             .env("ACTION_KEY", secrets::random()?)
-            .env("VAPID_PUBLIC_KEYS", VAPID_PUBLIC_KEY)
+            .env("VAPID_PUBLIC_KEYS", vapid_public)
+            // Nothing listens there: tests hand messages to the browser themselves.
             .env("PUSH_HOSTS", "push.test=127.0.0.1:9")
             .env("CORS_ORIGINS", url(three_origins));
         options.port = Some(port);
+        options.secrets.insert("vapid-private-keys".to_owned(), vapid_private);
         lab::topology::prerequisites(&options)?;
         let topology = Topology::start(options)?;
         let stream = Forwarder::to("127.0.0.1", port)?;
         let run = Run { dir: dev().join(RUN), detached: false };
         let page = |name: &str, port: u16| {
-            Program::new(name, binary("page"))
-                .env("PORT", port.to_string())
-                .env("PAGE_ACCEPT_TOKEN_LINK", "true")
-                .ready(Ready::Http(port, "/readyz"))
+            Program::new(name, binary("page")).env("PORT", port.to_string()).ready(Ready::Http(port, "/readyz"))
         };
         let of_three = page("page-three-origins", three_origins)
             .env("API_URL", &topology.url)
-            .env("UPDATES_URL", url(stream.port));
+            .env("UPDATES_URL", url(stream.port))
+            .env("PAGE_ACCEPT_TOKEN_LINK", "true");
         let with_sign_in = page("page-sign-in", sign_in)
             .env("API_URL", url(sign_in_api))
             .env("OIDC_ISSUER", url(issuer))

@@ -1,14 +1,10 @@
 // A real OpenID provider at ISSUER: oidc-provider, with rotating refresh tokens and a form where anybody signs in by address.
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { generateKeyPairSync, randomUUID } from "node:crypto";
-import type { AddressInfo } from "node:net";
 // oidc-provider has no types of its own.
 // @ts-expect-error
 import Provider from "oidc-provider";
 import { product } from "./product.ts";
-
-/** How long an access token lives, in seconds. The page renews it 30 s earlier. */
-const LIFE = 31;
 
 /** What a test may do to an answer of the provider. */
 export type Tampering = {
@@ -20,82 +16,63 @@ export type Tampering = {
 
 export class IdentityProvider {
   tampering: Tampering = {};
-  /** Grants that the token endpoint answered, in order: `authorization_code 200`. */
-  readonly grants: string[] = [];
-  /** Revocations, by their status. */
-  readonly revocations: number[] = [];
-  private readonly server: Server;
+  /** Seconds for which an access token is valid. */
+  life = 3600;
+  /** Answers of the token endpoint, in order: `authorization_code 200`. */
+  grants: string[] = [];
+  /** Statuses of revocations. */
+  revocations: number[] = [];
+  private server: Server | undefined;
 
-  private constructor(server: Server) {
-    this.server = server;
-  }
-
-  static async start(): Promise<IdentityProvider> {
-    const provider = new Provider(product.issuer, configuration());
-    provider.proxy = false;
-    // It warns that its issuer is http, which only a test may have.
+  /** Starts it at ISSUER. */
+  async start(): Promise<void> {
+    const provider = new Provider(product.issuer, configuration(() => this.life));
+    provider.use(async (context: any, next: () => Promise<void>) => {
+      await next();
+      this.notice(context);
+    });
     const handle = provider.callback();
-    const server = createServer((request, response) => void answer(request, response));
-    const self = new IdentityProvider(server);
-
-    async function answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
-      const url = new URL(request.url ?? "/", product.issuer);
-      if (url.pathname.startsWith("/interaction/")) {
-        await interact(provider, request, response, url.pathname.endsWith("/sign-in"));
-        return;
-      }
-      if (url.pathname.startsWith("/token")) self.record(request, response);
-      const { setHeader } = response;
-      response.setHeader = (name: string, value: number | string | readonly string[]) => {
-        if (name.toLowerCase() === "location" && String(value).startsWith(product.signIn)) {
-          const target = new URL(String(value));
-          self.tampering.redirect?.(target);
-          value = target.href;
-        }
-        return setHeader.call(response, name, value);
-      };
-      handle(request, response);
-    }
-
+    const answer = (request: IncomingMessage, response: ServerResponse) => {
+      const path = request.url?.split("?")[0] ?? "";
+      if (path.startsWith("/interaction/")) void interact(provider, request, response, path.endsWith("/sign-in"));
+      else handle(request, response);
+    };
+    const server = createServer(answer);
+    this.server = server;
     await new Promise<void>((listening) => server.listen(Number(new URL(product.issuer).port), "127.0.0.1", listening));
-    return self;
   }
 
-  get port(): number {
-    return (this.server.address() as AddressInfo).port;
+  /** Notes what was answered, and lets the test change it. */
+  private notice(context: any): void {
+    const route = context.oidc?.route;
+    if (route === "token") {
+      this.grants.push(`${context.oidc.params?.grant_type} ${context.status}`);
+      if (context.status === 200) this.tampering.tokens?.(context.body);
+    }
+    if (route === "revocation") this.revocations.push(context.status);
+    const location = String(context.response.get("location") ?? "");
+    if (location.startsWith(product.signIn)) {
+      const target = new URL(location);
+      this.tampering.redirect?.(target);
+      context.set("location", target.href);
+    }
   }
 
-  /** Notes each grant, and lets the test change its answer. */
-  private record(request: IncomingMessage, response: ServerResponse): void {
-    let form = "";
-    request.on("data", (chunk: Buffer) => { form += chunk.toString(); });
-    const isRevocation = request.url?.includes("revocation") ?? false;
-    const { end } = response;
-    response.end = ((chunk?: unknown, ...rest: unknown[]) => {
-      if (request.method === "OPTIONS") return (end as Function).call(response, chunk, ...rest);
-      if (isRevocation) {
-        this.revocations.push(response.statusCode);
-        return (end as Function).call(response, chunk, ...rest);
-      }
-      this.grants.push(`${new URLSearchParams(form).get("grant_type")} ${response.statusCode}`);
-      if (response.statusCode === 200 && this.tampering.tokens) {
-        const body = JSON.parse(String(chunk)) as Record<string, unknown>;
-        this.tampering.tokens(body);
-        const changed = JSON.stringify(body);
-        response.setHeader("content-length", Buffer.byteLength(changed));
-        return (end as Function).call(response, changed);
-      }
-      return (end as Function).call(response, chunk, ...rest);
-    }) as typeof response.end;
+  /** Forgets what a test asked for and what was noted. */
+  reset(): void {
+    this.tampering = {};
+    this.life = 3600;
+    this.grants = [];
+    this.revocations = [];
   }
 
   async stop(): Promise<void> {
-    this.server.closeAllConnections();
-    await new Promise((closed) => this.server.close(closed));
+    this.server?.closeAllConnections();
+    await new Promise((closed) => this.server?.close(closed));
   }
 }
 
-function configuration(): object {
+function configuration(life: () => number): object {
   const { privateKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
   const key = { ...privateKey.export({ format: "jwk" }), kid: randomUUID(), use: "sig", alg: "ES256" };
   const claims = (id: string) => ({ sub: id, email: `${id}@browser.test`, email_verified: true });
@@ -117,7 +94,7 @@ function configuration(): object {
     issueRefreshToken: () => true,
     rotateRefreshToken: true,
     extraTokenClaims: (_: unknown, token: { accountId: string }) => claims(token.accountId),
-    ttl: { AccessToken: LIFE, RefreshToken: 3600, IdToken: 3600, Grant: 3600, Session: 3600, Interaction: 600 },
+    ttl: { RefreshToken: 3600, IdToken: 3600, Grant: 3600, Session: 3600, Interaction: 600 },
     features: {
       devInteractions: { enabled: false },
       revocation: { enabled: true },
@@ -128,7 +105,7 @@ function configuration(): object {
           scope: "openid email offline_access",
           audience: product.audience,
           accessTokenFormat: "jwt",
-          accessTokenTTL: LIFE,
+          accessTokenTTL: life(),
           jwt: { sign: { alg: "ES256" } },
         }),
       },

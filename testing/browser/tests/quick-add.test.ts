@@ -84,8 +84,8 @@ test("a free date and time can be picked", async ({ page, user }) => {
   await newTask(page).fill("tax return");
   await page.getByRole("button", { name: "Due", exact: true }).click();
   await page.getByRole("group", { name: "Due" }).getByRole("button", { name: "Pick…" }).click();
-  await page.getByLabel("Date").fill("2031-05-31");
-  await page.getByLabel("Time").fill("17:30");
+  await page.getByLabel("Date", { exact: true }).fill("2031-05-31");
+  await page.getByLabel("Time", { exact: true }).fill("17:30");
   await page.getByRole("button", { name: "Set" }).click();
   await page.keyboard.press("Enter");
   await expect.poll(async () => (await user.tasks())[0]?.due_at).toMatch(/^2031-05-31T15:30:00/);

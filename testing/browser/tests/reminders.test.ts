@@ -7,13 +7,12 @@ const soon = (seconds: number) => new Date(Date.now() + seconds * 1000).toISOStr
 
 test("a reminder fires, its mail arrives, and its timeline tells each step in words", async ({ page, user }) => {
   const title = `call the dentist ${user.id}`;
-  await user.create({ title, reminders: [{ remind_at: soon(3) }] });
+  await user.create({ title, reminders: [{ remind_at: soon(5) }] });
   await go(page, "#/all");
   const task = await openTask(page, title);
   await expect(task.getByText("Will come by email")).toBeVisible();
   await task.getByRole("link", { name: /^What happened to the reminder for / }).click();
   const timeline = task.getByRole("region", { name: "What happened" });
-  await expect(timeline.getByRole("status")).toContainText(/^Will come /);
   await expect.poll(() => mailTo(user).length, { timeout: 15_000 }).toBe(1);
   expect(mailTo(user)[0]!.subject).toContain(title);
   await expect(timeline.getByRole("status")).toContainText(/^Sent .*by email, .* after its time\.$/, { timeout: 10_000 });
@@ -57,8 +56,8 @@ test("a reminder is added at a time", async ({ page, user }) => {
   await go(page, "#/all");
   const task = await openTask(page, "dentist");
   await task.getByRole("button", { name: "Add a reminder" }).click();
-  await task.getByLabel("Date").fill("2031-05-31");
-  await task.getByLabel("Time").fill("08:00");
+  await task.getByLabel("Date", { exact: true }).fill("2031-05-31");
+  await task.getByLabel("Time", { exact: true }).fill("08:00");
   await task.getByRole("button", { name: "Add", exact: true }).click();
   await expect.poll(async () => (await user.read(id)).reminders[0]?.remind_at).toMatch(/^2031-05-31T06:00:00/);
 });

@@ -3,16 +3,12 @@ import { type BrowserContext, type Page } from "@playwright/test";
 import { IdentityProvider } from "../support/identity-provider.ts";
 import { User, inBerlin, product } from "../support/product.ts";
 import { newTask, row, titles } from "../support/page.ts";
-import { Problems, expect, signIn, test } from "../support/test.ts";
+import { expect, signIn, test } from "../support/test.ts";
 
-let provider: IdentityProvider;
-test.beforeAll(async () => { provider = await IdentityProvider.start(); });
-test.afterAll(async () => provider.stop());
-test.beforeEach(() => {
-  provider.tampering = {};
-  provider.grants.length = 0;
-  provider.revocations.length = 0;
-});
+const provider = new IdentityProvider();
+test.beforeAll(() => provider.start());
+test.afterAll(() => provider.stop());
+test.beforeEach(() => provider.reset());
 
 let people = 0;
 const somebody = () => `person-${Date.now()}-${++people}`;
@@ -90,13 +86,24 @@ test("two tabs rotate one refresh token without losing the session", async ({ co
   const other = await context.newPage();
   await other.goto(`${product.signIn}/`);
   await signedIn(other, name);
-  // Access tokens live a second longer than the time by which they are renewed early.
   for (let n = 0; n < 3; n++) {
     await Promise.all([page, other].map((tab) => tab.reload()));
     await Promise.all([page, other].map((tab) => signedIn(tab, name)));
   }
   expect(provider.grants.filter((grant) => !grant.endsWith(" 200"))).toEqual([]);
   expect(provider.grants.filter((grant) => grant.startsWith("refresh_token")).length).toBeGreaterThanOrEqual(7);
+});
+
+test("an access token is renewed before it ends", async ({ context }) => {
+  const page = await context.newPage();
+  await page.clock.install();
+  const name = somebody();
+  await enter(page, name);
+  await signedIn(page, name);
+  await page.clock.fastForward("59:45");
+  await page.evaluate(() => { location.hash = "#/done"; });
+  await expect(page.getByText("Nothing is done yet.")).toBeVisible();
+  await expect.poll(() => provider.grants).toEqual(["authorization_code 200", "refresh_token 200"]);
 });
 
 test("a wrong state is refused", async ({ context }) => {
@@ -295,14 +302,11 @@ async function refuseTokens(context: BrowserContext): Promise<void> {
   await context.route("**/v1/**", (route) => route.fulfill({ status: 401, contentType: "application/problem+json", json: body }));
 }
 
-test("an unknown identity provider is said in words", async ({ browser }) => {
-  const problems = new Problems();
-  const context = await browser.newContext();
-  await problems.watch(context);
+test("a provider that cannot be reached is said in words", async ({ context, problems }) => {
+  problems.expectOffline();
   await context.route(`${product.issuer}/**`, (route) => route.abort());
   const page = await context.newPage();
   await page.goto(`${product.signIn}/`);
   await page.getByRole("button", { name: "Sign in", exact: true }).first().click();
   await expect(page.getByRole("alert")).toContainText("The identity provider cannot be reached.");
-  await context.close();
 });
