@@ -78,6 +78,8 @@ function useDraft(row, field) {
         const flush = () => latest.current();
         const leave = () => document.hidden && flush();
         document.addEventListener("visibilitychange", leave);
+        // What was typed before the page was left is saved as if it were typed now.
+        if (drafts.has(key)) timer.current = setTimeout(() => latest.current(true), IDLE);
         return () => {
             document.removeEventListener("visibilitychange", leave);
             flush();
