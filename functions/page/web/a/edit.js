@@ -1,7 +1,8 @@
 // Text that is edited in place, and what became of an edit.
 
-import { html, useEffect, useRef, useState } from "./vendor/preact.js";
-import { Button, Spinner, errorText } from "./controls.js";
+import { html, useEffect, useErrorBoundary, useRef, useState } from "./vendor/preact.js";
+import { Button, errorText } from "./controls.js";
+import { later } from "./later.js";
 import { session } from "./session.js";
 import { commands } from "./store.js";
 import { text } from "./text.js";
@@ -223,24 +224,16 @@ export function Mark({ row: { saving, failed } }) {
 }
 
 /**
- * A component of a module that is loaded when it is first shown. `preload` loads it before that.
- * @param {() => Promise<Record<string, any>>} load
- * @param {string} name
+ * A part of the panel that is loaded later, and says in its own place if it cannot be.
+ * @param {Parameters<typeof later>[0]} load
+ * @param {Parameters<typeof later>[1]} [options]
  */
-export function lazy(load, name = "default") {
-    /** @type {Promise<any> | undefined} */
-    let loading;
-    /** @type {any} */
-    let found;
-    const preload = () => (loading ??= load().then((module) => (found = module[name])));
-    function Lazy(/** @type {any} */ props) {
-        const [failed, setFailed] = useState(false);
-        const [, render] = useState(false);
-        useEffect(() => {
-            if (!found) preload().then(() => render(true), () => setFailed(true));
-        }, []);
-        if (failed) return html`<p class="small not-loaded">${task.notLoaded} <a href=${location.href} onClick=${() => location.reload()}>${task.reload}</a></p>`;
-        return found ? html`<${found} ...${props} />` : html`<${Spinner} />`;
+export function part(load, options) {
+    const Later = later(load, options);
+    function Part(/** @type {any} */ props) {
+        const [error] = useErrorBoundary();
+        if (error) return html`<p class="small not-loaded" role="alert">${task.notLoaded} <a href=${location.href} onClick=${() => location.reload()}>${task.reload}</a></p>`;
+        return html`<${Later} ...${props} />`;
     }
-    return Object.assign(Lazy, { preload });
+    return Object.assign(Part, { preload: Later.preload });
 }

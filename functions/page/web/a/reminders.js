@@ -3,7 +3,7 @@
 import { html, useEffect, useLayoutEffect, useRef, useState } from "./vendor/preact.js";
 import { Button, Field, Menu } from "./controls.js";
 import { capital } from "./due.js";
-import { lazy } from "./edit.js";
+import { part } from "./edit.js";
 import { Icon } from "./icons.js";
 import { date, evening, monday, tomorrow } from "./presets.js";
 import { Property, useFocusInside } from "./property.js";
@@ -19,7 +19,7 @@ const words = text.reminders;
 /** @typedef {import("./store.js").Reminder} Reminder */
 /** @typedef {import("./store.js").NewReminder} NewReminder */
 
-export const Timeline = lazy(() => import("./timeline.js"));
+export const Timeline = part(() => import("./timeline.js"), { styles: ["timeline.css"] });
 
 const SNOOZES = [10, 60];
 const CHANNELS = ["email", "push"];

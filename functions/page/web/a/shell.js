@@ -14,7 +14,7 @@ import { text } from "./text.js";
 
 /** @typedef {import("./route.js").Route} Route */
 
-const Task = later(() => import("./task.js"), { styles: ["task.css", "timeline.css"] });
+const Task = later(() => import("./task.js"), { styles: ["task.css", "properties.css"] });
 const Help = later(() => import("./help.js"));
 const Snooze = later(() => import("./snooze.js"), { name: "Snooze" });
 /** @type {Partial<Record<Route["view"], any>>} */

@@ -3,7 +3,7 @@
 import { html, useEffect, useRef, useState } from "./vendor/preact.js";
 import { Button, Disclosure, ErrorState, Menu, Spinner } from "./controls.js";
 import { Due, capital } from "./due.js";
-import { EditableText, Mark, OtherOutcome, Outcome, lazy } from "./edit.js";
+import { EditableText, Mark, OtherOutcome, Outcome, part } from "./edit.js";
 import { Icon } from "./icons.js";
 import { Property, useFocusInside } from "./property.js";
 import { Reminders, Timeline } from "./reminders.js";
@@ -16,9 +16,9 @@ import { ago, dayAndClock, exact } from "./times.js";
 
 /** @typedef {import("./store.js").Row} Row */
 
-const RecurrenceForm = lazy(() => import("./recurrence.js"));
-const NextDates = lazy(() => import("./recurrence.js"), "NextDates");
-const History = lazy(() => import("./history.js"));
+const RecurrenceForm = part(() => import("./recurrence.js"));
+const NextDates = part(() => import("./recurrence.js"), { name: "NextDates" });
+const History = part(() => import("./history.js"));
 
 const PRIORITIES = /** @type {const} */ (["urgent", "high", "medium", "low"]);
 const MISSING = 404;
