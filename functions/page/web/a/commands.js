@@ -58,8 +58,12 @@ function nameOf(task) {
     return letters.length > 40 ? `${letters.slice(0, 39).join("")}…` : letters.join("");
 }
 
-/** Goes back to the version before a write. @param {Write} write @returns {import("./writes.js").Wanted} */
-const restoreBefore = ({ task, base, version }) => ({ kind: "restore", task, args: version ? { version } : {}, shows: base });
+/**
+ * Goes back to the version before a write, if nobody has changed the task since.
+ * @param {Write} write
+ * @returns {import("./writes.js").Wanted}
+ */
+const restoreBefore = ({ task, base, version, after }) => ({ kind: "restore", task, args: version ? { version } : {}, shows: base, version: after });
 
 /** A new task as it looks until the server has answered. @param {string} id @param {import("./state.js").NewTask} draft @returns {Task} */
 function drafted(id, draft) {
@@ -136,7 +140,10 @@ export const commands = {
     },
 
     /** Restores a version, also of a deleted task. @param {string} id @param {number} version @returns {Promise<Task>} */
-    restore: (id, version) => act({ kind: "restore", task: id, args: { version } }, { says: text.commands.restored(nameOf(taskOf(id))), undo: restoreBefore, afterAnswer: true }),
+    restore(id, version) {
+        const undo = (/** @type {Write} */ write) => (write.base ? restoreBefore(write) : { kind: /** @type {const} */ ("remove"), task: id });
+        return act({ kind: "restore", task: id, args: { version } }, { says: text.commands.restored(nameOf(taskOf(id))), undo, afterAnswer: true });
+    },
 
     /** @param {string} id @param {import("./state.js").NewReminder} reminder @returns {Promise<Task>} */
     addReminder(id, reminder) {

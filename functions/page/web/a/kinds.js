@@ -14,6 +14,7 @@ import { patched } from "./merge.js";
  * @property {Task | null} base the task that the person saw
  * @property {Task | null} shows what a restored or new task looks like
  * @property {number | null} version for If-Match; null if it needs none
+ * @property {number | null} after the version that it made
  * @property {string} key Idempotency-Key
  * @property {number} at when the person did it
  * @property {number} tries how often it was sent

@@ -7,6 +7,7 @@ import { meta } from "./meta.js";
 import { versionOf } from "./rows.js";
 import { read } from "./sse.js";
 import { get, set } from "./state.js";
+import { alone } from "./tab.js";
 import { drain, isCreating } from "./writes.js";
 
 /** @typedef {"live" | "connecting" | "manual"} Status */
@@ -112,7 +113,6 @@ function look() {
 
 /** Asks for the stream. */
 function claim() {
-    if (!navigator.locks) return lead();
     isLed = false;
     tell({ type: "want" });
     if (!queued) {
@@ -127,14 +127,16 @@ function claim() {
 async function hold(options) {
     let isHeld = false;
     try {
-        await navigator.locks.request(name, options, () => {
+        await alone(name, options, () => {
             isHeld = true;
             queued = null;
             return document.hidden || leading ? undefined : lead();
         });
     } catch {
         // It is not wanted any more, or another tab took it while this one was frozen.
-        if (isHeld) leave();
+        if (!isHeld) return;
+        leave();
+        if (isOn && !document.hidden) claim();
     }
 }
 

@@ -3,6 +3,7 @@
 import { kept } from "./kept.js";
 import { meta } from "./meta.js";
 import { Unreachable } from "./problem.js";
+import { tab } from "./tab.js";
 
 const DEADLINE = 15_000;
 const PENDING = "punctual.sign-in";
@@ -89,14 +90,14 @@ export async function leave(again) {
         ...(again ? { prompt: "login" } : {}),
     };
     for (const [name, value] of Object.entries(query)) url.searchParams.set(name, value);
-    sessionStorage.setItem(PENDING, JSON.stringify(pending));
+    tab.set(PENDING, JSON.stringify(pending));
     location.assign(url);
 }
 
 /** Takes the provider's answer and returns to where the person was. @param {URLSearchParams} answer @returns {Promise<Tokens>} */
 export async function finish(answer) {
-    const pending = JSON.parse(sessionStorage.getItem(PENDING) ?? "null");
-    sessionStorage.removeItem(PENDING);
+    const pending = JSON.parse(tab.get(PENDING) ?? "null");
+    tab.remove(PENDING);
     if (!pending || answer.get("state") !== pending.state) throw new SignInError("the answer belongs to another sign-in");
     history.replaceState(null, "", location.pathname + pending.hash);
     const provider = await discover();

@@ -7,6 +7,7 @@ import { kept } from "./kept.js";
 import { meta } from "./meta.js";
 import { SignInError, claimsOf, finish, leave, refreshed, revoke } from "./oidc.js";
 import { Problem, Unreachable } from "./problem.js";
+import { alone, tab } from "./tab.js";
 import { text } from "./text.js";
 
 const PASTED = "punctual.token";
@@ -111,12 +112,12 @@ function enterByLink(event) {
 
 /** @param {string} token */
 async function keepLink(token) {
-    sessionStorage.removeItem(PASTED);
+    tab.remove(PASTED);
     await kept.put("link", { token, until: Date.now() + LINK_LIFE });
 }
 
 async function resume() {
-    const pasted = sessionStorage.getItem(PASTED);
+    const pasted = tab.get(PASTED);
     if (pasted) return hold({ kind: "pasted", access: pasted, until: Infinity });
     const link = meta.tokenLinks ? await kept.get("link") : null;
     if (link?.until > Date.now()) return hold({ kind: "link", access: link.token, until: link.until });
@@ -134,20 +135,17 @@ async function resume() {
 
 /** Tokens that replace each other are renewed by one tab at a time: two that use the same one would lose the session. */
 function renew() {
-    const lock = navigator.locks ?? { request: async (/** @type {string} */ _, /** @type {() => Promise<void>} */ act) => act() };
-    renewing ??= Promise.resolve(
-        lock.request("punctual-refresh", async () => {
-            const known = await kept.get("refresh");
-            if (!known) return end(text.session.ended);
-            try {
-                await enter(await refreshed(known.token));
-            } catch (error) {
-                if (!(error instanceof SignInError && error.code)) throw error;
-                await kept.remove("refresh");
-                end(text.session.ended);
-            }
-        }),
-    ).finally(() => {
+    renewing ??= alone("punctual-refresh", {}, async () => {
+        const known = await kept.get("refresh");
+        if (!known) return end(text.session.ended);
+        try {
+            await enter(await refreshed(known.token));
+        } catch (error) {
+            if (!(error instanceof SignInError && error.code)) throw error;
+            await kept.remove("refresh");
+            end(text.session.ended);
+        }
+    }).finally(() => {
         renewing = null;
     });
     return renewing;
@@ -161,7 +159,7 @@ async function enter({ access, refresh, life }) {
     if (refresh) await kept.put("refresh", { token: refresh, email, user, operator });
     else await kept.remove("refresh");
     if (!isNew) return;
-    sessionStorage.removeItem(PASTED);
+    tab.remove(PASTED);
     await Promise.all([kept.remove("ask"), kept.remove("link")]);
     if (refresh) tabs?.postMessage("signed-in");
 }
@@ -185,14 +183,14 @@ function hold(token) {
 function end(reason) {
     if (held?.kind === "link") void kept.remove("link");
     held = null;
-    sessionStorage.removeItem(PASTED);
+    tab.remove(PASTED);
     set({ state: "signed-out", operator: false, reason });
 }
 
 /** Forgets everything about the person in this tab. */
 function forget() {
     held = null;
-    sessionStorage.clear();
+    tab.clear();
     set({ state: "signed-out", email: "", user: "", operator: false, reason: undefined });
 }
 
@@ -216,7 +214,7 @@ export async function signInWithToken(given) {
         held = null;
         throw error;
     }
-    sessionStorage.setItem(PASTED, token);
+    tab.set(PASTED, token);
     hold(held);
 }
 

@@ -1,10 +1,11 @@
 // What the page shows, and the commands that change it.
 
+import { request } from "./api.js";
 import { clearUndos, commands } from "./commands.js";
 import { clearLists, count, loadTags, refresh, reload } from "./lists.js";
 import { start as listen, stop } from "./live.js";
+import { kept } from "./kept.js";
 import { clearMe, loadMe } from "./me.js";
-import { request } from "./api.js";
 import { clearRows } from "./rows.js";
 import { session } from "./session.js";
 import { clear, get } from "./state.js";
@@ -33,7 +34,6 @@ export { viewOf } from "./views.js";
 /** @typedef {import("./state.js").State} State */
 
 const MINUTE = 60_000;
-const ASKED = "punctual.zone";
 /** Whose tasks are here. */
 let user = "";
 let isStarted = false;
@@ -88,8 +88,8 @@ function look() {
 
 /** A new account has the zone of this device, unless the person chose another one. */
 async function adoptZone() {
-    if (get().me?.time_zone !== "UTC" || deviceZone() === "UTC" || localStorage.getItem(ASKED)) return;
-    localStorage.setItem(ASKED, "1");
+    if (get().me?.time_zone !== "UTC" || deviceZone() === "UTC" || (await kept.get("zone"))) return;
+    await kept.put("zone", true);
     const { body } = await request("GET", "/v1/tasks", { query: { status: "all", limit: 1 } });
     if (body.items.length === 0) await commands.changeMe({ time_zone: deviceZone() }, { says: text.commands.zoneAdopted(deviceZone()) });
 }

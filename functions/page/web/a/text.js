@@ -73,6 +73,7 @@ export const text = {
         conflict: (title) => `“${title}” was changed elsewhere. Your value stands beside it.`,
         /** @param {string} title */
         gone: (title) => `“${title}” was deleted elsewhere. Your change was not saved.`,
+        changedSince: "This task was changed elsewhere meanwhile: look at it, then try again.",
         /** @param {string} words */
         refused: (words) => `Not saved: ${words}`,
         /** @param {string} title @param {string} words */

@@ -38,8 +38,15 @@ const byId = (a, b) => (a.id < b.id ? -1 : a.id > b.id ? 1 : 0);
 
 /** Tasks without a value come last in either direction, as at the server. @param {(task: Task) => number | null} value @param {number} [sign] @returns {Definition["compare"]} */
 function by(value, sign = 1) {
+    /** @type {WeakMap<Task, number | null>} */
+    const known = new WeakMap();
+    const valueOf = (/** @type {Task} */ task) => {
+        let found = known.get(task);
+        if (found === undefined) known.set(task, (found = value(task)));
+        return found;
+    };
     return (a, b) => {
-        const [x, y] = [value(a), value(b)];
+        const [x, y] = [valueOf(a), valueOf(b)];
         if (x === null || y === null) return x === y ? sign * byId(a, b) : x === null ? 1 : -1;
         return sign * (x - y || byId(a, b));
     };

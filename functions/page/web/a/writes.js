@@ -10,6 +10,7 @@ import { go, hashOf, route } from "./route.js";
 import { accept, entryOf, gone, idOf, lastVersionOf, queue, rename, show, taskOf, versionOf } from "./rows.js";
 import { session } from "./session.js";
 import { announce, get, notify, set } from "./state.js";
+import { tab } from "./tab.js";
 import { text } from "./text.js";
 
 /** @typedef {import("./kinds.js").Write} Write */
@@ -45,6 +46,7 @@ export function enqueue(wanted) {
         args: {},
         base: task ? taskOf(task) : null,
         shows: null,
+        after: null,
         version: task ? versionOf(task) : null,
         inverse: null,
         ...wanted,
@@ -150,6 +152,7 @@ function succeeded(write, answer) {
         rename(id, answer.id);
         if (route().task === id) go(hashOf({ ...route(), task: answer.id }), { replace: true });
     }
+    write.after = answer?.version ?? null;
     // The writes behind it were made on what it made.
     const behind = queue.filter((other) => other !== write && other.task === write.task && other.version === version);
     if (answer?.version) for (const other of behind) other.version = answer.version;
@@ -215,7 +218,8 @@ async function meet(write, problem) {
     } else {
         const outcome = kinds[write.kind].meets?.(write, theirs) ?? "ask";
         if (outcome === "done") return settled(write, theirs);
-        if (outcome === "ask") return failed(write, problem);
+        // The server's words are about versions, which people do not see.
+        if (outcome === "ask") return failed(write, new Problem(412, { ...problem, detail: text.commands.changedSince, errors: [] }));
     }
     Object.assign(write, { version: theirs.version, base: theirs, key: newKey() });
     return 0;
@@ -296,13 +300,13 @@ export const isCreating = () => isDraining && queue[0]?.kind === "create";
 
 /** Keeps what waits while the page is left, to sign in again or to reload it. */
 function keep() {
-    if (queue.length > 0 && session.user) sessionStorage.setItem(KEPT, JSON.stringify({ user: session.user, writes: queue }));
+    if (queue.length > 0 && session.user) tab.set(KEPT, JSON.stringify({ user: session.user, writes: queue }));
 }
 
 /** Takes up what waited when this tab left the page. */
 export function takeUp() {
-    const kept = JSON.parse(sessionStorage.getItem(KEPT) ?? "null");
-    sessionStorage.removeItem(KEPT);
+    const kept = JSON.parse(tab.get(KEPT) ?? "null");
+    tab.remove(KEPT);
     if (kept?.user === session.user && queue.length === 0) {
         const writes = /** @type {Write[]} */ (kept.writes);
         queue.push(...writes);
