@@ -26,6 +26,8 @@ const SLOW = 300;
 /** A task that was completed or opened stays in its place this long. */
 const STAY = 10_000;
 const TAGS_AFTER = 400;
+/** A list that was refused loads again by itself, if the person did not do it sooner. */
+const BY_ITSELF = 5;
 
 /** @type {Map<string, Inner>} */
 const inners = new Map();
@@ -99,7 +101,7 @@ function failed(key, error) {
     if (hasRows && error instanceof Unreachable) return;
     setView(key, { state: "error", error });
     if (error instanceof Problem && error.retryAfter !== null) {
-        setTimeout(() => get().views.get(key)?.error === error && void reload(key), (error.retryAfter + 0.2) * 1000);
+        setTimeout(() => get().views.get(key)?.error === error && void reload(key), (error.retryAfter + BY_ITSELF) * 1000);
     }
 }
 

@@ -3,11 +3,11 @@
 
 import { Problem, observe, open } from "./api.js";
 import { fetchTasks, refresh } from "./lists.js";
+import { alone } from "./lock.js";
 import { meta } from "./meta.js";
 import { versionOf } from "./rows.js";
 import { read } from "./sse.js";
 import { get, set } from "./state.js";
-import { alone } from "./tab.js";
 import { drain, isCreating } from "./writes.js";
 
 /** @typedef {"live" | "connecting" | "manual"} Status */
@@ -23,6 +23,7 @@ const LONGEST_PAUSE = 60_000;
 const SILENCE = 45_000;
 /** Changes that come together are read together. */
 const TOGETHER = 40;
+const LATER = 500;
 /** How long a visible tab waits for an answer of the tab that has the stream, before it takes the stream. */
 const ANSWER = 3_000;
 
@@ -292,10 +293,10 @@ function changed({ task_id: id, version }) {
 }
 
 async function readChanges() {
-    // The task that is being created would be there twice.
-    if (isCreating()) return void setTimeout(readChanges, TOGETHER);
-    const ids = [...changes.keys()];
-    changes.clear();
+    // A task that is being created would be there twice.
+    const ids = [...changes.keys()].filter((id) => versionOf(id) !== null || !isCreating());
+    for (const id of ids) changes.delete(id);
+    if (changes.size > 0) setTimeout(readChanges, LATER);
     if (ids.length === 0) return;
     try {
         await fetchTasks(ids);

@@ -4,10 +4,11 @@ import { useEffect, useState } from "./vendor/preact.js";
 import { request } from "./api.js";
 import { arrived, takeToken } from "./arrival.js";
 import { kept } from "./kept.js";
+import { alone } from "./lock.js";
 import { meta } from "./meta.js";
 import { SignInError, claimsOf, finish, leave, refreshed, revoke } from "./oidc.js";
 import { Problem, Unreachable } from "./problem.js";
-import { alone, tab } from "./tab.js";
+import { tab } from "./tab.js";
 import { text } from "./text.js";
 
 const PASTED = "punctual.token";
@@ -52,6 +53,7 @@ export const session = {
 
     /** The access token, renewed if it is about to end. @returns {Promise<string>} */
     async token() {
+        if (held?.kind === "link" && Date.now() > held.until) end(text.session.ended);
         if (held?.kind === "provider" && Date.now() > held.until - EARLY) {
             const isUsable = held.access !== "" && Date.now() < held.until;
             await renew().catch((error) => {

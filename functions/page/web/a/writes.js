@@ -30,6 +30,8 @@ let isDraining = false;
 let failures = 0;
 /** Why nothing is sent now. @type {null | "network" | "server"} */
 let pausedBy = null;
+/** The server wants nothing before. */
+let resumesAt = 0;
 /** @type {ReturnType<typeof setTimeout> | undefined} */
 let timer;
 
@@ -100,7 +102,7 @@ function dropOthers(id, error) {
 
 /** Sends what waits. */
 export async function drain() {
-    if (isDraining || session.state !== "signed-in") return;
+    if (isDraining || session.state !== "signed-in" || Date.now() < resumesAt) return;
     isDraining = true;
     clearTimeout(timer);
     let pause = 0;
@@ -110,7 +112,8 @@ export async function drain() {
         isDraining = false;
     }
     if (pause === 0) pausedBy = null;
-    else if (pause < Infinity) timer = setTimeout(drain, pause);
+    resumesAt = pausedBy === "server" && pause < Infinity ? Date.now() + pause : 0;
+    if (pause > 0 && pause < Infinity) timer = setTimeout(drain, pause + 5);
     const waiting = pause === 0 ? 0 : queue.length;
     if (waiting !== get().waiting) set({ waiting });
 }
@@ -295,8 +298,8 @@ function ask() {
     return Infinity;
 }
 
-/** Whether a task is being created, so that its id is not known yet. */
-export const isCreating = () => isDraining && queue[0]?.kind === "create";
+/** Whether the server may have made a task whose id is not known here yet. */
+export const isCreating = () => queue.some(({ kind, tries }) => kind === "create" && tries > 0);
 
 /** Keeps what waits while the page is left, to sign in again or to reload it. */
 function keep() {
@@ -319,7 +322,7 @@ export function takeUp() {
 /** Forgets that anything waits. */
 export function clearWrites() {
     clearTimeout(timer);
-    failures = 0;
+    failures = resumesAt = 0;
     pausedBy = null;
 }
 
