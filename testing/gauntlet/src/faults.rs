@@ -241,14 +241,16 @@ impl Faults {
         self.note("backend ended", "postgres", started);
     }
 
-    /// Reads the inbox in a long transaction, as a backup does, while retention must make a partition of it.
+    /// Reads the inbox in a long transaction, as a backup does, while retention must make a partition of it: one of a later week, because
+    /// that of this week holds claims.
     fn long_reader(&self, mut rng: Rng) {
         let started = clock::now();
         self.hold("inbox", || {
             let missing = "do $$ begin
                 perform set_config('lock_timeout', '1s', true);
                 execute (select 'drop table ' || max(inhrelid::regclass::text) from pg_inherits
-                         where inhparent = 'processed_events'::regclass and inhrelid::regclass::text like '%w%');
+                         where inhparent = 'processed_events'::regclass and inhrelid::regclass::text like '%w%' and inhrelid::regclass::text
+                             > 'processed_events_' || to_char(now() at time zone 'UTC', 'IYYY\"w\"IW'));
             end $$";
             let read = format!(
                 "begin; lock table processed_events in access share mode; select pg_sleep({}); commit",
