@@ -100,7 +100,7 @@ test("ordinary lists, tasks and settings", async ({ browser }) => {
     task: { route: `#/today/task/${dentist.id}`, until: shown("Will come by email") },
     "task-history": { route: `#/today/task/${dentist.id}`, until: history },
     "task-due": { route: `#/all/task/${nightly.id}`, until: form(/^Due: /) },
-    "task-repeat": { route: `#/upcoming/task/${nightly.id}`, until: form(/^Repeat: /) },
+    "task-repeat": { route: `#/upcoming/task/${nightly.id}`, until: form(/^Every /) },
     "timeline-sent": { route: `#/all/task/${ring.id}/reminder/${ring.reminders[0]!.id}`, until: shown(/^Sent /) },
     "timeline-not-sent": { route: `#/done/task/${off.id}/reminder/${off.reminders[0]!.id}`, until: shown(/^Not sent: /) },
     settings: { route: "#/settings", until: shown("Time zone") },

@@ -107,7 +107,7 @@ test("a task with its forms, reminders, timeline and history", async ({ page, us
   await task.getByRole("button", { name: "History" }).click();
   await expect(task.getByText("You created it.")).toBeVisible();
   await inBoth(page, "the panel");
-  for (const name of [/^Due: /, /^Repeat: /]) {
+  for (const name of [/^Due: /, /^Every /]) {
     await task.getByRole("button", { name }).click();
     await expect(task.getByRole("button", { name: "Cancel", exact: true })).toBeVisible();
     await inBoth(page, `the form ${name}`);

@@ -9,13 +9,14 @@ const due = (minutes = 59) => inBerlin(0, 23, minutes).toISOString();
 /** Whether the element with the focus shows it. */
 async function showsFocus(page: Page): Promise<boolean> {
   return page.evaluate(() => {
-    const element = document.activeElement;
-    if (!element || element === document.body) return false;
-    const parts = [element, ...(element.closest("label, .row, .search, .quick-title") ? [element.closest("label, .row, .search, .quick-title")!] : [])];
-    return parts.some((part) => {
-      const { outlineStyle, outlineWidth, boxShadow } = getComputedStyle(part);
-      return (outlineStyle !== "none" && parseFloat(outlineWidth) > 0) || boxShadow !== "none";
-    });
+    // A field may leave it to what surrounds it.
+    let element: Element | null = document.activeElement;
+    for (let depth = 0; depth < 4 && element && element !== document.body; depth++) {
+      const { outlineStyle, outlineWidth, boxShadow } = getComputedStyle(element);
+      if ((outlineStyle !== "none" && parseFloat(outlineWidth) > 0) || boxShadow !== "none") return true;
+      element = element.parentElement;
+    }
+    return false;
   });
 }
 

@@ -1,7 +1,7 @@
 // A new task in one line.
 import { inBerlin } from "../support/product.ts";
 import { list, newTask, row, titles } from "../support/page.ts";
-import { expect, go, test } from "../support/test.ts";
+import { expect, go, signIn, test } from "../support/test.ts";
 
 test("one line and Enter create a task, and the line is ready for the next one", async ({ page, user }) => {
   await go(page, "#/all");
@@ -121,6 +121,16 @@ test("a task that is written in a tag's list gets the tag", async ({ page, user 
   await newTask(page).press("Enter");
   await expect(titles(page)).toHaveText(["plant the bulbs"]);
   await expect.poll(async () => (await user.tasks())[0]?.tags).toEqual(["garden"]);
+});
+
+test("on a Sunday no due time is offered twice", async ({ context, user }) => {
+  const page = await context.newPage();
+  await page.clock.install({ time: new Date("2031-03-16T11:00:00Z") });
+  await signIn(page, user);
+  await page.getByRole("button", { name: "Due", exact: true }).click();
+  const offered = await page.getByRole("group", { name: "Due" }).getByRole("button").allTextContents();
+  expect(offered.length).toBeGreaterThan(1);
+  expect(new Set(offered).size).toBe(offered.length);
 });
 
 test("a half-written task survives a reload", async ({ page }) => {
