@@ -1,6 +1,6 @@
 // A real OpenID provider at ISSUER: oidc-provider, with rotating refresh tokens and a form where anybody signs in by address.
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
-import { generateKeyPairSync, randomUUID } from "node:crypto";
+import { createECDH, createHash } from "node:crypto";
 // oidc-provider has no types of its own.
 // @ts-expect-error
 import Provider from "oidc-provider";
@@ -34,7 +34,8 @@ export class IdentityProvider {
     const handle = provider.callback();
     const answer = (request: IncomingMessage, response: ServerResponse) => {
       const path = request.url?.split("?")[0] ?? "";
-      if (path.startsWith("/interaction/")) void interact(provider, request, response, path.endsWith("/sign-in"));
+      if (path === "/favicon.ico") response.writeHead(204).end();
+      else if (path.startsWith("/interaction/")) void interact(provider, request, response, path.endsWith("/sign-in"));
       else handle(request, response);
     };
     const server = createServer(answer);
@@ -73,8 +74,6 @@ export class IdentityProvider {
 }
 
 function configuration(life: () => number): object {
-  const { privateKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
-  const key = { ...privateKey.export({ format: "jwk" }), kid: randomUUID(), use: "sig", alg: "ES256" };
   const claims = (id: string) => ({ sub: id, email: `${id}@browser.test`, email_verified: true });
   return {
     clients: [{
@@ -85,7 +84,7 @@ function configuration(life: () => number): object {
       response_types: ["code"],
       id_token_signed_response_alg: "ES256",
     }],
-    jwks: { keys: [key] },
+    jwks: { keys: [signingKey()] },
     cookies: { keys: ["cookies of a test"] },
     claims: { openid: ["sub"], email: ["email", "email_verified"] },
     findAccount: (_: unknown, id: string) => ({ accountId: id, claims: () => claims(id) }),
@@ -113,12 +112,30 @@ function configuration(life: () => number): object {
   };
 }
 
+/** The same key at each start of a run: `tasks` asks for unknown keys once a minute, and a failed test starts the provider again. */
+function signingKey(): object {
+  const curve = createECDH("prime256v1");
+  curve.setPrivateKey(createHash("sha256").update(product.secret).digest());
+  const point = curve.getPublicKey();
+  const [x, y, d] = [point.subarray(1, 33), point.subarray(33), curve.getPrivateKey()].map((bytes) => bytes.toString("base64url"));
+  return { kty: "EC", crv: "P-256", x, y, d, kid: "tests", use: "sig", alg: "ES256" };
+}
+
+/** The same key in each process of the tests: the API keeps what it has read. */
+function key(): object {
+  const pair = createECDH("prime256v1");
+  pair.setPrivateKey(createHash("sha256").update(`key of ${product.issuer}`).digest());
+  const point = pair.getPublicKey();
+  const text = (bytes: Buffer) => bytes.toString("base64url");
+  return { kty: "EC", crv: "P-256", kid: "test", use: "sig", alg: "ES256", d: text(pair.getPrivateKey()), x: text(point.subarray(1, 33)), y: text(point.subarray(33)) };
+}
+
 /** Shows the form, or takes it and grants what the page asks for. */
 async function interact(provider: any, request: IncomingMessage, response: ServerResponse, isAnswer: boolean): Promise<void> {
   const { uid, params, prompt, session } = await provider.interactionDetails(request, response);
   if (prompt.name === "login" && !isAnswer) {
     response.setHeader("content-type", "text/html; charset=utf-8");
-    response.end(`<!doctype html><html lang="en"><title>Identity provider</title><h1>Sign in</h1>
+    response.end(`<!doctype html><html lang="en"><title>Identity provider</title><link rel="icon" href="data:,"><h1>Sign in</h1>
       <form method="post" action="/interaction/${uid}/sign-in"><label>Name <input name="name" autofocus></label><button>Continue</button></form>`);
     return;
   }

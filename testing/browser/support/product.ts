@@ -25,6 +25,8 @@ export const product = {
   get issuer() { return variable("ISSUER"); },
   get audience() { return variable("AUDIENCE"); },
   get clientId() { return variable("CLIENT_ID"); },
+  /** Signs the tokens of users. */
+  get secret() { return variable("JWT_SECRET"); },
 };
 
 function encoded(value: object): string {
@@ -42,7 +44,7 @@ export class User {
     const now = Math.floor(Date.now() / 1000);
     const claims = { sub: this.id, email: this.email, iat: now - 5, exp: now + seconds, ...(operator && { scope: "operator" }) };
     const signed = `${encoded({ alg: "HS256", typ: "JWT" })}.${encoded(claims)}`;
-    this.token = `${signed}.${createHmac("sha256", variable("JWT_SECRET")).update(signed).digest("base64url")}`;
+    this.token = `${signed}.${createHmac("sha256", product.secret).update(signed).digest("base64url")}`;
   }
 
   /** The answer to a request, whatever its status. */

@@ -35,7 +35,7 @@ export class Problems {
   /** Collects the errors of every window of a context: on the console, uncaught, and refused by a policy. */
   async watch(context: BrowserContext): Promise<void> {
     context.on("console", (message) => {
-      if (message.type() === "error" || message.type() === "warning") this.add(`console: ${message.text()}`);
+      if (message.type() === "error" || message.type() === "warning") this.add(`console: ${message.text()} (${message.location().url})`);
     });
     context.on("weberror", (error) => this.add(`uncaught: ${error.error().stack ?? error.error().message}`));
     await context.exposeBinding("reportViolation", (_, text: string) => this.add(`policy: ${text}`));
@@ -77,6 +77,14 @@ export async function signIn(page: Page, user: User, route = "#/today", url = pr
   await page.goto(`${url}/#token=${user.token}`);
   await expect(page.getByText(user.email).first()).toBeAttached();
   if (route !== "#/today") await go(page, route);
+}
+
+/** Signs in by a token that is pasted, which keeps the session in this tab until it is closed. */
+export async function paste(page: Page, token: string, url = product.url): Promise<void> {
+  await page.goto(`${url}/`);
+  await page.getByLabel("Token", { exact: true }).fill(token);
+  await page.getByRole("button", { name: "Sign in", exact: true }).click();
+  await expect(page.getByRole("banner")).toBeVisible();
 }
 
 /** Follows a route within the page, without loading it again. */

@@ -120,9 +120,9 @@ test("a visible tab takes the stream from a hidden one", async ({ context, user 
   await expect(row(visible, "seen by who looks")).toBeVisible();
 });
 
-test("the stream is a fetch with the bearer token, and returns with the last event", async ({ context, user, problems }) => {
-  problems.expectOffline();
+test("the stream is a fetch with the bearer token, and returns with the last event", async ({ context, user }) => {
   const page = await context.newPage();
+  await page.clock.install();
   const seen: Record<string, string>[] = [];
   page.on("request", (request) => { if (request.url().endsWith("/v1/updates")) seen.push(request.headers()); });
   await signIn(page, user);
@@ -131,13 +131,13 @@ test("the stream is a fetch with the bearer token, and returns with the last eve
   await expect(row(page, "one change")).toBeVisible();
   expect(seen[0]!.authorization).toBe(`Bearer ${user.token}`);
   expect(seen[0]!["last-event-id"]).toBeUndefined();
-  await context.setOffline(true);
-  await expect(connection(page)).toHaveText(/^Offline: /);
-  await user.create({ title: "made meanwhile", due_at: due() });
-  await context.setOffline(false);
-  await expect(row(page, "made meanwhile")).toBeVisible();
-  await expect.poll(() => seen.at(-1)!["last-event-id"], { timeout: 15_000 }).toMatch(/^\d+$/);
-  await untilLive(page);
+  // A stream that says nothing for 45 s is given up. The server's clock is not moved, so it has said nothing.
+  await page.clock.runFor(46_000);
+  await page.clock.runFor(10_000);
+  await expect.poll(() => seen.length).toBeGreaterThan(1);
+  expect(seen.at(-1)!["last-event-id"]).toMatch(/^\d+$/);
+  await user.create({ title: "another change", due_at: due() });
+  await expect(row(page, "another change")).toBeVisible();
 });
 
 test("a change elsewhere does not move what the person is reading", async ({ page, user }) => {
@@ -175,7 +175,7 @@ test("a field that is edited while it changes elsewhere keeps both values", asyn
   const task = await openTask(page, "dentist");
   await task.getByLabel("Title").fill("mine");
   await user.change(id, { title: "theirs" });
-  await expect(task.getByText("It was changed elsewhere meanwhile to “theirs”")).toBeVisible();
+  await expect(task.getByRole("group").filter({ hasText: "It was changed elsewhere meanwhile." })).toContainText("theirs");
   await expect(task.getByLabel("Title")).toHaveValue("mine");
   await task.getByRole("button", { name: "Keep mine" }).click();
   await task.getByLabel("Title").press("Enter");
@@ -216,7 +216,7 @@ test("of two changes of one field the server's stays, and mine stands beside it"
   await task.getByLabel("Title").fill("mine");
   await task.getByLabel("Title").press("Enter");
   await expect(task.getByLabel("Title")).toHaveValue("theirs");
-  await expect(task.getByText("It was changed elsewhere meanwhile. Yours: “mine”")).toBeVisible();
+  await expect(task.getByRole("group").filter({ hasText: "It was changed elsewhere meanwhile. You wrote:" })).toContainText("mine");
   await expect(row(page, "theirs")).toContainText("Changed elsewhere while you edited it.");
   expect((await user.read(id)).title).toBe("theirs");
   await task.getByRole("button", { name: "Use mine" }).click();

@@ -24,16 +24,16 @@ async function reminded(user: User, title: string) {
 test("push is turned on for this device, tested, and turned off", async ({ page, user }) => {
   await go(page, "#/settings");
   await page.getByRole("button", { name: "Turn on" }).click();
-  await expect(page.getByText("Reminders by notification reach this device.")).toBeVisible();
+  await expect(page.getByRole("main").getByText("Reminders by notification reach this device.")).toBeVisible();
   const [device] = await user.devices();
   expect(device!.endpoint).toMatch(/^https:\/\/push\.test\//);
   await expect.poll(async () => (await user.me()).channels).toContain("push");
-  await expect(page.getByText("this device")).toBeVisible();
+  await expect(page.getByRole("listitem").getByText("this device")).toBeVisible();
   await page.getByRole("button", { name: "Send me a test" }).click();
-  await expect(page.getByText("A task “Test reminder” is made")).toBeVisible();
+  await expect(page.getByRole("main").getByText("A task “Test reminder” is made")).toBeVisible();
   expect((await user.named("Test reminder")).reminders[0]!.channels).toEqual(["push"]);
   await page.getByRole("button", { name: "Turn off" }).click();
-  await expect(page.getByText("Reminders by notification do not reach this device.")).toBeVisible();
+  await expect(page.getByRole("main").getByText("Reminders by notification do not reach this device.")).toBeVisible();
   expect(await user.devices()).toEqual([]);
 });
 

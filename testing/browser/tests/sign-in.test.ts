@@ -3,7 +3,7 @@ import { type BrowserContext, type Page } from "@playwright/test";
 import { IdentityProvider } from "../support/identity-provider.ts";
 import { User, inBerlin, product } from "../support/product.ts";
 import { newTask, row, titles } from "../support/page.ts";
-import { expect, signIn, test } from "../support/test.ts";
+import { expect, paste, signIn, test } from "../support/test.ts";
 
 const provider = new IdentityProvider();
 test.beforeAll(() => provider.start());
@@ -223,9 +223,7 @@ async function spoilRefreshToken(page: Page): Promise<void> {
 
 test("a pasted token signs in for this tab alone", async ({ context, user }) => {
   const page = await context.newPage();
-  await page.goto(`${product.url}/`);
-  await page.getByLabel("Token", { exact: true }).fill(user.token);
-  await page.getByRole("button", { name: "Sign in", exact: true }).click();
+  await paste(page, user.token);
   await expect(page.getByText(user.email).first()).toBeAttached();
   await page.reload();
   await expect(page.getByText(user.email).first()).toBeAttached();
@@ -267,7 +265,8 @@ test("a link with a token is ignored where the deployment does not accept it", a
   expect(page.url()).toBe(`${product.url}/#/today`);
 });
 
-test("a link with a token lives for twelve hours", async ({ context, user }) => {
+test("a link with a token lives for twelve hours", async ({ context, user, problems }) => {
+  problems.expectStatus(401);
   const page = await context.newPage();
   await page.clock.install();
   await signIn(page, user);
