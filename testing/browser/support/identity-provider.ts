@@ -34,8 +34,7 @@ export class IdentityProvider {
     const handle = provider.callback();
     const answer = (request: IncomingMessage, response: ServerResponse) => {
       const path = request.url?.split("?")[0] ?? "";
-      if (path === "/favicon.ico") response.writeHead(204).end();
-      else if (path.startsWith("/interaction/")) void interact(provider, request, response, path.endsWith("/sign-in"));
+      if (path.startsWith("/interaction/")) void interact(provider, request, response, path.endsWith("/sign-in"));
       else handle(request, response);
     };
     const server = createServer(answer);
@@ -119,15 +118,6 @@ function signingKey(): object {
   const point = curve.getPublicKey();
   const [x, y, d] = [point.subarray(1, 33), point.subarray(33), curve.getPrivateKey()].map((bytes) => bytes.toString("base64url"));
   return { kty: "EC", crv: "P-256", x, y, d, kid: "tests", use: "sig", alg: "ES256" };
-}
-
-/** The same key in each process of the tests: the API keeps what it has read. */
-function key(): object {
-  const pair = createECDH("prime256v1");
-  pair.setPrivateKey(createHash("sha256").update(`key of ${product.issuer}`).digest());
-  const point = pair.getPublicKey();
-  const text = (bytes: Buffer) => bytes.toString("base64url");
-  return { kty: "EC", crv: "P-256", kid: "test", use: "sig", alg: "ES256", d: text(pair.getPrivateKey()), x: text(point.subarray(1, 33)), y: text(point.subarray(33)) };
 }
 
 /** Shows the form, or takes it and grants what the page asks for. */
