@@ -26,12 +26,14 @@ export function later(load, { name = "default", styles = [] } = {}) {
     function Later(/** @type {any} */ props) {
         const [, render] = useState(0);
         const [failure, fail] = useState(/** @type {{ error: unknown } | null} */ (null));
+        const shown = View;
         useEffect(() => {
-            if (!View) preload().then(() => render(1), (error) => fail({ error }));
+            // It may have been loaded between this rendering and now.
+            if (!shown) preload().then(() => render(1), (error) => fail({ error }));
         }, []);
         // The nearest error boundary says so.
         if (failure) throw failure.error;
-        return View ? html`<${View} ...${props} />` : html`<${Spinner} />`;
+        return shown ? html`<${shown} ...${props} />` : html`<${Spinner} />`;
     }
     return Object.assign(Later, { preload });
 }
