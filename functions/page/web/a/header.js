@@ -106,7 +106,7 @@ function Account({ onHelp }) {
         "-",
         { label: text.shell.signOut, icon: "leave", onSelect: signOut },
     ];
-    return html`<${Menu} class="account" label=${text.shell.account} align="end" items=${items}>
+    return html`<${Menu} class="account" label=${text.shell.account(address)} align="end" items=${items}>
         <${Icon} name="person" /><span class="address">${address}</span>
     <//>`;
 }

@@ -97,7 +97,8 @@ function ReminderLine({ task, reminder, isOpen }) {
     return html`<li class=${`remind ${reminder.state} ${isOpen ? "is-open" : ""}`}>
         <div class="remind-line">
             <${Icon} name=${{ sent: "check", failed: "warning", cancelled: "close" }[/** @type {string} */ (reminder.state)] ?? "bell"} />
-            <a class="remind-what" href=${href} aria-expanded=${String(isOpen)} aria-label=${`${words.timeline(when)}: ${stateOf(reminder)}`} onClick=${(/** @type {Event} */ event) => href && replace(event, href)}>
+            <a class="remind-what" href=${href} aria-expanded=${String(isOpen)} onClick=${(/** @type {Event} */ event) => href && replace(event, href)}>
+                <span class="unseen">${words.timeline}</span>
                 <span>
                     <time datetime=${at} title=${exact(at)}>${capital(when)}</time>
                     ${before && isAtDistance(reminder, task) && html`<span class="muted">, ${duration(before)}</span>`}

@@ -171,8 +171,8 @@ export const task = {
         addAt: "Add",
         /** @param {string} when */
         menu: (when) => `Snooze, send or cancel the reminder for ${when}`,
-        /** @param {string} when */
-        timeline: (when) => `What happened to the reminder for ${when}`,
+        /** Goes before the time. */
+        timeline: "What happened to the reminder for",
         snooze: "Snooze",
         /** @param {number} minutes */
         inMinutes: (minutes) => (minutes < 60 ? `${minutes} minutes` : minutes === 60 ? "1 hour" : `${minutes / 60} hours`),

@@ -111,7 +111,8 @@ export const text = {
         toList: "Skip to the list",
         search: "Search",
         settings: "Settings",
-        account: "Account",
+        /** @param {string} address */
+        account: (address) => (address ? `Account: ${address}` : "Account"),
         themes: { system: "As the system", light: "Light", dark: "Dark" },
         help: "Keyboard shortcuts",
         signOut: "Sign out",
