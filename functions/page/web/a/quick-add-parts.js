@@ -17,7 +17,7 @@ export function DuePanel({ draft, choose }) {
     const choices = [
         ...(tonight ? [at(tonight, "due")] : []),
         at(tomorrow(), "due"),
-        at(monday(), "due"),
+        ...(monday() === tomorrow() ? [] : [at(monday(), "due")]),
     ];
     return html`<${Panel} label=${text.list.due} choices=${choices} choose=${choose} pick=${(/** @type {string} */ due) => choose({ due })} from=${draft.due ?? tomorrow()} />`;
 }
