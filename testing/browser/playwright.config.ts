@@ -12,6 +12,8 @@ export default defineConfig({
   reporter: [["list"]],
   workers: 2,
   forbidOnly: Boolean(process.env.CI),
+  // So many are one mistake: it need not be found in every test.
+  maxFailures: 30,
   timeout: 30_000 * patience,
   expect: { timeout: 5_000 * patience },
   ...(words.length > 0 && { grep: new RegExp(escaped.join("|")) }),
