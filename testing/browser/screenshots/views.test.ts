@@ -100,9 +100,9 @@ test("ordinary lists, tasks and settings", async ({ browser }) => {
     task: { route: `#/today/task/${dentist.id}`, until: shown("Will come by email") },
     "task-history": { route: `#/today/task/${dentist.id}`, until: history },
     "task-due": { route: `#/all/task/${nightly.id}`, until: form(/^Due: /) },
-    "task-repeat": { route: `#/upcoming/task/${nightly.id}`, until: form(/^Every /) },
     "timeline-sent": { route: `#/all/task/${ring.id}/reminder/${ring.reminders[0]!.id}`, until: shown(/^Sent /) },
     "timeline-not-sent": { route: `#/done/task/${off.id}/reminder/${off.reminders[0]!.id}`, until: shown(/^Not sent: /) },
+    "task-repeat": { route: `#/upcoming/task/${nightly.id}`, until: form(/^Every /) },
     settings: { route: "#/settings", until: shown("Time zone") },
     system: { route: "#/system", until: shown("Lateness") },
     help: { route: "#/help", until: shown("Keyboard shortcuts") },
@@ -150,7 +150,7 @@ test("texts: long, right-to-left, CJK, emoji, two hundred tags", async ({ browse
   }
   await shoot(browser, user, {
     "texts-today": { route: "#/today", until: shown("치과에 전화하기") },
-    "texts-long": { route: `#/today/task/${long.id}`, until: shown("And notes, too.") },
+    "texts-long": { route: `#/today/task/${long.id}`, until: (page) => page.getByLabel("Description").waitFor() },
     "texts-arabic": { route: `#/today/task/${arabic.id}` },
     "texts-tags": { route: "#/all", until: shown("Twenty of two hundred tags (1)") },
     "texts-settings": { route: "#/settings", until: shown("Time zone") },
