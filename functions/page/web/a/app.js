@@ -1,16 +1,18 @@
 // The entry of the page. What the address brought is taken out of it first.
 
 import "./arrival.js";
-import { html, render, useEffect, useErrorBoundary, useState } from "./vendor/preact.js";
+import { html, render, useErrorBoundary } from "./vendor/preact.js";
 import { Button } from "./controls.js";
+import { later, quiet } from "./later.js";
 import { useRoute } from "./route.js";
 import { start, useSession } from "./session.js";
 import Shell from "./shell.js";
-import SignIn from "./sign-in.js";
 import { follow } from "./store.js";
 import { text } from "./text.js";
 
 const WORKER_AFTER = 2_000;
+const SignIn = later(() => import("./sign-in.js"), { styles: ["sign-in.css"] });
+const Act = later(() => import("./act.js"), { styles: ["settings.css"] });
 
 function App() {
     const { state } = useSession();
@@ -19,20 +21,15 @@ function App() {
     if (error) return html`<main class="alone"><p>${text.shell.broken}</p><${Button} onClick=${() => location.reload()}>${text.shell.reload}<//></main>`;
     if (state === "signed-in") return html`<${Shell} />`;
     // A link in a mail acts without a session.
-    if (route.view === "act") return html`<${Act} capability=${route.capability} />`;
+    if (route.view === "act") return html`<main class="alone"><${Act} capability=${route.capability} /></main>`;
     return state === "signed-out" && html`<${SignIn} />`;
-}
-
-/** @param {{ capability: string }} props */
-function Act({ capability }) {
-    const [View, setView] = useState(/** @type {any} */ (null));
-    useEffect(() => void import("./act.js").then((module) => setView(() => module.default)), []);
-    return View && html`<main class="alone"><${View} capability=${capability} /></main>`;
 }
 
 const root = /** @type {HTMLElement} */ (document.getElementById("app"));
 render(html`<${App} />`, root);
 follow();
 await start();
+// A session may end without a network.
+void quiet.then(() => SignIn.preload()).catch(() => {});
 // Not before the page has shown something.
 setTimeout(() => void import("./worker.js").then((worker) => worker.start()).catch(() => {}), WORKER_AFTER);

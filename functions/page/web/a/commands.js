@@ -5,9 +5,11 @@ import { draftReminder, preliminaryId } from "./kinds.js";
 import { inverse, patched } from "./merge.js";
 import { entryOf, idOf, queue, taskOf } from "./rows.js";
 import { NOTICE, announce, dismiss, get, notify } from "./state.js";
-import { text } from "./text.js";
+import { commands as text } from "./text-commands.js";
 import { dayAndClock, zone } from "./times.js";
 import { cancel, enqueue } from "./writes.js";
+
+export { clearWrites, takeUp } from "./writes.js";
 
 /** @typedef {import("./state.js").Task} Task */
 /** @typedef {import("./state.js").Reminder} Reminder */
@@ -37,7 +39,7 @@ function act(wanted, { says = "", quiet = false, undo, afterAnswer = false }) {
             undos = undos.filter((other) => other !== own);
             if (notice) dismiss(notice);
             if (!undo) return;
-            announce(text.commands.undone);
+            announce(text.undone);
             if (cancel(write)) return;
             if (afterAnswer && queue.includes(write)) done.then(() => enqueue(undo(write))).catch(() => {});
             else enqueue(undo(write));
@@ -81,9 +83,9 @@ function drafted(id, draft) {
 
 /** What a notice says of a change. @param {Task | null} task @param {Record<string, any>} patch */
 function changeOf(task, patch) {
-    if (patch.due_at) return text.commands.moved(nameOf(task), dayAndClock(patch.due_at));
-    if (patch.due_at === null) return text.commands.noDue(nameOf(task));
-    return text.commands.changed(patch.title ?? nameOf(task));
+    if (patch.due_at) return text.moved(nameOf(task), dayAndClock(patch.due_at));
+    if (patch.due_at === null) return text.noDue(nameOf(task));
+    return text.changed(patch.title ?? nameOf(task));
 }
 
 export const commands = {
@@ -93,7 +95,7 @@ export const commands = {
         const shows = drafted(task, draft);
         stayHere(task);
         const undo = (/** @type {Write} */ write) => ({ kind: /** @type {const} */ ("remove"), task: write.task });
-        return act({ kind: "create", task, args: draft, shows }, { says: text.commands.created(nameOf(shows)), undo });
+        return act({ kind: "create", task, args: draft, shows }, { says: text.created(nameOf(shows)), undo });
     },
 
     /**
@@ -121,14 +123,14 @@ export const commands = {
     /** @param {string} id @returns {Promise<Task>} */
     complete(id) {
         const task = taskOf(id);
-        const done = act({ kind: "complete", task: id }, { says: text.commands.completed(nameOf(task)), undo: () => ({ kind: "reopen", task: id }) });
+        const done = act({ kind: "complete", task: id }, { says: text.completed(nameOf(task)), undo: () => ({ kind: "reopen", task: id }) });
         const isLive = () => get().connection === "live";
         if (task?.recurrence) done.then(() => setTimeout(() => isLive() || refresh().catch(() => {}), NEXT_OCCURRENCE)).catch(() => {});
         return done;
     },
 
     /** @param {string} id @returns {Promise<Task>} */
-    reopen: (id) => act({ kind: "reopen", task: id }, { says: text.commands.reopened(nameOf(taskOf(id))), undo: () => ({ kind: "complete", task: id }) }),
+    reopen: (id) => act({ kind: "reopen", task: id }, { says: text.reopened(nameOf(taskOf(id))), undo: () => ({ kind: "complete", task: id }) }),
 
     /** @param {string} id @returns {Promise<void>} */
     remove(id) {
@@ -136,13 +138,13 @@ export const commands = {
         const { draft, failed } = entryOf(idOf(id));
         if (draft) return Promise.resolve(failed?.discard());
         // Its version is known when it is deleted.
-        return act({ kind: "remove", task: id }, { says: text.commands.removed(nameOf(shows)), undo: () => ({ kind: "restore", task: id, version: null, shows }) });
+        return act({ kind: "remove", task: id }, { says: text.removed(nameOf(shows)), undo: () => ({ kind: "restore", task: id, version: null, shows }) });
     },
 
     /** Restores a version, also of a deleted task. @param {string} id @param {number} version @returns {Promise<Task>} */
     restore(id, version) {
         const undo = (/** @type {Write} */ write) => (write.base ? restoreBefore(write) : { kind: /** @type {const} */ ("remove"), task: id });
-        return act({ kind: "restore", task: id, args: { version } }, { says: text.commands.restored(nameOf(taskOf(id))), undo, afterAnswer: true });
+        return act({ kind: "restore", task: id, args: { version } }, { says: text.restored(nameOf(taskOf(id))), undo, afterAnswer: true });
     },
 
     /** @param {string} id @param {import("./state.js").NewReminder} reminder @returns {Promise<Task>} */
@@ -150,7 +152,7 @@ export const commands = {
         const task = taskOf(id);
         const channels = reminder.channels ?? get().me?.channels ?? [];
         const [added] = draftReminder({ ...reminder, channels }, task?.due_at);
-        const says = added ? text.commands.reminderAdded(dayAndClock(added.remind_at)) : "";
+        const says = added ? text.reminderAdded(dayAndClock(added.remind_at)) : "";
         const shows = task && { ...task, reminders: added ? [added] : [] };
         return act({ kind: "addReminder", task: id, args: reminder, shows }, { says, undo: restoreBefore, afterAnswer: true });
     },
@@ -159,7 +161,7 @@ export const commands = {
     cancelReminder: (task, reminder) =>
         act(
             { kind: "cancelReminder", task: task.id, target: reminder.id },
-            { says: text.commands.reminderCancelled(dayAndClock(reminder.remind_at)), undo: restoreBefore, afterAnswer: true },
+            { says: text.reminderCancelled(dayAndClock(reminder.remind_at)), undo: restoreBefore, afterAnswer: true },
         ),
 
     /** @param {Task} task @param {Reminder} reminder @param {import("./state.js").Snooze} body @returns {Promise<Task>} */
@@ -167,30 +169,30 @@ export const commands = {
         const until = body.until ?? Date.now() + (body.minutes ?? 0) * 60_000;
         return act(
             { kind: "snooze", task: task.id, target: reminder.id, args: body },
-            { says: text.commands.snoozed(dayAndClock(until)), undo: restoreBefore, afterAnswer: true },
+            { says: text.snoozed(dayAndClock(until)), undo: restoreBefore, afterAnswer: true },
         );
     },
 
     /** @param {Task} task @param {Reminder} reminder @returns {Promise<Task>} */
-    sendNow: (task, reminder) => act({ kind: "sendNow", task: task.id, target: reminder.id }, { says: text.commands.sendingNow }),
+    sendNow: (task, reminder) => act({ kind: "sendNow", task: task.id, target: reminder.id }, { says: text.sendingNow }),
 
     /** Undoes what was done last, within ten seconds. */
     async undoLast() {
         undos = undos.filter(({ until }) => until > Date.now());
         const last = undos.at(-1);
         if (last) last.run();
-        else announce(text.commands.nothingToUndo);
+        else announce(text.nothingToUndo);
     },
 
     /** @param {import("./state.js").MePatch} patch @param {{ says?: string }} [options] @returns {Promise<import("./state.js").Me>} */
-    changeMe(patch, { says = text.commands.saved } = {}) {
+    changeMe(patch, { says = text.saved } = {}) {
         const me = /** @type {Record<string, any>} */ (get().me ?? {});
         const before = Object.fromEntries(Object.keys(patch).map((name) => [name, me[name] ?? null]));
         return act({ kind: "changeMe", args: patch }, { says, undo: () => ({ kind: "changeMe", args: before }) });
     },
 
     /** @param {string} letterId @returns {Promise<unknown>} */
-    replay: (letterId) => act({ kind: "replay", target: letterId }, { says: text.commands.replayed }),
+    replay: (letterId) => act({ kind: "replay", target: letterId }, { says: text.replayed }),
 };
 
 /** Forgets what could be undone. */

@@ -8,6 +8,7 @@ import { go, hashOf } from "./route.js";
 import { FILTERS, isFiltered } from "./search.js";
 import { useStore } from "./store.js";
 import { text } from "./text.js";
+import { search as words } from "./text-search.js";
 import { day, fromInput } from "./times.js";
 
 /** @typedef {import("./route.js").Route} Route */
@@ -23,9 +24,9 @@ export default function Filters({ route, count, more }) {
         for (const [name, value] of Object.entries(change)) value ? next.set(name, value) : next.delete(name);
         go(hashOf({ view: "search", query: next }), { replace: true });
     };
-    const { status, priorities, sorts } = text.search;
+    const { status, priorities, sorts } = words;
     const due = dueOf(query);
-    const dues = /** @type {[string, string][]} */ (Object.entries(text.search.dues));
+    const dues = /** @type {[string, string][]} */ (Object.entries(words.dues));
     const tag = get("tag");
     const tagNames = [...new Set([...tags.map(({ name }) => name), ...(tag ? [tag] : [])])];
     const chooseDue = (/** @type {string} */ chosen) => {
@@ -36,15 +37,15 @@ export default function Filters({ route, count, more }) {
         setBetween(false);
         set(Object.fromEntries(FILTERS.map((name) => [name, null])));
     };
-    return html`<div class="filters" role="group" aria-label=${text.search.filters}>
-            <${Chip} label=${text.search.statusLabel} value=${get("status")} none=${status.all} options=${[["open", status.open], ["completed", status.completed]]} onValue=${(/** @type {string} */ value) => set({ status: value })} />
-            <${Chip} label=${text.search.priorityLabel} value=${get("priority")} none=${text.search.anyPriority} options=${Object.entries(priorities)} onValue=${(/** @type {string} */ value) => set({ priority: value })} />
-            <${Chip} label=${text.search.tagLabel} value=${tag} none=${text.search.anyTag} options=${tagNames.map((name) => [name, `#${name}`])} onValue=${(/** @type {string} */ value) => set({ tag: value })} />
-            <${Chip} label=${text.search.dueLabel} value=${between ? "between" : due} none=${text.search.anyDue}
-                options=${[...dues, ...(due === "custom" ? [["custom", rangeText(query)]] : []), ["between", text.search.between]]} onValue=${chooseDue} />
-            <${Chip} label=${text.search.sortLabel} value=${get("sort")} none=${sorts["-created_at"]} isSort=${true}
+    return html`<div class="filters" role="group" aria-label=${words.filters}>
+            <${Chip} label=${words.statusLabel} value=${get("status")} none=${status.all} options=${[["open", status.open], ["completed", status.completed]]} onValue=${(/** @type {string} */ value) => set({ status: value })} />
+            <${Chip} label=${words.priorityLabel} value=${get("priority")} none=${words.anyPriority} options=${Object.entries(priorities)} onValue=${(/** @type {string} */ value) => set({ priority: value })} />
+            <${Chip} label=${words.tagLabel} value=${tag} none=${words.anyTag} options=${tagNames.map((name) => [name, `#${name}`])} onValue=${(/** @type {string} */ value) => set({ tag: value })} />
+            <${Chip} label=${words.dueLabel} value=${between ? "between" : due} none=${words.anyDue}
+                options=${[...dues, ...(due === "custom" ? [["custom", rangeText(query)]] : []), ["between", words.between]]} onValue=${chooseDue} />
+            <${Chip} label=${words.sortLabel} value=${get("sort")} none=${sorts["-created_at"]} isSort=${true}
                 options=${Object.entries(sorts).filter(([name]) => name !== "-created_at")} onValue=${(/** @type {string} */ value) => set({ sort: value })} />
-            ${isFiltered(query) && html`<${Button} kind="quiet" onClick=${clear}>${text.search.clear}<//>`}
+            ${isFiltered(query) && html`<${Button} kind="quiet" onClick=${clear}>${words.clear}<//>`}
         </div>
         ${between && html`<${Between} query=${query} onApply=${(/** @type {Record<string, string | null>} */ filter) => (set(filter), setBetween(false))} />`}
         ${count !== null && count > 0 && html`<p class="result-count" role="status">${more ? text.list.resultsMore(count) : text.list.results(count)}</p>`}`;
@@ -74,9 +75,9 @@ function Between({ query, onApply }) {
         onApply({ due_after: from || null, due_before: to || null });
     };
     return html`<form class="pick" onSubmit=${apply}>
-        <${Field} type="date" label=${text.search.from} value=${from} max=${to} onValue=${setFrom} />
-        <${Field} type="date" label=${text.search.to} value=${to} min=${from} onValue=${setTo} />
-        <${Button} kind="primary" type="submit">${text.search.apply}<//>
+        <${Field} type="date" label=${words.from} value=${from} max=${to} onValue=${setFrom} />
+        <${Field} type="date" label=${words.to} value=${to} min=${from} onValue=${setTo} />
+        <${Button} kind="primary" type="submit">${words.apply}<//>
     </form>`;
 }
 
@@ -92,7 +93,7 @@ function dueOf(query) {
     const after = query.get("due_after");
     const before = query.get("due_before");
     if (!after && !before) return "";
-    const found = Object.keys(text.search.dues).find((name) => {
+    const found = Object.keys(words.dues).find((name) => {
         const filter = dueFilter(name);
         return filter.due_after === after && filter.due_before === before;
     });
@@ -102,5 +103,5 @@ function dueOf(query) {
 /** @param {URLSearchParams} query */
 function rangeText(query) {
     const shown = (/** @type {string | null} */ given) => (given ? day(/^\d{4}-\d{2}-\d{2}$/.test(given) ? fromInput(given, "12:00") : given) : "…");
-    return text.search.range(shown(query.get("due_after")), shown(query.get("due_before")));
+    return words.range(shown(query.get("due_after")), shown(query.get("due_before")));
 }

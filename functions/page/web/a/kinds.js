@@ -1,6 +1,7 @@
 // The kinds of writes: what is sent for each, and what the person sees until it is answered.
 
 import { patched } from "./merge.js";
+import { PRELIMINARY } from "./rows.js";
 
 /** @typedef {import("./state.js").Task} Task */
 /** @typedef {import("./state.js").Reminder} Reminder */
@@ -33,14 +34,10 @@ import { patched } from "./merge.js";
 const taskPath = (write) => `/v1/tasks/${write.task}`;
 /** @param {Write} write */
 const reminderPath = (write) => `/v1/reminders/${write.target}`;
-const PRELIMINARY = "new-";
 let preliminary = 0;
 
 /** An id until the server gives one. */
 export const preliminaryId = () => `${PRELIMINARY}${Date.now().toString(36)}-${++preliminary}`;
-
-/** @param {string} id */
-export const isPreliminary = (id) => id.startsWith(PRELIMINARY);
 
 /** @param {Task | null} task @param {string} id @param {(reminder: Reminder) => Reminder[]} change */
 function withReminder(task, id, change) {
@@ -141,7 +138,7 @@ export const kinds = {
     changeMe: {
         method: "PATCH",
         path: () => "/v1/me",
-        apply: (task) => task,
+        apply: (me, { args }) => me && patched(me, args),
     },
     replay: {
         method: "POST",

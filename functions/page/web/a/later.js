@@ -3,6 +3,20 @@
 import { html, useEffect, useState } from "./vendor/preact.js";
 import { Spinner } from "./controls.js";
 
+/** The page is called idle at the latest after this time. */
+const IDLE = 500;
+
+const first = /** @type {PromiseWithResolvers<void>} */ (Promise.withResolvers());
+/** Tells that the first list is there, or late. */
+export const firstIsShown = () => first.resolve();
+/** Resolves when the page has shown the first list and has nothing else to do. */
+export const quiet = first.promise.then(
+    () => new Promise((idle) => ("requestIdleCallback" in globalThis ? requestIdleCallback(idle, { timeout: IDLE }) : setTimeout(idle, IDLE))),
+);
+
+/** The styles that are loaded, or on their way. @type {Map<string, Promise<void>>} */
+const sheets = new Map();
+
 /**
  * A component that loads itself, with its styles.
  * @param {() => Promise<any>} load
@@ -14,7 +28,7 @@ export function later(load, { name = "default", styles = [] } = {}) {
     /** @type {Promise<any> | null} */
     let loading = null;
     const preload = () => {
-        loading ??= Promise.all([load(), ...styles.map(style)]).then(
+        loading ??= Promise.all([load(), ...styles.map(sheet)]).then(
             ([module]) => (View = module[name]),
             (error) => {
                 loading = null;
@@ -38,8 +52,16 @@ export function later(load, { name = "default", styles = [] } = {}) {
     return Object.assign(Later, { preload });
 }
 
+/** @param {string} file */
+function sheet(file) {
+    const loading = sheets.get(file) ?? linked(file);
+    sheets.set(file, loading);
+    loading.catch(() => sheets.delete(file));
+    return loading;
+}
+
 /** @param {string} file @returns {Promise<void>} */
-function style(file) {
+function linked(file) {
     return new Promise((loaded, failed) => {
         const link = document.createElement("link");
         link.rel = "stylesheet";

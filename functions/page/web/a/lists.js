@@ -3,9 +3,8 @@
 import { observe, request } from "./api.js";
 import { Problem, Unreachable } from "./problem.js";
 import { route } from "./route.js";
-import { accept, changedAt, gone, idOf } from "./rows.js";
+import { accept, changedAt, gone, idOf, isPreliminary } from "./rows.js";
 import { get, set } from "./state.js";
-import { isPreliminary } from "./kinds.js";
 import { definitionOf, endOfToday, placeOf } from "./views.js";
 
 /** @typedef {import("./state.js").Task} Task */

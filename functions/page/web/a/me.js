@@ -2,8 +2,7 @@
 
 import { request } from "./api.js";
 import { refresh } from "./lists.js";
-import { patched } from "./merge.js";
-import { queue } from "./rows.js";
+import { effect, queue } from "./rows.js";
 import { get, set } from "./state.js";
 import { setZone, zone } from "./times.js";
 
@@ -22,7 +21,7 @@ export function acceptMe(me) {
 export function showMe() {
     if (!server) return;
     const changes = queue.filter(({ kind }) => kind === "changeMe");
-    const me = changes.reduce((/** @type {Me} */ shown, { args }) => patched(shown, args), server);
+    const me = changes.reduce((/** @type {Me} */ shown, write) => effect.of(shown, write), server);
     const before = zone();
     setZone(me.time_zone);
     set({ me });

@@ -2,7 +2,8 @@
 
 import { kept } from "./kept.js";
 import { meta } from "./meta.js";
-import { Unreachable } from "./problem.js";
+import { SignInError, Unreachable } from "./problem.js";
+import { claimsOf } from "./session.js";
 import { tab } from "./tab.js";
 
 const DEADLINE = 15_000;
@@ -19,15 +20,6 @@ const DISCOVERED = 24 * 60 * 60 * 1000;
  * @property {boolean} [authorization_response_iss_parameter_supported]
  */
 /** @typedef {{ access: string, refresh: string, life: number }} Tokens `life` in milliseconds */
-
-/** The provider refused, or answered something that must not be trusted. */
-export class SignInError extends Error {
-    /** @param {string} message @param {string} [code] of the protocol */
-    constructor(message, code = "") {
-        super(message);
-        this.code = code;
-    }
-}
 
 /** @returns {Promise<Provider>} */
 async function discover() {
@@ -130,18 +122,6 @@ export async function refreshed(refresh) {
 export async function revoke(refresh) {
     const { revocation_endpoint } = await discover();
     if (revocation_endpoint) await ask(revocation_endpoint, { token: refresh, token_type_hint: "refresh_token", client_id: meta.clientId });
-}
-
-/** The claims of a JWT, unverified: the server verifies them. @param {string | undefined} jwt @returns {Record<string, any> | null} */
-export function claimsOf(jwt) {
-    const parts = jwt?.split(".") ?? [];
-    try {
-        const bytes = Uint8Array.from(atob(parts[1].replaceAll("-", "+").replaceAll("_", "/")), (char) => char.charCodeAt(0));
-        const claims = JSON.parse(new TextDecoder().decode(bytes));
-        return parts.length === 3 && claims && typeof claims === "object" ? claims : null;
-    } catch {
-        return null;
-    }
 }
 
 /** It came from the provider itself over TLS, so its signature need not be checked (OpenID Connect Core, 3.1.3.7). @param {string | undefined} token @param {string} nonce */

@@ -39,6 +39,15 @@ export class Unreachable extends Error {
     }
 }
 
+/** The provider refused, or answered something that must not be trusted. */
+export class SignInError extends Error {
+    /** @param {string} message @param {string} [code] of the protocol */
+    constructor(message, code = "") {
+        super(message);
+        this.code = code;
+    }
+}
+
 /** "title must have at most 500 characters": the server's words, after the name of the field. @param {InvalidField} error */
 function inWords({ pointer, parameter, header, detail }) {
     const path = pointer?.split("/").filter((part) => /^[a-z]/.test(part)) ?? [];

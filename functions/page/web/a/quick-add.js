@@ -4,8 +4,8 @@ import { html, useEffect, useRef, useState } from "./vendor/preact.js";
 import { Button, classes } from "./controls.js";
 import { draftOf, keep, kept, labels } from "./draft.js";
 import { Icon } from "./icons.js";
+import { later } from "./later.js";
 import { tomorrow } from "./presets.js";
-import { DuePanel, RemindPanel, RepeatPanel } from "./quick-add-parts.js";
 import { commands, useStore } from "./store.js";
 import { text } from "./text.js";
 
@@ -14,7 +14,8 @@ import { text } from "./text.js";
 
 const PARTS = /** @type {Part[]} */ (["due", "remind", "repeat"]);
 const ICONS = { due: "calendar", remind: "alarm", repeat: "repeat" };
-const PANELS = { due: DuePanel, remind: RemindPanel, repeat: RepeatPanel };
+const panel = (/** @type {string} */ name) => later(() => import("./quick-add-parts.js"), { name });
+export const PANELS = { due: panel("DuePanel"), remind: panel("RemindPanel"), repeat: panel("RepeatPanel") };
 const LONGEST = 500;
 
 /** @param {{ route: import("./route.js").Route }} props */

@@ -1,6 +1,5 @@
 // The tasks that this tab knows: as the server has them, and as the person sees them.
 
-import { isPreliminary, kinds } from "./kinds.js";
 import { arrange, forgetInViews, renameInViews, tagsMayHaveChanged } from "./lists.js";
 import { get, set } from "./state.js";
 
@@ -16,6 +15,13 @@ import { get, set } from "./state.js";
  * @property {number} changed when the entry changed last, by the clock of the tab
  */
 
+/** Where writes wait while the page is left, in the storage of the tab. */
+export const KEPT = "punctual.writes";
+/** How the id of a task begins until the server gives one. */
+export const PRELIMINARY = "new-";
+/** What a write makes of a task or of the preferences. `kinds.js` knows it, which comes later. @type {{ of: (before: any, write: Write) => any }} */
+export const effect = { of: (before) => before };
+
 /** @type {Map<string, Entry>} */
 const entries = new Map();
 /** The last versions of deleted tasks: an older answer must not bring them back. @type {Map<string, number>} */
@@ -24,6 +30,9 @@ const deleted = new Map();
 const renamed = new Map();
 /** The writes that are not answered, in order. @type {Write[]} */
 export const queue = [];
+
+/** @param {string} id */
+export const isPreliminary = (id) => id.startsWith(PRELIMINARY);
 
 /** The id of a task that may have been created meanwhile. @param {string} id */
 export const idOf = (id) => renamed.get(id) ?? id;
@@ -105,7 +114,7 @@ export function show(ids) {
 function rowOf(id) {
     const entry = entryOf(id);
     const writes = queue.filter((write) => write.task === id);
-    const task = writes.reduce((/** @type {Task | null} */ shown, write) => kinds[write.kind].apply(shown, write), entry.server ?? entry.draft?.shows ?? null);
+    const task = writes.reduce((/** @type {Task | null} */ shown, write) => effect.of(shown, write), entry.server ?? entry.draft?.shows ?? null);
     if (task) return { task, saving: writes.length > 0, failed: entry.failed, conflict: entry.conflict };
     if (!entry.server && isPreliminary(id)) entries.delete(id);
     return null;

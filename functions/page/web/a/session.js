@@ -6,8 +6,7 @@ import { arrived, takeToken } from "./arrival.js";
 import { kept } from "./kept.js";
 import { alone } from "./lock.js";
 import { meta } from "./meta.js";
-import { SignInError, claimsOf, finish, leave, refreshed, revoke } from "./oidc.js";
-import { Problem, Unreachable } from "./problem.js";
+import { Problem, SignInError, Unreachable } from "./problem.js";
 import { tab } from "./tab.js";
 import { text } from "./text.js";
 
@@ -26,6 +25,9 @@ const PATIENCE = 5_000;
  * @property {string} [reason] why the session ended, if the person did not end it
  */
 /** @typedef {{ kind: "provider" | "link" | "pasted", access: string, until: number }} Held */
+
+/** What speaks to the identity provider. A pasted token does not need it. */
+const oidc = () => import("./oidc.js").catch((error) => Promise.reject(new Unreachable(error)));
 
 /** @type {Set<() => void>} */
 const listeners = new Set();
@@ -92,10 +94,11 @@ export function useSession() {
 export async function start() {
     addEventListener("hashchange", enterByLink, { capture: true });
     if (tabs) tabs.onmessage = ({ data }) => (data === "signed-out" ? forget() : session.state === "signed-out" && resume());
+    if (meta.issuer) void oidc().catch(() => {});
     let failure;
     try {
         if (arrived.token && meta.tokenLinks) await keepLink(arrived.token);
-        if (arrived.answer) await enter(await finish(arrived.answer));
+        if (arrived.answer) await enter(await (await oidc()).finish(arrived.answer));
     } catch (error) {
         failure = reasonOf(error);
     }
@@ -141,7 +144,7 @@ function renew() {
         const known = await kept.get("refresh");
         if (!known) return end(text.session.ended);
         try {
-            await enter(await refreshed(known.token));
+            await enter(await (await oidc()).refreshed(known.token));
         } catch (error) {
             if (!(error instanceof SignInError && error.code)) throw error;
             await kept.remove("refresh");
@@ -199,7 +202,8 @@ function forget() {
 /** Goes to the identity provider. */
 export async function signIn() {
     try {
-        await leave(Boolean(await kept.get("ask")));
+        const ask = Boolean(await kept.get("ask"));
+        await (await oidc()).leave(ask);
     } catch (error) {
         end(reasonOf(error));
     }
@@ -230,7 +234,19 @@ export async function signOut() {
     if (known) await kept.put("ask", true);
     tabs?.postMessage("signed-out");
     forget();
-    if (known) await revoke(known.token).catch(() => {});
+    if (known) await oidc().then(({ revoke }) => revoke(known.token)).catch(() => {});
+}
+
+/** The claims of a JWT, unverified: the server verifies them. @param {string | undefined} jwt @returns {Record<string, any> | null} */
+export function claimsOf(jwt) {
+    const parts = jwt?.split(".") ?? [];
+    try {
+        const bytes = Uint8Array.from(atob(parts[1].replaceAll("-", "+").replaceAll("_", "/")), (char) => char.charCodeAt(0));
+        const claims = JSON.parse(new TextDecoder().decode(bytes));
+        return parts.length === 3 && claims && typeof claims === "object" ? claims : null;
+    } catch {
+        return null;
+    }
 }
 
 /** @param {unknown} error */

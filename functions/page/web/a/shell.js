@@ -4,10 +4,11 @@ import { html, useEffect, useErrorBoundary, useRef, useState } from "./vendor/pr
 import { Button, IconButton, classes } from "./controls.js";
 import { Header } from "./header.js";
 import { useKeyboard } from "./keyboard.js";
-import { later } from "./later.js";
+import { later, quiet } from "./later.js";
 import List, { Filters } from "./list.js";
 import { Navigation } from "./navigation.js";
 import { Announcer, Notices, OfflineLine } from "./notices.js";
+import { PANELS } from "./quick-add.js";
 import { go, useRoute, withoutTask } from "./route.js";
 import { useStore } from "./store.js";
 import { text } from "./text.js";
@@ -19,11 +20,10 @@ const Help = later(() => import("./help.js"));
 const Snooze = later(() => import("./snooze.js"), { name: "Snooze" });
 /** @type {Partial<Record<Route["view"], any>>} */
 const PAGES = {
-    settings: later(() => import("./settings.js")),
-    system: later(() => import("./system.js")),
-    act: later(() => import("./act.js")),
+    settings: later(() => import("./settings.js"), { styles: ["settings.css"] }),
+    system: later(() => import("./system.js"), { styles: ["settings.css"] }),
+    act: later(() => import("./act.js"), { styles: ["settings.css"] }),
 };
-const SOON = 1_000;
 
 export default function Shell() {
     const route = useRoute();
@@ -34,8 +34,7 @@ export default function Shell() {
     useTitle(route);
     useEffect(() => {
         // Without a network they are loaded when they are opened.
-        const timer = setTimeout(() => [Task, Filters, Snooze].forEach((part) => part.preload().catch(() => {})), SOON);
-        return () => clearTimeout(timer);
+        void quiet.then(() => [...Object.values(PANELS), Task, Filters, Snooze].forEach((part) => part.preload().catch(() => {})));
     }, []);
 
     const View = PAGES[route.view] ?? List;

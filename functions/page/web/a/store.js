@@ -1,19 +1,18 @@
 // What the page shows, and the commands that change it.
 
 import { request } from "./api.js";
-import { clearUndos, commands } from "./commands.js";
 import { clearLists, count, loadTags, refresh, reload } from "./lists.js";
-import { start as listen, stop } from "./live.js";
 import { kept } from "./kept.js";
+import { firstIsShown, quiet } from "./later.js";
 import { clearMe, loadMe } from "./me.js";
-import { clearRows } from "./rows.js";
+import { Unreachable } from "./problem.js";
+import { KEPT, clearRows } from "./rows.js";
 import { session } from "./session.js";
-import { clear, get } from "./state.js";
+import { clear, get, notify } from "./state.js";
+import { tab } from "./tab.js";
 import { text } from "./text.js";
 import { daysLater, deviceZone } from "./times.js";
-import { clearWrites, takeUp } from "./writes.js";
 
-export { commands };
 export { load, loadMore, openTask } from "./lists.js";
 export { announce, dismiss, notify, store, useStore } from "./state.js";
 export { viewOf } from "./views.js";
@@ -33,7 +32,34 @@ export { viewOf } from "./views.js";
 /** @typedef {import("./state.js").Notice} Notice */
 /** @typedef {import("./state.js").State} State */
 
+/** @typedef {typeof import("./commands.js")} Changing */
+
 const MINUTE = 60_000;
+/** How long a first list that does not come keeps back what comes after it. */
+const PATIENCE = 3_000;
+const AGAIN = 5_000;
+
+/** What makes changes. It is not needed before the first of them, so it comes soon after the first list. @type {Changing | null} */
+let changing = null;
+/** What hears of changes made elsewhere. It comes then as well. @type {typeof import("./live.js") | null} */
+let live = null;
+
+const loadChanging = async () => (changing ??= await import("./commands.js"));
+
+/** What a person can do. @type {Changing["commands"]} */
+export const commands = new Proxy(/** @type {any} */ ({}), {
+    get: (_, /** @type {keyof Changing["commands"]} */ name) => (/** @type {any[]} */ ...args) => {
+        const act = (/** @type {Changing} */ { commands: all }) => /** @type {any} */ (all[name])(...args);
+        return changing ? act(changing) : loadChanging().then(act, notMade);
+    },
+});
+
+/** @param {unknown} error @returns {never} */
+function notMade(error) {
+    notify({ text: text.session.notMade, error: true });
+    throw new Unreachable(error);
+}
+
 /** Whose tasks are here. */
 let user = "";
 let isStarted = false;
@@ -50,7 +76,8 @@ export function follow() {
 function keepUp() {
     const isSignedIn = session.state === "signed-in";
     if (isStarted && (!isSignedIn || session.user !== user)) {
-        stop();
+        live?.stop();
+        live = null;
         isStarted = false;
     }
     // A session that has only expired keeps what the person wrote.
@@ -60,20 +87,30 @@ function keepUp() {
     isStarted = true;
     user = session.user;
     today = daysLater(0);
-    listen(user);
-    takeUp();
+    if (changing || tab.get(KEPT)) void loadChanging().then((module) => module.takeUp()).catch(() => {});
     void loadMe().then(adoptZone).catch(() => {});
     void loadTags().catch(() => {});
-    void reload("today");
+    void Promise.race([reload("today"), new Promise((late) => setTimeout(late, PATIENCE))]).then(firstIsShown);
+    void listen(user);
+}
+
+/** Listens to changes once the page has shown what it has. @param {string} who */
+async function listen(who) {
+    await quiet;
+    const [module] = await Promise.all([import("./live.js"), loadChanging()]).catch(() => []);
+    if (!isStarted || user !== who || live) return;
+    if (!module) return void setTimeout(listen, AGAIN, who);
+    live = module;
+    live.start(who);
 }
 
 function forget() {
     user = "";
-    clearWrites();
+    changing?.clearWrites();
+    changing?.clearUndos();
     clearRows();
     clearLists();
     clearMe();
-    clearUndos();
     clear();
 }
 
@@ -91,5 +128,5 @@ async function adoptZone() {
     if (get().me?.time_zone !== "UTC" || deviceZone() === "UTC" || (await kept.get("zone"))) return;
     await kept.put("zone", true);
     const { body } = await request("GET", "/v1/tasks", { query: { status: "all", limit: 1 } });
-    if (body.items.length === 0) await commands.changeMe({ time_zone: deviceZone() }, { says: text.commands.zoneAdopted(deviceZone()) });
+    if (body.items.length === 0) await commands.changeMe({ time_zone: deviceZone() }, { says: text.session.zoneAdopted(deviceZone()) });
 }

@@ -7,6 +7,9 @@ export const plural = (count, one, many) => `${count} ${count === 1 ? one : many
 export const text = {
     /** Signing in and out. */
     session: {
+        notMade: "Not saved: a part of the page could not be loaded. Check your connection, then try again.",
+        /** @param {string} zone */
+        zoneAdopted: (zone) => `Your times are in ${zone}, the zone of this device`,
         name: "Punctual",
         what: "Write down what must not be forgotten, be reminded on time, and see how each reminder reached you.",
         signIn: "Sign in",
@@ -38,48 +41,6 @@ export const text = {
         /** @param {string} amount */
         before: (amount) => `${amount} before`,
         atDue: "at the due time",
-    },
-
-    /** What commands say: notices, refusals, waiting. */
-    commands: {
-        /** @param {string} title */
-        created: (title) => `Added “${title}”`,
-        /** @param {string} title */
-        changed: (title) => `Changed “${title}”`,
-        /** @param {string} title @param {string} when */
-        moved: (title, when) => `“${title}” is due ${when}`,
-        /** @param {string} title */
-        noDue: (title) => `“${title}” has no due time`,
-        /** @param {string} title */
-        completed: (title) => `Done: “${title}”`,
-        /** @param {string} title */
-        reopened: (title) => `Open again: “${title}”`,
-        /** @param {string} title */
-        removed: (title) => `Deleted “${title}”`,
-        /** @param {string} title */
-        restored: (title) => (title ? `Restored “${title}”` : "Restored"),
-        /** @param {string} when */
-        reminderAdded: (when) => `Reminder set for ${when}`,
-        /** @param {string} when */
-        reminderCancelled: (when) => `Reminder for ${when} cancelled`,
-        /** @param {string} when */
-        snoozed: (when) => `Snoozed until ${when}`,
-        sendingNow: "The reminder is sent now",
-        saved: "Saved",
-        replayed: "The event is published again",
-        undone: "Undone",
-        nothingToUndo: "There is nothing to undo.",
-        /** @param {string} title */
-        conflict: (title) => `“${title}” was changed elsewhere. Your value stands beside it.`,
-        /** @param {string} title */
-        gone: (title) => `“${title}” was deleted elsewhere. Your change was not saved.`,
-        changedSince: "This task was changed elsewhere meanwhile: look at it, then try again.",
-        /** @param {string} words */
-        refused: (words) => `Not saved: ${words}`,
-        /** @param {string} title @param {string} words */
-        refusedOf: (title, words) => `“${title}” was not saved: ${words}`,
-        /** @param {string} zone */
-        zoneAdopted: (zone) => `Your times are in ${zone}, the zone of this device`,
     },
 
     /** Buttons, dialogs and states that every view shares. */
@@ -231,26 +192,4 @@ export const text = {
     },
 
     /** Search and its filters. */
-    search: {
-        filters: "Filters",
-        status: { all: "Open and done", open: "Open", completed: "Done" },
-        statusLabel: "Status",
-        priorityLabel: "Priority",
-        anyPriority: "Any priority",
-        priorities: { urgent: "Urgent", high: "High", medium: "Medium", low: "Low" },
-        tagLabel: "Tag",
-        anyTag: "Any tag",
-        dueLabel: "Due",
-        anyDue: "Any time",
-        dues: { before: "Before today", today: "Today", week: "In 7 days", month: "In 30 days" },
-        between: "Between two days…",
-        /** @param {string} from @param {string} to */
-        range: (from, to) => `${from} – ${to}`,
-        from: "From",
-        to: "To",
-        sortLabel: "Sort",
-        sorts: { "-created_at": "Newest first", created_at: "Oldest first", due_at: "Due first", "-due_at": "Due last", "-priority": "Most urgent first" },
-        clear: "Clear",
-        apply: "Apply",
-    },
 };

@@ -2,22 +2,21 @@
 // connection they wait in this tab. Each has one Idempotency-Key, so it takes effect once, however often it is sent.
 
 import { newKey, observe, request } from "./api.js";
-import { isPreliminary, kinds } from "./kinds.js";
+import { kinds } from "./kinds.js";
 import { merge } from "./merge.js";
 import { acceptMe, showMe } from "./me.js";
 import { Problem, Unreachable } from "./problem.js";
 import { go, hashOf, route } from "./route.js";
-import { accept, entryOf, gone, idOf, lastVersionOf, queue, rename, show, taskOf, versionOf } from "./rows.js";
+import { KEPT, accept, effect, entryOf, gone, idOf, isPreliminary, lastVersionOf, queue, rename, show, taskOf, versionOf } from "./rows.js";
 import { session } from "./session.js";
 import { announce, get, notify, set } from "./state.js";
 import { tab } from "./tab.js";
-import { text } from "./text.js";
+import { commands as text } from "./text-commands.js";
 
 /** @typedef {import("./kinds.js").Write} Write */
 /** @typedef {import("./state.js").Task} Task */
 /** @typedef {Pick<Write, "kind"> & Partial<Write>} Wanted */
 
-const KEPT = "punctual.writes";
 /** After this time the person decides whether a write is still meant. */
 const STALE = 12 * 60 * 60 * 1000;
 const LONGEST_PAUSE = 60_000;
@@ -222,7 +221,7 @@ async function meet(write, problem) {
         const outcome = kinds[write.kind].meets?.(write, theirs) ?? "ask";
         if (outcome === "done") return settled(write, theirs);
         // The server's words are about versions, which people do not see.
-        if (outcome === "ask") return failed(write, new Problem(412, { ...problem, detail: text.commands.changedSince, errors: [] }));
+        if (outcome === "ask") return failed(write, new Problem(412, { ...problem, detail: text.changedSince, errors: [] }));
     }
     Object.assign(write, { version: theirs.version, base: theirs, key: newKey() });
     return 0;
@@ -245,7 +244,7 @@ function putBeside(id, values) {
         keep: (field) => void enqueue({ kind: "change", task: id, args: { [field]: without(field) } }),
         drop: (field) => void without(field),
     };
-    announce(text.commands.conflict(taskOf(id)?.title ?? ""));
+    announce(text.conflict(taskOf(id)?.title ?? ""));
 }
 
 /** The server refused: the row goes back and says so. @param {Write} write @param {Problem} problem */
@@ -256,7 +255,7 @@ function failed(write, problem) {
     callers.get(write)?.reject(problem);
     if (!id) {
         showMe();
-        notify({ text: text.commands.refused(problem.message), error: true });
+        notify({ text: text.refused(problem.message), error: true });
         return 0;
     }
     const entry = entryOf(id);
@@ -273,7 +272,7 @@ function failed(write, problem) {
     entry.failed = { problem, mine, retry, discard };
     show([id]);
     const title = write.base?.title ?? "";
-    const words = taskOf(id) ? problem.message : problem.status === 404 ? text.commands.gone(title) : text.commands.refusedOf(title, problem.message);
+    const words = taskOf(id) ? problem.message : problem.status === 404 ? text.gone(title) : text.refusedOf(title, problem.message);
     if (taskOf(id)) announce(words);
     else notify({ text: words, error: true });
     return 0;
@@ -326,6 +325,7 @@ export function clearWrites() {
     pausedBy = null;
 }
 
+effect.of = (before, write) => kinds[write.kind].apply(before, write);
 observe((isReachable) => {
     if (!isReachable || pausedBy !== "network") return;
     pausedBy = null;
