@@ -11,7 +11,7 @@ const SHOWN = 3;
 /** The latest notices. Each leaves by itself. */
 export function Notices() {
     const notices = useStore((state) => state.notices);
-    return html`<div class="notices">
+    return html`<div class="notices" aria-live="polite">
         ${notices.slice(-SHOWN).map(
             (notice) => html`<div key=${notice.id} class=${classes("notice", notice.error && "failed")}>
                 ${notice.error && html`<${Icon} name="warning" />`}
