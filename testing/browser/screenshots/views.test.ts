@@ -35,7 +35,7 @@ async function shoot(browser: Browser, user: User | null, shots: Record<string, 
 }
 
 async function person(name: string, options = {}): Promise<User> {
-  const user = new User(name, options);
+  const user = new User(name, { email: `${name}@example.org`, ...options });
   await user.changeMe({ time_zone: "Europe/Berlin", default_reminder: "PT15M" });
   return user;
 }
@@ -97,7 +97,7 @@ test("ordinary lists, tasks and settings", async ({ browser }) => {
     done: { route: "#/done", until: shown("Order coffee beans") },
     tag: { route: "#/tag/home", until: shown("Water the plants") },
     search: { route: "#/search?q=the", until: shown("Water the plants") },
-    task: { route: `#/today/task/${dentist.id}`, until: shown("Will come by email") },
+    task: { route: `#/today/task/${dentist.id}`, until: shown("Will come by e-mail") },
     "task-history": { route: `#/today/task/${dentist.id}`, until: history },
     "task-due": { route: `#/all/task/${nightly.id}`, until: form(/^Due: /) },
     "timeline-sent": { route: `#/all/task/${ring.id}/reminder/${ring.reminders[0]!.id}`, until: shown(/^Sent /) },

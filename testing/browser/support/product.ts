@@ -39,8 +39,8 @@ export class User {
   readonly email: string;
   readonly token: string;
 
-  constructor(name = "ada", { operator = false, seconds = 3600 } = {}) {
-    this.email = `${name}-${this.id.slice(0, 8)}@browser.test`;
+  constructor(name = "ada", { operator = false, seconds = 3600, email = "" } = {}) {
+    this.email = email || `${name}-${this.id.slice(0, 8)}@browser.test`;
     const now = Math.floor(Date.now() / 1000);
     const claims = { sub: this.id, email: this.email, iat: now - 5, exp: now + seconds, ...(operator && { scope: "operator" }) };
     const signed = `${encoded({ alg: "HS256", typ: "JWT" })}.${encoded(claims)}`;
