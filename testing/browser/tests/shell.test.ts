@@ -204,6 +204,16 @@ test("rows are at least 44 px high on touch", async ({ open, user }) => {
   expect(small).toEqual([]);
 });
 
+test("no view is wider than a phone", async ({ open, user }) => {
+  const task = await user.create({ title: "dentist", due_at: inBerlin(1, 9).toISOString(), tags: ["garden", "household", "somewhere", "tomorrow"].map((name) => `${name} of many words`) });
+  const page = await open(user, "#/today", { viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true });
+  for (const route of ["#/today", "#/all", "#/tag/garden of many words", "#/search?q=dentist", `#/all/task/${task.id}`, "#/settings"]) {
+    await go(page, route);
+    await expect(page.getByText(route === "#/settings" ? "Time zone" : "dentist").first()).toBeAttached();
+    expect(await page.evaluate(() => [innerWidth, document.documentElement.scrollWidth]), route).toEqual([390, 390]);
+  }
+});
+
 test("a phone has the navigation at the bottom", async ({ open, user }) => {
   const page = await open(user, "#/today", { viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true });
   const bar = (await page.getByRole("navigation", { name: "Lists" }).boundingBox())!;
