@@ -67,6 +67,8 @@ export function start(user) {
     addEventListener("online", online);
     addEventListener("offline", offline);
     timers.poll = setTimeout(tick, POLL);
+    // The page has just loaded what it shows.
+    if ([...get().views.values()].every(({ state }) => state === "ready")) loadedAt = performance.now();
     look();
 }
 
@@ -273,6 +275,12 @@ function tick() {
 async function load() {
     missed = document.hidden;
     if (missed) return;
+    // A task that is being created would be there twice.
+    if (isCreating() && isReachable) {
+        clearTimeout(timers.load);
+        timers.load = setTimeout(load, LATER);
+        return;
+    }
     changes.clear();
     isLoading = true;
     await refresh();
