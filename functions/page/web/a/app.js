@@ -31,5 +31,6 @@ follow();
 await start();
 // A session may end without a network.
 void quiet.then(() => SignIn.preload()).catch(() => {});
-// Not before the page has shown something.
-setTimeout(() => void import("./worker.js").then((worker) => worker.start()).catch(() => {}), WORKER_AFTER);
+const register = () => void import("./worker.js").then((worker) => worker.start()).catch(() => {});
+// Not before the page has shown something, and for the first time only where its file can be fetched.
+setTimeout(() => (navigator.onLine || navigator.serviceWorker?.controller ? register() : addEventListener("online", register, { once: true })), WORKER_AFTER);
