@@ -5,7 +5,7 @@ import { clock, day, dayAndClock, daysFromToday, duration, lateness, preciseCloc
 
 /** @typedef {import("../api-types").components["schemas"]["Entry"]} Entry */
 /** @typedef {import("../api-types").components["schemas"]["ReminderNow"]} ReminderNow */
-/** @typedef {"set" | "fired" | "try" | "good" | "bad" | "acted"} Sign */
+/** @typedef {"set" | "fired" | "try" | "good" | "bad" | "off" | "acted"} Sign */
 /**
  * One step: what it says, and the entries that say it.
  * @typedef {object} Step
@@ -42,7 +42,7 @@ const wasTooLate = ({ version, created_at }, cancelled) =>
  * Whether it came, and if not, why.
  * @param {ReminderNow} reminder
  * @param {Entry[]} entries oldest first
- * @returns {{ says: string, tone: "good" | "bad" | "wait" }}
+ * @returns {{ says: string, tone: "good" | "bad" | "off" | "wait" }} `off`: not sent, as somebody wanted
  */
 export function verdict(reminder, entries) {
     const { state, channels, cancel_reason, remind_at, version } = reminder;
@@ -61,8 +61,9 @@ export function verdict(reminder, entries) {
     }
     if (state === "cancelled") {
         const cancelled = last("cancelled");
-        const why = wasTooLate(reminder, cancelled) ? words.tooLate : (words.cancelled[cancel_reason ?? ""] ?? words.cancelled.other)(cancelled ? told(cancelled.at, clock(cancelled.at)) : "").trim();
-        return { says: last("sent", entries) ? words.notSentAgain(why) : words.notSent(why), tone: "bad" };
+        const tooLate = wasTooLate(reminder, cancelled);
+        const why = tooLate ? words.tooLate : (words.cancelled[cancel_reason ?? ""] ?? words.cancelled.other)(cancelled ? told(cancelled.at, clock(cancelled.at)) : "").trim();
+        return { says: last("sent", entries) ? words.notSentAgain(why) : words.notSent(why), tone: tooLate ? "bad" : "off" };
     }
     if (state === "failed") {
         const unknown = last("unknown");
@@ -148,8 +149,11 @@ function teller(reminder, { moves, plannedFirst, nameDevice }) {
                 const by = words.providers[provider ?? ""] ?? provider ?? words.someProvider;
                 return { sign: "good", says: words.accepted(target ? words.forDevice(by, nameDevice(target)) : by, attempt) };
             }
-            case "cancelled":
-                return { sign: "bad", says: words.wasCancelled(wasTooLate(reminder, entry) ? words.tooLate : (words.cancelled[reason ?? ""] ?? words.cancelled.other)("").trim()) };
+            case "cancelled": {
+                const tooLate = wasTooLate(reminder, entry);
+                const cause = tooLate ? words.tooLate : (words.cancelled[reason ?? ""] ?? words.cancelled.other)("").trim();
+                return { sign: tooLate ? "bad" : "off", says: words.wasCancelled(cause) };
+            }
             case "acted":
                 return { sign: "acted", says: words.acted[entry.action ?? ""] ?? words.actedOther };
             default:

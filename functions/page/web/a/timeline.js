@@ -84,7 +84,7 @@ export default function Timeline({ task, reminder: { id, state, version, overdue
     const { says, tone } = verdict(loaded.reminder, loaded.entries);
     const more = () => load(id, loaded).then(setLoaded, setProblem);
     return html`<section class="timeline" aria-label=${words.label}>
-        <p class=${`verdict ${tone}`} role="status"><${Icon} name=${{ good: "done", bad: "warning", wait: "clock" }[tone]} /><span>${says}</span></p>
+        <p class=${`verdict ${tone}`} role="status"><${Icon} name=${{ good: "done", bad: "warning", off: "close", wait: "clock" }[tone]} /><span>${says}</span></p>
         <ol class="steps">
             ${steps.map((step, index) => html`<${StepLine} key=${`${step.at} ${step.entries[0].what} ${step.entries[0].delivery_id}`} step=${step} before=${steps[index - 1]} />`)}
         </ol>
