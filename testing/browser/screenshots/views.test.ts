@@ -21,8 +21,11 @@ async function shoot(browser: Browser, user: User | null, shots: Record<string, 
     if (user) await signIn(page, user);
     await prepare?.(page);
     for (const [name, { route, until }] of Object.entries(shots)) {
-      if (user) await page.evaluate((hash) => { location.hash = hash; }, route);
-      else await page.goto(product.url + route);
+      if (user) {
+        // Nothing that the picture before has opened is in this one.
+        await page.evaluate((hash) => { location.hash = hash; }, route);
+        await page.reload();
+      } else await page.goto(product.url + route);
       await until?.(page);
       await expect(page.getByText("Loading…")).toHaveCount(0);
       for (const colorScheme of ["light", "dark"] as const) {
