@@ -2,7 +2,7 @@
 import { type Page } from "@playwright/test";
 import { expectAccessible } from "../support/axe.ts";
 import { deadLetter, inBerlin, product, sql } from "../support/product.ts";
-import { newTask, openTask, panel, row } from "../support/page.ts";
+import { connection, newTask, openTask, panel, row } from "../support/page.ts";
 import { expect, go, test } from "../support/test.ts";
 
 /** Looks at a view in both appearances. */
@@ -81,6 +81,7 @@ test("offline", async ({ page, context, user, problems }) => {
   problems.expectOffline();
   await user.create({ title: "dentist", due_at: tonight() });
   await expect(row(page, "dentist")).toBeVisible();
+  await expect(connection(page)).toHaveText(/^Live: /);
   await context.setOffline(true);
   await expect(page.getByRole("main")).toContainText("You are offline.");
   await inBoth(page, "offline");

@@ -1,15 +1,22 @@
 // Without a network: what is there stays readable, and writes wait.
+import { type Page } from "@playwright/test";
 import { inBerlin } from "../support/product.ts";
 import { check, connection, list, newTask, row, titles } from "../support/page.ts";
-import { expect, go, paste, test } from "../support/test.ts";
+import { expect, go, paste, signIn, test } from "../support/test.ts";
 
 const due = () => inBerlin(0, 23, 59).toISOString();
+
+/** Loses the network once the page has all that it needs. */
+async function goOffline(page: Page): Promise<void> {
+  await expect(connection(page)).toHaveText(/^Live: /);
+  await page.context().setOffline(true);
+}
 
 test("the page says that it is offline, and what is there stays readable", async ({ page, context, user, problems }) => {
   problems.expectOffline();
   await user.create({ title: "still here", due_at: due() });
   await expect(row(page, "still here")).toBeVisible();
-  await context.setOffline(true);
+  await goOffline(page);
   await expect(page.getByRole("main")).toContainText("You are offline.");
   await expect(connection(page)).toHaveText(/^Offline: /);
   await expect(row(page, "still here")).toBeVisible();
@@ -24,7 +31,7 @@ test("a write waits visibly and goes out once, with one Idempotency-Key", async 
   await expect(row(page, "water the plants")).toBeVisible();
   const keys: (string | undefined)[] = [];
   page.on("request", (request) => { if (request.url().endsWith("/complete")) keys.push(request.headers()["idempotency-key"]); });
-  await context.setOffline(true);
+  await goOffline(page);
   await check(page, "water the plants").click();
   await newTask(page).fill("written offline");
   await newTask(page).press("Enter");
@@ -60,7 +67,7 @@ test("changes of one task wait in their order", async ({ page, context, user, pr
   problems.expectOffline();
   await go(page, "#/all");
   await newTask(page).waitFor();
-  await context.setOffline(true);
+  await goOffline(page);
   await newTask(page).fill("made offline");
   await newTask(page).press("Enter");
   await check(page, "made offline").click();
@@ -76,7 +83,7 @@ test("a write that waited for more than twelve hours is sent only if the person 
   await paste(page, user.token);
   await list(page, "All").click();
   await expect(row(page, "undated")).toBeVisible();
-  await context.setOffline(true);
+  await goOffline(page);
   await check(page, "undated").click();
   await expect(page.getByText(/waits in this tab/)).toBeVisible();
   await page.clock.fastForward("12:30:00");
@@ -95,7 +102,7 @@ test("a stale write can be discarded, and the row shows what the server has", as
   await paste(page, user.token);
   await go(page, "#/all");
   await expect(row(page, "undated")).toBeVisible();
-  await context.setOffline(true);
+  await goOffline(page);
   await check(page, "undated").click();
   await expect(page.getByText(/waits in this tab/)).toBeVisible();
   await page.clock.fastForward("12:30:00");
@@ -103,4 +110,16 @@ test("a stale write can be discarded, and the row shows what the server has", as
   await page.getByRole("button", { name: "Discard", exact: true }).click();
   await expect(check(page, "undated")).not.toBeChecked();
   expect((await user.read(id)).completed).toBe(false);
+});
+
+test("a change that is made before the part of the page that makes it has come is not lost", async ({ context, user, problems }) => {
+  problems.expectOffline();
+  const page = await context.newPage();
+  let failures = 0;
+  await page.route("**/a/*/commands.js", (route) => (failures++ === 0 ? route.abort("internetdisconnected") : route.continue()));
+  await signIn(page, user);
+  await newTask(page).fill("not lost");
+  await newTask(page).press("Enter");
+  await expect.poll(async () => (await user.tasks()).map(({ title }) => title), { timeout: 15_000 }).toEqual(["not lost"]);
+  expect(failures).toBeGreaterThan(1);
 });

@@ -5,10 +5,9 @@ import { clearLists, count, loadTags, refresh, reload } from "./lists.js";
 import { kept } from "./kept.js";
 import { firstIsShown, quiet } from "./later.js";
 import { clearMe, loadMe } from "./me.js";
-import { Unreachable } from "./problem.js";
 import { KEPT, clearRows } from "./rows.js";
 import { session } from "./session.js";
-import { clear, get, notify } from "./state.js";
+import { clear, get, set } from "./state.js";
 import { tab } from "./tab.js";
 import { text } from "./text.js";
 import { daysLater, deviceZone } from "./times.js";
@@ -38,26 +37,48 @@ const MINUTE = 60_000;
 /** How long a first list that does not come keeps back what comes after it. */
 const PATIENCE = 3_000;
 const AGAIN = 5_000;
+const LATE = 500;
 
 /** What makes changes. It is not needed before the first of them, so it comes soon after the first list. @type {Changing | null} */
 let changing = null;
 /** What hears of changes made elsewhere. It comes then as well. @type {typeof import("./live.js") | null} */
 let live = null;
 
-const loadChanging = async () => (changing ??= await import("./commands.js"));
+/** @type {Promise<Changing> | null} */
+let loading = null;
+
+/** Loads what makes changes. Tries again until it is here. @returns {Promise<Changing>} */
+function loadChanging() {
+    loading ??= import("./commands.js").then(
+        (module) => (changing = module),
+        async () => {
+            await new Promise((again) => {
+                setTimeout(again, AGAIN);
+                addEventListener("online", again, { once: true });
+            });
+            loading = null;
+            return loadChanging();
+        },
+    );
+    return loading;
+}
 
 /** What a person can do. @type {Changing["commands"]} */
 export const commands = new Proxy(/** @type {any} */ ({}), {
     get: (_, /** @type {keyof Changing["commands"]} */ name) => (/** @type {any[]} */ ...args) => {
         const act = (/** @type {Changing} */ { commands: all }) => /** @type {any} */ (all[name])(...args);
-        return changing ? act(changing) : loadChanging().then(act, notMade);
+        return changing ? act(changing) : makeLater(act);
     },
 });
 
-/** @param {unknown} error @returns {never} */
-function notMade(error) {
-    notify({ text: text.session.notMade, error: true });
-    throw new Unreachable(error);
+/** Makes a change when that can be made. It waits visibly, as a change does that is not sent. @param {(module: Changing) => any} act */
+async function makeLater(act) {
+    let waits = 0;
+    const late = setTimeout(() => set({ waiting: get().waiting + (waits = 1) }), LATE);
+    const module = await loadChanging();
+    clearTimeout(late);
+    set({ waiting: get().waiting - waits });
+    return act(module);
 }
 
 /** Whose tasks are here. */
@@ -90,7 +111,10 @@ function keepUp() {
     if (changing || tab.get(KEPT)) void loadChanging().then((module) => module.takeUp()).catch(() => {});
     void loadMe().then(adoptZone).catch(() => {});
     void loadTags().catch(() => {});
-    void Promise.race([reload("today"), new Promise((late) => setTimeout(late, PATIENCE))]).then(firstIsShown);
+    void Promise.race([reload("today"), new Promise((late) => setTimeout(late, PATIENCE))]).then(() => {
+        firstIsShown();
+        setTimeout(loadChanging);
+    });
     void listen(user);
 }
 

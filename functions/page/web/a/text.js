@@ -7,7 +7,6 @@ export const plural = (count, one, many) => `${count} ${count === 1 ? one : many
 export const text = {
     /** Signing in and out. */
     session: {
-        notMade: "Not saved: a part of the page could not be loaded. Check your connection, then try again.",
         /** @param {string} zone */
         zoneAdopted: (zone) => `Your times are in ${zone}, the zone of this device`,
         name: "Punctual",
