@@ -121,5 +121,5 @@ test("a change that is made before the part of the page that makes it has come i
   await newTask(page).fill("not lost");
   await newTask(page).press("Enter");
   await expect.poll(async () => (await user.tasks()).map(({ title }) => title), { timeout: 15_000 }).toEqual(["not lost"]);
-  expect(failures).toBeGreaterThan(1);
+  expect(failures).toBeGreaterThan(0);
 });
