@@ -22,7 +22,7 @@ use shared::serve::{Host, complete};
 use tower::ServiceExt as _;
 
 /// What a first load may weigh, compressed.
-const BUDGET: usize = 60 * 1024;
+const BUDGET: usize = 60_000;
 
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; manifest-src 'self'; \
                       worker-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; \
