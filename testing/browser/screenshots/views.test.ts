@@ -103,7 +103,7 @@ test("ordinary lists, tasks and settings", async ({ browser }) => {
     task: { route: `#/today/task/${dentist.id}`, until: shown("Will come by e-mail") },
     "task-history": { route: `#/today/task/${dentist.id}`, until: history },
     "task-due": { route: `#/all/task/${nightly.id}`, until: form(/^Due: /) },
-    "timeline-sent": { route: `#/all/task/${ring.id}/reminder/${ring.reminders[0]!.id}`, until: shown(/^Sent /) },
+    "timeline-sent": { route: `#/all/task/${ring.id}/reminder/${ring.reminders[0]!.id}`, until: shown(/^Sent at /) },
     "timeline-not-sent": { route: `#/done/task/${off.id}/reminder/${off.reminders[0]!.id}`, until: shown(/^Not sent: /) },
     "task-repeat": { route: `#/upcoming/task/${nightly.id}`, until: form(/^Every /) },
     settings: { route: "#/settings", until: shown("Time zone") },
