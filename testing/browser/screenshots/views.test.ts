@@ -93,14 +93,18 @@ test("ordinary lists, tasks and settings", async ({ browser }) => {
     await page.getByRole("button", { name }).click();
     await page.getByRole("button", { name: "Cancel", exact: true }).waitFor();
   };
+  const live = async (page: Page) => {
+    await shown("Pay the rent")(page);
+    await expect(page.getByText(/^Live: /)).toBeAttached();
+  };
   await shoot(browser, user, {
-    today: { route: "#/today", until: shown("Pay the rent") },
+    today: { route: "#/today", until: live },
     upcoming: { route: "#/upcoming", until: shown("Book the train") },
     all: { route: "#/all", until: shown("Mythical") },
     done: { route: "#/done", until: shown("Order coffee beans") },
     tag: { route: "#/tag/home", until: shown("Water the plants") },
     search: { route: "#/search?q=the", until: shown("Water the plants") },
-    task: { route: `#/today/task/${dentist.id}`, until: shown("Will come by e-mail") },
+    task: { route: `#/today/task/${dentist.id}`, until: shown("Will come by email") },
     "task-history": { route: `#/today/task/${dentist.id}`, until: history },
     "task-due": { route: `#/all/task/${nightly.id}`, until: form(/^Due: /) },
     "timeline-sent": { route: `#/all/task/${ring.id}/reminder/${ring.reminders[0]!.id}`, until: shown(/^Sent at /) },

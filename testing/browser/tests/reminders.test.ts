@@ -10,15 +10,15 @@ test("a reminder fires, its mail arrives, and its timeline tells each step in wo
   await user.create({ title, reminders: [{ remind_at: soon(5) }] });
   await go(page, "#/all");
   const task = await openTask(page, title);
-  await expect(task.getByText("Will come by e-mail")).toBeVisible();
+  await expect(task.getByText("Will come by email")).toBeVisible();
   await task.getByRole("link", { name: /^What happened to the reminder for / }).click();
   const timeline = task.getByRole("region", { name: "What happened" });
   await expect.poll(() => mailTo(user).length, { timeout: 15_000 }).toBe(1);
   expect(mailTo(user)[0]!.subject).toContain(title);
-  await expect(timeline.getByRole("status")).toContainText(/^Sent .*by e-mail, .* after its time\.$/, { timeout: 10_000 });
+  await expect(timeline.getByRole("status")).toContainText(/^Sent .*by email, .* after its time\.$/, { timeout: 10_000 });
   const steps = timeline.getByRole("listitem").filter({ has: page.locator("details") });
   await expect(steps).toContainText([/Set for /, /Armed/, /Fired/, /Accepted by the mail folder/]);
-  await expect(task.getByText("Sent by e-mail")).toBeVisible();
+  await expect(task.getByText("Sent by email")).toBeVisible();
 });
 
 test("each step has its exact time on hover and the raw entry behind details", async ({ page, user }) => {
@@ -47,7 +47,7 @@ test("a reminder is added before the due time, with its channels", async ({ page
   const form = task.getByRole("group", { name: "Add a reminder" });
   await form.getByRole("button", { name: "Push" }).click();
   await form.getByRole("button", { name: "1 hour before" }).click();
-  await expect(task.getByText("Will come by e-mail and push")).toBeVisible();
+  await expect(task.getByText("Will come by email and push")).toBeVisible();
   await expect.poll(async () => (await user.read(id)).reminders.map(({ before_due, channels }) => [before_due, channels])).toEqual([["PT1H", ["email", "push"]]]);
 });
 
@@ -81,7 +81,7 @@ test("a reminder is sent now", async ({ page, user }) => {
   await task.getByRole("button", { name: /^Snooze, send or cancel/ }).click();
   await page.getByRole("menuitem", { name: "Send now" }).click();
   await expect.poll(() => mailTo(user).length, { timeout: 15_000 }).toBe(1);
-  await expect(task.getByText("Sent by e-mail")).toBeVisible();
+  await expect(task.getByText("Sent by email")).toBeVisible();
 });
 
 test("a reminder is cancelled, and its timeline stays reachable by its address", async ({ page, user }) => {

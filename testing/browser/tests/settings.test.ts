@@ -30,7 +30,7 @@ test("the time zone is found by typing, and every time on the page follows it", 
 test("the channels of new reminders are chosen, and one of them stays", async ({ page, user }) => {
   await page.getByRole("switch", { name: "By notification" }).click();
   await expect.poll(async () => (await user.me()).channels).toEqual(["email", "push"]);
-  await page.getByRole("switch", { name: "By e-mail" }).click();
+  await page.getByRole("switch", { name: "By email" }).click();
   await expect.poll(async () => (await user.me()).channels).toEqual(["push"]);
   await page.getByRole("switch", { name: "By notification" }).click();
   await expect(page.getByText("Reminders need at least one way to reach you.")).toBeVisible();
@@ -101,7 +101,7 @@ test("the messages that were sent are listed", async ({ page, user }) => {
   await expect.poll(async () => (await user.ask<{ items: { state: string }[] }>("GET", "/v1/deliveries")).items.map(({ state }) => state), { timeout: 15_000 }).toEqual(["sent"]);
   await page.getByRole("button", { name: "Messages sent to you" }).click();
   const message = page.getByRole("listitem").filter({ hasText: "ping" });
-  await expect(message).toContainText("Sent by e-mail");
+  await expect(message).toContainText("Sent by email");
   await expect(message.getByRole("link", { name: "ping" })).toHaveAttribute("href", /reminder/);
 });
 

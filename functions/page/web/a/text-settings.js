@@ -6,8 +6,8 @@ export const settings = {
     title: "Settings",
 
     you: "You",
-    email: "E-mail address",
-    emailHint: "Reminders by e-mail go here. The address comes from your sign-in and changes there.",
+    email: "Email address",
+    emailHint: "Reminders by email go here. The address comes from your sign-in and changes there.",
     zone: "Time zone",
     zoneHint: "New tasks get this zone, and times on this page are shown in it.",
     /** @param {string} name @param {string} time */
@@ -18,7 +18,7 @@ export const settings = {
     reminders: "Reminders",
     channels: "How reminders reach you",
     channelsHint: "For new reminders. Those that are set already do not change.",
-    channel: { email: "By e-mail", push: "By notification" },
+    channel: { email: "By email", push: "By notification" },
     oneChannel: "Reminders need at least one way to reach you.",
     noDevices: "No device is set up for notifications yet: turn them on below.",
     defaultReminder: "Default reminder",
@@ -38,7 +38,7 @@ export const settings = {
         denied: "You blocked notifications of this site. Allow them in the browser’s settings for this site, beside the address, and come back.",
         install: "On iPhone and iPad only the installed app gets notifications: press Share, then “Add to Home Screen”, and open Punctual from there.",
         insecure: "Notifications need an encrypted connection: open this page by https.",
-        unsupported: "This browser cannot receive push messages. Reminders by e-mail reach you all the same.",
+        unsupported: "This browser cannot receive push messages. Reminders by email reach you all the same.",
         none: "This server sends no push messages: its operator has not set them up.",
     },
     turnOn: "Turn on",
@@ -138,7 +138,7 @@ export const deliveries = {
     empty: "No message was sent to you yet.",
     more: "Show older ones",
     goneTask: "A task that is deleted",
-    channel: { email: "by e-mail", push: "by notification" },
+    channel: { email: "by email", push: "by notification" },
     /** @param {string} device */
     to: (device) => `to ${device}`,
     formerDevice: "a device that is removed",

@@ -97,7 +97,7 @@ export const timeline = {
     /** @param {string} channel @param {string} why */
     skipped: (channel, why) => `The ${channel} was not sent: ${why}`,
     /** @param {string} channel */
-    message: (channel) => ({ email: "e-mail", push: "push message" })[channel] ?? channel,
+    message: (channel) => ({ email: "email", push: "push message" })[channel] ?? channel,
     /** @param {string} what @param {number} attempt */
     sending: (what, attempt) => `Sending the ${what}${attempt > 1 ? `, attempt ${attempt}` : ""}`,
     /** @param {number} attempt @param {string} why @param {string} next */
