@@ -39,8 +39,9 @@ const OTHERS: [&str; 15] = [
 const PRODUCT: [&str; 6] = [".sqlx/", "functions/", "infra/check/schemas/", "knative/door/", "migrations/", "shared/"];
 
 /// Numbers that look like a version of a tool.
-const NO_PINS: [(&str, &str); 10] = [
+const NO_PINS: [(&str, &str); 12] = [
     ("0.1.0", "Punctual"),
+    ("1.0", "CloudEvents, in a message"),
     ("1.0.0", "a release of Punctual, made up"),
     ("1.0.2", "CloudEvents"),
     ("1.2.3", "any version, made up"),
@@ -50,6 +51,7 @@ const NO_PINS: [(&str, &str); 10] = [
     ("2.0.0", "the token of OCI"),
     ("2.8.0", "Kafka's protocol"),
     ("8.10.1", "a user agent, made up"),
+    ("605.1.15", "the user agent of an iPhone"),
 ];
 
 #[test]
