@@ -5,6 +5,8 @@ import { User, deadLetter, fill, inBerlin, product, sql } from "../support/produ
 import { signIn } from "../support/test.ts";
 
 const FOLDER = process.env.SCREENSHOTS ?? "test-results/screenshots";
+/** Between two views. Nobody looks at them faster, and the API limits the requests of a user. */
+const PAUSE = 700;
 
 const SCREENS: Record<string, BrowserContextOptions> = {
   desktop: { viewport: { width: 1280, height: 800 } },
@@ -32,6 +34,7 @@ async function shoot(browser: Browser, user: User | null, shots: Record<string, 
         await page.emulateMedia({ colorScheme });
         await page.screenshot({ path: join(FOLDER, `${name}.${screen}.${colorScheme}.png`) });
       }
+      if (user) await page.waitForTimeout(PAUSE);
     }
     await context.close();
   }
