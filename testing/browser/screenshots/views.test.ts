@@ -66,6 +66,12 @@ async function ordinary(user: User) {
 
 const shown = (text: string | RegExp) => (page: Page) => expect(page.getByText(text).first()).toBeVisible();
 
+/** Waits for a text, and until the page hears of changes. */
+async function live(page: Page, text: string): Promise<void> {
+  await shown(text)(page);
+  await expect(page.getByText(/^Live: /)).toBeAttached();
+}
+
 test("signing in, and a link in a mail", async ({ browser }) => {
   await shoot(browser, null, {
     "sign-in": { route: "/", until: shown("Punctual") },
@@ -96,12 +102,8 @@ test("ordinary lists, tasks and settings", async ({ browser }) => {
     await page.getByRole("button", { name }).click();
     await page.getByRole("button", { name: "Cancel", exact: true }).waitFor();
   };
-  const live = async (page: Page) => {
-    await shown("Pay the rent")(page);
-    await expect(page.getByText(/^Live: /)).toBeAttached();
-  };
   await shoot(browser, user, {
-    today: { route: "#/today", until: live },
+    today: { route: "#/today", until: (page) => live(page, "Pay the rent") },
     upcoming: { route: "#/upcoming", until: shown("Book the train") },
     all: { route: "#/all", until: shown("Mythical") },
     done: { route: "#/done", until: shown("Order coffee beans") },
@@ -184,7 +186,7 @@ test("states of failure", async ({ browser }) => {
   };
   await shoot(browser, user, { "error-refused": { route: "#/all", until: refused } });
   const offline = async (page: Page) => {
-    await shown("Mythical")(page);
+    await live(page, "Mythical");
     await page.context().setOffline(true);
     await page.getByRole("main").getByRole("checkbox").nth(2).click();
     await shown("You are offline.")(page);
