@@ -224,7 +224,8 @@ async fn every_encoding_decodes_to_the_file() {
 #[tokio::test]
 async fn a_script_of_another_version_reloads_the_page_and_nothing_else_of_it_exists() {
     let routes = routes(&[]);
-    let (nothing, script): (&[(&str, &str)], &[(&str, &str)]) = (&[], &[("sec-fetch-dest", "script")]);
+    let nothing: &[(&str, &str)] = &[];
+    let script = &[("sec-fetch-dest", "script")][..];
     let reload = ask(&routes, "GET", "/a/0123456789abcdef/app.js", script).await;
     assert_eq!((reload.status, reload.header("cache-control")), (StatusCode::OK, "no-store"));
     assert!(
