@@ -71,8 +71,9 @@ export function reload(key, isLate = false) {
     const slow = setTimeout(() => setView(key, { slow: true }), SLOW);
     const began = performance.now();
     inner.loading = new AbortController();
-    // Only the latest search matters, and the server makes a user's searches one after the other.
-    for (const [other, { loading }] of inners) if (other !== key && other.startsWith("search ")) loading?.abort();
+    // Only the latest search matters, and the server makes a user's searches one after the other. A list that is loaded again in the
+    // background must not end the search that the person waits for.
+    if (key === current) for (const [other, { loading }] of inners) if (other !== key && other.startsWith("search ")) loading?.abort();
     inner.loaded = fetchPages(key, wanted, inner.loading.signal)
         .then(({ ids, cursor }) => {
             inner.cursor = cursor;
