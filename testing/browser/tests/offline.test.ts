@@ -12,6 +12,15 @@ async function goOffline(page: Page): Promise<void> {
   await page.context().setOffline(true);
 }
 
+test("the page says that it is offline before it listens to changes", async ({ page, context, problems }) => {
+  problems.expectOffline();
+  await page.route("**/live.js", () => {}); // its answer never comes
+  await page.reload();
+  await expect(newTask(page)).toBeVisible();
+  await context.setOffline(true);
+  await expect(page.getByRole("main")).toContainText("You are offline.");
+});
+
 test("the page says that it is offline, and what is there stays readable", async ({ page, context, user, problems }) => {
   problems.expectOffline();
   await user.create({ title: "still here", due_at: due() });

@@ -92,6 +92,13 @@ export function follow() {
     keepUp();
     setInterval(look, MINUTE);
     document.addEventListener("visibilitychange", look);
+    for (const event of ["online", "offline"]) addEventListener(event, sayReach);
+    sayReach();
+}
+
+/** Says whether there is a network, until `live.js` has come and knows more. */
+function sayReach() {
+    if (!live) set({ connection: navigator.onLine ? "connecting" : "offline" });
 }
 
 function keepUp() {
