@@ -12,6 +12,8 @@ export default defineConfig({
   reporter: [["list"]],
   workers: 2,
   forbidOnly: Boolean(process.env.CI),
+  // On two cores a browser sometimes stands still for seconds. The report calls a test flaky that passes only the second time.
+  retries: 1,
   // So many are one mistake: it need not be found in every test.
   maxFailures: 30,
   timeout: 30_000 * patience,
