@@ -19,7 +19,7 @@ use sha2::{Digest as _, Sha256};
 
 /// The module that `index.html` starts.
 const ENTRY: &str = "a/app.js";
-/// What the process fills in when it starts. It also compresses a file with one of these.
+/// The placeholders that the process fills in when it starts. It also compresses the files that have one.
 const FILLED_AT_START: [&str; 2] = ["{{META}}", "{{OPENAPI_URL}}"];
 
 /// The served files, by their paths below `web/`.

@@ -207,7 +207,7 @@ impl Site {
         Ok(Self { topology, processes, stream, three_origins, sign_in, issuer })
     }
 
-    /// What the tests know of it.
+    /// The variables by which the tests find it.
     fn environment(&self) -> Vec<(&'static str, String)> {
         let topology = &self.topology;
         vec![

@@ -181,7 +181,7 @@ fn keys(fresh: bool) -> anyhow::Result<Value> {
     Ok(json!({ "action": secrets::random()?, "vapid_private": private, "vapid_public": public }))
 }
 
-/// What the page needs: links in mail that lead to it, push, and a link that signs in.
+/// The variables of the page: its address for links in mail, the keys of push, and the permission to sign in by a link.
 fn with_page(options: Options, port: u16, keys: &Value) -> Options {
     let key = |name: &str| keys[name].as_str().unwrap_or_default().to_owned();
     let mut options = options

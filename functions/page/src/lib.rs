@@ -40,7 +40,7 @@ const FOREVER: &str = "public, max-age=31536000, immutable";
 const COMPARED: &str = "no-cache";
 /// There is nothing for a search engine: all of it is behind a sign-in.
 const ROBOTS: &str = "User-agent: *\nDisallow: /\n";
-/// What a script of another version is answered with. A deployment replaced that version while the page was open, or has not yet reached this
+/// The answer to a request for a script of another version. A deployment replaced that version while the page was open, or has not yet reached this
 /// process. The page reloads once for each version that is missing; after that it fails, and says so itself.
 const RELOAD: &str = r#"const missing = import.meta.url.split("/")[4];
 if (sessionStorage.getItem("punctual.reloaded") !== missing) {

@@ -1,4 +1,4 @@
-//! `page` through its router: what a browser gets, and what it is told to allow.
+//! `page` through its router: the files, their encodings and their headers.
 
 #[path = "../build/strip.rs"]
 mod strip;
@@ -21,7 +21,7 @@ use page::{Page, PageConfig};
 use shared::serve::{Host, complete};
 use tower::ServiceExt as _;
 
-/// What a first load may weigh, compressed.
+/// The most bytes that a first load may have, compressed.
 const BUDGET: usize = 60_000;
 
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; manifest-src 'self'; \

@@ -1,7 +1,7 @@
 // Without a network: what is there stays readable, and writes wait.
-import { type Page } from "@playwright/test";
-import { inBerlin } from "../support/product.ts";
-import { check, connection, list, newTask, row, titles } from "../support/page.ts";
+import { type BrowserContext, type Page } from "@playwright/test";
+import { type User, inBerlin } from "../support/product.ts";
+import { check, connection, newTask, row, titles } from "../support/page.ts";
 import { expect, go, paste, signIn, test } from "../support/test.ts";
 
 const due = () => inBerlin(0, 23, 59).toISOString();
@@ -84,27 +84,8 @@ test("changes of one task wait in their order", async ({ page, context, user, pr
   await expect.poll(async () => (await user.tasks()).map(({ title, completed }) => [title, completed])).toEqual([["made offline", true]]);
 });
 
-test("a write that waited for more than twelve hours is sent only if the person says so", async ({ context, user, problems }) => {
-  problems.expectOffline();
-  const page = await context.newPage();
-  await page.clock.install();
-  const { id } = await user.create({ title: "undated" });
-  await paste(page, user.token);
-  await list(page, "All").click();
-  await expect(row(page, "undated")).toBeVisible();
-  await goOffline(page);
-  await check(page, "undated").click();
-  await expect(page.getByText(/waits in this tab/)).toBeVisible();
-  await page.clock.fastForward("12:30:00");
-  await context.setOffline(false);
-  await expect(page.getByText("1 change has waited for more than 12 hours. Send it now?")).toBeVisible();
-  expect((await user.read(id)).completed).toBe(false);
-  await page.getByRole("button", { name: "Send", exact: true }).click();
-  await expect.poll(async () => (await user.read(id)).completed).toBe(true);
-});
-
-test("a stale write can be discarded, and the row shows what the server has", async ({ context, user, problems }) => {
-  problems.expectOffline();
+/** Completes a task without a network, and lets the write wait for more than twelve hours. */
+async function staleWrite(context: BrowserContext, user: User): Promise<{ page: Page; id: string }> {
   const page = await context.newPage();
   await page.clock.install();
   const { id } = await user.create({ title: "undated" });
@@ -116,6 +97,21 @@ test("a stale write can be discarded, and the row shows what the server has", as
   await expect(page.getByText(/waits in this tab/)).toBeVisible();
   await page.clock.fastForward("12:30:00");
   await context.setOffline(false);
+  return { page, id };
+}
+
+test("a write that waited for more than twelve hours is sent only if the person says so", async ({ context, user, problems }) => {
+  problems.expectOffline();
+  const { page, id } = await staleWrite(context, user);
+  await expect(page.getByText("1 change has waited for more than 12 hours. Send it now?")).toBeVisible();
+  expect((await user.read(id)).completed).toBe(false);
+  await page.getByRole("button", { name: "Send", exact: true }).click();
+  await expect.poll(async () => (await user.read(id)).completed).toBe(true);
+});
+
+test("a stale write can be discarded, and the row shows what the server has", async ({ context, user, problems }) => {
+  problems.expectOffline();
+  const { page, id } = await staleWrite(context, user);
   await page.getByRole("button", { name: "Discard", exact: true }).click();
   await expect(check(page, "undated")).not.toBeChecked();
   expect((await user.read(id)).completed).toBe(false);

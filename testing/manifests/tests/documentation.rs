@@ -175,7 +175,7 @@ fn routes() -> BTreeMap<String, BTreeSet<String>> {
             routes.entry(route.to_owned()).or_default();
         }
     }
-    // Those of the page are its files.
+    // The page's routes are its files.
     let files = fs::read_dir(root().join("functions/page/web")).unwrap();
     let files = files.map(|entry| entry.unwrap().file_name().into_string().unwrap());
     for file in files.chain([String::new(), "docs/".to_owned()]) {
