@@ -33,6 +33,9 @@ pub fn scratch(name: &str) -> anyhow::Result<Postgres> {
     fs::create_dir_all(&run.dir)?;
     postgres::wipe(&run.dir)?;
     let postgres = Postgres::launch(&run)?;
+    // Each test creates and drops a database. With fsync, a slow disk stopped every statement for longer than a test waits.
+    postgres.sql("postgres", "alter system set fsync = off")?;
+    postgres.sql("postgres", "select pg_reload_conf()")?;
     postgres.create_database("punctual")?;
     Ok(postgres)
 }

@@ -66,7 +66,7 @@ impl Postgres {
             .args(["-D".into(), data.display().to_string(), "-p".into(), port.to_string()])
             .args(["-c".to_owned(), format!("listen_addresses=127.0.0.1{listen}")])
             .args(["-c", "unix_socket_directories="])
-            .args(["-c", "max_connections=500", "-c", "fsync=on", "-c", "timezone=UTC", "-c", "log_timezone=UTC"])
+            .args(["-c", "max_connections=500", "-c", "timezone=UTC", "-c", "log_timezone=UTC"])
             .ready(Ready::Tcp(port))
             .clock(ahead)?;
         program.user = user;
