@@ -7,6 +7,7 @@
 
 pub mod connections;
 pub mod lambda;
+mod streams;
 
 use std::{
     net::Ipv4Addr,

@@ -1,6 +1,6 @@
 //! The answers of every function outside its own routes.
 
-use std::{convert::Infallible, time::Duration};
+use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -116,6 +116,86 @@ async fn a_connection_is_not_idle_before_its_answer_has_ended() {
     let mut rest = Vec::new();
     let ended = tokio::time::timeout(Duration::from_millis(100), streaming.read_to_end(&mut rest));
     assert!(ended.await.is_err(), "the stream was closed for another connection");
+}
+
+/// The address of a server with these routes.
+async fn address_of(routes: Router) -> SocketAddr {
+    let app = app(&PgPool::connect_lazy("postgres://unused").unwrap());
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(serve(Limits::default(), listener, complete(routes, app), std::future::pending()));
+    address
+}
+
+/// The head and the rest of what a connection gives for these requests until it ends. It is read after a pause.
+async fn exchange(address: SocketAddr, requests: &str) -> (String, String) {
+    let mut client = TcpStream::connect(address).await.unwrap();
+    client.write_all(requests.as_bytes()).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let mut answer = String::new();
+    let ended = tokio::time::timeout(Duration::from_secs(5), client.read_to_string(&mut answer)).await;
+    ended.expect("the connection ends").unwrap();
+    let (head, rest) = answer.split_once("\r\n\r\n").unwrap();
+    (head.to_owned(), rest.to_owned())
+}
+
+#[tokio::test]
+async fn a_stream_is_sent_whole_and_its_connection_ends() {
+    let pieces = async || Body::from_stream(stream::iter(["one", "", "three"].map(Ok::<_, Infallible>)));
+    let address = address_of(Router::new().route("/v1/stream", get(pieces))).await;
+    let request = |version: &str| format!("GET /v1/stream HTTP/{version}\r\nhost: x\r\n\r\n");
+    // The second request came too late: nothing follows a stream.
+    for requests in [request("1.1"), request("1.1").repeat(2)] {
+        let (head, body) = exchange(address, &requests).await;
+        assert!(head.contains("transfer-encoding: chunked") && head.contains("connection: close"), "{head}");
+        assert_eq!(body, "3\r\none\r\n5\r\nthree\r\n0\r\n\r\n");
+    }
+    assert_eq!(exchange(address, &request("1.0")).await.1, "onethree");
+}
+
+#[tokio::test]
+async fn a_stream_that_fails_is_cut_off() {
+    let pieces = async || Body::from_stream(stream::iter([Ok("one"), Err(std::fmt::Error)]));
+    let address = address_of(Router::new().route("/v1/stream", get(pieces))).await;
+    let (_, body) = exchange(address, "GET /v1/stream HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    assert_eq!(body, "3\r\none\r\n");
+}
+
+#[tokio::test]
+async fn a_stream_follows_the_whole_answers_before_it() {
+    const SMALL: usize = 64 << 10;
+    let pieces = async || Body::from_stream(stream::iter([Ok::<_, Infallible>("one")]));
+    let routes = Router::new().route("/v1/stream", get(pieces)).route("/v1/small", get(async || "x".repeat(SMALL)));
+    let address = address_of(routes).await;
+    for before in [1, 20, 100] {
+        let small = "GET /v1/small HTTP/1.1\r\nhost: x\r\n\r\n".repeat(before);
+        let (_, rest) = exchange(address, &format!("{small}GET /v1/stream HTTP/1.1\r\nhost: x\r\n\r\n")).await;
+        assert_eq!(rest.matches(&"x".repeat(SMALL)).count(), before);
+        assert!(rest.ends_with("\r\n\r\n3\r\none\r\n0\r\n\r\n"), "{before} answers before");
+    }
+}
+
+#[tokio::test]
+async fn a_stream_ends_when_its_client_has_gone() {
+    let held = Arc::new(());
+    let holder = Arc::clone(&held);
+    let endless = async move || {
+        let held = Arc::clone(&holder);
+        Body::from_stream(stream::pending::<Result<&str, Infallible>>().inspect(move |_| drop(Arc::clone(&held))))
+    };
+    let address = address_of(Router::new().route("/v1/endless", get(endless))).await;
+    let mut client = TcpStream::connect(address).await.unwrap();
+    client.write_all(b"GET /v1/endless HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    assert!(client.read(&mut [0; 256]).await.unwrap() > 0);
+    assert_eq!(Arc::strong_count(&held), 3, "the test, the route and the body of the answer");
+    drop(client);
+    for _ in 0..100 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        if Arc::strong_count(&held) == 2 {
+            return;
+        }
+    }
+    panic!("the body is not dropped");
 }
 
 /// It asks for a large answer, or for small ones without end, and reads none.

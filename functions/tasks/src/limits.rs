@@ -48,7 +48,7 @@ use crate::{Api, Quotas, actions, body, unread};
 /// How long a request waits for a turn of its user. A scan waits as long for the one before.
 const QUEUE_TIMEOUT: Duration = Duration::from_secs(10);
 /// The largest burst of a user, in seconds of the rate.
-const BURST_SECONDS: u32 = 10;
+const BURST_SECONDS: u32 = 5;
 /// Idle users are removed from the rate limiter each time this many requests were counted.
 const REMOVE_IDLE_EVERY: usize = 1000;
 
@@ -56,7 +56,7 @@ const REMOVE_IDLE_EVERY: usize = 1000;
 #[derive(Args, Clone, Copy, Debug)]
 #[group(skip)]
 pub struct LimitsConfig {
-    /// Maximum requests per second and user. A burst may be ten times as large
+    /// Maximum requests per second and user. A burst may be five times as large
     #[arg(long, env, default_value = "10")]
     pub user_requests_per_second: NonZeroU32,
     /// Maximum concurrent requests per user. Keep it far below `DATABASE_CONNECTIONS`, which all users share

@@ -6,33 +6,32 @@
 
 use std::{
     collections::BTreeMap,
+    future::poll_fn,
     io,
-    pin::pin,
+    pin::{Pin, pin},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
+    task::Poll,
     time::Duration,
 };
 
-use axum::{
-    Router,
-    body::{Body, HttpBody as _},
-    extract::Request,
-};
-use http_body_util::BodyExt as _;
+use axum::{Router, body::HttpBody as _, extract::Request};
 use hyper::{body::Incoming, server::conn::http1};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
-    server::graceful::GracefulShutdown,
     service::TowerToHyperService,
 };
 use tokio::{
-    net::TcpListener,
+    net::{TcpListener, TcpStream},
     sync::{Notify, OwnedSemaphorePermit, Semaphore},
+    task::JoinSet,
 };
-use tokio_io_timeout::TimeoutWriter;
+use tokio_util::sync::CancellationToken;
 use tower::{ServiceExt as _, service_fn};
+
+use super::streams::{Handover, Socket};
 
 /// Limit for receiving a request head, and for an idle connection. Deliberately not a round number: reminders fire on the
 /// minute, and we must not close a connection just as daprd reuses it.
@@ -58,10 +57,8 @@ impl Default for Limits {
 
 /// Serves `routes` until `stop` completes, then until the requests in flight are answered.
 pub async fn serve(limits: Limits, listener: TcpListener, routes: Router, stop: impl Future<Output = ()>) {
-    let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(HEAD_DEADLINE).max_header_size(HEAD_LIMIT);
-    let open = GracefulShutdown::new();
     let (places, idle) = (Arc::new(Semaphore::new(limits.connections)), Arc::<Idle>::default());
+    let (mut open, stopping) = (JoinSet::new(), CancellationToken::new());
     let mut stop = pin!(stop);
     loop {
         let accepted = tokio::select! {
@@ -82,37 +79,16 @@ pub async fn serve(limits: Limits, listener: TcpListener, routes: Router, stop: 
             place = idle.place(&places) => place,
             () = &mut stop => break,
         };
+        while open.try_join_next().is_some() {} // what has ended takes no memory
         let this =
             Arc::new(Connection { idle: Arc::clone(&idle), since: AtomicU64::default(), evicted: Arc::default() });
         this.rest();
-        let (routes, answering) = (routes.clone(), Arc::clone(&this));
-        let service = TowerToHyperService::new(service_fn(move |request: Request<Incoming>| {
-            let (routes, connection) = (routes.clone(), Arc::clone(&answering));
-            async move {
-                connection.work();
-                let working = Working(connection);
-                let answer = routes.oneshot(request).await;
-                answer.map(|answer| {
-                    if answer.body().size_hint().exact().is_some() {
-                        return answer;
-                    }
-                    answer.map(|body| {
-                        Body::new(body.map_err(move |error| {
-                            let _ = &working;
-                            error
-                        }))
-                    })
-                })
-            }
-        }));
-        let mut socket = TimeoutWriter::new(socket);
-        socket.set_timeout(Some(limits.unread));
-        let serving = open.watch(http.serve_connection(TokioIo::new(Box::pin(socket)), service));
-        tokio::spawn(async move {
+        let serving = converse(socket, limits.unread, routes.clone(), Arc::clone(&this), stopping.clone());
+        open.spawn(async move {
             let _place = place;
             tokio::select! {
                 ended = serving => if let Err(error) = ended {
-                    tracing::debug!(error = %error, "a connection ended early: {error}");
+                    tracing::debug!(error = %error, "a connection ended early: {error:#}");
                 },
                 () = this.evicted.notified() => tracing::debug!("closed an idle connection to accept another"),
             }
@@ -120,7 +96,55 @@ pub async fn serve(limits: Limits, listener: TcpListener, routes: Router, stop: 
         });
     }
     drop(listener);
-    open.shutdown().await;
+    stopping.cancel();
+    while open.join_next().await.is_some() {}
+}
+
+/// Answers the requests of one connection until it ends, or until the answers in flight are written once `stopping` is cancelled.
+async fn converse(
+    socket: TcpStream,
+    unread: Duration,
+    routes: Router,
+    this: Arc<Connection>,
+    stopping: CancellationToken,
+) -> anyhow::Result<()> {
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(HEAD_DEADLINE).max_header_size(HEAD_LIMIT);
+    let handover = Handover::default();
+    let streams = handover.clone();
+    let service = TowerToHyperService::new(service_fn(move |request: Request<Incoming>| {
+        let (routes, connection, streams) = (routes.clone(), Arc::clone(&this), streams.clone());
+        async move {
+            connection.work();
+            let working = Working(connection);
+            let version = request.version();
+            let answer = routes.oneshot(request).await;
+            answer.map(|answer| match answer.body().size_hint().exact() {
+                Some(_) => answer,
+                None => streams.begin(version, answer, working),
+            })
+        }
+    }));
+    let socket = Socket::new(socket, unread, handover.clone());
+    // In a box, which is freed before a stream begins.
+    let mut hyper = Box::new(http.serve_connection(TokioIo::new(socket), service));
+    let mut stopped = pin!(stopping.cancelled());
+    let mut is_stopped = false;
+    let stream = poll_fn(|context| {
+        if !is_stopped && stopped.as_mut().poll(context).is_ready() {
+            is_stopped = true;
+            Pin::new(&mut *hyper).graceful_shutdown();
+        }
+        match Pin::new(&mut *hyper).poll(context) {
+            Poll::Ready(ended) => Poll::Ready(ended.map(|()| None)),
+            Poll::Pending => handover.take().map_or(Poll::Pending, |stream| Poll::Ready(Ok(Some(stream)))),
+        }
+    });
+    if let Some(stream) = stream.await? {
+        let socket = hyper.into_parts().io.into_inner();
+        stream.send(socket).await?;
+    }
+    Ok(())
 }
 
 /// The connections without a request, by the order in which they became idle.
