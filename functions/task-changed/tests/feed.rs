@@ -1,13 +1,16 @@
 //! `task.changed` through the route: a user's feed has each change once, numbered without gaps.
 
+use std::time::Duration;
+
 use axum::{Router, http::StatusCode};
 use shared::{
     catalogue::EventType,
     schema::{TaskChanged, TaskRef},
     serve::complete,
-    testing::{app, count, deliver, deliver_at_once, emitted, task, user},
+    testing::{app, count, deliver, deliver_at_once, emitted, execute, task, user},
 };
 use sqlx::{PgPool, postgres::PgListener};
+use tokio::time::timeout;
 use uuid::Uuid;
 
 fn routes(db: &PgPool) -> Router {
@@ -20,6 +23,12 @@ fn changed(task: TaskRef) -> TaskChanged {
 
 async fn feed_seq(db: &PgPool, user: Uuid) -> i64 {
     sqlx::query_scalar("select feed_seq from users where id = $1").bind(user).fetch_one(db).await.unwrap()
+}
+
+/// The payload of the next notification.
+async fn next(listener: &mut PgListener) -> String {
+    let heard = timeout(Duration::from_secs(10), listener.recv()).await.expect("a notification within ten seconds");
+    heard.unwrap().payload().to_owned()
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
@@ -64,12 +73,23 @@ async fn a_listener_is_notified_once_and_only_of_committed_changes(db: PgPool) {
     let mut listener = PgListener::connect_with(&db).await.unwrap();
     listener.listen("feed").await.unwrap();
     let event = emitted(&db, &changed(task)).await;
-    deliver_at_once(&routes(&db), &event, 3).await;
-    assert_eq!(listener.recv().await.unwrap().payload(), user.to_string());
+    execute(
+        &db,
+        "create function takes_long() returns trigger language plpgsql as $$ begin perform pg_sleep(0.5); return null; end $$;
+         create constraint trigger takes_long after insert on feed deferrable initially deferred
+             for each row execute function takes_long()",
+    )
+    .await;
+    let deliveries = tokio::spawn({
+        let (routes, event) = (routes(&db), event.clone());
+        async move { deliver_at_once(&routes, &event, 3).await }
+    });
+    assert_eq!(next(&mut listener).await, user.to_string());
     assert_eq!(feed_seq(&db, user).await, 1, "the notification follows the commit");
+    assert_eq!(deliveries.await.unwrap(), 3);
     assert_eq!(deliver(&routes(&db), &event).await, StatusCode::OK);
     sqlx::query("notify feed, 'the end'").execute(&db).await.unwrap();
-    assert_eq!(listener.recv().await.unwrap().payload(), "the end");
+    assert_eq!(next(&mut listener).await, "the end");
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]

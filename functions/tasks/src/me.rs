@@ -53,17 +53,16 @@ pub(crate) struct Me {
 impl Me {
     /// Reads the user, who need not exist yet.
     pub(crate) async fn of(conn: &mut PgConnection, user: &User, push: &PushConfig) -> Result<Self> {
-        let email =
-            sqlx::query_scalar!("select email from users where id = $1", user.id).fetch_optional(&mut *conn).await?;
-        let preferences = Preferences::of(conn, user.id).await?;
-        Ok(Self::new(user.id, email.unwrap_or_else(|| user.email.as_str().to_owned()), preferences, push))
+        Ok(Self::new(user, Stored::of(conn, user.id).await?, push))
     }
 
-    fn new(id: Uuid, email: String, preferences: Preferences, push: &PushConfig) -> Self {
-        let Preferences { zone, channels, default_reminder, hide_titles } = preferences;
+    fn new(user: &User, mut stored: Stored, push: &PushConfig) -> Self {
+        let email = stored.email.take().unwrap_or_else(|| user.email.as_str().to_owned());
+        let Preferences { zone, channels, default_reminder, hide_titles } = stored.into();
         let default_reminder = default_reminder.map(|before| before.as_str().to_owned());
         let vapid_public_keys = push.vapid_public_keys.clone();
-        Self { id, email, time_zone: zone.to_string(), channels, default_reminder, hide_titles, vapid_public_keys }
+        let (id, time_zone) = (user.id, zone.to_string());
+        Self { id, email, time_zone, channels, default_reminder, hide_titles, vapid_public_keys }
     }
 }
 
@@ -75,13 +74,26 @@ pub(crate) struct Preferences {
     hide_titles: bool,
 }
 
-/// The columns of [`Preferences`].
+/// The columns of a user.
 #[derive(Default)]
 struct Stored {
+    email: Option<String>,
     time_zone: Option<String>,
     channels: Option<Vec<String>>,
     default_reminder: Option<String>,
     hide_titles: Option<bool>,
+}
+
+impl Stored {
+    /// Those of a user, who need not exist yet.
+    async fn of(conn: &mut PgConnection, user_id: Uuid) -> sqlx::Result<Self> {
+        let stored = sqlx::query_as!(
+            Self,
+            "select email, time_zone, channels, default_reminder, hide_titles from users where id = $1",
+            user_id
+        );
+        Ok(stored.fetch_optional(conn).await?.unwrap_or_default())
+    }
 }
 
 impl From<Stored> for Preferences {
@@ -104,12 +116,7 @@ impl From<Stored> for Preferences {
 impl Preferences {
     /// Those of a user, who need not exist yet.
     pub(crate) async fn of(conn: &mut PgConnection, user_id: Uuid) -> sqlx::Result<Self> {
-        let stored = sqlx::query_as!(
-            Stored,
-            "select time_zone, channels, default_reminder, hide_titles from users where id = $1",
-            user_id
-        );
-        Ok(stored.fetch_optional(conn).await?.unwrap_or_default().into())
+        Ok(Stored::of(conn, user_id).await?.into())
     }
 }
 
@@ -174,7 +181,8 @@ pub(crate) async fn change_me(
     let channels = channels.value().map(draft::distinct);
     let channels =
         channels.map(|channels| channels.iter().map(|channel| channel.as_str().to_owned()).collect::<Vec<_>>());
-    let stored = sqlx::query!(
+    let stored = sqlx::query_as!(
+        Stored,
         "insert into users (id, email, email_issued_at, time_zone, channels, default_reminder, hide_titles)
          values ($1, $2, $3, $4, $5, $6, $7)
          on conflict (id) do update
@@ -200,13 +208,7 @@ pub(crate) async fn change_me(
     )
     .fetch_one(&mut *tx)
     .await?;
-    let preferences = Stored {
-        time_zone: stored.time_zone,
-        channels: stored.channels,
-        default_reminder: stored.default_reminder,
-        hide_titles: stored.hide_titles,
-    };
-    let me = Me::new(user.id, stored.email, preferences.into(), &push);
+    let me = Me::new(&user, stored, &push);
     command.commit(tx, user.id, Answer::json(StatusCode::OK, &me)).await
 }
 

@@ -118,33 +118,24 @@ impl Quotas {
         tags: &[String],
     ) -> Result<()> {
         let added = Added::to_task(task, changes, rows, tags);
-        if added.is_nothing() {
-            return Ok(());
-        }
+        if added.is_nothing() { Ok(()) } else { self.check_added(conn, task.inner.user_id, 0, &added).await }
+    }
+
+    /// Refuses a task more than the quota. What the task has besides is checked by [`Quotas::check`].
+    pub(crate) async fn check_new_task(&self, conn: &mut PgConnection, user_id: Uuid) -> Result<()> {
+        self.check_added(conn, user_id, 1, &Added::default()).await
+    }
+
+    async fn check_added(&self, conn: &mut PgConnection, user_id: Uuid, tasks: i32, added: &Added) -> Result<()> {
         sqlx::query!(
-            "select check_quotas($1, 0, $2, $3, $4, $5, $6, $7, $8, $9, $10)::text as checked",
-            task.inner.user_id,
+            "select check_quotas($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)::text as checked",
+            user_id,
+            tasks,
             &added.tags,
             added.reminders,
             &added.changed,
             &added.live,
             &added.arriving,
-            i64::from(self.user_tasks),
-            i64::from(self.user_tags),
-            i64::from(self.user_reminders),
-            i64::from(self.user_reminders_per_hour),
-        )
-        .fetch_one(conn)
-        .await
-        .map_err(|error| self.refusal(error))?;
-        Ok(())
-    }
-
-    /// Refuses a task more than the quota. What the task has besides is checked by [`Quotas::check`].
-    pub(crate) async fn check_new_task(&self, conn: &mut PgConnection, user_id: Uuid) -> Result<()> {
-        sqlx::query!(
-            "select check_quotas($1, 1, '{}', 0, '{}', '{}', '{}', $2, $3, $4, $5)::text as checked",
-            user_id,
             i64::from(self.user_tasks),
             i64::from(self.user_tags),
             i64::from(self.user_reminders),

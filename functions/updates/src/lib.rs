@@ -167,3 +167,19 @@ pub fn router(updates: Updates) -> Router {
     // Below the layer of CORS, which answers `OPTIONS` before this does. A fallback that is set later would replace the layer.
     cors.allow_on(routes.method_not_allowed_fallback(async || Problem::MethodNotAllowed))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_takes_as_many_streams_as_it_may_open_files() {
+        let limit = getrlimit(Resource::Nofile);
+        let low = Some(limit.maximum.unwrap_or(256).min(256));
+        setrlimit(Resource::Nofile, Rlimit { current: low, ..limit }).unwrap();
+        assert_eq!(raise_open_files(), limit.maximum.unwrap_or(u64::MAX));
+        for (files, streams) in [(u64::MAX, 12_000), (12_512, 12_000), (1_024, 512), (256, 0)] {
+            assert_eq!(Settings::within(files).streams, streams);
+        }
+    }
+}

@@ -89,6 +89,8 @@ pub enum Answer {
     Accept,
     /// This status, with this `Retry-After`.
     Refuse(u16, Option<String>),
+    /// 307, to this place.
+    Redirect(String),
     /// The device gets the message, and no answer comes.
     AcceptSilently,
     /// The device gets the message, and the connection is closed without an answer.
@@ -254,6 +256,7 @@ impl PushService {
             }
             Answer::Refuse(status, None) => response.status(status),
             Answer::Refuse(status, Some(after)) => response.status(status).header("retry-after", after),
+            Answer::Redirect(to) => response.status(StatusCode::TEMPORARY_REDIRECT).header("location", to),
             Answer::AcceptSilently | Answer::Hang => {
                 future::pending::<Result<_, Infallible>>().await.unwrap_or_else(|never| match never {})
             }

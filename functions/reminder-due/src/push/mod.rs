@@ -187,9 +187,60 @@ pub(crate) fn title(title: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::{env, process::Command};
+
+    use lab::push::{PushService, VapidKey};
     use shared::capability::TEXT_LENGTH;
 
     use super::*;
+
+    fn push(hosts: &str, service: &PushService, key: &VapidKey) -> Push {
+        let roots = vec![Certificate::from_der(&service.certificate).unwrap()];
+        let config = PushConfig { push_hosts: hosts.parse().unwrap(), roots };
+        Push::new(&config, "reminders@punctual.example", &key.pem.clone().into(), Duration::from_secs(5)).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_name_that_points_inside_is_not_called() {
+        let service = PushService::start().await;
+        let push = push("localhost", &service, &VapidKey::new());
+        let called = push.client.get(format!("https://localhost:{}/", service.address.port())).send().await;
+        let error = format!("{:#}", anyhow::Error::new(called.unwrap_err()));
+        assert!(error.contains("the name points inside a network"), "{error}");
+    }
+
+    /// Runs once more in a process of its own, because the environment belongs to all tests.
+    #[tokio::test]
+    async fn a_message_does_not_go_through_the_proxy_of_the_environment() {
+        const NAME: &str = "push::tests::a_message_does_not_go_through_the_proxy_of_the_environment";
+        const NOBODY: &str = "http://127.0.0.1:9";
+        if env::var("HTTPS_PROXY").as_deref() != Ok(NOBODY) {
+            let mut again = Command::new(env::current_exe().unwrap());
+            again.args(["--exact", NAME]).env("HTTPS_PROXY", NOBODY);
+            for other in ["https_proxy", "NO_PROXY", "no_proxy"] {
+                again.env_remove(other);
+            }
+            let output = again.output().unwrap();
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+            return;
+        }
+        let (service, key) = (PushService::start().await, VapidKey::new());
+        let lab::push::Subscription { endpoint, p256dh, auth } = service.subscribe(&key.public);
+        let push = push(&service.host(), &service, &key);
+        let device = Device { endpoint, p256dh, auth, vapid_key: key.public };
+        let notification = Notification {
+            delivery_id: Uuid::nil(),
+            reminder_id: Uuid::nil(),
+            reminder_version: 1,
+            task_id: Uuid::nil(),
+            title: None,
+            remind_at: DateTime::UNIX_EPOCH,
+            due_at: None,
+            actions: None,
+        };
+        push.send(&device, &notification, Duration::from_secs(1)).await.unwrap();
+        assert_eq!(service.messages().len(), 1);
+    }
 
     #[test]
     fn the_largest_message_fits_what_every_push_service_takes() {

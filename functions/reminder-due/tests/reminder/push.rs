@@ -44,7 +44,7 @@ impl Process {
         let roots = vec![Certificate::from_der(&service.certificate).unwrap()];
         let config = EmailConfig {
             mail_dir: Some(folder.0.clone()),
-            deadline: Duration::from_millis(500),
+            deadline: Duration::from_secs(2),
             ..email(ProviderName::Files)
         };
         let push = PushConfig { push_hosts: hosts.parse().unwrap(), roots };
@@ -169,6 +169,8 @@ async fn each_answer_of_a_push_service_decides_what_follows(db: PgPool) {
         (refuse(401), "retrying", "push.test 401", false, 1),
         (refuse(403), "retrying", "push.test 403", false, 1),
         (refuse(302), "retrying", "push.test 302", false, 1),
+        // Nobody is asked there: it would answer 404.
+        (Answer::Redirect("/elsewhere".to_owned()), "retrying", "push.test 307", false, 1),
         (refuse(500), "retrying", "push.test 500", false, 1),
         (refuse(503), "retrying", "push.test 503", false, 1),
         (refuse(504), "retrying", "push.test 504", true, 1),
@@ -213,9 +215,90 @@ async fn a_repeat_whose_acceptance_was_lost_replaces_the_message(db: PgPool) {
     assert_eq!(sent_events(&db).await, 1);
 }
 
+/// A process that dies leaves the row of its last step, and its event unclaimed. So the event comes again.
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn a_death_after_any_step_of_a_push_shows_the_message_once(db: PgPool) {
+    let process = Process::start(&db).await;
+    // The row that is left. The state, the attempts, whether it was repeated, the new messages, and whether a job makes the next attempt.
+    for (left, state, attempts, repeated, messages, has_job) in [
+        ("state = 'pending', attempts = 0", "sent", 1, false, 1, false),
+        ("state = 'sending', lease_until = now()", "sent", 2, true, 1, false),
+        ("state = 'sending', lease_until = now() + interval '1 min'", "sending", 1, false, 0, true),
+        ("state = 'sending', lease_until = now(), created_at = 'yesterday'", "unknown", 1, false, 0, false),
+        ("state = 'retrying', next_attempt_at = now() + interval '1 min'", "retrying", 1, false, 0, true),
+        ("state = 'sent'", "sent", 1, false, 0, false),
+    ] {
+        process.dapr.wipe();
+        let (id, event) = process.fired("{push}", 1).await;
+        assert_eq!(deliver(&process.routes, &event).await, StatusCode::OK);
+        let (delivery, ..) = process.deliveries(id).await[0];
+        let before = process.service.messages();
+        let is_recorded = left == "state = 'sent'";
+        let died = format!(
+            "delete from processed_events where consumer = 'reminder-due';
+             delete from task_events where type = 'reminder.sent' and not {is_recorded};
+             update notification_deliveries set {left} where id = '{delivery}'"
+        );
+        execute(&db, &died).await;
+        // It gets the next reminder.
+        process.subscribe(event["data"]["user_id"].as_str().unwrap().parse().unwrap(), &process.key.public).await;
+        for _ in 0..2 {
+            assert_eq!(deliver(&process.routes, &event).await, StatusCode::OK, "{left}");
+        }
+        let deliveries = process.deliveries(id).await;
+        assert_eq!(deliveries.len(), 1, "{left}");
+        let (_, found, of, again, _) = &deliveries[0];
+        assert_eq!((found.as_str(), *of, *again), (state, attempts, repeated), "{left}");
+        // The device replaces a message by the next one of its topic.
+        let after = process.service.messages();
+        let new = &after[before.len()..];
+        let same = |message: &Message| (message.topic.clone(), message.text.clone());
+        assert_eq!(new.len(), messages, "{left}");
+        assert!(new.iter().all(|message| same(message) == same(before.last().unwrap())), "{left}: {new:?}");
+        assert_eq!(process.dapr.names().contains(&format!("delivery-{delivery}-1")), has_job, "{left}");
+        let told = "select count(*) from task_events where type = 'reminder.sent' and data->>'delivery_id' = $1";
+        let told: i64 = sqlx::query_scalar(told).bind(delivery.to_string()).fetch_one(&db).await.unwrap();
+        assert_eq!(told, i64::from(state == "sent"), "{left}");
+        let unknown = "select count(*) from audit_logs where action = 'reminder.unknown' and reminder_id = $1";
+        let unknown: i64 = sqlx::query_scalar(unknown).bind(id).fetch_one(&db).await.unwrap();
+        assert_eq!(unknown, i64::from(repeated || state == "unknown"), "{left}");
+    }
+    process.service.check();
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn a_subscription_that_is_gone_is_deleted_together_with_the_end_of_its_delivery(db: PgPool) {
+    let process = Process::start(&db).await;
+    process.service.answer([Answer::Refuse(410, None), Answer::Refuse(410, None)]);
+    let (id, event) = process.fired("{push}", 1).await;
+    execute(
+        &db,
+        "create function dies() returns trigger language plpgsql as
+             $$ begin perform pg_terminate_backend(pg_backend_pid()); return old; end $$;
+         create trigger dies before delete on push_subscriptions for each row execute function dies()",
+    )
+    .await;
+    assert_eq!(deliver(&process.routes, &event).await, StatusCode::SERVICE_UNAVAILABLE);
+    let devices = "select count(*) from push_subscriptions";
+    assert_eq!((process.deliveries(id).await[0].1.as_str(), count(&db, devices).await), ("sending", 1));
+    execute(
+        &db,
+        "drop trigger dies on push_subscriptions; drop function dies();
+         update notification_deliveries set lease_until = now()",
+    )
+    .await;
+    assert_eq!(deliver(&process.routes, &event).await, StatusCode::OK);
+    let (_, state, attempts, ..) = &process.deliveries(id).await[0];
+    // The answer to the first attempt is lost.
+    assert_eq!((state.as_str(), *attempts, count(&db, devices).await), ("unknown", 2, 0));
+    assert_eq!(reminder_state(&db).await, "failed");
+}
+
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
 async fn a_push_service_that_asks_to_wait_delays_its_own_messages_alone(db: PgPool) {
-    let process = Process::start(&db).await;
+    let (service, key) = (PushService::start().await, VapidKey::new());
+    let hosts = format!("{},localhost", service.host());
+    let process = Process::start_with(&db, service, key, &hosts).await;
     process.service.answer([Answer::Refuse(429, Some("120".to_owned()))]);
     let (first, event) = process.fired("{push}", 1).await;
     assert_eq!(deliver(&process.routes, &event).await, StatusCode::OK);
@@ -227,6 +310,30 @@ async fn a_push_service_that_asks_to_wait_delays_its_own_messages_alone(db: PgPo
     assert_eq!((state.as_str(), *attempts), ("retrying", 0));
     assert_eq!(reason.as_deref(), Some("the provider asked all of us to wait"));
     assert_eq!((process.service.requests(), process.folder.messages().len()), (1, 1));
+    // A device of another push service.
+    let (third, event) = process.fired("{push}", 1).await;
+    let user = &event["data"]["user_id"];
+    let elsewhere = format!(
+        "update push_subscriptions set endpoint = 'https://localhost/x' where user_id::text = '{}'",
+        user.as_str().unwrap()
+    );
+    execute(&db, &elsewhere).await;
+    assert_eq!(deliver(&process.routes, &event).await, StatusCode::OK);
+    let (_, _, attempts, _, reason) = &process.deliveries(third).await[0];
+    assert_eq!((*attempts, reason.as_deref()), (1, Some("localhost could not be reached")));
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn a_late_message_is_kept_for_a_device_until_no_attempt_would_be_made(db: PgPool) {
+    let process = Process::start(&db).await;
+    process.service.answer([Answer::Refuse(500, None)]);
+    let (id, event) = process.fired("{push}", 1).await;
+    assert_eq!(deliver(&process.routes, &event).await, StatusCode::OK);
+    execute(&db, "update notification_deliveries set created_at = now() - interval '20 hours'").await;
+    let (delivery, ..) = process.deliveries(id).await[0];
+    assert_eq!(process.attempt(delivery, 1).await, StatusCode::OK);
+    let ttl = process.service.messages()[0].ttl;
+    assert!((14_390..=14_400).contains(&ttl), "{ttl}");
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]

@@ -130,6 +130,17 @@ async fn a_link_takes_effect_once_also_if_it_is_used_many_times_at_once(db: PgPo
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn a_link_whose_process_dies_before_its_commit_was_not_used(db: PgPool) {
+    let sent = Sent::new(&db).await;
+    let before = sent.ada.footprint().await;
+    dies_at(&db, "task_events").await;
+    sent.nobody.post(PATH, json!({"capability": sent.text(Action::Complete)})).await.expect(503);
+    assert_eq!((sent.ada.footprint().await, sent.recorded().await), (before, (None, false)));
+    lives(&db).await;
+    assert_eq!(sent.act(Action::Complete).await["outcome"], "done");
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
 async fn a_link_that_was_used_does_not_complete_a_task_that_was_reopened(db: PgPool) {
     let sent = Sent::new(&db).await;
     sent.act(Action::Complete).await;

@@ -220,6 +220,20 @@ impl Reply {
     }
 }
 
+/// From now on the connection of a transaction that inserts into a table ends, as if its process died.
+async fn dies_at(db: &PgPool, table: &str) {
+    let dies = format!(
+        "create function dies() returns trigger language plpgsql security definer as
+             $$ begin perform pg_terminate_backend(pg_backend_pid()); return new; end $$;
+         create trigger dies before insert on {table} for each row execute function dies()"
+    );
+    shared::testing::execute(db, &dies).await;
+}
+
+async fn lives(db: &PgPool) {
+    shared::testing::execute(db, "drop function dies() cascade").await;
+}
+
 fn id(of: &Value) -> Uuid {
     of["id"].as_str().expect("an id").parse().unwrap()
 }

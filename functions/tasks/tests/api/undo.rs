@@ -16,11 +16,11 @@ async fn kept(db: &PgPool) -> Vec<i64> {
 
 /// An instant that has passed after [`until_then`].
 fn soon() -> String {
-    (Utc::now() + TimeDelta::milliseconds(300)).to_rfc3339()
+    (Utc::now() + TimeDelta::seconds(1)).to_rfc3339()
 }
 
 async fn until_then() {
-    tokio::time::sleep(Duration::from_millis(350)).await;
+    tokio::time::sleep(Duration::from_millis(1_050)).await;
 }
 
 /// As if the last commands had been sent so many seconds earlier.
@@ -268,6 +268,22 @@ async fn restoring_is_a_command_like_the_others(db: PgPool) {
     assert_eq!(ada.footprint().await, before);
 }
 
+/// The server rolls back what a process that died has not committed.
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn a_restore_whose_process_dies_before_its_commit_changes_nothing_and_succeeds_later(db: PgPool) {
+    let ada = Client::new(&db);
+    let task = ada.task(full()).await;
+    ada.delete(&path(&task)).await.expect(204);
+    let (keyed, before) = (ada.with("idempotency-key", "once"), ada.footprint().await);
+    dies_at(&db, "task_events").await;
+    restore(&keyed, &task, 1).await.expect(503);
+    assert_eq!(ada.footprint().await, before);
+    lives(&db).await;
+    let restored = restore(&keyed, &task, 1).await.expect(200);
+    assert_eq!(written(&restored), written(&task));
+    assert_eq!(ada.events(&task).await.last(), Some(&event("task.updated", 3)));
+}
+
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
 async fn undoing_within_a_minute_brings_back_reminders_whose_time_passed_meanwhile(db: PgPool) {
     let ada = Client::new(&db);
@@ -353,6 +369,27 @@ async fn a_deletion_that_is_handled_after_the_restore_deletes_no_job(db: PgPool)
     let heard = "select array_agg(data->>'version' order by id) from task_events where type = 'task.changed'";
     let heard: Vec<String> = sqlx::query_scalar(heard).fetch_one(&db).await.unwrap();
     assert_eq!(heard, ["3", "2"]);
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn a_handler_that_dies_after_it_armed_a_restored_reminder_arms_it_again(db: PgPool) {
+    let dapr = Dapr::start().await;
+    let routes = task_updated::router(app_with(&db, &dapr, &dapr, &dapr));
+    let ada = Client::new(&db);
+    let task = ada.task(json!({"title": "a", "remind_at": ahead(1)})).await;
+    ada.delete(&path(&task)).await.expect(204);
+    restore(&ada, &task, 1).await.expect(200);
+    let updated: Uuid =
+        sqlx::query_scalar("select id from task_events where type = 'task.updated'").fetch_one(&db).await.unwrap();
+    let updated = handed_over(&db, updated).await;
+    let job = [format!("reminder-{}-3", id(&task["reminders"][0]))];
+    let armed = "select count(*) from task_reminders where armed_version = 3";
+    dies_at(&db, "audit_logs").await;
+    assert_eq!(deliver(&routes, &updated).await, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!((dapr.names(), count(&db, armed).await), (job.to_vec(), 0));
+    lives(&db).await;
+    assert_eq!(deliver(&routes, &updated).await, StatusCode::OK);
+    assert_eq!((dapr.names(), count(&db, armed).await), (job.to_vec(), 1));
 }
 
 /// The completion was handled while the task was deleted, so it made no successor.

@@ -21,6 +21,16 @@ async fn refused(answer: Response, status: u16, kind: &str) {
     assert_eq!(problem["type"], format!("urn:punctual:problem:{kind}"));
 }
 
+/// A lost notification costs `look`. Proxies and Knative end what is silent or lasts longer than the others.
+#[test]
+fn a_process_has_the_documented_times() {
+    let Settings { look, echo, answer, comment, life, .. } = Settings::default();
+    assert_eq!(
+        [look, echo, answer, comment, life.start, life.end].map(|time| time.as_secs()),
+        [10, 30, 5, 15, 210, 240]
+    );
+}
+
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
 async fn the_21st_stream_of_a_user_is_refused(db: PgPool) {
     let (ada, ben) = (user(&db).await, user(&db).await);
@@ -59,7 +69,7 @@ async fn a_stream_ends_with_its_token_or_after_its_life_and_has_comments_meanwhi
     let process = Process::new(&db, comments.clone());
     let began = Instant::now();
     let answer = process.ask(&token_until(ada, Utc::now() + TimeDelta::seconds(1)), None).await;
-    let text = axum::body::to_bytes(answer.into_body(), 1 << 16).await.unwrap();
+    let text = timeout(LONG, axum::body::to_bytes(answer.into_body(), 1 << 16)).await.expect("an end").unwrap();
     assert!(began.elapsed() < Duration::from_millis(1_500), "{:?}", began.elapsed());
     assert!(str::from_utf8(&text).unwrap().ends_with('\n'));
 
@@ -68,7 +78,7 @@ async fn a_stream_ends_with_its_token_or_after_its_life_and_has_comments_meanwhi
     assert_eq!(events.next().await.unwrap().name, "ready");
     assert_eq!(events.next_block().await.unwrap(), ":");
     let began = Instant::now();
-    events.end().await;
+    timeout(LONG, events.end()).await.expect("an end");
     assert!(began.elapsed() < Duration::from_millis(600), "{:?}", began.elapsed());
 }
 

@@ -4,7 +4,7 @@ use lab::forwarder::Forwarder;
 use shared::{
     catalogue::EventType,
     schema::TaskChanged,
-    testing::{app, count, deliver, emitted, task},
+    testing::{app, count, deliver, emitted, execute, task},
 };
 
 use super::*;
@@ -50,6 +50,31 @@ async fn a_change_without_a_notification_is_found_by_looking(db: PgPool) {
     change(&db, ada, 2).await;
     assert_eq!(found.changes(2).await, [1, 2]);
     assert!(missed.is_silent().await);
+}
+
+/// A stream takes its place before it reads where the feed ends.
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn a_change_that_is_committed_while_a_stream_begins_is_told(db: PgPool) {
+    let (ada, ben) = (user(&db).await, user(&db).await);
+    let process = Process::new(&db, deaf());
+    // So the process listens already.
+    let _of_ben = process.listen(&db, ben).await;
+    execute(
+        &db,
+        "create or replace function admit_token(of_user uuid, issued_at timestamptz, is_command boolean) returns void
+         language plpgsql as $$ begin perform pg_sleep(0.5); end $$",
+    )
+    .await;
+    let opening = tokio::spawn(async move { process.open(ada, None).await });
+    let reads = "select count(*) from pg_stat_activity where datname = current_database() and wait_event = 'PgSleep'";
+    while count(&db, reads).await == 0 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    change(&db, ada, 1).await;
+    notify(&db, ada).await;
+    let mut events = opening.await.unwrap();
+    assert_eq!(events.next().await.unwrap().id, Some(0), "the change is later than what was read");
+    assert_eq!(events.changes(1).await, [1]);
 }
 
 /// The listener's connection is open and carries nothing any more, as after the death of a host or a NAT.
