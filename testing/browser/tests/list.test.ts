@@ -1,6 +1,7 @@
 // The lists: what stands in a row, in which order, and what happens at a click.
+import { type Request } from "@playwright/test";
 import { fill, inBerlin, inMinutes } from "../support/product.ts";
-import { check, list, row, titles } from "../support/page.ts";
+import { check, connection, list, row, titles } from "../support/page.ts";
 import { expect, go, test } from "../support/test.ts";
 
 test("a row shows title, due time, next reminder, priority, repetition and tags", async ({ page, user }) => {
@@ -168,6 +169,30 @@ test("a list that could not be loaded says why and can be tried again", async ({
   await page.unroute("**/v1/tasks?**");
   await page.getByRole("main").getByRole("button", { name: "Try again" }).click();
   await expect(page.getByRole("main")).toContainText("There are no open tasks.");
+});
+
+test("leaving a list ends its requests, however fast the person is, and coming back loads it", async ({ page, user }) => {
+  await user.create({ title: "undated" });
+  await expect(connection(page)).toHaveText(/^Live: /);
+  let answer = () => {};
+  const held = new Promise<void>((resolve) => { answer = resolve; });
+  await page.route("**/v1/tasks?**", async (route) => { await held; await route.continue().catch(() => {}); });
+  let asked = 0;
+  const open = new Set<Request>();
+  page.on("request", (request) => { if (new URL(request.url()).pathname === "/v1/tasks") { asked += 1; open.add(request); } });
+  for (const event of ["requestfinished", "requestfailed"] as const) page.on(event as "requestfinished", (request) => open.delete(request));
+  /** The lists that are waited for, without Today, which is counted in the navigation. */
+  const lists = () => [...open].map((request) => new URL(request.url()).searchParams).flatMap((query) => {
+    if (query.get("status") === "completed") return "done";
+    if (query.has("due_after")) return "upcoming";
+    return query.get("sort") === "due_at" && !query.has("due_before") ? "all" : [];
+  });
+  for (let n = 0; n < 10; n++) for (const route of ["#/all", "#/done", "#/upcoming"]) await go(page, route);
+  await go(page, "#/all");
+  await expect.poll(lists).toEqual(["all"]);
+  expect(asked).toBeGreaterThan(10);
+  answer();
+  await expect(titles(page)).toHaveText(["undated"]);
 });
 
 test("too many requests say so, and when to try again", async ({ page, user, problems }) => {

@@ -1,7 +1,7 @@
 // Search and its filters.
 import { type Page } from "@playwright/test";
 import { inBerlin } from "../support/product.ts";
-import { list, newTask, titles } from "../support/page.ts";
+import { connection, list, newTask, titles } from "../support/page.ts";
 import { expect, go, test } from "../support/test.ts";
 
 const field = (page: Page) => page.getByRole("searchbox", { name: "Search" });
@@ -77,4 +77,24 @@ test("the arrow key goes from the search to the first result", async ({ page, us
   await expect(titles(page)).toBeFocused();
   await page.keyboard.press("n");
   await expect(newTask(page)).toBeFocused();
+});
+
+test("a list that loads in the background does not end the search that the person waits for", async ({ page, user }) => {
+  await user.create({ title: "dentist" });
+  await expect(connection(page)).toHaveText(/^Live: /);
+  let answer = () => {};
+  const held = new Promise<void>((resolve) => { answer = resolve; });
+  const isSearch = (url: URL) => url.searchParams.get("q") === "dentist";
+  const ended: string[] = [];
+  page.on("requestfailed", (request) => ended.push(request.url()));
+  await page.route(isSearch, async (route) => { await held; await route.continue(); });
+  const asked = page.waitForRequest((request) => isSearch(new URL(request.url())));
+  await go(page, "#/search?q=dentist");
+  await asked;
+  const background = page.waitForResponse((response) => new URL(response.url()).searchParams.has("due_before"));
+  await page.evaluate(() => dispatchEvent(new Event("online")));
+  await (await background).finished();
+  answer();
+  await expect(titles(page)).toHaveText(["dentist"]);
+  expect(ended).toEqual([]);
 });

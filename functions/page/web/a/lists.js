@@ -51,9 +51,23 @@ function setView(key, change) {
 
 /** Loads a list that the person goes to. @param {string} key */
 export async function load(key) {
-    if (key !== current) innerOf(key).staying.clear();
-    current = key;
+    if (key !== current) {
+        innerOf(key).staying.clear();
+        abort(current);
+        current = key;
+    }
     await reload(key);
+}
+
+/** Whether a list is shown, or counted in the navigation. @param {string} key */
+const isWanted = (key) => key === current || key === "today";
+
+/** Ends the requests of a list that the person leaves: the server limits how many of a user it answers at once. @param {string} key */
+function abort(key) {
+    if (key === "today") return;
+    const inner = innerOf(key);
+    inner.loading?.abort();
+    inner.loading = inner.loaded = null;
 }
 
 /**
@@ -64,17 +78,15 @@ export async function load(key) {
  */
 export function reload(key, isLate = false) {
     const inner = innerOf(key);
-    if (inner.loaded) return isLate ? inner.loaded.then(() => reload(key)) : inner.loaded;
+    if (inner.loaded) return isLate ? inner.loaded.then(() => (isWanted(key) ? reload(key) : undefined)) : inner.loaded;
     const wanted = get().views.get(key)?.ids.length ?? 0;
     const view = get().views.get(key);
     if (!view || view.state === "error") setView(key, { state: "loading", error: undefined, slow: false });
     const slow = setTimeout(() => setView(key, { slow: true }), SLOW);
     const began = performance.now();
-    inner.loading = new AbortController();
-    // Only the latest search matters, and the server makes a user's searches one after the other. A list that is loaded again in the
-    // background must not end the search that the person waits for.
-    if (key === current) for (const [other, { loading }] of inners) if (other !== key && other.startsWith("search ")) loading?.abort();
-    inner.loaded = fetchPages(key, wanted, inner.loading.signal)
+    const loading = new AbortController();
+    inner.loading = loading;
+    inner.loaded = fetchPages(key, wanted, loading.signal)
         .then(({ ids, cursor }) => {
             inner.cursor = cursor;
             const { isSearch } = definitionOf(key);
@@ -84,8 +96,9 @@ export function reload(key, isLate = false) {
         .catch((error) => failed(key, error))
         .finally(() => {
             clearTimeout(slow);
-            inner.loading = inner.loaded = null;
             setView(key, { slow: false });
+            // It was ended, and the list may be loading again.
+            if (inner.loading === loading) inner.loading = inner.loaded = null;
         });
     return inner.loaded;
 }
@@ -101,7 +114,7 @@ function failed(key, error) {
     if (hasRows && error instanceof Unreachable) return;
     setView(key, { state: "error", error });
     if (error instanceof Problem && error.retryAfter !== null) {
-        setTimeout(() => get().views.get(key)?.error === error && void reload(key), (error.retryAfter + BY_ITSELF) * 1000);
+        setTimeout(() => get().views.get(key)?.error === error && isWanted(key) && void reload(key), (error.retryAfter + BY_ITSELF) * 1000);
     }
 }
 
@@ -132,10 +145,12 @@ async function fetchPages(key, wanted, signal) {
 export async function loadMore(key) {
     const inner = innerOf(key);
     if (inner.loaded) await inner.loaded;
-    if (inner.cursor === null) return;
+    if (inner.cursor === null || !isWanted(key)) return;
     const cursor = inner.cursor;
+    const loading = new AbortController();
+    inner.loading = loading;
     try {
-        const { body } = await request("GET", "/v1/tasks", { query: { ...definitionOf(key).query(), limit: PAGE, cursor } });
+        const { body } = await request("GET", "/v1/tasks", { query: { ...definitionOf(key).query(), limit: PAGE, cursor }, signal: loading.signal });
         // Loading all of it again was faster.
         if (inner.cursor !== cursor) return;
         inner.cursor = body.next_cursor ?? null;
@@ -144,7 +159,9 @@ export async function loadMore(key) {
         settle(key, new Set(ids), { more: inner.cursor !== null, error: undefined, state: "ready" });
     } catch (error) {
         if (error instanceof Problem) setView(key, { state: "error", error });
-        else if (!(error instanceof Unreachable)) throw error;
+        else if (!(error instanceof Unreachable || loading.signal.aborted)) throw error;
+    } finally {
+        if (inner.loading === loading) inner.loading = null;
     }
 }
 
