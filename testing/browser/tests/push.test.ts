@@ -1,4 +1,5 @@
 // Notifications. support/devices.ts says which two parts are doubles.
+import { type Page } from "@playwright/test";
 import { deliver, notifications, press, serviceWorker, supplySubscription } from "../support/devices.ts";
 import { User, inBerlin, mailTo, product } from "../support/product.ts";
 import { panel, row } from "../support/page.ts";
@@ -20,6 +21,9 @@ async function reminded(user: User, title: string) {
   const of = (first: number) => capabilities.find((one) => Buffer.from(one, "base64url")[0] === first)!;
   return { task: await user.read(task.id), actions: { complete: of(1), snooze: of(2) } };
 }
+
+/** Whether the browser has ended its subscription. */
+const isUnsubscribed = (page: Page) => page.evaluate(async () => (await (await navigator.serviceWorker.ready).pushManager.getSubscription()) === null);
 
 test("push is turned on for this device, tested, and turned off", async ({ page, user }) => {
   await go(page, "#/settings");
@@ -117,17 +121,35 @@ test("signing out unsubscribes and removes the device", async ({ page, user }) =
   await page.getByRole("main").getByRole("button", { name: "Sign out here" }).click();
   await expect(page.getByLabel("Token", { exact: true })).toBeVisible();
   await expect.poll(async () => (await user.devices()).length).toBe(0);
-  expect(await page.evaluate(async () => (await (await navigator.serviceWorker.ready).pushManager.getSubscription()) === null)).toBe(true);
+  expect(await isUnsubscribed(page)).toBe(true);
 });
 
 test("a device of the person before is not kept for the next one", async ({ page, user }) => {
   await go(page, "#/settings");
   await page.getByRole("button", { name: "Turn on" }).click();
-  await expect.poll(async () => (await user.devices()).length).toBe(1);
+  await expect(page.getByRole("main").getByText("Reminders by notification reach this device.")).toBeVisible();
+  const other = new User("eve");
+  await signIn(page, other, "#/today", product.url);
+  await expect.poll(() => isUnsubscribed(page)).toBe(true);
+  expect(await other.devices()).toEqual([]);
+});
+
+test("a device is not kept for the next person, although the server answers the one before too late", async ({ page, user }) => {
+  const answered = new Promise<void>((resolve) => {
+    void page.route("**/v1/push-subscriptions", async (route) => {
+      if (route.request().method() !== "POST") return route.continue();
+      await route.fetch();
+      resolve();
+    });
+  });
+  await go(page, "#/settings");
+  await page.getByRole("button", { name: "Turn on" }).click();
+  await answered;
+  expect(await user.devices()).toHaveLength(1);
   const other = new User("eve");
   await signIn(page, other, "#/today", product.url);
   await page.reload();
-  await expect.poll(() => page.evaluate(async () => (await (await navigator.serviceWorker.ready).pushManager.getSubscription()) === null)).toBe(true);
+  await expect.poll(() => isUnsubscribed(page)).toBe(true);
   expect(await other.devices()).toEqual([]);
 });
 

@@ -1,6 +1,7 @@
 // Push messages to this device.
 
 import { request } from "./api.js";
+import { alone } from "./lock.js";
 import { session } from "./session.js";
 import { store } from "./store.js";
 import { isSupported, register } from "./worker.js";
@@ -9,9 +10,11 @@ import { isSupported, register } from "./worker.js";
 /** @typedef {import("../api-types").components["schemas"]["PushSubscription"]} Device */
 /** @typedef {"insecure" | "unsupported" | "install" | "none" | "denied" | "off" | "on"} PushState */
 
-/** For whom this device is subscribed, and by which endpoint: `{ user, endpoint }`. */
+/** Which user of the session this device is subscribed for, and by which endpoint: `{ user, endpoint }`. */
 const KEPT = "punctual.push";
 const PATH = "/v1/push-subscriptions";
+/** One tab at a time changes the subscription: two would replace each other's. */
+const LOCK = "punctual-push";
 
 const isApple = /iPhone|iPad|iPod/.test(navigator.userAgent) || (navigator.platform === "MacIntel" && navigator.maxTouchPoints > 1);
 const isInstalled = matchMedia("(display-mode: standalone)").matches || /** @type {any} */ (navigator).standalone === true;
@@ -67,27 +70,23 @@ async function subscription() {
  * @param {Me} me
  */
 export async function subscribe(me) {
+    const { user } = session;
     if ((await Notification.requestPermission()) !== "granted") return false;
-    await adopt(me);
+    await alone(LOCK, {}, () => adopt(me, user));
     return true;
 }
 
-/** Subscribes and registers. One tab at a time: two would replace each other's subscription. @param {Me} me */
-async function adopt(me) {
-    await navigator.locks.request("punctual-push", () => adoptAlone(me));
-}
-
-/** @param {Me} me */
-async function adoptAlone(me) {
+/** Subscribes and registers. @param {Me} me @param {string} user */
+async function adopt(me, user) {
     const { pushManager } = await register();
     const found = await fresh(pushManager, me);
     try {
-        await post(found, me);
+        await post(found, me, user);
     } catch (error) {
         // The endpoint belongs to somebody who used this browser before.
         if (/** @type {any} */ (error).status !== 409) throw error;
         await found.unsubscribe();
-        await post(await fresh(pushManager, me), me);
+        await post(await fresh(pushManager, me), me, user);
     }
 }
 
@@ -105,34 +104,49 @@ function keyOf(found) {
     return btoa(String.fromCharCode(...bytes)).replace(/\+/g, "-").replace(/\//g, "_").replace(/=+$/, "");
 }
 
-/** @param {PushSubscription} found @param {Me} me */
-async function post(found, me) {
+/** @param {PushSubscription} found @param {Me} me @param {string} user */
+async function post(found, me, user) {
+    // Before the answer, because the page may be left sooner, and the next person must not get these messages.
+    const known = noted();
+    note(user, known?.user === user ? known.endpoint : found.endpoint);
+    if (session.user !== user) throw new Error("somebody else has signed in");
     const { p256dh, auth } = found.toJSON().keys ?? {};
     await request("POST", PATH, { body: { endpoint: found.endpoint, p256dh, auth, vapid_key: keyOf(found) || me.vapid_public_keys[0] } });
-    localStorage.setItem(KEPT, JSON.stringify({ user: me.id, endpoint: found.endpoint }));
+    note(user, found.endpoint);
 }
+
+/** @returns {{ user: string, endpoint: string } | null} */
+const noted = () => JSON.parse(localStorage.getItem(KEPT) ?? "null");
+
+/** @param {string} user @param {string} endpoint */
+const note = (user, endpoint) => localStorage.setItem(KEPT, JSON.stringify({ user, endpoint }));
 
 /**
  * Brings the subscription in line with the server: one that the browser renewed or lost, or whose key is gone, is replaced. One that the
  * person removed on another device, or that is another person's, ends. Returns whether messages reach this device.
  */
-export async function keep() {
-    const kept = JSON.parse(localStorage.getItem(KEPT) ?? "null");
+export const keep = () => alone(LOCK, {}, bringInLine);
+
+async function bringInLine() {
+    const kept = noted();
+    const { user } = session;
     if (!kept || session.state !== "signed-in") return false;
+    if (kept.user !== user) return forget();
     const me = store.get().me ?? (await request("GET", "/v1/me")).body;
     if (obstacle(me)) return false;
-    if (kept.user !== me.id) return forget();
     const known = await devices();
     const found = await subscription();
     const isKnown = known.some((device) => device.endpoint === found?.endpoint);
     if (found && !isKnown && found.endpoint === kept.endpoint) return forget();
-    if (!isKnown || !found || !me.vapid_public_keys.includes(keyOf(found))) await adopt(me);
+    if (!isKnown || !found || !me.vapid_public_keys.includes(keyOf(found))) await adopt(me, user);
     if ((await subscription())?.endpoint !== kept.endpoint) await removeEndpoint(known, kept.endpoint);
     return true;
 }
 
 /** Ends the subscription of this browser and removes the device. Called by signing out, too. */
-export async function unsubscribe() {
+export const unsubscribe = () => alone(LOCK, {}, end);
+
+async function end() {
     const endpoint = (await subscription())?.endpoint;
     const ended = forget();
     if (endpoint) await removeEndpoint(await devices(), endpoint);

@@ -16,9 +16,10 @@ let registering;
 /** Makes the page open without a network, and brings the messages to this device in line. For the page to call once it has shown something. */
 export async function start() {
     if (!isSupported) return;
+    const follow = () => void keepPush().catch(() => {});
+    session.subscribe(follow);
+    follow();
     await register();
-    session.subscribe(() => void keepPush().catch(() => {}));
-    await keepPush();
 }
 
 /** For whom this device was brought in line. */
@@ -28,8 +29,12 @@ let user = "";
 async function keepPush() {
     if (session.state !== "signed-in" || session.user === user) return;
     user = session.user;
-    const { keep } = await import("./push.js");
-    await keep();
+    try {
+        await (await import("./push.js")).keep();
+    } catch (error) {
+        user = "";
+        throw error;
+    }
 }
 
 /** Registers the service worker and tells it where the API is. Resolves when it runs. */
