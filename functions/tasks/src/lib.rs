@@ -18,6 +18,7 @@ mod body;
 mod change;
 mod command;
 mod complete;
+mod compress;
 mod config;
 mod create;
 mod dead_letters;
@@ -112,6 +113,7 @@ pub fn configured(app: App, auth: Auth, config: &TasksConfig) -> Router {
         export_bytes: *export_bytes,
     };
     let routes = operations()
+        .route_layer(middleware::from_fn(compress::compress))
         .route_layer(middleware::from_fn_with_state(api.clone(), limits::limit))
         .route("/openapi.json", get(docs::openapi))
         .method_not_allowed_fallback(async || Problem::MethodNotAllowed)

@@ -246,3 +246,33 @@ async fn tasks_by_their_ids_that_are_too_large_for_one_page_follow_on_the_next(d
     }
     assert_eq!((seen, pages), (ids, 7));
 }
+
+/// The answer to a read, as it is sent.
+async fn raw(client: &Client, path: &str, accepted: &str) -> (HeaderMap, axum::body::Bytes) {
+    let request = Request::get(path).header("accept-encoding", accepted);
+    let request = request.header("authorization", format!("Bearer {}", client.token.as_deref().unwrap()));
+    let answer = client.router.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+    assert_eq!(answer.status(), StatusCode::OK);
+    let (head, body) = answer.into_parts();
+    (head.headers, axum::body::to_bytes(body, usize::MAX).await.unwrap())
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn a_long_answer_is_compressed_for_whom_accepts_it_unless_it_has_an_etag(db: PgPool) {
+    use std::io::Read as _;
+    let ada = Client::new(&db);
+    let task = ada.task(json!({"title": "a".repeat(500), "description": "b".repeat(2_000)})).await;
+    let (plain, page) = raw(&ada, "/v1/tasks", "identity, gzip;q=0").await;
+    assert_eq!(plain.get("content-encoding"), None);
+    for accepted in ["gzip", "br, GZip;q=0.5"] {
+        let (headers, compressed) = raw(&ada, "/v1/tasks", accepted).await;
+        assert_eq!((&headers["content-encoding"], &headers["vary"]), (&"gzip".parse().unwrap(), &plain["vary"]));
+        assert!(compressed.len() < page.len() / 4, "{} of {}", compressed.len(), page.len());
+        let mut decoded = Vec::new();
+        flate2::read::GzDecoder::new(&compressed[..]).read_to_end(&mut decoded).unwrap();
+        assert_eq!(decoded, page);
+    }
+    for path in [path(&task).as_str(), "/v1/tags"] {
+        assert_eq!(raw(&ada, path, "gzip").await.0.get("content-encoding"), None, "{path}");
+    }
+}
