@@ -1,4 +1,5 @@
-// Measures the first visit on a slow phone: `cargo xtask browser-test --lighthouse`.
+// Measures a visit on a slow phone, by a person with many tasks: `cargo xtask browser-test --lighthouse`.
+import { execFileSync } from "node:child_process";
 import { createHmac, randomUUID } from "node:crypto";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -8,35 +9,58 @@ import lighthouse from "lighthouse";
 
 /** Milliseconds, as page.md promises them. */
 const BUDGET = { "first-contentful-paint": 1000, interactive: 1500 };
-/** Of 100. The score of performance is only printed: it depends on the machine, and the two times are what was promised. */
-const SCORES = { accessibility: 100, "best-practices": 95 };
-const RUNS = 3;
+/** Of 100. */
+const SCORES = { performance: 95, accessibility: 100, "best-practices": 95 };
+/** After one that warms the browser and the product up. The median counts. */
+const RUNS = 5;
+const TASKS = 200;
 
+const { CHROMIUM, DATABASE_URL, JWT_SECRET, ONE_ORIGIN, PSQL } = process.env;
+const user = randomUUID();
 const encoded = (value) => Buffer.from(JSON.stringify(value)).toString("base64url");
 const now = Math.floor(Date.now() / 1000);
-const signed = `${encoded({ alg: "HS256", typ: "JWT" })}.${encoded({ sub: randomUUID(), email: "slow@browser.test", iat: now, exp: now + 3600 })}`;
-const token = `${signed}.${createHmac("sha256", process.env.JWT_SECRET).update(signed).digest("base64url")}`;
+const signed = `${encoded({ alg: "HS256", typ: "JWT" })}.${encoded({ sub: user, email: "slow@browser.test", iat: now, exp: now + 7200 })}`;
+const token = `${signed}.${createHmac("sha256", JWT_SECRET).update(signed).digest("base64url")}`;
+
+// A tenth of them is overdue or due today, most are due in the coming weeks, and some have no date.
+const due = "case when n % 10 = 0 then null else now() + make_interval(hours => n * 4 - 60) end";
+const tasks = `insert into tasks (user_id, title, created_at, due_at)
+  select '${user}', 'Task ' || n || ' of a person who has a lot to do', now() - make_interval(secs => n), ${due} from generate_series(1, ${TASKS}) n`;
+// The first command makes the user.
+await fetch(`${ONE_ORIGIN}/v1/me`, {
+  method: "PATCH",
+  headers: { authorization: `Bearer ${token}`, "content-type": "application/json" },
+  body: JSON.stringify({ time_zone: "Europe/Berlin" }),
+});
+execFileSync(PSQL, ["-X", "-q", "-w", "-v", "ON_ERROR_STOP=1", "-d", DATABASE_URL, "-c", tasks]);
 
 const profile = await mkdtemp(join(tmpdir(), "punctual-lighthouse-"));
-const chrome = await launch({ chromePath: process.env.CHROMIUM, userDataDir: profile, chromeFlags: ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic"] });
+const chrome = await launch({ chromePath: CHROMIUM, userDataDir: profile, chromeFlags: ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic"] });
+const median = (values) => values.sort((a, b) => a - b)[Math.floor(values.length / 2)];
 const wrong = [];
 try {
-  const audits = Object.fromEntries(Object.keys(BUDGET).map((name) => [name, []]));
-  for (let run = 0; run < RUNS; run++) {
-    const { lhr } = await lighthouse(`${process.env.ONE_ORIGIN}/#token=${token}`, { port: chrome.port, logLevel: "error", onlyCategories: ["performance", ...Object.keys(SCORES)] });
-    for (const name of Object.keys(BUDGET)) audits[name].push(lhr.audits[name].numericValue);
-    for (const { id, score } of Object.values(lhr.categories)) {
-      console.log(`run ${run + 1}: ${id} ${Math.round(score * 100)}`);
-      if (score * 100 < (SCORES[id] ?? 0)) wrong.push(`${id} is ${Math.round(score * 100)}, and should be ${SCORES[id]} or more`);
-    }
+  const [times, scores] = [BUDGET, SCORES].map((names) => Object.fromEntries(Object.keys(names).map((name) => [name, []])));
+  for (let run = 0; run <= RUNS; run++) {
+    const options = { port: chrome.port, logLevel: "error", onlyCategories: Object.keys(SCORES) };
+    const { lhr } = await lighthouse(`${ONE_ORIGIN}/#token=${token}`, options);
     if (run === 0) {
       for (const audit of Object.values(lhr.audits)) if (audit.score !== null && audit.score < 0.9) console.log(`  ${audit.id}: ${audit.title} ${audit.displayValue ?? ""}`);
+      continue;
     }
+    for (const name of Object.keys(BUDGET)) times[name].push(lhr.audits[name].numericValue);
+    for (const { id, score } of Object.values(lhr.categories)) scores[id].push(Math.round(score * 100));
+    const measured = ["first-contentful-paint", "largest-contentful-paint", "speed-index", "total-blocking-time", "cumulative-layout-shift", "interactive"];
+    console.log(`run ${run}: performance ${scores.performance.at(-1)}, ${measured.map((name) => `${name} ${lhr.audits[name].displayValue}`).join(", ")}`);
+  }
+  for (const [name, least] of Object.entries(SCORES)) {
+    const score = median(scores[name]);
+    console.log(`${name}: ${score}, at least ${least}`);
+    if (score < least) wrong.push(`${name} is ${score}, and should be ${least} or more`);
   }
   for (const [name, most] of Object.entries(BUDGET)) {
-    const median = audits[name].sort((a, b) => a - b)[Math.floor(RUNS / 2)];
-    console.log(`${name}: ${Math.round(median)} ms, at most ${most}`);
-    if (median > most) wrong.push(`${name} takes ${Math.round(median)} ms, and may take ${most}`);
+    const time = Math.round(median(times[name]));
+    console.log(`${name}: ${time} ms, at most ${most}`);
+    if (time > most) wrong.push(`${name} takes ${time} ms, and may take ${most}`);
   }
 } finally {
   await chrome.kill();
