@@ -39,7 +39,7 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
         -exec cp {} "/out/${TARGETARCH}/" \; \
     && cp /etc/ssl/certs/ca-certificates.crt /out/
 
-# Contains /<architecture>/<binary>, and the root certificates for TLS to the e-mail provider and the identity provider.
+# Contains /<architecture>/<binary>, and the root certificates for TLS to the email provider and the identity provider.
 FROM scratch AS binaries
 COPY --from=build /out/ /
 

@@ -66,7 +66,7 @@ usable() {
     email=$(jq --raw-output '.email // ""' <<<"$claims")
     case ${email,,} in
     *@example.com | *@example.net | *@example.org | *@test.com)
-        say "the token of the smoke test is for $email, to which e-mail providers refuse to send: use delivered@resend.dev or a mailbox of yours"
+        say "the token of the smoke test is for $email, to which email providers refuse to send: use delivered@resend.dev or a mailbox of yours"
         return 1
         ;;
     esac

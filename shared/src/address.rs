@@ -1,4 +1,4 @@
-//! E-mail addresses: one parser for the edge that accepts an address and for the function that sends to it.
+//! Email addresses: one parser for the edge that accepts an address and for the function that sends to it.
 //!
 //! The rules are the intersection of the senders. lettre reads an address twice, in its own type and again from the header `To`, and
 //! the second parser loses the quotes of `"a b"@example.com` and knows no `a@[127.0.0.1]` (lettre 0.11, `message/mailbox/parsers`).

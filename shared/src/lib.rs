@@ -11,7 +11,7 @@
 //! - [`delivery`]: the states of a delivery, and the job that retries it
 //! - [`sidecar`]: the Dapr API, through the generated client of the `dapr` crate
 //! - [`audit`]: the history of a task and of a reminder
-//! - [`address`]: which e-mail addresses are accepted, at the edge and when sending
+//! - [`address`]: which email addresses are accepted, at the edge and when sending
 //! - [`auth`], [`problem`]: authentication and problem details (HTTP)
 //! - [`capability`]: what a link or a button of a message may do without a session
 //! - [`push`]: which push services may be called

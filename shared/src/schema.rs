@@ -124,7 +124,7 @@ impl From<String> for SentOn {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Channel {
-    /// E-mail.
+    /// Email.
     Email,
     /// Web Push, to each device that the user has subscribed.
     Push,

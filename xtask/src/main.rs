@@ -43,7 +43,7 @@ enum Command {
         /// UUID of the user
         #[arg(long)]
         user: String,
-        /// E-mail address of the user
+        /// Email address of the user
         #[arg(long)]
         email: String,
         /// Include the operator scope, which allows dead letters to be read and replayed

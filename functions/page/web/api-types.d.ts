@@ -134,7 +134,7 @@ export interface components {
             state: components["schemas"]["DeliveryState"];
             /**
              * Format: uuid
-             * @description The push subscription that it goes to; null for e-mail.
+             * @description The push subscription that it goes to; null for email.
              */
             target?: string | null;
             /** Format: uuid */

@@ -36,12 +36,12 @@ use tracing::Instrument as _;
 
 use crate::{email::EmailConfig, push::PushConfig, send::Sender};
 
-/// The routes of its own process, with e-mail and push as the environment says.
+/// The routes of its own process, with email and push as the environment says.
 pub fn router(app: App) -> Router {
     routes(app.clone(), shared::config::from_env(), shared::config::from_env()).merge(former_jobs::router(app))
 }
 
-/// The routes that do its own work, with e-mail and push as given. In one process with `alarm`, jobs of reminders go to `alarm` directly.
+/// The routes that do its own work, with email and push as given. In one process with `alarm`, jobs of reminders go to `alarm` directly.
 pub fn routes(app: App, email: EmailConfig, push: PushConfig) -> Router {
     let sender = Sender::new(app.clone(), email, push);
     let events = {

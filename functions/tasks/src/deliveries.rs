@@ -32,7 +32,7 @@ pub(crate) struct Delivery {
     reminder_version: i32,
     #[schema(example = "email")]
     channel: String,
-    /// The push subscription that it goes to; null for e-mail.
+    /// The push subscription that it goes to; null for email.
     target: Option<Uuid>,
     state: DeliveryState,
     /// How many attempts have begun.

@@ -343,7 +343,7 @@ punctual/dapr: {{ include (print .root.Template.BasePath "/dapr.yaml") .root | s
 {{- end }}
 {{- end -}}
 
-{{/* Service account token with which one daprd alone reads the e-mail provider's secrets. */}}
+{{/* Service account token with which one daprd alone reads the email provider's secrets. */}}
 {{- define "punctual.secretReader" -}}
 name: secret-reader
 projected:

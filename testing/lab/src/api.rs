@@ -88,7 +88,7 @@ impl Api {
         self.user_with(id, &format!("{}@example.test", id.simple()), true)
     }
 
-    /// A user with this id and e-mail address.
+    /// A user with this id and email address.
     #[must_use]
     pub fn user_with(&self, id: Uuid, email: &str, operator: bool) -> User {
         let token = secrets::token(&self.jwt_secret, &id.to_string(), email, operator);

@@ -1,4 +1,4 @@
-//! The configuration of e-mail. `docs/configuration.md` is generated from these doc comments.
+//! The configuration of email. `docs/configuration.md` is generated from these doc comments.
 
 use std::{num::NonZeroU32, path::PathBuf, time::Duration};
 
@@ -25,7 +25,7 @@ pub enum ProviderName {
     Files,
 }
 
-/// How e-mail is delivered. Keys and passwords are in the secret store, under [`EmailConfig::secret_key`].
+/// How email is delivered. Keys and passwords are in the secret store, under [`EmailConfig::secret_key`].
 #[derive(Parser, Clone, Debug)]
 #[command(about, long_about = None)]
 pub struct EmailConfig {

@@ -1,4 +1,4 @@
-//! E-mail as files, for development: one `.eml` per message, which any mail program opens.
+//! Email as files, for development: one `.eml` per message, which any mail program opens.
 //!
 //! A file is written in a hidden folder and then renamed, so a program that watches the folder never sees a partial message. The file name
 //! is the delivery's id, so a repeat overwrites it.

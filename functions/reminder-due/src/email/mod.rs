@@ -1,4 +1,4 @@
-//! E-mail: one message, one provider, one attempt.
+//! Email: one message, one provider, one attempt.
 //!
 //! [`Provider::send`] tries once, within a deadline. It has five outcomes: accepted, try again later ([`SendError::Transient`]), slow down
 //! ([`SendError::Throttled`]), never ([`SendError::Permanent`]), or unknown ([`SendError::Unknown`]). It never retries; the caller's record

@@ -5,9 +5,9 @@ use crate::email;
 
 #[derive(Clone, Copy)]
 pub(super) enum Provider<'a> {
-    /// The configured provider of e-mail.
+    /// The configured provider of email.
     Email(&'a email::Provider),
-    /// The push service of the device. Its client is made when a message is sent, so that push without keys delays no e-mail.
+    /// The push service of the device. Its client is made when a message is sent, so that push without keys delays no email.
     Push,
 }
 
@@ -27,7 +27,7 @@ impl Provider<'_> {
         }
     }
 
-    /// Who throttles us as a whole: the provider of e-mail, or the one push service. `None` for files.
+    /// Who throttles us as a whole: the provider of email, or the one push service. `None` for files.
     pub(super) fn throttling(self, row: &Row) -> Option<String> {
         match self {
             Self::Email(email::Provider::Files(_)) => None,

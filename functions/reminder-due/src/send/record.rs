@@ -15,7 +15,7 @@ use crate::{
     attempt::{Begin, End, Fence, Postpone},
 };
 
-/// Commits that an attempt begins, with a lease. For a provider of e-mail with a key it stores the message too: with a known key each
+/// Commits that an attempt begins, with a lease. For a provider of email with a key it stores the message too: with a known key each
 /// attempt must show the same text.
 pub(super) async fn begin(
     conn: &mut Connection<'_>,

@@ -1,4 +1,4 @@
-//! Tests of each e-mail provider with one message, against doubles that answer like the real servers or do not answer.
+//! Tests of each email provider with one message, against doubles that answer like the real servers or do not answer.
 
 mod files;
 mod mailgun;

@@ -7,7 +7,7 @@ mod former_jobs;
 mod push;
 mod refusals;
 mod send;
-#[expect(dead_code, reason = "the tests of e-mail use all of it")]
+#[expect(dead_code, reason = "the tests of email use all of it")]
 #[path = "../email/smtp_server.rs"]
 mod smtp_server;
 

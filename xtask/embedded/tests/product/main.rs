@@ -2,7 +2,7 @@
 
 mod doors;
 mod pooler;
-#[expect(dead_code, reason = "the tests of e-mail use all of it")]
+#[expect(dead_code, reason = "the tests of email use all of it")]
 #[path = "../../../../functions/reminder-due/tests/email/smtp_server.rs"]
 mod smtp_server;
 
@@ -23,7 +23,7 @@ fn product(app: &App) -> Router {
     product_with(app, &["--email-provider", "files", "--mail-dir", "/nowhere"])
 }
 
-/// The product with these settings of e-mail.
+/// The product with these settings of email.
 fn product_with(app: &App, email: &[&str]) -> Router {
     let auth = auth::AuthConfig::try_parse_from(["test", "--jwt-secret", SECRET]).unwrap();
     let email = ["test", "--email-from", "a@example.org"].iter().chain(email);
