@@ -1,5 +1,7 @@
 //! Compresses long answers to reads: a page of 100 tasks is 60 KB, which takes a phone half a second, and a tenth of that compressed.
 //!
+//! Not by tower-http's layer: the length of its answers is unknown, so each would count as a stream and end its connection (`serve/streams.rs`).
+//!
 //! An answer with an `ETag` stays as it is, because a compressed one would need another tag. An export stays too: it is made while it is read.
 
 use std::io::Write as _;
