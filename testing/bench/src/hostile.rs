@@ -31,6 +31,8 @@ const TASKS: usize = 60;
 const PATIENCE: Duration = Duration::from_secs(45);
 /// The pause between two requests of a client. With it a user sends about as many as one user may.
 const PAUSE: Duration = Duration::from_millis(800);
+/// The pause between two tasks that are stored before the measurement: about as many as one user may.
+const SETUP: Duration = Duration::from_millis(100);
 /// The pause between two bytes of what trickles.
 const TRICKLE: Duration = Duration::from_millis(500);
 
@@ -104,6 +106,7 @@ impl Hostile {
         let mut task = json!({"title": "bench hostile", "description": description});
         for _ in 1..TASKS {
             user.command(Method::POST, "/v1/tasks", Some(&task)).await?;
+            sleep(SETUP).await;
         }
         task["due_at"] = json!("2100-01-01T00:00:00Z");
         task["recurrence"] = json!({"type": "daily"});
