@@ -248,6 +248,9 @@ fn memory(topology: &Topology, table: &mut String) -> anyhow::Result<Vec<String>
                 missed.push(format!("{name} used {peak:.0} MB, more than its limit of {limit:.0} MB"));
             }
         }
+        if function.daprd.is_none() {
+            cells.push_str("  |  |");
+        }
         let _ = writeln!(table, "| `{}` |{cells}", function.name);
     }
     table.push_str("\n| peak memory of servers, megabytes | |\n|---|--:|\n");
