@@ -108,6 +108,7 @@ impl RunningProduct {
         let mut options = options
             .env("REPAIR_AFTER_SECONDS", REPAIR.as_secs().to_string())
             // Races are between more requests of a user than production allows at a time.
+            .env("USER_REQUESTS_PER_SECOND", "20")
             .env("USER_REQUESTS_WAITING", "100")
             .env("REQUESTS_IN_FLIGHT", "512")
             .env("PUSH_HOSTS", PUSH.service.host())
