@@ -16,6 +16,7 @@
 //! - [`capability`]: what a link or a button of a message may do without a session
 //! - [`push`]: which push services may be called
 //! - [`cors`]: which web pages may call a function from a browser
+//! - [`encoding`]: which compressed forms of an answer a client accepts
 //! - [`search_text`]: the text of a task that searches look at
 //! - [`tag`]: the form of a tag's name, and its id
 //! - [`db`], [`deadlines`]: the pool, the deadline of every wait, and which database errors are outages
@@ -34,6 +35,7 @@ pub mod cors;
 pub mod db;
 pub mod deadlines;
 pub mod delivery;
+pub mod encoding;
 pub mod erasure;
 pub mod faults;
 pub mod from_daprd;

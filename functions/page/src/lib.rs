@@ -26,6 +26,7 @@ use flate2::{Compression, write::GzEncoder};
 use sha2::{Digest as _, Sha256};
 use shared::{
     config::{HostConfig, from_env, or_exit},
+    encoding,
     problem::Problem,
     serve::{self, Host, lambda},
 };
@@ -177,8 +178,10 @@ impl Served {
     }
 
     fn answer(&self, request: &HeaderMap) -> Response {
-        let accepted =
-            self.variants.iter().find(|variant| variant.encoding.is_none_or(|encoding| accepts(request, encoding)));
+        let accepted = self
+            .variants
+            .iter()
+            .find(|variant| variant.encoding.is_none_or(|encoding| encoding::accepts(request, encoding)));
         let variant = accepted.expect("the last one has no encoding");
         let is_known = listed(request, header::IF_NONE_MATCH)
             .any(|etag| etag == "*" || variant.etag == etag.strip_prefix("W/").unwrap_or(etag));
@@ -226,13 +229,4 @@ fn etag(version: &str) -> HeaderValue {
 fn listed(request: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &str> {
     let values = request.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
     values.flat_map(|value| value.split(',')).map(str::trim)
-}
-
-/// Whether the request accepts an encoding. One with the quality 0 is refused.
-fn accepts(request: &HeaderMap, encoding: &str) -> bool {
-    listed(request, header::ACCEPT_ENCODING).any(|item| {
-        let (name, quality) = item.split_once(';').unwrap_or((item, ""));
-        let quality = quality.trim().strip_prefix("q=").and_then(|quality| quality.parse::<f32>().ok());
-        name.trim().eq_ignore_ascii_case(encoding) && quality.is_none_or(|quality| quality > 0.0)
-    })
 }

@@ -9,12 +9,12 @@ use std::io::Write as _;
 use axum::{
     body::{Body, HttpBody as _, to_bytes},
     extract::Request,
-    http::{HeaderMap, HeaderValue, Method, header},
+    http::{HeaderValue, Method, header},
     middleware::Next,
     response::{IntoResponse as _, Response},
 };
 use flate2::{Compression, write::GzEncoder};
-use shared::problem::Problem;
+use shared::{encoding, problem::Problem};
 
 /// A shorter answer fits into the packet or two that its head begins.
 const LEAST: u64 = 1_400;
@@ -22,7 +22,7 @@ const LEAST: u64 = 1_400;
 /// Middleware of every operation.
 pub(crate) async fn compress(request: Request, next: Next) -> Response {
     let is_read = request.method() == Method::GET;
-    let is_accepted = accepts_gzip(request.headers());
+    let is_accepted = encoding::accepts(request.headers(), "gzip");
     let mut response = next.run(request).await;
     let is_long = response.body().size_hint().exact().is_some_and(|size| size >= LEAST);
     if !is_read || !is_long || response.headers().contains_key(header::ETAG) {
@@ -43,14 +43,4 @@ pub(crate) async fn compress(request: Request, next: Next) -> Response {
     head.headers.remove(header::CONTENT_LENGTH);
     head.headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
     Response::from_parts(head, Body::from(compressed))
-}
-
-/// Whether the client accepts gzip. An encoding with the quality 0 is refused.
-fn accepts_gzip(headers: &HeaderMap) -> bool {
-    let values = headers.get_all(header::ACCEPT_ENCODING).into_iter().filter_map(|value| value.to_str().ok());
-    values.flat_map(|value| value.split(',')).any(|item| {
-        let (name, quality) = item.split_once(';').unwrap_or((item, ""));
-        let quality = quality.trim().strip_prefix("q=").and_then(|quality| quality.parse::<f32>().ok());
-        name.trim().eq_ignore_ascii_case("gzip") && quality.is_none_or(|quality| quality > 0.0)
-    })
 }

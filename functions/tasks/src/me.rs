@@ -85,7 +85,7 @@ struct Stored {
 }
 
 impl Stored {
-    /// Those of a user, who need not exist yet.
+    /// Reads the row of a user. Without one, nothing is chosen.
     async fn of(conn: &mut PgConnection, user_id: Uuid) -> sqlx::Result<Self> {
         let stored = sqlx::query_as!(
             Self,

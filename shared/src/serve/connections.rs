@@ -79,7 +79,8 @@ pub async fn serve(limits: Limits, listener: TcpListener, routes: Router, stop: 
             place = idle.place(&places) => place,
             () = &mut stop => break,
         };
-        while open.try_join_next().is_some() {} // what has ended takes no memory
+        // Forgets the connections that have ended.
+        while open.try_join_next().is_some() {}
         let this =
             Arc::new(Connection { idle: Arc::clone(&idle), since: AtomicU64::default(), evicted: Arc::default() });
         this.rest();

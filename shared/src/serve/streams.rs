@@ -28,7 +28,7 @@ use tokio::{
 };
 use tokio_io_timeout::TimeoutWriter;
 
-/// What the two sides of a connection share: hyper, and the sender of its stream.
+/// Takes the body of a stream from hyper to [`Stream::send`].
 #[derive(Clone, Default)]
 pub(super) struct Handover(Arc<Shared>);
 
