@@ -18,10 +18,10 @@ use anyhow::{Context as _, bail, ensure};
 use serde_json::{Value, json};
 
 use lab::{
-    cargo, dev,
+    dev,
     identity::{self, Identity},
     mail, ports,
-    progress::say,
+    progress::{self, say},
     root, secrets, signals,
     topology::{self, Mode, Options, Topology},
 };
@@ -51,8 +51,8 @@ pub(crate) fn up(distributed: bool, detached: bool, port: Option<u16>, fresh: bo
     let keys = keys(fresh)?;
     let page_port = options.page_port.or(options.port).unwrap_or(usual);
     options = with_page(options, page_port, &keys);
-    topology::prerequisites(&options)?;
-    build(options.mode)?;
+    // On a fresh machine, Go builds Dapr while cargo builds Punctual. Each leaves a core idle where it has nothing to do at once.
+    progress::both(|| topology::prerequisites(&options), || build(options.mode))?;
 
     // Held until every part runs: two instances would share a data directory.
     let lock = File::create(dev().join("up.lock"))?;
@@ -202,8 +202,9 @@ fn build(mode: Mode) -> anyhow::Result<()> {
         Mode::Embedded => &["--package", "embedded", "--package", "migrations"],
         Mode::Distributed => &[],
     };
-    say("building Punctual");
-    cargo::run(&["build", "--locked", "--bins"], |build| build.args(what))
+    let mut build = Command::new("cargo");
+    build.args(["build", "--locked", "--bins"]).args(what).current_dir(root());
+    progress::run("building Punctual", &mut build)
 }
 
 fn introduce(topology: &Topology, link: &str, token: &str) {

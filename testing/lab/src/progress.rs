@@ -4,16 +4,56 @@ use std::{
     fs::{self, File},
     io::{BufRead as _, BufReader, IsTerminal as _, Write as _},
     process::{Command, Stdio},
-    sync::mpsc,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+        mpsc,
+    },
     thread,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, bail};
 
+/// The commands that run now. A terminal shows all of them on one line.
+static RUNNING: Mutex<Vec<Shown>> = Mutex::new(Vec::new());
+/// Whether one of two steps of [`both`] failed.
+static FAILED: AtomicBool = AtomicBool::new(false);
+
 /// Prints a line to stderr. Stdout is reserved for output that scripts read.
 pub fn say(line: impl AsRef<str>) {
-    eprintln!("{}", line.as_ref());
+    let running = running();
+    let erase = if is_terminal() && !running.is_empty() { "\r\x1b[2K" } else { "" };
+    eprintln!("{erase}{}", line.as_ref());
+}
+
+/// Takes two steps at once and returns when both have ended. If one fails, the command that the other [`run`]s is killed.
+///
+/// # Errors
+/// The error of the step that failed first.
+pub fn both<A, B>(
+    one: impl FnOnce() -> anyhow::Result<A>,
+    other: impl FnOnce() -> anyhow::Result<B> + Send,
+) -> anyhow::Result<(A, B)>
+where
+    B: Send,
+{
+    let first_error = Mutex::new(None);
+    let end = |error: anyhow::Error| {
+        FAILED.store(true, Relaxed);
+        first_error.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+    };
+    let results = thread::scope(|scope| {
+        let other = scope.spawn(|| other().map_err(end).ok());
+        let one = one().map_err(end).ok();
+        (one, other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    });
+    FAILED.store(false, Relaxed);
+    let error = first_error.into_inner().unwrap_or_else(PoisonError::into_inner);
+    match results {
+        (Some(one), Some(other)) => Ok((one, other)),
+        _ => Err(error.context("a step failed without an error")?),
+    }
 }
 
 /// Runs `command`, showing `label`, the elapsed time and its last line of output.
@@ -27,7 +67,7 @@ pub fn run(label: &str, command: &mut Command) -> anyhow::Result<()> {
     let log = log_dir.join(format!("{}.log", label.replace(|c: char| !c.is_ascii_alphanumeric(), "-")));
     let mut log_file = File::create(&log)?;
 
-    let mut line = Line::new(label);
+    let shown = Step::begin(label, started);
     let mut child = command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -58,10 +98,13 @@ pub fn run(label: &str, command: &mut Command) -> anyhow::Result<()> {
             Err(mpsc::RecvTimeoutError::Timeout) => {}
             Err(mpsc::RecvTimeoutError::Disconnected) => break,
         }
-        line.update(tail.last().map_or("", String::as_str), started);
+        shown.update(tail.last().map_or("", String::as_str));
+        if FAILED.load(Relaxed) {
+            child.kill()?;
+        }
     }
     let status = child.wait()?;
-    line.end();
+    drop(shown);
     if !status.success() {
         bail!("{label}: failed ({status}); {} ends with:\n{}", log.display(), tail.join("\n"));
     }
@@ -87,44 +130,98 @@ pub fn quietly(command: &mut Command) -> anyhow::Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
+/// What the terminal says about a running command.
+struct Shown {
+    label: String,
+    started: Instant,
+    /// Its last line of output.
+    last: String,
+    /// When its line was printed last, where that is no terminal.
+    printed: Instant,
+}
+
+/// A running command, until it is dropped.
+struct Step<'a> {
+    label: &'a str,
+}
+
+impl<'a> Step<'a> {
+    fn begin(label: &'a str, started: Instant) -> Self {
+        if !is_terminal() {
+            say(format!("{label} …"));
+        }
+        running().push(Shown { label: label.to_owned(), started, last: String::new(), printed: started });
+        Self { label }
+    }
+
+    /// Rewrites the line on a terminal, and prints one every ten seconds elsewhere.
+    fn update(&self, last: &str) {
+        let mut running = running();
+        let Some(own) = running.iter_mut().find(|shown| shown.label == self.label) else { return };
+        own.last = last.trim().to_owned();
+        if is_terminal() {
+            let width = 100 / running.len();
+            let parts: Vec<String> = running.iter().map(|shown| shown.line(width)).collect();
+            let _ = write!(std::io::stderr(), "\r\x1b[2K{}", parts.join("  |  "));
+        } else if own.printed.elapsed() >= Duration::from_secs(10) {
+            own.printed = Instant::now();
+            eprintln!("{}", own.line(120));
+        }
+    }
+}
+
+impl Drop for Step<'_> {
+    fn drop(&mut self) {
+        running().retain(|shown| shown.label != self.label);
+        if is_terminal() {
+            let _ = write!(std::io::stderr(), "\r\x1b[2K");
+        }
+    }
+}
+
+impl Shown {
+    fn line(&self, width: usize) -> String {
+        let line = format!("{}: {} s  {}", self.label, self.started.elapsed().as_secs(), self.last);
+        line.chars().take(width).collect()
+    }
+}
+
+fn running() -> MutexGuard<'static, Vec<Shown>> {
+    RUNNING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn is_terminal() -> bool {
+    std::io::stderr().is_terminal()
+}
+
 fn boxed(stream: impl std::io::Read + Send + 'static) -> Box<dyn std::io::Read + Send> {
     Box::new(stream)
 }
 
-/// A line that is rewritten in place on a terminal, and printed every ten seconds elsewhere.
-struct Line<'a> {
-    label: &'a str,
-    terminal: bool,
-    shown: Option<Instant>,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl<'a> Line<'a> {
-    fn new(label: &'a str) -> Self {
-        let terminal = std::io::stderr().is_terminal();
-        if !terminal {
-            say(format!("{label} …"));
-        }
-        Self { label, terminal, shown: (!terminal).then(Instant::now) }
+    #[test]
+    fn two_steps_run_at_once_and_both_results_are_returned() {
+        let (here, there) = mpsc::channel();
+        let (one, other) = both(
+            || Ok(there.recv_timeout(Duration::from_secs(30))?),
+            || {
+                here.send(1)?;
+                Ok(2)
+            },
+        )
+        .unwrap();
+        assert_eq!((one, other), (1, 2));
     }
 
-    fn update(&mut self, last: &str, started: Instant) {
-        let pause = if self.terminal { Duration::from_millis(100) } else { Duration::from_secs(10) };
-        if self.shown.is_some_and(|shown| shown.elapsed() < pause) {
-            return;
-        }
-        self.shown = Some(Instant::now());
-        let last: String = last.trim().chars().take(80).collect();
-        let text = format!("{}: {} s  {last}", self.label, started.elapsed().as_secs());
-        if self.terminal {
-            let _ = write!(std::io::stderr(), "\r\x1b[2K{text}");
-        } else {
-            say(text);
-        }
-    }
-
-    fn end(&self) {
-        if self.terminal {
-            let _ = write!(std::io::stderr(), "\r\x1b[2K");
-        }
+    #[test]
+    fn a_failed_step_ends_the_command_of_the_other() {
+        let started = Instant::now();
+        let sleep = || run("a long sleep", Command::new("sleep").arg("60"));
+        let error = both(sleep, || bail!("Go is missing") as anyhow::Result<()>).unwrap_err();
+        assert_eq!(error.to_string(), "Go is missing");
+        assert!(started.elapsed() < Duration::from_secs(30), "{:?}", started.elapsed());
     }
 }
