@@ -113,8 +113,13 @@ pub fn postgres(url: &SecretString) -> anyhow::Result<PgConnectOptions> {
 /// bad configuration must not bind its port.
 #[must_use]
 pub fn from_env<C: Parser>() -> C {
-    // Arguments belong to the binary (`upkeep --repair`); the configuration is the environment alone.
-    C::try_parse_from(std::env::args_os().take(1)).unwrap_or_else(|error| error.exit())
+    read().unwrap_or_else(|error| error.exit())
+}
+
+/// Arguments belong to the binary (`upkeep --repair`), so that no error may advise `--help`.
+fn read<C: Parser>() -> Result<C, clap::Error> {
+    let command = C::command().disable_help_flag(true);
+    C::from_arg_matches_mut(&mut command.try_get_matches_from(std::env::args_os().take(1))?)
 }
 
 /// Ends the process with one line if a configuration cannot be used.
@@ -144,6 +149,17 @@ mod tests {
         };
         assert_eq!(with("3").unwrap().database.database_connections, 3);
         assert!(with("2").is_err());
+    }
+
+    #[test]
+    fn an_error_advises_no_argument() {
+        #[derive(Parser, Debug)]
+        struct Needs {
+            #[arg(long)]
+            _port: u16,
+        }
+        let error = read::<Needs>().unwrap_err().to_string();
+        assert!(error.contains("port") && !error.contains("--help"), "{error}");
     }
 
     /// Run by the next test, in processes with other environments.
