@@ -42,6 +42,7 @@ export default defineConfig({
   },
   projects: [
     { name: "tests", testDir: "tests" },
+    { name: "deployed", testDir: "deployed", timeout: 180_000 * patience },
     { name: "screenshots", testDir: "screenshots", timeout: 120_000 * patience },
   ],
 });

@@ -5,27 +5,25 @@
 
 use std::{env, path::PathBuf, process::Command};
 
-use anyhow::{Context as _, ensure};
+use anyhow::ensure;
 use catalogue::EMBEDDED;
 use lab::{
+    browser::{self, PLAYWRIGHT, Parts},
     cargo, dev,
     forwarder::Forwarder,
     ports,
     process::{Process, Program, READY, Ready, Run},
-    progress::{self, quietly, say},
-    root, secrets, signals, tools,
+    progress::{quietly, say},
+    secrets, signals,
     topology::{Options, Topology, target_dir},
 };
 
 const RUN: &str = "browser";
-/// The oldest Node.js that the tests run on.
-const NODE: u32 = 20;
 /// The page at the identity provider, and the API that its tokens are for.
 const CLIENT_ID: &str = "punctual-page";
 const AUDIENCE: &str = "https://api.punctual.test";
 /// The command that runs the tests.
 const TESTS: [&str; 4] = [PLAYWRIGHT, "test", "--project", "tests"];
-const PLAYWRIGHT: &str = "node_modules/@playwright/test/cli.js";
 
 /// The arguments of `browser-test`.
 #[derive(clap::Args)]
@@ -40,15 +38,9 @@ pub(crate) struct Arguments {
     lighthouse: bool,
 }
 
-/// The programs that the tests need.
-struct Parts {
-    node: PathBuf,
-    chromium: PathBuf,
-}
-
 /// Runs the tests, takes the pictures, or measures.
 pub(crate) fn browser_test(arguments: &Arguments) -> anyhow::Result<()> {
-    let parts = parts()?;
+    let parts = Parts::find()?;
     say("building every binary");
     cargo::build()?;
     if arguments.lighthouse {
@@ -65,11 +57,11 @@ pub(crate) fn browser_test(arguments: &Arguments) -> anyhow::Result<()> {
 
 /// Runs the tests whose names contain one of `filters`, as the last part of `cargo xtask test`. The binaries must be built.
 pub(crate) fn after_others(filters: &[String]) -> anyhow::Result<()> {
-    if !can_have_chromium() {
+    if !browser::can_have_chromium() {
         say("browser tests: NOT RUN, Chromium is missing and there is no apt-get to install it");
         return Ok(());
     }
-    let parts = parts()?;
+    let parts = Parts::find()?;
     if !filters.is_empty() && !has_any(&parts, filters)? {
         return Ok(());
     }
@@ -79,7 +71,7 @@ pub(crate) fn after_others(filters: &[String]) -> anyhow::Result<()> {
 
 /// Installs the missing parts that the tests need, where that is possible.
 pub(crate) fn install() -> anyhow::Result<()> {
-    if can_have_chromium() { parts().map(drop) } else { Ok(()) }
+    if browser::can_have_chromium() { Parts::find().map(drop) } else { Ok(()) }
 }
 
 fn test(parts: &Parts, filters: &[String]) -> anyhow::Result<()> {
@@ -89,41 +81,9 @@ fn test(parts: &Parts, filters: &[String]) -> anyhow::Result<()> {
 /// Whether a test has one of the words in its name.
 fn has_any(parts: &Parts, filters: &[String]) -> anyhow::Result<bool> {
     let mut list = Command::new(&parts.node);
-    list.args(TESTS).args(["--list", "--reporter", "list"]).current_dir(folder());
+    list.args(TESTS).args(["--list", "--reporter", "list"]).current_dir(browser::folder());
     let listed = quietly(&mut list)?;
     Ok(filters.iter().any(|word| listed.contains(word.as_str())))
-}
-
-fn folder() -> PathBuf {
-    root().join("testing/browser")
-}
-
-fn installed_chromium() -> Option<PathBuf> {
-    ["chromium", "google-chrome", "chromium-browser"].into_iter().find_map(tools::on_path)
-}
-
-fn can_have_chromium() -> bool {
-    installed_chromium().is_some() || tools::on_path("apt-get").is_some()
-}
-
-/// Finds or installs the programs, and the packages of `testing/browser`.
-fn parts() -> anyhow::Result<Parts> {
-    let what = format!("Node.js {NODE} or newer, with npm (https://nodejs.org)");
-    let node = tools::require("node", &what)?;
-    let npm = tools::require("npm", &what)?;
-    let version = quietly(Command::new(&node).arg("--version"))?;
-    let major = version.trim().trim_start_matches('v').split('.').next().and_then(|major| major.parse::<u32>().ok());
-    ensure!(major >= Some(NODE), "Node.js {} is too old: install {what} and try again", version.trim());
-    if installed_chromium().is_none() {
-        tools::apt(&["chromium", "fonts-noto-core", "fonts-noto-cjk", "fonts-noto-color-emoji"])?;
-    }
-    let chromium = installed_chromium().context("the package chromium has no program chromium")?;
-    let folder = folder();
-    let pin = tools::pin_of(&["package.json", "package-lock.json"].map(|file| folder.join(file)))?;
-    tools::pinned(&folder.join("node_modules"), &pin, || {
-        progress::run("npm ci", Command::new(&npm).args(["ci", "--no-audit", "--no-fund"]).current_dir(&folder))
-    })?;
-    Ok(Parts { node, chromium })
 }
 
 /// Starts the product, runs a program of `testing/browser` and stops everything.
@@ -132,7 +92,7 @@ fn run(parts: &Parts, program: &[&str], more: &[(&str, String)]) -> anyhow::Resu
     let site = Site::start()?;
     let status = Command::new(&parts.node)
         .args(program)
-        .current_dir(folder())
+        .current_dir(browser::folder())
         .env("CHROMIUM", &parts.chromium)
         .env("RESULTS", dev().join(RUN).join("results"))
         .envs(site.environment())

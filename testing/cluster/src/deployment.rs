@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::{Context as _, ensure};
-use lab::{process::Run, root, secrets};
+use lab::{ports, process::Run, root, secrets};
 use serde_json::{Value, json};
 use tokio::{process::Command, time::timeout};
 
@@ -34,6 +34,8 @@ pub(crate) struct Deployment {
     gateway: String,
     smoke_token: String,
     dir: PathBuf,
+    /// The functions that a browser calls, and the ports at which it finds them: first the page, then the API and the stream.
+    pub(crate) browser_ports: [(&'static str, u16); 3],
     pub(crate) jwt_secret: String,
     pub(crate) dapr_api_token: String,
 }
@@ -63,8 +65,9 @@ impl Deployment {
         ];
         kube.apply(&json!({ "apiVersion": "v1", "kind": "List", "items": items })).await?;
 
+        let browser_ports = ["page", "tasks", "updates"].map(|function| (function, ports::free()));
         let values = run.dir.join("values.json");
-        fs::write(&values, serde_json::to_string_pretty(&values_of(arguments, parts))?)?;
+        fs::write(&values, serde_json::to_string_pretty(&values_of(arguments, parts, browser_ports))?)?;
         let user = secrets::token(&jwt, "0198c0de-0000-7000-8000-00000000c1a5", "smoke@punctual.test", false);
         let minikube = root().join("knative/chart/values-minikube.yaml");
         let files = arguments.plain.then_some(minikube).into_iter().chain([values]);
@@ -78,6 +81,7 @@ impl Deployment {
             gateway: arguments.gateway.clone(),
             smoke_token: user,
             dir: run.dir.clone(),
+            browser_ports,
             jwt_secret: jwt,
             dapr_api_token: dapr,
         })
@@ -185,24 +189,28 @@ async fn make_namespace(arguments: &Arguments, kube: &Kube) -> anyhow::Result<()
 
 /// The chart's defaults, except addresses, the retention of idle pods, the number of replicas, and repair: a lost event must stay lost,
 /// or the test would not notice.
-fn values_of(arguments: &Arguments, parts: &Parts) -> Value {
+fn values_of(arguments: &Arguments, parts: &Parts, browser_ports: [(&str, u16); 3]) -> Value {
     let gateway = arguments.gateway.split('/').next().unwrap_or_default();
     let [database, broker, mail] = parts.ports();
     let any_or = |port: Option<u16>| port.map_or_else(|| json!([]), |port| json!([port]));
     let (database, broker) = (any_or(database), any_or(broker));
     // Without a port in its URL, the mail server has one of SMTP's. An empty list would allow none.
     let mail = mail.map_or_else(|| json!([25, 465, 587]), |port| json!([port]));
-    let functions = if arguments.plain {
+    let mut functions: Value = if arguments.plain {
         REPLICATED.iter().map(|name| ((*name).to_owned(), json!({ "minScale": 2 }))).collect()
     } else {
         json!({ "tasks": { "podRetention": "2s" } })
     };
+    let [page, api, live] = browser_ports.map(|(_, port)| format!("http://localhost:{port}"));
+    let env = json!({ "API_URL": api, "UPDATES_URL": live, "PAGE_ACCEPT_TOKEN_LINK": "true" });
+    functions["page"] = json!({ "env": env, "podRetention": "2s" });
     // values-minikube.yaml never pulls.
     let pull = if arguments.plain && arguments.load.is_some() { "Never" } else { "IfNotPresent" };
     json!({
         "image": { "pullPolicy": pull },
         "defaults": { "podRetention": "2s" },
         "functions": functions,
+        "page": { "origins": [page] },
         "email": { "provider": "smtp", "from": "Punctual <reminders@punctual.test>", "smtpUrl": parts.smtp_url },
         "broker": { "env": { "KAFKA_BROKERS": parts.brokers } },
         "dapr": { "namespace": arguments.dapr_namespace },

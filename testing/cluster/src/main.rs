@@ -41,6 +41,8 @@ pub(crate) enum Step {
     Replicas,
     /// Pods killed in the middle of their work
     Deaths,
+    /// The page in a browser: from zero on Knative, and warm (`--browser`)
+    Page,
     /// Dapr's scheduler killed while a reminder is pending
     Scheduler,
     /// A rollout under load
@@ -131,6 +133,9 @@ pub(crate) struct Arguments {
     /// Seconds for which they must stay at zero
     #[arg(long, default_value_t = 60)]
     pub(crate) idle_seconds: u64,
+    /// Visit the page in Chromium too; needs Node.js, and installs Chromium and npm packages
+    #[arg(long)]
+    pub(crate) browser: bool,
     /// Keep the deployment and the servers on this machine running at the end
     #[arg(long)]
     pub(crate) keep: bool,

@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    net::SocketAddr,
     time::{Duration, Instant},
 };
 
@@ -28,6 +29,8 @@ pub(crate) struct ClusterTest<'a> {
     pub(crate) db: PgPool,
     /// The API: through Knative's gateway, or in the plain rendering at the Service of `tasks`.
     pub(crate) api: Api,
+    /// Where that is.
+    pub(crate) address: SocketAddr,
     pub(crate) user: User,
     pub(crate) images: &'a Images,
     pub(crate) deployment: &'a Deployment,
@@ -66,7 +69,7 @@ fn say(started: Instant, line: impl AsRef<str>) {
 }
 
 /// The name by which Knative's gateway routes to a function.
-fn host(arguments: &Arguments, function: &str) -> String {
+pub(crate) fn host(arguments: &Arguments, function: &str) -> String {
     format!("{function}.{}.svc.cluster.local", arguments.namespace)
 }
 
@@ -110,7 +113,19 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
         let api = Api::at([format!("http://{address}")], &deployment.jwt_secret).host(host(&arguments, "tasks"));
         let user = api.user();
         let (arguments, kube, parts, images, deployment) = (&arguments, &kube, &parts, &images, &deployment);
-        run_steps(&ClusterTest { arguments, kube, parts, db: db.clone(), api, user, images, deployment, started }).await
+        run_steps(&ClusterTest {
+            arguments,
+            kube,
+            parts,
+            db: db.clone(),
+            api,
+            address,
+            user,
+            images,
+            deployment,
+            started,
+        })
+        .await
     };
     let outcome = outcome.await;
     if let Err(error) = &outcome {
@@ -132,7 +147,9 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
 async fn run_steps(test: &ClusterTest<'_>) -> anyhow::Result<()> {
     for step in Step::value_variants() {
         let only = &test.arguments.only;
-        if step.exists(test.arguments.plain) && (only.is_empty() || only.contains(step)) {
+        let is_wanted =
+            if only.is_empty() { *step != Step::Page || test.arguments.browser } else { only.contains(step) };
+        if step.exists(test.arguments.plain) && is_wanted {
             steps::step(test, *step).await.with_context(|| format!("step {}", name(*step)))?;
         }
     }

@@ -25,6 +25,9 @@ pub(crate) struct Arguments {
     /// Version of Docker Compose to build and use, as its tag [default: the installed one]
     #[arg(long)]
     pub(crate) compose: Option<String>,
+    /// Visit the page in Chromium too; needs Node.js, and installs Chromium and npm packages
+    #[arg(long)]
+    pub(crate) browser: bool,
     /// Folder of the functions' binaries to use instead of building them
     #[arg(long, requires = "stand_ins")]
     pub(crate) bin_dir: Option<PathBuf>,

@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::bail;
-use lab::{api::Api, cargo, process::Run, progress::say, tools, topology::target_dir};
+use lab::{api::Api, browser, cargo, process::Run, progress::say, tools, topology::target_dir};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
@@ -29,6 +29,8 @@ pub(crate) struct ComposeTest {
     pub(crate) mailpit: Mailpit,
     /// The limit for `up`, which builds.
     pub(crate) up: Duration,
+    /// Where the page is to be visited.
+    pub(crate) browser: Option<browser::Parts>,
     started: Instant,
 }
 
@@ -46,11 +48,12 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let logs = dir.join("log");
     let runtime = tokio::runtime::Runtime::new()?;
     let compose = arguments.compose.as_deref().map(standins::compose).transpose()?;
+    let browser = arguments.browser.then(browser::Parts::find).transpose()?;
     if !arguments.stand_ins {
         let docker = tools::require("docker", "Docker Engine 25 or newer (https://docs.docker.com/engine/install)")?;
         let docker = Docker { docker, compose, overrides: None, env: Vec::new(), log: empty_log(&logs)? };
         // The first build compiles the workspace and its dependencies in a container.
-        return runtime.block_on(test(docker, Duration::from_secs(2400)));
+        return runtime.block_on(test(docker, Duration::from_secs(2400), browser));
     }
     let parts = Parts::install(&dir, compose.is_some())?;
     let Some(binaries) = engine::inside() else {
@@ -71,7 +74,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     runtime.block_on(async {
         say("building images that stand in for the published ones");
         parts.build(&docker).await?;
-        test(docker, Duration::from_secs(600)).await
+        test(docker, Duration::from_secs(600), browser).await
     })
 }
 
@@ -82,10 +85,10 @@ fn empty_log(logs: &Path) -> anyhow::Result<PathBuf> {
     Ok(logs.join("docker.log"))
 }
 
-async fn test(docker: Docker, up: Duration) -> anyhow::Result<()> {
+async fn test(docker: Docker, up: Duration, browser: Option<browser::Parts>) -> anyhow::Result<()> {
     let port = env::var("PORT").unwrap_or_else(|_| "8080".to_owned());
     let api = Api::at([format!("http://127.0.0.1:{port}")], JWT_SECRET);
-    let test = ComposeTest { docker, api, mailpit: Mailpit::new()?, up, started: Instant::now() };
+    let test = ComposeTest { docker, api, mailpit: Mailpit::new()?, up, browser, started: Instant::now() };
     let [engine, compose] = test.docker.versions().await?;
     test.say(format!("Docker Engine {engine}, Docker Compose {compose}"));
     steps::remove(&test).await?; // left by a run that was killed

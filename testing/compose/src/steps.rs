@@ -10,7 +10,8 @@ use anyhow::{Context as _, ensure};
 use chrono::Utc;
 use lab::{
     api::{Method, User, id, text},
-    http,
+    browser::Visit,
+    dev, http,
     progress::quietly,
     root, wait,
 };
@@ -103,6 +104,23 @@ async fn as_documented(test: &ComposeTest) -> anyhow::Result<()> {
         .await?;
     }
     test.say("the addresses and the token of the quickstart work");
+    visit(test, &developer).await
+}
+
+/// The page in a browser, which calls the API and the stream at ports of their own.
+async fn visit(test: &ComposeTest, user: &User) -> anyhow::Result<()> {
+    let Some(parts) = &test.browser else { return Ok(()) };
+    let title = "shown in a browser";
+    // Today lists what is due, also what is overdue.
+    let due = text(Utc::now() - chrono::Duration::minutes(1));
+    user.command(Method::POST, "/v1/tasks", Some(&json!({ "title": title, "due_at": due }))).await?;
+    let (link, pasted) = ("http://localhost:8420/".to_owned(), Some(user.token.clone()));
+    let visit = Visit { link, pasted, title: title.to_owned(), routes: Vec::new() };
+    let visited = visit.make(parts, &dev().join("compose-test/browser"))?;
+    test.say(format!(
+        "the page in a browser: first paint after {:.0} ms; a task of another window is shown {:.0} ms after Enter",
+        visited.paint, visited.seen
+    ));
     Ok(())
 }
 

@@ -9,6 +9,7 @@
 
 #[cfg(feature = "client")]
 pub mod api;
+pub mod browser;
 pub mod cargo;
 pub mod chart;
 pub mod clocks;

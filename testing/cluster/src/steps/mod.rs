@@ -2,6 +2,7 @@
 
 mod burst;
 mod deaths;
+mod page;
 mod reminders;
 mod replicas;
 mod rollout;
@@ -21,6 +22,7 @@ pub(crate) async fn step(test: &ClusterTest<'_>, step: Step) -> anyhow::Result<(
         Step::Burst => burst::burst(test).await,
         Step::Replicas => replicas::replicas(test).await,
         Step::Deaths => deaths::deaths(test).await,
+        Step::Page => page::page(test).await,
         Step::Rollout => rollout::rollout(test).await,
         Step::Failure => rollout::failure(test).await,
         Step::Scheduler => reminders::scheduler(test).await,
