@@ -1,13 +1,15 @@
 //! Prepares the files of `web/` and writes the table that the crate includes.
 //!
-//! The files of `web/a/` lose their comments (`build/strip.rs`), and share one hash of all their contents, which is part of their addresses. Every
-//! file is compressed here, once and as well as possible, because a process must start within milliseconds.
+//! The files of `web/a/` lose their comments (`build/strip.rs`), and share one hash of all their contents, which is part of their addresses. The
+//! style sheets of the first load become one (`build/styles.rs`). Every file is compressed here, once and as well as possible, because a process
+//! must start within milliseconds.
 
 #[path = "build/strip.rs"]
 mod strip;
+#[path = "build/styles.rs"]
+mod styles;
 
 use std::{
-    collections::BTreeMap,
     env, fs,
     io::Write as _,
     path::{Path, PathBuf},
@@ -17,13 +19,12 @@ use brotli::enc::BrotliEncoderParams;
 use flate2::{Compression, write::GzEncoder};
 use sha2::{Digest as _, Sha256};
 
-/// The module that `index.html` starts.
-const ENTRY: &str = "a/app.js";
-/// The placeholders that the process fills in when it starts. It also compresses the files that have one.
-const FILLED_AT_START: [&str; 2] = ["{{META}}", "{{OPENAPI_URL}}"];
+use self::styles::Files;
 
-/// The served files, by their paths below `web/`.
-type Files = BTreeMap<String, Vec<u8>>;
+/// The module that `index.html` starts, and the one that it imports while it waits for the first list.
+const ENTRIES: [&str; 2] = ["a/app.js", "a/shell.js"];
+/// The placeholders that the process fills in when it starts. It also compresses the files that have one.
+const FILLED_AT_START: [&str; 3] = ["{{META}}", "{{OPENAPI_URL}}", "{{PRECONNECT}}"];
 
 fn main() {
     println!("cargo:rerun-if-changed=web");
@@ -31,14 +32,17 @@ fn main() {
     let (web, out) = (variable("CARGO_MANIFEST_DIR").join("web"), variable("OUT_DIR"));
     let mut files = Files::new();
     read(&web, "", &mut files);
+    styles::join(&mut files).unwrap_or_else(|error| panic!("web/a/first.css: {error}"));
     let first_load = first_load(&files);
     for (path, content) in &mut files {
         *content = stripped(path, content);
     }
     let hash = hash(&files);
     let urls: Vec<String> = files.keys().filter(|path| is_precached(path)).map(|path| url(path, &hash)).collect();
-    let preloads: Vec<String> =
-        first_load.iter().map(|path| format!("<link rel=\"modulepreload\" href=\"{}\">", url(path, &hash))).collect();
+    // The first paint needs none of them.
+    let preload =
+        |path: &String| format!("<link rel=\"modulepreload\" href=\"{}\" fetchpriority=\"low\">", url(path, &hash));
+    let preloads: Vec<String> = first_load.iter().map(preload).collect();
     let replaced =
         [("{{HASH}}", hash.clone()), ("{{PRELOADS}}", preloads.join("\n    ")), ("{{FILES}}", format!("{urls:?}"))];
     let mut table = format!("pub(crate) const HASH: &str = {hash:?};\n\npub(crate) static FILES: &[File] = &[\n");
@@ -139,21 +143,27 @@ fn hash(files: &Files) -> String {
     hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The modules that the entry imports statically, directly or through others, in the order in which they are found.
+/// The entries and the modules that they import statically, directly or through others, in the order in which they are found. Without those that
+/// `index.html` names itself.
 fn first_load(files: &Files) -> Vec<String> {
-    let mut found = vec![ENTRY.to_owned()];
-    let mut read = 0;
-    while let Some(path) = found.get(read).cloned() {
-        read += 1;
-        let text = files.get(&path).map(|content| String::from_utf8_lossy(content)).unwrap_or_default();
-        for import in imports(&path, &text) {
-            // A module that does not exist is reported by a test, which names it.
-            if files.contains_key(&import) && !found.contains(&import) {
-                found.push(import);
+    let mut found: Vec<String> = Vec::new();
+    for entry in ENTRIES {
+        let mut read = found.len();
+        found.push(entry.to_owned());
+        while let Some(path) = found.get(read).cloned() {
+            read += 1;
+            let text = files.get(&path).map(|content| String::from_utf8_lossy(content)).unwrap_or_default();
+            for import in imports(&path, &text) {
+                // A module that does not exist is reported by a test, which names it.
+                if files.contains_key(&import) && !found.contains(&import) {
+                    found.push(import);
+                }
             }
         }
     }
-    found.split_off(1)
+    let index = String::from_utf8_lossy(&files["index.html"]);
+    found.retain(|path| !index.contains(&url(path, "{{HASH}}")));
+    found
 }
 
 /// The modules that a module imports statically. Types in comments do not count.

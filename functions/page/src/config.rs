@@ -132,6 +132,17 @@ impl PageConfig {
         escaped(&self.api("/openapi.json"))
     }
 
+    /// The elements by which a browser connects early to where the page calls first.
+    pub(crate) fn preconnect(&self) -> String {
+        let called = [&self.api_url, &self.oidc_issuer].into_iter().flatten();
+        let mut origins: Vec<&str> = called.filter_map(|address| address.origin.as_deref()).collect();
+        origins.dedup();
+        origins
+            .iter()
+            .map(|origin| format!(r#"<link rel="preconnect" href="{}" crossorigin>"#, escaped(origin)))
+            .collect()
+    }
+
     /// The element by which the page learns of its settings.
     pub(crate) fn meta(&self) -> String {
         let text = |value: &Option<String>| value.clone().unwrap_or_default();
@@ -223,6 +234,21 @@ mod tests {
         assert_eq!(
             config.meta(),
             r#"<meta name="punctual" data-api="https://api.example" data-updates="/v1/updates" data-oidc-issuer="https://id.example/" data-oidc-client-id="&quot;&gt;&lt;script&gt;&amp;" data-oidc-scope="openid email offline_access" data-oidc-audience="punctual" data-token-links="1">"#
+        );
+    }
+
+    #[test]
+    fn a_browser_connects_early_to_other_origins_alone() {
+        assert_eq!(PageConfig::default().preconnect(), "");
+        let config = PageConfig::parse_from([
+            "page",
+            "--api-url=https://api.example/base",
+            "--oidc-issuer=https://id.example/realm",
+            "--oidc-client-id=page",
+        ]);
+        assert_eq!(
+            config.preconnect(),
+            r#"<link rel="preconnect" href="https://api.example" crossorigin><link rel="preconnect" href="https://id.example" crossorigin>"#
         );
     }
 

@@ -200,7 +200,7 @@ impl Served {
 /// A file with the settings in place of its placeholders.
 fn filled(template: &[u8], config: &PageConfig) -> Bytes {
     let text = str::from_utf8(template).expect("build.rs found a placeholder in it");
-    let text = text.replace("{{META}}", &config.meta());
+    let text = text.replace("{{META}}", &config.meta()).replace("{{PRECONNECT}}", &config.preconnect());
     text.replace("{{OPENAPI_URL}}", &config.openapi_url()).into()
 }
 

@@ -2,6 +2,8 @@
 
 #[path = "../build/strip.rs"]
 mod strip;
+#[path = "../build/styles.rs"]
+mod styles;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -77,12 +79,24 @@ fn named(text: &str) -> impl Iterator<Item = &str> {
     text.split('"').filter(|part| part.starts_with('/') && !part.contains([' ', '#'])).filter(is_file)
 }
 
-/// A file of `web/a/` as it is served.
-fn stripped(file: &Path, content: &[u8]) -> Vec<u8> {
-    let is_own = !file.components().any(|part| part.as_os_str() == "vendor");
-    match file.extension().and_then(|extension| extension.to_str()) {
-        Some("js") if is_own => strip::script(content).unwrap(),
-        Some("css") if is_own => strip::style(content).unwrap(),
+/// The files of `web/a/` as they are served, by their paths below `web/`.
+fn served() -> styles::Files {
+    let folder = web();
+    let path = |file: &Path| file.strip_prefix(&folder).unwrap().to_str().unwrap().to_owned();
+    let mut served: styles::Files = files(&folder).into_iter().map(|(file, content)| (path(&file), content)).collect();
+    styles::join(&mut served).unwrap();
+    served.retain(|path, _| path.starts_with("a/") && !path.ends_with(".d.ts"));
+    for (path, content) in &mut served {
+        *content = stripped(path, content);
+    }
+    served
+}
+
+fn stripped(path: &str, content: &[u8]) -> Vec<u8> {
+    match path.rsplit_once('.') {
+        _ if path.contains("/vendor/") => content.to_vec(),
+        Some((_, "js")) => strip::script(content).unwrap(),
+        Some((_, "css")) => strip::style(content).unwrap(),
         _ => content.to_vec(),
     }
 }
@@ -175,14 +189,9 @@ async fn every_encoding_decodes_to_the_file() {
     let routes = routes(&[]);
     let page = get(&routes, "/").await;
     let prefix = assets(page.text()).pop_first().unwrap().split('/').take(3).collect::<Vec<_>>().join("/");
-    let folder = web().join("a");
     let mut compressed = 0;
-    for (file, content) in files(&folder) {
-        let path = format!("{prefix}/{}", file.strip_prefix(&folder).unwrap().to_str().unwrap());
-        if path.ends_with(".d.ts") {
-            assert_eq!(get(&routes, &path).await.status, StatusCode::NOT_FOUND, "{path}");
-            continue;
-        }
+    for (path, content) in served() {
+        let path = path.replacen('a', &prefix, 1);
         let mut etags = BTreeSet::new();
         for accepted in ["", "identity", "gzip", "gzip, deflate, br, zstd", "br;q=0, gzip;q=0.5", "br;q=0"] {
             let answer = ask(&routes, "GET", &path, &[("accept-encoding", accepted)]).await;
@@ -206,7 +215,7 @@ async fn every_encoding_decodes_to_the_file() {
                     answer.body.clone()
                 }
             };
-            assert!(decoded == stripped(&file, &content), "{path} as {accepted}");
+            assert!(decoded == content, "{path} as {accepted}");
             etags.insert(answer.header("etag").to_owned());
             let head = ask(&routes, "HEAD", &path, &[("accept-encoding", accepted)]).await;
             assert_eq!((head.status, head.body.len()), (StatusCode::OK, 0));
@@ -237,8 +246,10 @@ async fn a_script_of_another_version_reloads_the_page_and_nothing_else_of_it_exi
     for (path, headers) in [
         ("/a/0123456789abcdef/app.js".to_owned(), nothing),
         ("/a/0123456789abcdef/app.js".to_owned(), &[("sec-fetch-dest", "empty")]),
-        ("/a/0123456789abcdef/base.css".to_owned(), script),
+        ("/a/0123456789abcdef/first.css".to_owned(), script),
+        (format!("{current}/base.css"), nothing),
         (format!("{current}/nothing.js"), script),
+        (format!("{current}/vendor/preact.d.ts"), nothing),
         ("/a/".to_owned(), script),
         ("/nothing".to_owned(), nothing),
         ("/index.html".to_owned(), nothing),
@@ -271,12 +282,9 @@ async fn no_placeholder_is_left_and_everything_that_is_named_exists() {
     }
     // The service worker keeps every file of the page, and each once.
     let kept = assets(get(&routes, "/sw.js").await.text());
-    let folder = web().join("a");
-    let files = files(&folder)
-        .into_keys()
-        .filter(|file| file.extension().is_some() && !file.to_str().unwrap().ends_with(".d.ts"));
     let prefix = kept.first().unwrap().split('/').take(3).collect::<Vec<_>>().join("/");
-    let expected = files.map(|file| format!("{prefix}/{}", file.strip_prefix(&folder).unwrap().to_str().unwrap()));
+    let files = served().into_keys().filter(|path| path.contains('.'));
+    let expected = files.map(|path| path.replacen('a', &prefix, 1));
     assert_eq!(kept, expected.collect());
 }
 
@@ -328,24 +336,17 @@ async fn all_files_have_one_hash_which_changes_with_any_of_them() {
     let hashes: BTreeSet<String> =
         assets(page.text()).iter().map(|path| path.split('/').nth(2).unwrap().to_owned()).collect();
     assert_eq!(hashes.len(), 1, "{hashes:?}");
-    assert_eq!(hashes, [hash(&files(&web().join("a")))].into(), "not the hash of these files");
-    let mut changed = files(&web().join("a"));
-    changed.values_mut().next().unwrap().push(b'x');
-    assert_ne!(hashes, [hash(&changed)].into());
+    let mut files = served();
+    assert_eq!(hashes, [hash(&files)].into(), "not the hash of these files");
+    files.values_mut().next().unwrap().push(b'x');
+    assert_ne!(hashes, [hash(&files)].into());
 }
 
 /// As `build.rs` computes it.
-fn hash(files: &BTreeMap<PathBuf, Vec<u8>>) -> String {
+fn hash(files: &styles::Files) -> String {
     use sha2::{Digest as _, Sha256};
-    let mut by_path = BTreeMap::new();
-    for (file, content) in files {
-        let path = file.strip_prefix(web()).unwrap().to_str().unwrap();
-        if !path.ends_with(".d.ts") {
-            by_path.insert(path.to_owned(), stripped(file, content));
-        }
-    }
     let mut hash = Sha256::new();
-    for (path, content) in by_path {
+    for (path, content) in files {
         for part in [path.as_bytes(), content.as_slice()] {
             hash.update(part.len().to_le_bytes());
             hash.update(part);

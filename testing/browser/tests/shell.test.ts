@@ -2,7 +2,7 @@
 import { type Page } from "@playwright/test";
 import { serviceWorker } from "../support/devices.ts";
 import { inBerlin, product } from "../support/product.ts";
-import { list, newTask, openTask, row, titles } from "../support/page.ts";
+import { connection, list, newTask, openTask, row, titles } from "../support/page.ts";
 import { expect, go, signIn, test } from "../support/test.ts";
 
 const BUDGET = 60_000;
@@ -67,6 +67,59 @@ test("every module of the first paint is preloaded, so that no request waits for
     return scripts.map(({ name }) => name).filter((name) => !preloaded.has(name) && !named.has(name));
   });
   expect(late).toEqual([]);
+});
+
+/** Where the lasting parts of the page are, and what they say. */
+function parts(page: Page, root: string): Promise<unknown[]> {
+  return page.locator(root).evaluate((element) => {
+    const all = [
+      ".top .name", ".search input", ".search path", ".search kbd", ".lists a", ".lists path", ".lists .label",
+      ".quick-title path", ".quick-title input", ".quick-parts .part button", ".quick-parts .part path",
+    ];
+    return all.flatMap((selector) => [...element.querySelectorAll<HTMLInputElement>(selector)].filter((part) => part.checkVisibility()).map((part) => {
+      const { x, y, width, height } = part.getBoundingClientRect();
+      const { color, fontWeight, backgroundColor } = getComputedStyle(part);
+      const says = part.getAttribute("d") ?? part.placeholder ?? part.textContent?.trim();
+      return { selector, says, place: [x, y, width, height].map(Math.round), style: [color, fontWeight, backgroundColor] };
+    }));
+  });
+}
+
+for (const [device, viewport] of Object.entries({ desktop: { width: 1280, height: 800 }, phone: { width: 390, height: 844 } })) {
+  for (const route of ["today", "all", "done"]) {
+    test(`the frame of ${route} is painted before the page itself is there, and nothing of it moves then (${device})`, async ({ open, user, problems }) => {
+      // It would answer from its cache, where no test holds a file back.
+      problems.expect(/Service Worker registration blocked/);
+      const context = (await open(user, "#/today", { viewport, serviceWorkers: "block" })).context();
+      const page = await context.newPage();
+      let answer = () => {};
+      const held = new Promise<void>((resolve) => { answer = resolve; });
+      await context.route("**/app.js", async (script) => { await held; await script.continue(); });
+      await page.goto(`${product.url}/#/${route}`, { waitUntil: "commit" });
+      await expect(page.locator("#frame .search")).toBeVisible();
+      await page.waitForFunction(() => performance.getEntriesByName("first-contentful-paint").length > 0);
+      const before = await parts(page, "#frame");
+      expect(before.length).toBeGreaterThan(10);
+      answer();
+      await expect(connection(page)).toHaveText(/^Live: /);
+      await expect(page.locator("#frame")).toHaveCount(0);
+      expect(await parts(page, "#app")).toEqual(before);
+    });
+  }
+}
+
+test("who has signed out sees no frame of lists", async ({ open, user, problems }) => {
+  problems.expect(/Service Worker registration blocked/);
+  const page = await open(user, "#/settings", { serviceWorkers: "block" });
+  await page.getByRole("main").getByRole("button", { name: "Sign out here" }).click();
+  await expect(page.getByLabel("Token", { exact: true })).toBeVisible();
+  // Its answer never comes.
+  await page.context().route("**/app.js", () => {});
+  const next = await page.context().newPage();
+  await next.goto(product.url, { waitUntil: "commit" });
+  await expect(next.locator("#frame")).toBeAttached();
+  await next.waitForFunction(() => getComputedStyle(document.body).marginTop === "0px");
+  await expect(next.locator("#frame")).toBeHidden();
 });
 
 test("a page whose files the server no longer has reloads once", async ({ context, user, problems }) => {

@@ -1,12 +1,11 @@
 // The entry of the page. What the address brought is taken out of it first.
 
-import "./arrival.js";
-import { html, render, useErrorBoundary } from "./vendor/preact.js";
+import "./given.js";
+import { html, render, useErrorBoundary, useLayoutEffect } from "./vendor/preact.js";
 import { Button } from "./controls.js";
 import { later, quiet } from "./later.js";
 import { useRoute } from "./route.js";
 import { start, useSession } from "./session.js";
-import Shell from "./shell.js";
 import { follow } from "./store.js";
 import { text } from "./text.js";
 
@@ -18,6 +17,8 @@ function App() {
     const { state } = useSession();
     const route = useRoute();
     const [error] = useErrorBoundary((failure) => console.error(failure));
+    // The frame of the lists (index.html) goes when something else is there.
+    useLayoutEffect(() => void ((error || state !== "starting" || route.view === "act") && document.getElementById("frame")?.remove()));
     if (error) return html`<main class="alone"><p>${text.shell.broken}</p><${Button} onClick=${() => location.reload()}>${text.shell.reload}<//></main>`;
     if (state === "signed-in") return html`<${Shell} />`;
     // A link in a mail acts without a session.
@@ -25,10 +26,13 @@ function App() {
     return state === "signed-out" && html`<${SignIn} />`;
 }
 
-const root = /** @type {HTMLElement} */ (document.getElementById("app"));
-render(html`<${App} />`, root);
-follow();
-await start();
+// The first list is asked for while the views are still on their way.
+const views = import("./shell.js");
+follow(views);
+const started = start();
+const { default: Shell } = await views;
+render(html`<${App} />`, /** @type {HTMLElement} */ (document.getElementById("app")));
+await started;
 // A session may end without a network.
 void quiet.then(() => SignIn.preload()).catch(() => {});
 const register = () => void import("./worker.js").then((worker) => worker.start()).catch(() => {});

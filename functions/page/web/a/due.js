@@ -3,11 +3,10 @@
 import { html, useState } from "./vendor/preact.js";
 import { Button, Field, useId } from "./controls.js";
 import { Outcome } from "./edit.js";
-import { date, monday, startOf } from "./presets.js";
 import { Property } from "./property.js";
 import { commands } from "./store.js";
 import { task as text } from "./text-task.js";
-import { day, dayAndClock, exact, fromInput, isZone, toInput, zone as ownZone } from "./times.js";
+import { date, day, dayAndClock, exact, fromInput, isZone, monday, startOf, toInput, zone as ownZone } from "./times.js";
 
 const words = text.due;
 

@@ -3,13 +3,11 @@
 import { html, useState } from "./vendor/preact.js";
 import { Button, Field, classes } from "./controls.js";
 import { Icon } from "./icons.js";
-import { date } from "./presets.js";
-import { go, hashOf } from "./route.js";
-import { FILTERS, isFiltered } from "./search.js";
+import { FILTERS, go, hashOf, isFiltered } from "./route.js";
 import { useStore } from "./store.js";
 import { text } from "./text.js";
 import { search as words } from "./text-search.js";
-import { day, fromInput } from "./times.js";
+import { date, day, fromInput } from "./times.js";
 
 /** @typedef {import("./route.js").Route} Route */
 

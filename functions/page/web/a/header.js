@@ -97,7 +97,7 @@ function Live() {
 function Account({ onHelp }) {
     const { email, operator } = useSession();
     const address = useStore((state) => state.me?.email) ?? email;
-    /** @type {import("./menu.js").Items} */
+    /** @type {import("./controls.js").Items} */
     const items = [
         ...(address ? [{ heading: address }] : []),
         { label: text.shell.settings, icon: "settings", onSelect: () => go("#/settings") },

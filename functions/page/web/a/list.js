@@ -2,18 +2,18 @@
 
 import { html, useEffect, useLayoutEffect, useRef, useState } from "./vendor/preact.js";
 import { Button, Empty, ErrorState, Spinner, classes } from "./controls.js";
-import { byDay } from "./days.js";
 import { focusNew } from "./keyboard.js";
 import { later } from "./later.js";
 import { TagLinks } from "./navigation.js";
 import QuickAdd from "./quick-add.js";
-import { go } from "./route.js";
-import { Row } from "./row.js";
-import { isByDue, isFiltered } from "./search.js";
+import { go, isByDue, isFiltered } from "./route.js";
+import { Row, nextReminder } from "./row.js";
 import { load, loadMore, useStore, viewOf } from "./store.js";
 import { text } from "./text.js";
+import { day, daysFromToday, shortDate } from "./times.js";
 
 /** @typedef {import("./route.js").Route} Route */
+/** @typedef {{ key: string, name: string, date: string, overdue?: boolean, rows: import("./store.js").Row[] }} Group */
 
 export const Filters = later(() => import("./filters.js"));
 
@@ -65,6 +65,40 @@ function Content({ route, view, rows, retry }) {
             </section>`,
         ),
     ];
+}
+
+/**
+ * Rows by day: earlier days together, then each day, then the tasks without one. Keeps the order of the rows within a day.
+ * @param {import("./store.js").Row[]} rows
+ * @returns {Group[]}
+ */
+function byDay(rows) {
+    /** @type {Map<number, Group>} */
+    const groups = new Map();
+    for (const row of rows) {
+        const at = placeOf(row.task);
+        const days = at === null ? Infinity : daysFromToday(at);
+        const key = days < 0 ? -1 : days;
+        let group = groups.get(key);
+        if (!group) {
+            group = { key: String(key), ...heading(key, at), rows: [] };
+            groups.set(key, group);
+        }
+        group.rows.push(row);
+    }
+    return [...groups].sort(([a], [b]) => a - b).map(([, group]) => group);
+}
+
+/** What a row is shown under: its due time, otherwise its next reminder. @param {import("./store.js").Task} task */
+const placeOf = (task) => task.due_at ?? nextReminder(task)?.remind_at ?? null;
+
+/** @param {number} days @param {string | null} at */
+function heading(days, at) {
+    if (at === null) return { name: text.list.noDate, date: "" };
+    if (days < 0) return { name: text.list.overdue, date: "", overdue: true };
+    if (days >= 7) return { name: shortDate(at, "short"), date: "" };
+    const name = day(at);
+    return { name: name.charAt(0).toLocaleUpperCase() + name.slice(1), date: shortDate(at, days < 2 ? "short" : undefined) };
 }
 
 /** @param {{ route: Route }} props */

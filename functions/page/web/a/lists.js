@@ -1,7 +1,6 @@
 // Which tasks are in which list, and in what order. Lists are loaded page by page.
 
-import { observe, request } from "./api.js";
-import { Problem, Unreachable } from "./problem.js";
+import { Problem, Unreachable, observe, request } from "./api.js";
 import { route } from "./route.js";
 import { accept, changedAt, gone, idOf, isPreliminary } from "./rows.js";
 import { get, set } from "./state.js";
@@ -49,8 +48,14 @@ function setView(key, change) {
     set({ views: new Map(get().views).set(key, { ...before, ...change }) });
 }
 
+/** Whether a view has asked for a list. Today is loaded before there is one. */
+let isAsked = false;
+
 /** Loads a list that the person goes to. @param {string} key */
 export async function load(key) {
+    const isThere = !isAsked && get().views.get(key)?.state === "ready";
+    isAsked = true;
+    if (isThere) return;
     if (key !== current) {
         innerOf(key).staying.clear();
         abort(current);

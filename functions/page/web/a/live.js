@@ -2,12 +2,12 @@
 // others. It is closed a minute after the last tab was hidden, so that a forgotten tab lets `updates` sleep.
 
 import { Problem, observe, open } from "./api.js";
+import { meta } from "./given.js";
 import { fetchTasks, refresh } from "./lists.js";
-import { alone } from "./lock.js";
-import { meta } from "./meta.js";
 import { versionOf } from "./rows.js";
 import { read } from "./sse.js";
 import { get, set } from "./state.js";
+import { alone } from "./tabs.js";
 import { drain, isCreating } from "./writes.js";
 
 /** @typedef {"live" | "connecting" | "manual"} Status */

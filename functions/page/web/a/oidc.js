@@ -1,10 +1,9 @@
 // OpenID Connect: the authorization code flow with PKCE (RFC 7636), as a public client.
 
-import { kept } from "./kept.js";
-import { meta } from "./meta.js";
-import { SignInError, Unreachable } from "./problem.js";
+import { SignInError, Unreachable } from "./api.js";
+import { meta } from "./given.js";
 import { claimsOf } from "./session.js";
-import { tab } from "./tab.js";
+import { kept, tab } from "./tabs.js";
 
 const DEADLINE = 15_000;
 const PENDING = "punctual.sign-in";

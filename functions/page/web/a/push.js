@@ -1,9 +1,9 @@
 // Push messages to this device.
 
 import { request } from "./api.js";
-import { alone } from "./lock.js";
 import { session } from "./session.js";
 import { store } from "./store.js";
+import { alone } from "./tabs.js";
 import { isSupported, register } from "./worker.js";
 
 /** @typedef {import("./store.js").Me} Me */

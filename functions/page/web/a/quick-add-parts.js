@@ -2,11 +2,10 @@
 
 import { html, useLayoutEffect, useRef, useState } from "./vendor/preact.js";
 import { Button, Field } from "./controls.js";
-import { date, evening, inMinutes, monday, tomorrow } from "./presets.js";
 import { text } from "./text.js";
-import { dayAndClock, exact, fromInput, toInput } from "./times.js";
+import { date, dayAndClock, evening, exact, fromInput, inMinutes, monday, toInput, tomorrow } from "./times.js";
 
-/** @typedef {import("./draft.js").Draft} Draft */
+/** @typedef {import("./quick-add.js").Draft} Draft */
 /** @typedef {{ draft: Draft, me: import("./store.js").Me | null, choose: (part: Partial<Draft>) => void }} PanelProps */
 /** @typedef {[label: string, part: Partial<Draft>, title?: string]} Choice */
 

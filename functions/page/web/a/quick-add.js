@@ -2,14 +2,20 @@
 
 import { html, useEffect, useRef, useState } from "./vendor/preact.js";
 import { Button, classes } from "./controls.js";
-import { draftOf, keep, kept, labels } from "./draft.js";
 import { Icon } from "./icons.js";
 import { later } from "./later.js";
-import { tomorrow } from "./presets.js";
 import { commands, useStore } from "./store.js";
 import { text } from "./text.js";
+import { dayAndClock, duration, tomorrow } from "./times.js";
 
-/** @typedef {import("./draft.js").Draft} Draft */
+/**
+ * `remind`: undefined leaves it to the person's default, null is none.
+ * @typedef {object} Draft
+ * @property {string} title
+ * @property {string} [due]
+ * @property {import("./store.js").NewReminder | null} [remind]
+ * @property {keyof typeof text.list.repeats} [repeat]
+ */
 /** @typedef {"due" | "remind" | "repeat"} Part */
 
 const PARTS = /** @type {Part[]} */ (["due", "remind", "repeat"]);
@@ -17,14 +23,16 @@ const ICONS = { due: "calendar", remind: "alarm", repeat: "repeat" };
 const panel = (/** @type {string} */ name) => later(() => import("./quick-add-parts.js"), { name });
 export const PANELS = { due: panel("DuePanel"), remind: panel("RemindPanel"), repeat: panel("RepeatPanel") };
 const LONGEST = 500;
+/** Where a tab keeps the draft. It survives a reload, and a session that ends. */
+const DRAFT = "punctual.draft";
 
 /** @param {{ route: import("./route.js").Route }} props */
 export default function QuickAdd({ route }) {
-    const [draft, setDraft] = useState(kept);
+    const [draft, setDraft] = useState(keptDraft);
     const [open, setOpen] = useState(/** @type {Part | null} */ (null));
     const form = useRef(/** @type {HTMLFormElement | null} */ (null));
     const me = useStore((state) => state.me);
-    useEffect(() => keep(draft), [draft]);
+    useEffect(() => keepDraft(draft), [draft]);
 
     const isTooLong = [...draft.title].length > LONGEST;
     const canAdd = draft.title.trim() !== "" && !isTooLong;
@@ -99,4 +107,59 @@ function settled(draft) {
     if (next.repeat && !next.due) next.due = tomorrow();
     if (!next.due && (next.remind === null || next.remind?.before_due)) next.remind = undefined;
     return next;
+}
+
+/** @returns {Draft} */
+function keptDraft() {
+    try {
+        return JSON.parse(sessionStorage.getItem(DRAFT) ?? "") ?? { title: "" };
+    } catch {
+        return { title: "" };
+    }
+}
+
+/** @param {Draft} draft */
+function keepDraft(draft) {
+    try {
+        if (draft.title || draft.due || draft.remind || draft.repeat) sessionStorage.setItem(DRAFT, JSON.stringify(draft));
+        else sessionStorage.removeItem(DRAFT);
+    } catch {
+        // Storage may be blocked. The draft then lives as long as the page.
+    }
+}
+
+/**
+ * The body of the request that creates it.
+ * @param {Draft} draft
+ * @param {string} [tag]
+ * @returns {import("./store.js").NewTask}
+ */
+function draftOf({ title, due, remind, repeat }, tag) {
+    /** @type {import("./store.js").NewTask} */
+    const body = { title: title.trim() };
+    if (due) body.due_at = due;
+    if (remind !== undefined) body.reminders = remind ? [remind] : [];
+    if (repeat === "weekdays") body.recurrence = { type: "custom", rule: "FREQ=WEEKLY;BYDAY=MO,TU,WE,TH,FR" };
+    else if (repeat) body.recurrence = { type: repeat };
+    if (tag) body.tags = [tag];
+    return body;
+}
+
+/**
+ * What the buttons say, or null where nothing is chosen.
+ * @param {Draft} draft
+ * @param {import("./store.js").Me | null} me
+ */
+function labels({ due, remind, repeat }, me) {
+    const defaultReminder = due && remind === undefined ? me?.default_reminder : null;
+    const before = remind?.before_due ?? defaultReminder;
+    let reminding = null;
+    if (before) reminding = text.list.remindBefore(duration(before));
+    else if (remind?.remind_at) reminding = text.list.remindAt(dayAndClock(remind.remind_at));
+    else if (remind === null && me?.default_reminder) reminding = text.list.noReminder;
+    return {
+        due: due ? text.list.dueAt(dayAndClock(due)) : null,
+        remind: reminding,
+        repeat: repeat ? text.list.repeats[repeat] : null,
+    };
 }

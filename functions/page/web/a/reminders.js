@@ -5,12 +5,11 @@ import { Button, Field, Menu } from "./controls.js";
 import { capital } from "./due.js";
 import { part } from "./edit.js";
 import { Icon } from "./icons.js";
-import { date, evening, monday, tomorrow } from "./presets.js";
 import { Property, useFocusInside } from "./property.js";
 import { go, withTask } from "./route.js";
 import { commands, useStore } from "./store.js";
 import { task as text } from "./text-task.js";
-import { clock, dayAndClock, duration, exact, fromInput, toInput } from "./times.js";
+import { clock, date, dayAndClock, duration, evening, exact, fromInput, monday, toInput, tomorrow } from "./times.js";
 
 const words = text.reminders;
 

@@ -70,6 +70,14 @@ export function hashOf(route) {
     return search ? `${hash}?${search}` : hash;
 }
 
+/** Whether days order the results of a search. @param {Route} route */
+export const isByDue = (route) => route.query?.get("sort") === "due_at";
+
+export const FILTERS = ["status", "priority", "tag", "due_after", "due_before"];
+
+/** Whether more than words narrows the results of a search. @param {URLSearchParams} query */
+export const isFiltered = (query) => FILTERS.some((name) => query.has(name));
+
 /** The present route. */
 export const route = () => parse(location.hash);
 

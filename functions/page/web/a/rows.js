@@ -1,10 +1,13 @@
-// The tasks that this tab knows: as the server has them, and as the person sees them.
+// The tasks and preferences that this tab knows: as the server has them, and as the person sees them.
 
-import { arrange, forgetInViews, renameInViews, tagsMayHaveChanged } from "./lists.js";
+import { request } from "./api.js";
+import { arrange, forgetInViews, refresh, renameInViews, tagsMayHaveChanged } from "./lists.js";
 import { get, set } from "./state.js";
+import { setZone, zone } from "./times.js";
 
 /** @typedef {import("./state.js").Task} Task */
 /** @typedef {import("./state.js").Row} Row */
+/** @typedef {import("./state.js").Me} Me */
 /** @typedef {import("./kinds.js").Write} Write */
 /**
  * @typedef {object} Entry
@@ -30,6 +33,8 @@ const deleted = new Map();
 const renamed = new Map();
 /** The writes that are not answered, in order. @type {Write[]} */
 export const queue = [];
+/** The preferences as the server has them. @type {Me | null} */
+let preferences = null;
 
 /** @param {string} id */
 export const isPreliminary = (id) => id.startsWith(PRELIMINARY);
@@ -120,11 +125,33 @@ function rowOf(id) {
     return null;
 }
 
+/** Takes the preferences as the server has them. @param {Me} me */
+export function acceptMe(me) {
+    preferences = me;
+    showMe();
+}
+
+/** Shows the preferences with the changes that are not answered yet. */
+export function showMe() {
+    if (!preferences) return;
+    const changes = queue.filter(({ kind }) => kind === "changeMe");
+    const me = changes.reduce((/** @type {Me} */ shown, write) => effect.of(shown, write), preferences);
+    const before = zone();
+    setZone(me.time_zone);
+    set({ me });
+    if (zone() !== before && get().views.size > 0) void refresh().catch(() => {});
+}
+
+export async function loadMe() {
+    acceptMe((await request("GET", "/v1/me")).body);
+}
+
 /** Forgets everything. */
 export function clearRows() {
     entries.clear();
     deleted.clear();
     renamed.clear();
     queue.length = 0;
+    preferences = null;
     set({ tasks: new Map() });
 }

@@ -1,16 +1,12 @@
 // Who is signed in. The access token stays in memory. The refresh token is in IndexedDB, a pasted token in sessionStorage.
 
 import { useEffect, useState } from "./vendor/preact.js";
-import { request } from "./api.js";
-import { arrived, takeToken } from "./arrival.js";
-import { kept } from "./kept.js";
-import { alone } from "./lock.js";
-import { meta } from "./meta.js";
-import { Problem, SignInError, Unreachable } from "./problem.js";
-import { tab } from "./tab.js";
+import { Problem, SignInError, Unreachable, request } from "./api.js";
+import { arrived, meta, takeToken } from "./given.js";
+import { PASTED, noteSession } from "./paint.js";
+import { alone, kept, tab } from "./tabs.js";
 import { text } from "./text.js";
 
-const PASTED = "punctual.token";
 const LINK_LIFE = 12 * 60 * 60 * 1000;
 /** A token is renewed this long before its end. */
 const EARLY = 30_000;
@@ -172,6 +168,8 @@ async function enter({ access, refresh, life }) {
 /** @param {Held} token */
 function hold(token) {
     held = token;
+    // A pasted token is this tab's alone.
+    if (token.kind !== "pasted") noteSession(true);
     const claims = claimsOf(token.access) ?? {};
     const words = [claims.scope, claims.scp, claims.roles].flat().join(" ").split(" ");
     set({
@@ -187,6 +185,7 @@ function hold(token) {
 /** @param {string | undefined} reason */
 function end(reason) {
     if (held?.kind === "link") void kept.remove("link");
+    if (held?.kind !== "pasted") noteSession(false);
     held = null;
     tab.remove(PASTED);
     set({ state: "signed-out", operator: false, reason });
@@ -194,6 +193,7 @@ function end(reason) {
 
 /** Forgets everything about the person in this tab. */
 function forget() {
+    noteSession(false);
     held = null;
     tab.clear();
     set({ state: "signed-out", email: "", user: "", operator: false, reason: undefined });

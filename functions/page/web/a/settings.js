@@ -5,12 +5,12 @@ import { Button, Disclosure, ErrorState, Select, Spinner, Switch, useId } from "
 import { Erase, Export } from "./data.js";
 import Deliveries from "./deliveries.js";
 import { Devices } from "./device.js";
-import { loadMe } from "./me.js";
+import { setTheme, theme } from "./paint.js";
+import { loadMe } from "./rows.js";
 import { signOut, useSession } from "./session.js";
 import { commands, useStore } from "./store.js";
 import { settings as text } from "./text-settings.js";
 import { text as shared } from "./text.js";
-import { setTheme, theme } from "./theme.js";
 import { clock, deviceZone, duration } from "./times.js";
 import { ZoneField } from "./zones.js";
 
@@ -115,7 +115,7 @@ const capital = (words) => words.charAt(0).toLocaleUpperCase() + words.slice(1);
 
 function Theme() {
     const [chosen, choose] = useState(theme);
-    const set = (/** @type {import("./theme.js").Theme} */ wanted) => {
+    const set = (/** @type {import("./paint.js").Theme} */ wanted) => {
         choose(wanted);
         setTheme(wanted);
     };

@@ -3,17 +3,20 @@
 import { html, useEffect, useErrorBoundary, useRef, useState } from "./vendor/preact.js";
 import { Button, IconButton, classes } from "./controls.js";
 import { Header } from "./header.js";
+import { Icon } from "./icons.js";
 import { useKeyboard } from "./keyboard.js";
 import { later, quiet } from "./later.js";
 import List, { Filters } from "./list.js";
 import { Navigation } from "./navigation.js";
-import { Announcer, Notices, OfflineLine } from "./notices.js";
 import { PANELS } from "./quick-add.js";
 import { go, useRoute, withoutTask } from "./route.js";
-import { useStore } from "./store.js";
+import { dismiss, useStore } from "./store.js";
 import { text } from "./text.js";
 
 /** @typedef {import("./route.js").Route} Route */
+
+/** How many notices are shown at a time. */
+const SHOWN = 3;
 
 const Task = later(() => import("./task.js"), { styles: ["task.css", "properties.css"] });
 const Help = later(() => import("./help.js"));
@@ -107,4 +110,42 @@ function Guard({ children }) {
         <p>${text.shell.broken}</p>
         <${Button} onClick=${() => location.reload()}>${text.shell.reload}<//>
     </div>`;
+}
+
+/** The latest notices. Each leaves by itself. */
+function Notices() {
+    const notices = useStore((state) => state.notices);
+    return html`<div class="notices" aria-live="polite">
+        ${notices.slice(-SHOWN).map(
+            (notice) => html`<div key=${notice.id} class=${classes("notice", notice.error && "failed")}>
+                ${notice.error && html`<${Icon} name="warning" />`}
+                <p>${notice.text}</p>
+                ${notice.undo && html`<${Button} kind="quiet" onClick=${notice.undo}>${text.shell.undo}<//>`}
+                <${IconButton} icon="close" label=${text.shell.dismiss} onClick=${() => dismiss(notice.id)} />
+            </div>`,
+        )}
+    </div>`;
+}
+
+/** Says that the page is offline, and how many changes wait. */
+function OfflineLine() {
+    const isOffline = useStore((state) => state.connection === "offline");
+    const waiting = useStore((state) => state.waiting);
+    const stale = useStore((state) => state.stale);
+    if (stale) {
+        return html`<div class="offline-line" role="alert">
+            <${Icon} name="clock" /><p>${text.shell.stale(stale.count)}</p>
+            <${Button} kind="quiet" onClick=${() => stale.send()}>${text.shell.sendStale}<//>
+            <${Button} kind="quiet" onClick=${() => stale.discard()}>${text.shell.discardStale}<//>
+        </div>`;
+    }
+    if (!isOffline && waiting === 0) return null;
+    const sentence = waiting > 0 ? text.shell.waiting(waiting) : text.shell.offline;
+    return html`<div class="offline-line" role="status"><${Icon} name="offline" /><p>${isOffline ? text.shell.offlineShort : text.shell.unsent} ${sentence}</p></div>`;
+}
+
+/** Read by screen readers when it changes. */
+function Announcer() {
+    const announcement = useStore((state) => state.announcement);
+    return html`<p class="unseen" role="status" aria-live="polite">${announcement}</p>`;
 }

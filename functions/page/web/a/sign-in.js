@@ -2,8 +2,8 @@
 
 import { html, useRef, useState } from "./vendor/preact.js";
 import { Button, Field, errorText } from "./controls.js";
+import { meta } from "./given.js";
 import { Icon } from "./icons.js";
-import { meta } from "./meta.js";
 import { signIn, signInWithToken, useSession } from "./session.js";
 import { text } from "./text.js";
 

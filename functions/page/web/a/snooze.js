@@ -2,10 +2,9 @@
 
 import { html, useEffect } from "./vendor/preact.js";
 import { Button, Dialog } from "./controls.js";
-import { evening, tomorrow } from "./presets.js";
 import { announce, commands, useStore } from "./store.js";
 import { text } from "./text.js";
-import { dayAndClock } from "./times.js";
+import { dayAndClock, evening, tomorrow } from "./times.js";
 
 /**
  * The reminder that a snooze moves: the next one, or the one that was sent last.

@@ -11,7 +11,7 @@ import { useLayoutEffect, useRef, useState } from "./vendor/preact.js";
 /** @typedef {import("../api-types").components["schemas"]["Me"]} Me */
 /** @typedef {import("../api-types").components["schemas"]["MePatch"]} MePatch */
 /** @typedef {import("../api-types").components["schemas"]["Tag"]} Tag */
-/** @typedef {import("./problem.js").Problem | import("./problem.js").Unreachable} Failure */
+/** @typedef {import("./api.js").Problem | import("./api.js").Unreachable} Failure */
 /**
  * @typedef {object} Row
  * @property {Task} task as the person sees it: with the changes that are not answered yet

@@ -2,13 +2,11 @@
 
 import { request } from "./api.js";
 import { clearLists, count, loadTags, refresh, reload } from "./lists.js";
-import { kept } from "./kept.js";
 import { firstIsShown, quiet } from "./later.js";
-import { clearMe, loadMe } from "./me.js";
-import { KEPT, clearRows } from "./rows.js";
+import { KEPT, clearRows, loadMe } from "./rows.js";
 import { session } from "./session.js";
 import { clear, get, set } from "./state.js";
-import { tab } from "./tab.js";
+import { kept, tab } from "./tabs.js";
 import { text } from "./text.js";
 import { daysLater, deviceZone } from "./times.js";
 
@@ -86,8 +84,12 @@ let user = "";
 let isStarted = false;
 let today = "";
 
-/** Follows the session. */
-export function follow() {
+/** What shows the tasks. It may come later than they do. @type {Promise<unknown>} */
+let views;
+
+/** Follows the session. @param {Promise<unknown>} loading the views */
+export function follow(loading) {
+    views = loading;
     session.subscribe(keepUp);
     keepUp();
     setInterval(look, MINUTE);
@@ -118,11 +120,17 @@ function keepUp() {
     if (changing || tab.get(KEPT)) void loadChanging().then((module) => module.takeUp()).catch(() => {});
     void loadMe().then(adoptZone).catch(() => {});
     void loadTags().catch(() => {});
-    void Promise.race([reload("today"), new Promise((late) => setTimeout(late, PATIENCE))]).then(() => {
-        firstIsShown();
-        setTimeout(loadChanging);
-    });
+    const list = reload("today");
+    void showFirst(list);
     void listen(user);
+}
+
+/** Loads what the first list does not need once that is there, or late. @param {Promise<void>} list */
+async function showFirst(list) {
+    await views;
+    await Promise.race([list, new Promise((late) => setTimeout(late, PATIENCE))]);
+    firstIsShown();
+    setTimeout(loadChanging);
 }
 
 /** Listens to changes once the page has shown what it has. @param {string} who */
@@ -141,7 +149,6 @@ function forget() {
     changing?.clearUndos();
     clearRows();
     clearLists();
-    clearMe();
     clear();
 }
 

@@ -1,9 +1,10 @@
-// Times as people say them: by Intl, in the person's locale and zone.
+// Times as people say them, and times that they mean: by Intl, in the person's locale and zone.
 
 import { text } from "./text.js";
 
 const LOCALE = navigator.languages?.length ? [...navigator.languages] : undefined;
 const DEVICE_ZONE = Intl.DateTimeFormat().resolvedOptions().timeZone;
+const RELATIVE = new Intl.RelativeTimeFormat(LOCALE, { numeric: "auto" });
 const DAY = 86_400_000;
 
 /** @typedef {string | number | Date} Instant RFC 3339, or milliseconds */
@@ -69,17 +70,35 @@ function wallMillis(instant, timeZone = personsZone) {
 
 /** How many days an instant is after today, by the calendar of the zone. @param {Instant} instant @param {string} [timeZone] */
 export function daysFromToday(instant, timeZone = personsZone) {
-    return Math.floor(wallMillis(instant, timeZone) / DAY) - Math.floor(wallMillis(Date.now(), timeZone) / DAY);
+    return Math.floor(wallMillis(instant, timeZone) / DAY) - today(timeZone);
 }
+
+let known = { second: 0, zone: "", day: 0 };
+
+/** The number of today's day, by the calendar of the zone. Every row of a list asks for it. @param {string} timeZone */
+function today(timeZone) {
+    const second = Math.floor(Date.now() / 1000);
+    if (known.second !== second || known.zone !== timeZone) known = { second, zone: timeZone, day: Math.floor(wallMillis(second * 1000, timeZone) / DAY) };
+    return known.day;
+}
+
+/** The date of a day by its number: "2026-11-28". @param {number} day */
+const dateOf = (day) => new Date(day * DAY).toISOString().slice(0, 10);
 
 /** The day: "today", "tomorrow", "Tuesday", "Sat 28 Nov", "28 Nov 2031". @param {Instant} instant @param {string} [timeZone] */
 export function day(instant, timeZone) {
     const days = daysFromToday(instant, timeZone);
-    if (Math.abs(days) <= 1) return new Intl.RelativeTimeFormat(LOCALE, { numeric: "auto" }).format(days, "day");
+    if (Math.abs(days) <= 1) return RELATIVE.format(days, "day");
     if (days > 1 && days < 7) return format(instant, { weekday: "long" }, timeZone);
     const isThisYear = new Date(wallMillis(instant, timeZone)).getUTCFullYear() === new Date(wallMillis(Date.now(), timeZone)).getUTCFullYear();
     if (isThisYear) return format(instant, { weekday: "short", day: "numeric", month: "short" }, timeZone);
     return format(instant, { day: "numeric", month: "short", year: "numeric" }, timeZone);
+}
+
+/** The date: "Sat 28 Nov", with the year if it is another one. @param {Instant} instant @param {"short"} [weekday] */
+export function shortDate(instant, weekday) {
+    const isThisYear = toInput(instant).date.slice(0, 4) === toInput(Date.now()).date.slice(0, 4);
+    return format(instant, { weekday, day: "numeric", month: "short", year: isThisYear ? undefined : "numeric" }).replaceAll(",", "");
 }
 
 /** "9:00 am" where people count to twelve, otherwise "09:00". */
@@ -112,13 +131,12 @@ export const wall = (instant, timeZone) => dayAndClock(instant, timeZone);
 /** How long ago: "just now", "5 minutes ago", "in 2 hours". @param {Instant} instant */
 export function ago(instant) {
     const seconds = Math.round((new Date(instant).getTime() - Date.now()) / 1000);
-    const relative = new Intl.RelativeTimeFormat(LOCALE, { numeric: "auto" });
     /** @type {[Intl.RelativeTimeFormatUnit, number][]} */
     const units = [["day", 86_400], ["hour", 3_600], ["minute", 60]];
     for (const [unit, size] of units) {
-        if (Math.abs(seconds) >= size) return relative.format(Math.trunc(seconds / size), unit);
+        if (Math.abs(seconds) >= size) return RELATIVE.format(Math.trunc(seconds / size), unit);
     }
-    return relative.format(0, "second");
+    return RELATIVE.format(0, "second");
 }
 
 /** A delay: "3 ms", "2.1 s", "4 min", "2 h". @param {number} ms */
@@ -143,8 +161,6 @@ export function fromInput(date, time, timeZone = personsZone) {
     return new Date(found.length > 0 ? Math.min(...found) : wanted - offsets[0]).toISOString();
 }
 
-let today = { at: 0, zone: "", date: "" };
-
 /**
  * The start of a day in the person's zone.
  * @param {number} days after the date
@@ -152,10 +168,8 @@ let today = { at: 0, zone: "", date: "" };
  * @returns {string} RFC 3339
  */
 export function daysLater(days, date) {
-    const second = Math.floor(Date.now() / 1000);
-    if (today.at !== second || today.zone !== personsZone) today = { at: second, zone: personsZone, date: toInput(second * 1000).date };
-    const wanted = new Date(Date.parse(`${date ?? today.date}T00:00:00Z`) + days * DAY);
-    return fromInput(wanted.toISOString().slice(0, 10), "00:00");
+    const day = date === undefined ? today(personsZone) : Date.parse(`${date}T00:00:00Z`) / DAY;
+    return fromInput(dateOf(day + days), "00:00");
 }
 
 /**
@@ -168,6 +182,29 @@ export function toInput(instant, timeZone = personsZone) {
     const [date, time] = new Date(wallMillis(instant, timeZone)).toISOString().split("T");
     return { date, time: time.slice(0, 5) };
 }
+
+/** The date some days from today, as an input shows it. @param {number} days */
+export const date = (days) => dateOf(today(personsZone) + days);
+
+/** @param {number} minutes */
+export const inMinutes = (minutes) => new Date(Date.now() + minutes * 60_000).toISOString();
+
+/** Today 18:00, until then. */
+export function evening() {
+    const at = fromInput(date(0), "18:00");
+    return Date.parse(at) > Date.now() + 60_000 ? at : null;
+}
+
+export const tomorrow = () => fromInput(date(1), "09:00");
+
+/** The Monday after today, 09:00. */
+export function monday() {
+    const days = (8 - new Date(date(0)).getUTCDay()) % 7 || 7;
+    return fromInput(date(days), "09:00");
+}
+
+/** The instant at which a day begins. @param {string} day "2026-11-28" */
+export const startOf = (day) => fromInput(day, "00:00");
 
 /** A duration before the due time: "15 minutes before". @param {string} iso ISO 8601 */
 export function duration(iso) {

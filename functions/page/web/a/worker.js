@@ -1,6 +1,6 @@
 // The service worker: its registration, and what it and the page say to each other.
 
-import { meta } from "./meta.js";
+import { meta } from "./given.js";
 import { go } from "./route.js";
 import { session } from "./session.js";
 

@@ -1,16 +1,14 @@
 // Writes are sent one after the other, in the order in which the person made them, each until it is answered. While there is no
 // connection they wait in this tab. Each has one Idempotency-Key, so it takes effect once, however often it is sent.
 
-import { newKey, observe, request } from "./api.js";
+import { Problem, Unreachable, newKey, observe, request } from "./api.js";
 import { kinds } from "./kinds.js";
 import { merge } from "./merge.js";
-import { acceptMe, showMe } from "./me.js";
-import { Problem, Unreachable } from "./problem.js";
 import { go, hashOf, route } from "./route.js";
-import { KEPT, accept, effect, entryOf, gone, idOf, isPreliminary, lastVersionOf, queue, rename, show, taskOf, versionOf } from "./rows.js";
+import { KEPT, accept, acceptMe, effect, entryOf, gone, idOf, isPreliminary, lastVersionOf, queue, rename, show, showMe, taskOf, versionOf } from "./rows.js";
 import { session } from "./session.js";
 import { announce, get, notify, set } from "./state.js";
-import { tab } from "./tab.js";
+import { tab } from "./tabs.js";
 import { commands as text } from "./text-commands.js";
 
 /** @typedef {import("./kinds.js").Write} Write */

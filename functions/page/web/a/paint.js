@@ -1,0 +1,75 @@
+// What the first paint needs to know: the theme, and whether it shows the frame of the lists (index.html). Loaded before the first paint.
+
+/** @typedef {"system" | "light" | "dark"} Theme */
+const THEME = "theme";
+
+/** The theme that the person chose on this device, otherwise the system's. @returns {Theme} */
+export function theme() {
+    try {
+        const kept = localStorage.getItem(THEME);
+        return kept === "light" || kept === "dark" ? kept : "system";
+    } catch {
+        return "system";
+    }
+}
+
+/** @param {Theme} chosen */
+export function setTheme(chosen) {
+    try {
+        if (chosen === "system") localStorage.removeItem(THEME);
+        else localStorage.setItem(THEME, chosen);
+    } catch {
+        // Storage may be blocked. The choice then lasts until the page is left.
+    }
+    apply(chosen);
+}
+
+/** @param {Theme} chosen */
+function apply(chosen) {
+    const root = document.documentElement;
+    if (chosen === "system") delete root.dataset.theme;
+    else root.dataset.theme = chosen;
+}
+
+apply(theme());
+addEventListener("storage", (event) => event.key === THEME && apply(theme()));
+
+/** Where a tab keeps a token that was pasted. */
+export const PASTED = "punctual.token";
+const HAS_SESSION = "punctual.session";
+
+/** Notes for the next visit whether this browser has a session. @param {boolean} has */
+export function noteSession(has) {
+    try {
+        if (has) localStorage.setItem(HAS_SESSION, "");
+        else localStorage.removeItem(HAS_SESSION);
+    } catch {
+        // Storage may be blocked. The lists are then shown without their frame before.
+    }
+}
+
+/** Whether the visit probably begins with a session: one is kept, or the address brings it. */
+function hasSession() {
+    const query = new URLSearchParams(location.search);
+    if (query.has("code") && query.has("state")) return true;
+    /** @type {HTMLMetaElement | null} */
+    const meta = document.querySelector("meta[name=punctual]");
+    if (meta?.dataset.tokenLinks && /^#\/?token=/.test(location.hash)) return true;
+    try {
+        return localStorage.getItem(HAS_SESSION) !== null || sessionStorage.getItem(PASTED) !== null;
+    } catch {
+        return false;
+    }
+}
+
+/** Shows the parts of the page that are the same for everybody, if it is going to show a list. */
+function showFrame() {
+    const { hash } = location;
+    if (hash.startsWith("#/act/") || !hasSession()) return;
+    const list = /^#\/(upcoming|all|done)\b/.exec(hash)?.[1];
+    const isBare = list === "done" || /^#\/(tag|search|settings|system)\b|\/task\//.test(hash);
+    document.documentElement.dataset.frame = isBare ? "bare" : "list";
+    if (list || !isBare) document.querySelector(`#frame [data-list=${list ?? "today"}]`)?.setAttribute("aria-current", "page");
+}
+
+showFrame();
