@@ -43,8 +43,12 @@ fn main() {
     let preload =
         |path: &String| format!("<link rel=\"modulepreload\" href=\"{}\" fetchpriority=\"low\">", url(path, &hash));
     let preloads: Vec<String> = first_load.iter().map(preload).collect();
-    let replaced =
-        [("{{HASH}}", hash.clone()), ("{{PRELOADS}}", preloads.join("\n    ")), ("{{FILES}}", format!("{urls:?}"))];
+    let replaced = [
+        ("{{HASH}}", hash.clone()),
+        ("{{PRELOADS}}", preloads.join("\n    ")),
+        ("{{FILES}}", format!("{urls:?}")),
+        ("{{ICON}}", data_url(&files["icon.svg"])),
+    ];
     let mut table = format!("pub(crate) const HASH: &str = {hash:?};\n\npub(crate) static FILES: &[File] = &[\n");
     for (index, (path, content)) in files.iter().enumerate() {
         let content = if path.starts_with("a/") { content.clone() } else { filled(content, &replaced) };
@@ -129,6 +133,14 @@ fn url(path: &str, hash: &str) -> String {
 /// Whether the service worker keeps a file, so that the page opens without a network.
 fn is_precached(path: &str) -> bool {
     path.starts_with("a/") && !kind(path).is_some_and(|kind| kind.starts_with("text/plain"))
+}
+
+/// An SVG image as the value of an attribute, so that no request fetches it.
+fn data_url(svg: &[u8]) -> String {
+    let escapes = [("%", "%25"), ("\"", "'"), ("<", "%3C"), (">", "%3E"), ("#", "%23")];
+    let svg: String = str::from_utf8(svg).expect("icon.svg is UTF-8").lines().map(str::trim).collect();
+    let escaped = escapes.iter().fold(svg, |svg, (character, escape)| svg.replace(character, escape));
+    format!("data:image/svg+xml,{escaped}")
 }
 
 /// The hash of all files of `web/a/`.

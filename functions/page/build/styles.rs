@@ -14,12 +14,14 @@ const FIRST: &str = "a/first.css";
 /// When it imports a file that does not exist.
 pub(crate) fn join(files: &mut Files) -> Result<(), String> {
     let first = text(files, FIRST)?;
-    let names: Vec<&str> = first.lines().filter_map(|line| line.strip_prefix("@import \"")?.strip_suffix("\";")).collect();
+    let names: Vec<&str> =
+        first.lines().filter_map(|line| line.strip_prefix("@import \"")?.strip_suffix("\";")).collect();
     let mut joined = String::new();
     for name in names {
         let path = format!("a/{name}");
         joined += &text(files, &path)?;
-        let is_named = files.iter().any(|(page, html)| page.ends_with(".html") && contains(html, &format!("/{name}\"")));
+        let is_named =
+            files.iter().any(|(page, html)| page.ends_with(".html") && contains(html, &format!("/{name}\"")));
         if !is_named {
             files.remove(&path);
         }

@@ -2,9 +2,9 @@
 
 import { html, useEffect, useLayoutEffect, useRef, useState } from "./vendor/preact.js";
 import { Button, Empty, ErrorState, Spinner, classes } from "./controls.js";
+import { TagLinks } from "./frame.js";
 import { focusNew } from "./keyboard.js";
 import { later } from "./later.js";
-import { TagLinks } from "./navigation.js";
 import QuickAdd from "./quick-add.js";
 import { go, isByDue, isFiltered } from "./route.js";
 import { Row, nextReminder } from "./row.js";

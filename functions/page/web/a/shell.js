@@ -2,12 +2,11 @@
 
 import { html, useEffect, useErrorBoundary, useRef, useState } from "./vendor/preact.js";
 import { Button, IconButton, classes } from "./controls.js";
-import { Header } from "./header.js";
+import { Header, Navigation } from "./frame.js";
 import { Icon } from "./icons.js";
 import { useKeyboard } from "./keyboard.js";
 import { later, quiet } from "./later.js";
 import List, { Filters } from "./list.js";
-import { Navigation } from "./navigation.js";
 import { PANELS } from "./quick-add.js";
 import { go, useRoute, withoutTask } from "./route.js";
 import { dismiss, useStore } from "./store.js";

@@ -10,9 +10,8 @@ import { kept, tab } from "./tabs.js";
 import { text } from "./text.js";
 import { daysLater, deviceZone } from "./times.js";
 
-export { load, loadMore, openTask } from "./lists.js";
+export { load, loadMore, openTask, viewOf } from "./lists.js";
 export { announce, dismiss, notify, store, useStore } from "./state.js";
-export { viewOf } from "./views.js";
 
 /** @typedef {import("./state.js").Task} Task */
 /** @typedef {import("./state.js").NewTask} NewTask */

@@ -1,4 +1,5 @@
-// The header: name, search, whether the page is live, settings, account.
+// What frames every view. The header: name, search, whether the page is live, settings, account. And the navigation: the lists and tags, beside the
+// list on a desktop, in a bar at the bottom of a phone.
 
 import { html, useEffect, useRef, useState } from "./vendor/preact.js";
 import { Menu, classes } from "./controls.js";
@@ -8,6 +9,7 @@ import { signOut, useSession } from "./session.js";
 import { useStore } from "./store.js";
 import { text } from "./text.js";
 
+const LISTS = /** @type {const} */ (["today", "upcoming", "all", "done"]);
 const TYPING = 250;
 
 /** @param {{ route: import("./route.js").Route, onHelp: () => void }} props */
@@ -109,4 +111,52 @@ function Account({ onHelp }) {
     return html`<${Menu} class="account" label=${text.shell.account(address)} align="end" items=${items}>
         <${Icon} name="person" /><span class="address">${address}</span>
     <//>`;
+}
+
+/** @param {{ route: import("./route.js").Route }} props */
+export function Navigation({ route }) {
+    const { today, overdue } = useStore((state) => state.counts);
+    const tags = useStore((state) => state.tags);
+    const { operator } = useSession();
+    const current = (/** @type {boolean} */ is) => (is ? "page" : undefined);
+    return html`<nav class="side" aria-label=${text.shell.navigation}>
+        <ul class="lists">
+            ${LISTS.map(
+                (name) => html`<li key=${name}>
+                    <a href=${`#/${name}`} aria-current=${current(route.view === name)}>
+                        <${Icon} name=${name} />
+                        <span class="label">${text.shell.views[name]}</span>
+                        ${name === "today" && today > 0 && html`<${Count} count=${today} words=${overdue > 0 ? `${text.shell.open(today)}, ${text.shell.overdue(overdue)}` : text.shell.open(today)} />`}
+                    </a>
+                </li>`,
+            )}
+        </ul>
+        ${tags.length > 0 && html`<div class="tags"><h2 class="unseen">${text.shell.tags}</h2><${TagLinks} route=${route} tags=${tags} /></div>`}
+        ${operator &&
+        html`<ul class="operator">
+            <li>
+                <a href="#/system" aria-current=${current(route.view === "system")}><${Icon} name="system" /><span class="label">${text.shell.views.system}</span></a>
+            </li>
+        </ul>`}
+    </nav>`;
+}
+
+/** @param {{ route: import("./route.js").Route, tags: import("./store.js").Tag[] }} props */
+export function TagLinks({ route, tags }) {
+    return html`<ul>
+        ${tags.map(
+            ({ name, open_tasks }) => html`<li key=${name}>
+                <a href=${`#/tag/${encodeURIComponent(name)}`} aria-current=${route.view === "tag" && route.tag === name ? "page" : undefined} title=${name}>
+                    <span class="hash" aria-hidden="true">#</span>
+                    <span class="label" dir="auto">${name}</span>
+                    ${open_tasks > 0 && html`<${Count} count=${open_tasks} words=${text.shell.open(open_tasks)} />`}
+                </a>
+            </li>`,
+        )}
+    </ul>`;
+}
+
+/** @param {{ count: number, words: string }} props */
+function Count({ count, words }) {
+    return html`<span class="count" aria-hidden="true">${count}</span><span class="unseen">, ${words}</span>`;
 }
