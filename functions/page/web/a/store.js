@@ -117,10 +117,12 @@ function keepUp() {
     user = session.user;
     today = daysLater(0);
     if (changing || tab.get(KEPT)) void loadChanging().then((module) => module.takeUp()).catch(() => {});
-    void loadMe().then(adoptZone).catch(() => {});
-    void loadTags().catch(() => {});
     const list = reload("today");
     void showFirst(list);
+    const me = loadMe();
+    void me.then(adoptZone).catch(() => {});
+    // Not all at once: the server limits how many requests of a user it answers at a time.
+    void me.catch(() => {}).then(loadTags).catch(() => {});
     void listen(user);
 }
 
