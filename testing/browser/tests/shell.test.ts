@@ -282,3 +282,33 @@ test("times are said in the person's language", async ({ open, user }) => {
   await expect(page.getByRole("heading", { name: /^Morgen · / })).toBeVisible();
   await expect(titles(page)).toHaveText(["Zahnarzt"]);
 });
+
+// The entry imports the first, and asks for the second when it runs.
+for (const file of ["store", "row"]) {
+  test(`the page loads although ${file}.js does not arrive twice`, async ({ context, user, problems }) => {
+    problems.expectOffline();
+    const page = await context.newPage();
+    let asked = 0;
+    await page.route(`**/a/*/${file}.js`, (route) => (asked++ < 2 ? route.abort("failed") : route.continue()));
+    await signIn(page, user);
+    await expect(newTask(page)).toBeEnabled();
+    expect(asked).toBe(3);
+  });
+}
+
+test("a page whose files never arrive says so, and offers another attempt", async ({ context, user, problems }) => {
+  problems.expectOffline();
+  const page = await context.newPage();
+  await page.clock.install();
+  let gone = true;
+  await page.route("**/a/*/row.js", (route) => (gone ? route.abort("failed") : route.continue()));
+  await page.goto(`${product.url}/#token=${user.token}`);
+  const said = page.getByText("Punctual did not load.");
+  await expect(async () => {
+    await page.clock.runFor(16_000);
+    await expect(said).toBeVisible({ timeout: 200 });
+  }).toPass();
+  gone = false;
+  await page.getByRole("link", { name: "Try again" }).click();
+  await expect(newTask(page)).toBeEnabled();
+});

@@ -4,6 +4,7 @@ import "./given.js";
 import { html, render, useErrorBoundary, useLayoutEffect } from "./vendor/preact.js";
 import { Button } from "./controls.js";
 import { later, quiet } from "./later.js";
+import { loadAgain, loaded } from "./paint.js";
 import { useRoute } from "./route.js";
 import { start, useSession } from "./session.js";
 import { follow } from "./store.js";
@@ -27,10 +28,11 @@ function App() {
 }
 
 // The first list is asked for while the views are still on their way.
-const views = import("./shell.js");
+const views = import("./shell.js").catch(loadAgain);
 follow(views);
 const started = start();
 const { default: Shell } = await views;
+loaded();
 render(html`<${App} />`, /** @type {HTMLElement} */ (document.getElementById("app")));
 await started;
 // A session may end without a network.

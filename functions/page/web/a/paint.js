@@ -1,4 +1,4 @@
-// What the first paint needs to know: the theme, and whether it shows the frame of the lists (index.html). Loaded before the first paint.
+// What comes before the page: the theme, the frame of the lists (index.html), and another attempt where the page does not load.
 
 /** @typedef {"system" | "light" | "dark"} Theme */
 const THEME = "theme";
@@ -73,3 +73,49 @@ function showFrame() {
 }
 
 showFrame();
+
+/** Counts the attempts to load the page in this tab. */
+const ATTEMPTS = "punctual.attempts";
+/** Milliseconds before each further attempt. After the last one the page says that it did not load. */
+const PAUSES = [500, 2_000, 5_000, 15_000];
+
+/**
+ * Loads the page again after a file of it did not arrive: a browser that changes its network ends every request, and a module that is missing takes all
+ * others with it. What has arrived is in the browser's cache.
+ * @returns {Promise<never>}
+ */
+export function loadAgain() {
+    const pause = PAUSES[countAttempt()];
+    if (pause === undefined) {
+        delete document.documentElement.dataset.frame;
+        document.documentElement.dataset.unloaded = "";
+        // The person's own attempt is the first again.
+        loaded();
+    } else {
+        setTimeout(() => location.reload(), pause);
+    }
+    return new Promise(() => {});
+}
+
+/** Notes that all files that the page needs at once have arrived. */
+export function loaded() {
+    try {
+        sessionStorage.removeItem(ATTEMPTS);
+    } catch {
+        // Nothing was counted.
+    }
+}
+
+/** Counts an attempt that failed, and returns how many did before. */
+function countAttempt() {
+    try {
+        const before = Number(sessionStorage.getItem(ATTEMPTS));
+        sessionStorage.setItem(ATTEMPTS, String(before + 1));
+        return before;
+    } catch {
+        // Where nothing can be counted, the person decides.
+        return PAUSES.length;
+    }
+}
+
+document.querySelector('script[src$="/app.js"]')?.addEventListener("error", loadAgain);
