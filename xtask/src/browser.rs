@@ -22,6 +22,8 @@ const RUN: &str = "browser";
 /// The page at the identity provider, and the API that its tokens are for.
 const CLIENT_ID: &str = "punctual-page";
 const AUDIENCE: &str = "https://api.punctual.test";
+/// The requests that a user may send in a second, in place of ten.
+const REQUESTS: &str = "20";
 /// The command that runs the tests.
 const TESTS: [&str; 4] = [PLAYWRIGHT, "test", "--project", "tests"];
 
@@ -126,7 +128,9 @@ impl Site {
             .env("VAPID_PUBLIC_KEYS", vapid_public)
             // Nothing listens there: tests hand messages to the browser themselves.
             .env("PUSH_HOSTS", "push.test=127.0.0.1:9")
-            .env("CORS_ORIGINS", url(three_origins));
+            .env("CORS_ORIGINS", url(three_origins))
+            // A test opens tabs and loads them again faster than a person does.
+            .env("USER_REQUESTS_PER_SECOND", REQUESTS);
         options.port = Some(port);
         options.secrets.insert("vapid-private-keys".to_owned(), vapid_private);
         lab::topology::prerequisites(&options)?;
@@ -156,6 +160,7 @@ impl Site {
             .env("JWKS_URL", format!("{}/jwks", url(issuer)))
             .env("JWT_ISSUER", url(issuer))
             .env("JWT_AUDIENCE", AUDIENCE)
+            .env("USER_REQUESTS_PER_SECOND", REQUESTS)
             .env("CORS_ORIGINS", url(sign_in))
             .ready(Ready::Http(sign_in_api, "/readyz"));
         let processes = [of_three, with_sign_in, of_sign_in]
