@@ -1,11 +1,12 @@
 //! Progress on the terminal during long steps.
 
 use std::{
+    cell::RefCell,
     fs::{self, File},
     io::{BufRead as _, BufReader, IsTerminal as _, Write as _},
     process::{Command, Stdio},
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering::Relaxed},
         mpsc,
     },
@@ -17,8 +18,11 @@ use anyhow::{Context as _, bail};
 
 /// The commands that run now. A terminal shows all of them on one line.
 static RUNNING: Mutex<Vec<Shown>> = Mutex::new(Vec::new());
-/// Whether one of two steps of [`both`] failed.
-static FAILED: AtomicBool = AtomicBool::new(false);
+
+thread_local! {
+    /// Whether one of the two steps of [`both`] failed, of which this thread takes one.
+    static FAILED: RefCell<Arc<AtomicBool>> = RefCell::default();
+}
 
 /// Prints a line to stderr. Stdout is reserved for output that scripts read.
 pub fn say(line: impl AsRef<str>) {
@@ -39,16 +43,21 @@ where
     B: Send,
 {
     let first_error = Mutex::new(None);
+    let failed = Arc::new(AtomicBool::new(false));
     let end = |error: anyhow::Error| {
-        FAILED.store(true, Relaxed);
+        failed.store(true, Relaxed);
         first_error.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
     };
     let results = thread::scope(|scope| {
-        let other = scope.spawn(|| other().map_err(end).ok());
+        let other = scope.spawn(|| {
+            FAILED.set(failed.clone());
+            other().map_err(end).ok()
+        });
+        let before = FAILED.replace(failed.clone());
         let one = one().map_err(end).ok();
+        FAILED.set(before);
         (one, other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
     });
-    FAILED.store(false, Relaxed);
     let error = first_error.into_inner().unwrap_or_else(PoisonError::into_inner);
     match results {
         (Some(one), Some(other)) => Ok((one, other)),
@@ -99,7 +108,7 @@ pub fn run(label: &str, command: &mut Command) -> anyhow::Result<()> {
             Err(mpsc::RecvTimeoutError::Disconnected) => break,
         }
         shown.update(tail.last().map_or("", String::as_str));
-        if FAILED.load(Relaxed) {
+        if FAILED.with_borrow(|failed| failed.load(Relaxed)) {
             child.kill()?;
         }
     }
@@ -129,6 +138,8 @@ pub fn quietly(command: &mut Command) -> anyhow::Result<String> {
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
+
+const SEPARATOR: &str = " | ";
 
 /// What the terminal says about a running command.
 struct Shown {
@@ -160,9 +171,10 @@ impl<'a> Step<'a> {
         let Some(own) = running.iter_mut().find(|shown| shown.label == self.label) else { return };
         own.last = last.trim().to_owned();
         if is_terminal() {
-            let width = 100 / running.len();
+            // A line that the terminal breaks could not be rewritten.
+            let width = 78 / running.len() - SEPARATOR.len();
             let parts: Vec<String> = running.iter().map(|shown| shown.line(width)).collect();
-            let _ = write!(std::io::stderr(), "\r\x1b[2K{}", parts.join("  |  "));
+            let _ = write!(std::io::stderr(), "\r\x1b[2K{}", parts.join(SEPARATOR));
         } else if own.printed.elapsed() >= Duration::from_secs(10) {
             own.printed = Instant::now();
             eprintln!("{}", own.line(120));
