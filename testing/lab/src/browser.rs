@@ -64,7 +64,7 @@ pub fn folder() -> PathBuf {
     root().join("testing/browser")
 }
 
-/// What a person does at a deployed page: looks at a list, adds a task in a second window, and sees it in the first.
+/// A visit to a deployed page: a person opens a list, adds a task in a second window, and sees it in the first.
 #[derive(Clone, Debug)]
 pub struct Visit {
     /// The address of the page, with a token where the page accepts that: `http://localhost:8420/#token=…`.
@@ -88,7 +88,7 @@ pub struct Route {
     pub address: SocketAddr,
 }
 
-/// What a [`Visit`] saw, in milliseconds from the click.
+/// How long the person waited, in milliseconds: from the click on the link, but for `seen`.
 #[derive(Clone, Copy, Debug)]
 pub struct Visited {
     /// The first text was painted.
@@ -97,7 +97,7 @@ pub struct Visited {
     pub list: f64,
     /// The stream was open.
     pub live: f64,
-    /// From the second window's new task to its row in the first.
+    /// From Enter in the second window until the task was in the first.
     pub seen: f64,
 }
 

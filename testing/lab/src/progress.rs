@@ -35,13 +35,10 @@ pub fn say(line: impl AsRef<str>) {
 ///
 /// # Errors
 /// The error of the step that failed first.
-pub fn both<A, B>(
+pub fn both<A, B: Send>(
     one: impl FnOnce() -> anyhow::Result<A>,
     other: impl FnOnce() -> anyhow::Result<B> + Send,
-) -> anyhow::Result<(A, B)>
-where
-    B: Send,
-{
+) -> anyhow::Result<(A, B)> {
     let first_error = Mutex::new(None);
     let failed = Arc::new(AtomicBool::new(false));
     let end = |error: anyhow::Error| {
@@ -141,7 +138,7 @@ pub fn quietly(command: &mut Command) -> anyhow::Result<String> {
 
 const SEPARATOR: &str = " | ";
 
-/// What the terminal says about a running command.
+/// What is shown of a running command.
 struct Shown {
     label: String,
     started: Instant,

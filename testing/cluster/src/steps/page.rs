@@ -9,6 +9,7 @@ use lab::{
 };
 use serde_json::json;
 
+use super::wake::median;
 use crate::run::{ClusterTest, host};
 
 pub(super) async fn page(test: &ClusterTest<'_>) -> anyhow::Result<()> {
@@ -48,11 +49,7 @@ pub(super) async fn page(test: &ClusterTest<'_>) -> anyhow::Result<()> {
 }
 
 fn medians(visits: &[Visited]) -> String {
-    let median = |figure: fn(&Visited) -> f64| {
-        let mut figures: Vec<f64> = visits.iter().map(figure).collect();
-        figures.sort_by(f64::total_cmp);
-        figures.get(figures.len() / 2).copied().unwrap_or(f64::NAN)
-    };
+    let median = |figure: fn(&Visited) -> f64| median(visits.iter().map(figure).collect());
     format!(
         "first paint {:.0} ms after the click, list {:.0} ms, stream {:.0} ms; a task of another window {:.0} ms after Enter",
         median(|visit| visit.paint),

@@ -261,7 +261,7 @@ fn last(figures: &[f64]) -> f64 {
     figures.last().copied().unwrap_or(f64::NAN)
 }
 
-fn median(mut figures: Vec<f64>) -> f64 {
+pub(super) fn median(mut figures: Vec<f64>) -> f64 {
     figures.sort_by(f64::total_cmp);
     figures.get(figures.len() / 2).copied().unwrap_or(f64::NAN)
 }
