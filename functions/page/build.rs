@@ -11,12 +11,9 @@ mod styles;
 
 use std::{
     env, fs,
-    io::Write as _,
     path::{Path, PathBuf},
 };
 
-use brotli::enc::BrotliEncoderParams;
-use flate2::{Compression, write::GzEncoder};
 use sha2::{Digest as _, Sha256};
 
 use self::styles::Files;
@@ -64,7 +61,7 @@ fn main() {
                 .filter(|smaller| smaller.len() < content.len())
                 .map_or_else(|| "&[]".to_owned(), |smaller| include(suffix, &smaller))
         };
-        let (br, gzip) = (compressed(".br", to_brotli), compressed(".gz", to_gzip));
+        let (br, gzip) = (compressed(".br", compression::brotli), compressed(".gz", compression::gzip));
         table += &format!(
             "    File {{ url: {:?}, kind: {:?}, is_template: {is_template}, identity: {}, br: {br}, gzip: {gzip} }},\n",
             url(path, &hash),
@@ -212,17 +209,4 @@ fn contains_any(content: &[u8], texts: &[&str]) -> bool {
 fn filled(content: &[u8], replaced: &[(&str, String)]) -> Vec<u8> {
     let Ok(text) = str::from_utf8(content) else { return content.to_vec() };
     replaced.iter().fold(text.to_owned(), |text, (name, value)| text.replace(name, value)).into_bytes()
-}
-
-fn to_brotli(content: &[u8]) -> Vec<u8> {
-    let best = BrotliEncoderParams { quality: 11, size_hint: content.len(), ..BrotliEncoderParams::default() };
-    let mut compressed = Vec::new();
-    brotli::BrotliCompress(&mut &content[..], &mut compressed, &best).expect("memory can be written");
-    compressed
-}
-
-fn to_gzip(content: &[u8]) -> Vec<u8> {
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
-    encoder.write_all(content).expect("memory can be written");
-    encoder.finish().expect("memory can be written")
 }

@@ -4,7 +4,10 @@ use std::sync::{
 };
 
 use axum::{Json, Router, extract::State, http::Request, routing::get};
-use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
+use base64::{
+    Engine as _,
+    prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD},
+};
 use serde_json::{Value, json};
 
 use super::*;
@@ -13,11 +16,9 @@ mod providers;
 
 const SECRET: &str = "an HS256 secret of 32 bytes or more";
 const ISSUER: &str = "https://id.example/";
-const EC_PRIVATE: &str = "-----BEGIN PRIVATE KEY-----
-MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgy+79w048tPtYI+28
-+NtjCGKqDo2xhRZCZMw9tMzzDvOhRANCAATZD7qJ5t+ZmGTBAwWP2oeJhIH/bMxF
-ow5ZOK52XsZrxTWevR0HKSti85Ts9o7eHNY3avd8er2g/dGwjjaJqWIM
------END PRIVATE KEY-----";
+/// PKCS #8.
+const EC_PRIVATE: &str = "MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgy+79w048tPtYI+28+NtjCGKqDo2xhRZCZMw9tMzzDvOhRANCAATZ\
+    D7qJ5t+ZmGTBAwWP2oeJhIH/bMxFow5ZOK52XsZrxTWevR0HKSti85Ts9o7eHNY3avd8er2g/dGwjjaJqWIM";
 const EC_X: &str = "2Q-6iebfmZhkwQMFj9qHiYSB_2zMRaMOWTiudl7Ga8U";
 const EC_Y: &str = "NZ69HQcpK2LzlOz2jt4c1jdq93x6vaD90bCONompYgw";
 
@@ -68,7 +69,7 @@ fn provided(claims: &Value) -> Value {
 
 fn ec_token(kid: &str, claims: &Value) -> String {
     let header = Header { kid: Some(kid.to_owned()), ..Header::new(Algorithm::ES256) };
-    let key = EncodingKey::from_ec_pem(EC_PRIVATE.as_bytes()).unwrap();
+    let key = EncodingKey::from_ec_der(&BASE64_STANDARD.decode(EC_PRIVATE).unwrap());
     jsonwebtoken::encode(&header, &provided(claims), &key).unwrap()
 }
 
@@ -200,7 +201,7 @@ async fn a_key_named_in_the_header_of_a_token_is_never_fetched_or_used() {
     let auth_keys = jwks(&url, &[]);
     // A provider of the attacker's, with the attacker's key: nobody may ask it.
     let (evil, asked_evil) = provider(json!([ec_key("evil")])).await;
-    let key = EncodingKey::from_ec_pem(EC_PRIVATE.as_bytes()).unwrap();
+    let key = EncodingKey::from_ec_der(&BASE64_STANDARD.decode(EC_PRIVATE).unwrap());
     for header in [
         Header { jku: Some(evil.clone()), kid: Some("evil".to_owned()), ..Header::new(Algorithm::ES256) },
         Header { x5u: Some(evil.clone()), kid: Some("evil".to_owned()), ..Header::new(Algorithm::ES256) },

@@ -1,10 +1,12 @@
 //! Dapr on this machine: the scheduler, and one daprd per app-id.
 //!
 //! An installed pair of binaries is used if it is not older than the version that is deployed. Otherwise Go builds them from
-//! `dapr/runtime` into `.dev/bin`, or without the components for servers into `.dev/bin/in-memory`. A scheduler whose clock is moved is always built, into `.dev/bin/clock`.
+//! `dapr/runtime` into `.dev/bin`, or without Kubernetes and the components for servers into `.dev/bin/in-memory`. A scheduler whose clock is moved is always built, into `.dev/bin/clock`.
 
 use std::{
-    env, fs,
+    env,
+    ffi::OsStr,
+    fs,
     path::{Path, PathBuf},
     process::Command,
     time::Duration,
@@ -35,30 +37,39 @@ pub struct Binaries {
 
 /// What the programs are built from, beside the modules.
 const SOURCES: [&str; 2] = ["dapr/runtime/daprd", "dapr/runtime/scheduler"];
+/// What replaces the clients of Kubernetes in a build for `cargo xtask up`.
+const IN_MEMORY: &str = "dapr/runtime/in-memory";
 
 /// Finds the programs, or builds them with all components that `dapr/` uses.
 pub fn binaries() -> anyhow::Result<Binaries> {
     // `-s` and `-w` drop the debug information, so the compiler need not write it.
-    installed().map_or_else(|| built(&dev().join("bin"), &["-gcflags=all=-dwarf=false"]), Ok)
+    installed().map_or_else(|| built(&dev().join("bin"), &pin(&SOURCES)?, "off", &["-gcflags=all=-dwarf=false"]), Ok)
 }
 
-/// Like [`binaries`], but builds only components that need no server: a fifth less. If everything is built already, takes that.
+/// Like [`binaries`], but builds only components that need no server, and no client of Kubernetes: half of it. If everything is
+/// built already, takes that.
 pub fn in_memory_binaries() -> anyhow::Result<Binaries> {
     let all = dev().join("bin");
     if tools::is_pinned(&all, &pin(&SOURCES)?) {
         return binaries();
     }
-    // Without inlining the compiler takes a third less time. A few reminders do not need it.
-    installed()
-        .map_or_else(|| built(&all.join("in-memory"), &["-tags", "in_memory", "-gcflags=all=-l -dwarf=false"]), Ok)
+    let build = || {
+        let [daprd, scheduler] = SOURCES;
+        let work = root().join(IN_MEMORY).join("go.work");
+        // Without inlining the compiler takes a third less time. A few reminders do not need it.
+        let arguments = ["-tags", "in_memory", "-gcflags=all=-l -dwarf=false"];
+        built(&all.join("in-memory"), &pin(&[daprd, scheduler, IN_MEMORY])?, work, &arguments)
+    };
+    installed().map_or_else(build, Ok)
 }
 
-fn built(bin: &Path, arguments: &[&str]) -> anyhow::Result<Binaries> {
-    tools::pinned(bin, &pin(&SOURCES)?, || {
+/// Builds the programs in the Go workspace `work`.
+fn built(bin: &Path, pin: &str, work: impl AsRef<OsStr>, arguments: &[&str]) -> anyhow::Result<Binaries> {
+    tools::pinned(bin, pin, || {
         let go = tools::go()?;
         tools::require("git", "git (Debian: apt-get install git)")?;
         progress::say(format!(
-            "no Dapr on this machine: building {} from its Go module, 4 to 6 minutes the first time",
+            "no Dapr on this machine: building {} from its Go module, 2 to 6 minutes the first time",
             version()
         ));
         progress::run(
@@ -72,6 +83,7 @@ fn built(bin: &Path, arguments: &[&str]) -> anyhow::Result<Binaries> {
                 .args(["./daprd", "./scheduler"])
                 .env("CGO_ENABLED", "0")
                 .env("GOFLAGS", "")
+                .env("GOWORK", work)
                 // The compiler's own garbage collector, a tenth of its time by default.
                 .env("GOGC", "400")
                 .current_dir(root().join("dapr/runtime")),
@@ -97,12 +109,24 @@ fn pin(folders: &[&str]) -> anyhow::Result<String> {
     let source = root().join("dapr/runtime");
     let mut files = vec![source.join("go.mod"), source.join("go.sum")];
     for folder in folders {
-        let entries = fs::read_dir(root().join(folder))?;
-        let mut own = entries.map(|entry| Ok(entry?.path())).collect::<anyhow::Result<Vec<_>>>()?;
-        own.sort();
-        files.extend(own);
+        add(&root().join(folder), &mut files)?;
     }
     Ok(format!("{} {}", version(), tools::pin_of(&files)?))
+}
+
+/// Adds the files of a folder and of the folders in it, in order.
+fn add(folder: &Path, files: &mut Vec<PathBuf>) -> anyhow::Result<()> {
+    let entries = fs::read_dir(folder)?;
+    let mut own = entries.map(|entry| Ok(entry?.path())).collect::<anyhow::Result<Vec<_>>>()?;
+    own.sort();
+    for path in own {
+        if path.is_dir() {
+            add(&path, files)?;
+        } else {
+            files.push(path);
+        }
+    }
+    Ok(())
 }
 
 /// Arguments of `go build`.

@@ -2,34 +2,23 @@
 
 use super::*;
 
-const RSA_PRIVATE: &str = "-----BEGIN PRIVATE KEY-----
-MIIEvwIBADANBgkqhkiG9w0BAQEFAASCBKkwggSlAgEAAoIBAQC3bGM1jLEtHi7+
-jkPOnYDNMUXkhNQIC9ShBzJjP/M6CT9ic4PcSF/RZv/hYo1RWPXMSAfjb8Wvxc9o
-0E62LhV6sHi9NjZW3a5z8eIgkhFOdz76lsCf6txroBI0ZTiCMtt0pY+bP5SAlGga
-QiJaaPfmAdxytzGhb0O1+1lOg5u5PQJAdX5Fn1OjsKxXqWmzK29hTiOy6y6JoVmE
-5wyEpRnfLunDVSc4M2A5Gc7XmLOReSvk+bgpEzv3Glyds1v/bIjAyFsfxB6eCor/
-wl78zeNf23YN88pHVFFBubuXa0emJo4gGctiD8I28sJOXnomg9OvoA2f0KfiE+Di
-9cUxXuunAgMBAAECggEACgPylNl2UTLdOQwWmsER5+JhYR15oGjY9uP4NeAnjUs0
-+VC6afxPsxTvMuTZN5Bmd32VZK9VOYhRD3WUXrE8fgMFzLsZk3uuS2lxQfsH0+OB
-/lfd8710xLGsXM0MHVvejMt/gGgj2TOBTbG/w3UI2DfQzDjBjoGPTnAHi9h219Hr
-rfs6tILfVMyXzMu51atRDnqaaP8X32/8fk7tpxSQ6cSDK+lKkxxm7eo+Q0Nu9WWJ
-Kwjle725eDjEHQiogYMATjztCNzktoPhe4cnlVXAkgzXryA1rQF4fxV/MIzqHsGj
-vKCJDSbvq990OIaLnqHv2rP6nrhI1k3+ufBL0CCiSQKBgQDyV/Yj9SzS08enotzK
-8CgI97w6f9jhf7xdkQ9hMKQy/v2tRGYRG1f6MXspKcI0R2Nlp2Q9rMG1NH2WNTSf
-goWUkF/Ticb6TiInMmIHz8wCCp9qJARwy4jfXnkHBn4GtatGuUhSc8Pl6j5TPSYv
-skP2nAa9OK2rancoe2EXNi/d2QKBgQDBwnIRr4QmDbBjgKVfPkNW1Obe5A6gRXXR
-i4Jl+Jj+LGLRFiIFzxi0O/kzt82un8nU78gE3eHEt10wcT00TW+a7YoGngrDtMUo
-SfNYCPa6G7lURvFCbszNz4I3A08kRqqsbjP3ymu1LordBe79SYl6PH625zJ4XYNA
-Hhv59dulfwKBgQCXT5JwewlEjVRQd6Bx2Sa2Cq/supxYl1+t7/9xSGSNLqaHA3jS
-34a7wR9L4TXPXG9ULgKpe27qy95J5eh4W4855jbeplylNhme7ZdFl1miQK2uINTg
-9EP+a0cXutb/K3jITLE6QeujZvEJGdn4184VcO/IP1Y3+95wWTCSxJN4aQKBgQCX
-ibQdEOCRwnMJ3zt3WgLgjnJiMIsf3jNfR3Ucu2ksoRpH3L+PO4FetOkaAc7jnCUG
-XOJarA4/BAnmMSplFYsL6Gvi8QgKN/9amzuuxpPwym4P88wM4Qtci8aTsArdnEcv
-xKDwU2gZs+T3KATaJAFZkKap9fgLG1fjdaj7vcWjkQKBgQCevnCVfajNVOgtLtS2
-RFYym3kRZyV+053xdg0qy+vKo389JbzAKDzzTmMimHGgJvqXD0evxmO8b+DuSxAX
-oSTw6ngvtz4laGJfcW0ZyYGx1BxV8qkP5apBCC+X+fKcVupQKnft48YfkC0PrtYe
-HpmgLlle8TrvSTMa2tc0iBwxZg==
------END PRIVATE KEY-----";
+/// PKCS #1.
+const RSA_PRIVATE: &str = "MIIEpQIBAAKCAQEAt2xjNYyxLR4u/o5Dzp2AzTFF5ITUCAvUoQcyYz/zOgk/YnOD3Ehf0Wb/4WKNUVj1zEgH42/Fr8XPaNBOti4V\
+    erB4vTY2Vt2uc/HiIJIRTnc++pbAn+rca6ASNGU4gjLbdKWPmz+UgJRoGkIiWmj35gHccrcxoW9DtftZToObuT0CQHV+RZ9To7Cs\
+    V6lpsytvYU4jsusuiaFZhOcMhKUZ3y7pw1UnODNgORnO15izkXkr5Pm4KRM79xpcnbNb/2yIwMhbH8QengqK/8Je/M3jX9t2DfPK\
+    R1RRQbm7l2tHpiaOIBnLYg/CNvLCTl56JoPTr6ANn9Cn4hPg4vXFMV7rpwIDAQABAoIBAAoD8pTZdlEy3TkMFprBEefiYWEdeaBo\
+    2Pbj+DXgJ41LNPlQumn8T7MU7zLk2TeQZnd9lWSvVTmIUQ91lF6xPH4DBcy7GZN7rktpcUH7B9Pjgf5X3fO9dMSxrFzNDB1b3ozL\
+    f4BoI9kzgU2xv8N1CNg30Mw4wY6Bj05wB4vYdtfR6637OrSC31TMl8zLudWrUQ56mmj/F99v/H5O7acUkOnEgyvpSpMcZu3qPkND\
+    bvVliSsI5Xu9uXg4xB0IqIGDAE487Qjc5LaD4XuHJ5VVwJIM168gNa0BeH8VfzCM6h7Bo7ygiQ0m76vfdDiGi56h79qz+p64SNZN\
+    /rnwS9AgokkCgYEA8lf2I/Us0tPHp6LcyvAoCPe8On/Y4X+8XZEPYTCkMv79rURmERtX+jF7KSnCNEdjZadkPazBtTR9ljU0n4KF\
+    lJBf04nG+k4iJzJiB8/MAgqfaiQEcMuI3155BwZ+BrWrRrlIUnPD5eo+Uz0mL7JD9pwGvTitq2p3KHthFzYv3dkCgYEAwcJyEa+E\
+    Jg2wY4ClXz5DVtTm3uQOoEV10YuCZfiY/ixi0RYiBc8YtDv5M7fNrp/J1O/IBN3hxLddMHE9NE1vmu2KBp4Kw7TFKEnzWAj2uhu5\
+    VEbxQm7Mzc+CNwNPJEaqrG4z98prtS6K3QXu/UmJejx+tucyeF2DQB4b+fXbpX8CgYEAl0+ScHsJRI1UUHegcdkmtgqv7LqcWJdf\
+    re//cUhkjS6mhwN40t+Gu8EfS+E1z1xvVC4CqXtu6sveSeXoeFuPOeY23qZcpTYZnu2XRZdZokCtriDU4PRD/mtHF7rW/yt4yEyx\
+    OkHro2bxCRnZ+NfOFXDvyD9WN/vecFkwksSTeGkCgYEAl4m0HRDgkcJzCd87d1oC4I5yYjCLH94zX0d1HLtpLKEaR9y/jzuBXrTp\
+    GgHO45wlBlziWqwOPwQJ5jEqZRWLC+hr4vEICjf/Wps7rsaT8MpuD/PMDOELXIvGk7AK3ZxHL8Sg8FNoGbPk9ygE2iQBWZCmqfX4\
+    CxtX43Wo+73Fo5ECgYEAnr5wlX2ozVToLS7UtkRWMpt5EWclftOd8XYNKsvryqN/PSW8wCg8805jIphxoCb6lw9Hr8ZjvG/g7ksQ\
+    F6Ek8Op4L7c+JWhiX3FtGcmBsdQcVfKpD+WqQQgvl/nynFbqUCp37ePGH5AtD67WHh6ZoC5ZXvE670kzGtrXNIgcMWY=";
 const RSA_N: &str = "t2xjNYyxLR4u_o5Dzp2AzTFF5ITUCAvUoQcyYz_zOgk_YnOD3Ehf0Wb_4WKNUVj1zEgH42_Fr8XPaNBOti4VerB4vTY2Vt2uc_Hi\
     IJIRTnc--pbAn-rca6ASNGU4gjLbdKWPmz-UgJRoGkIiWmj35gHccrcxoW9DtftZToObuT0CQHV-RZ9To7CsV6lpsytvYU4jsusu\
     iaFZhOcMhKUZ3y7pw1UnODNgORnO15izkXkr5Pm4KRM79xpcnbNb_2yIwMhbH8QengqK_8Je_M3jX9t2DfPKR1RRQbm7l2tHpiaO\
@@ -41,7 +30,8 @@ fn rsa_key() -> Value {
 }
 
 fn signed(header: &Header, claims: &Value) -> String {
-    jsonwebtoken::encode(header, claims, &EncodingKey::from_rsa_pem(RSA_PRIVATE.as_bytes()).unwrap()).unwrap()
+    jsonwebtoken::encode(header, claims, &EncodingKey::from_rsa_der(&BASE64_STANDARD.decode(RSA_PRIVATE).unwrap()))
+        .unwrap()
 }
 
 fn header_of(algorithm: Algorithm, kid: &str) -> Header {

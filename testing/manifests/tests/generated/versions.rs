@@ -17,7 +17,7 @@ use super::is_generated;
 const VERSIONS: &str = include_str!("../../../../versions.env");
 
 /// Files whose versions belong to a package manager, to a test's made-up data, or to the past.
-const OTHERS: [&str; 15] = [
+const OTHERS: [&str; 17] = [
     ".tftest.hcl",
     "CHANGELOG.md",
     "Cargo.lock",
@@ -27,6 +27,8 @@ const OTHERS: [&str; 15] = [
     "generated/versions.rs",
     "go.mod",
     "go.sum",
+    "go.work",
+    "go.work.sum",
     "package.json",
     "package-lock.json",
     "pom.xml",
