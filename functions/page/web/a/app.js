@@ -33,6 +33,8 @@ follow(views);
 const started = start();
 const { default: Shell } = await views;
 loaded();
+// In a task of its own: a slow phone can answer a tap before it.
+await new Promise((next) => setTimeout(next));
 render(html`<${App} />`, /** @type {HTMLElement} */ (document.getElementById("app")));
 await started;
 // A session may end without a network.

@@ -7,13 +7,16 @@ import { focusNew } from "./keyboard.js";
 import { later } from "./later.js";
 import QuickAdd from "./quick-add.js";
 import { go, isByDue, isFiltered } from "./route.js";
-import { Row, nextReminder } from "./row.js";
-import { load, loadMore, useStore, viewOf } from "./store.js";
+import { Row } from "./row.js";
+import { load, loadMore, placeOf, useStore, viewOf } from "./store.js";
 import { text } from "./text.js";
 import { day, daysFromToday, shortDate } from "./times.js";
 
 /** @typedef {import("./route.js").Route} Route */
 /** @typedef {{ key: string, name: string, date: string, overdue?: boolean, rows: import("./store.js").Row[] }} Group */
+
+/** Rows that a list shows first: a screen of them. On a slow phone the others would delay them. */
+const FIRST = 12;
 
 export const Filters = later(() => import("./filters.js"));
 
@@ -30,6 +33,7 @@ export default function List({ route }) {
     useKeptFocus(list, ids);
 
     const rows = ids.flatMap((id) => tasks.get(id) ?? []);
+    const shown = useSteps(key, rows.length);
     const isSearch = route.view === "search";
     const title = route.view === "tag" ? `#${route.tag}` : text.shell.views[route.view];
     return html`<div class=${classes("list-view", `view-${route.view}`)}>
@@ -38,9 +42,9 @@ export default function List({ route }) {
         ${!isSearch && route.view !== "done" && html`<${QuickAdd} route=${route} />`}
         ${route.view === "all" && html`<${Tags} route=${route} />`}
         <div ref=${list} class="list" aria-busy=${view?.state === "loading"}>
-            <${Content} route=${route} view=${view} rows=${rows} retry=${() => load(key)} />
+            <${Content} route=${route} view=${view} rows=${rows.slice(0, shown)} retry=${() => load(key)} />
         </div>
-        ${view?.more && html`<${More} key=${key} load=${() => loadMore(key)} />`}
+        ${view?.more && shown >= rows.length && html`<${More} key=${key} load=${() => loadMore(key)} />`}
     </div>`;
 }
 
@@ -89,10 +93,7 @@ function byDay(rows) {
     return [...groups].sort(([a], [b]) => a - b).map(([, group]) => group);
 }
 
-/** What a row is shown under: its due time, otherwise its next reminder. @param {import("./store.js").Task} task */
-const placeOf = (task) => task.due_at ?? nextReminder(task)?.remind_at ?? null;
-
-/** @param {number} days @param {string | null} at */
+/** @param {number} days @param {number | null} at */
 function heading(days, at) {
     if (at === null) return { name: text.list.noDate, date: "" };
     if (days < 0) return { name: text.list.overdue, date: "", overdue: true };
@@ -143,6 +144,17 @@ function More({ load: loadNext }) {
         return () => watch.disconnect();
     }, [busy]);
     return html`<p class="more" ref=${end}><${Button} kind="quiet" busy=${busy} onClick=${next}>${busy ? text.list.loadingMore : text.list.more}<//></p>`;
+}
+
+/** How many rows of a list are shown: a screen of them first, then all. @param {string} key @param {number} count */
+function useSteps(key, count) {
+    const [complete, setComplete] = useState("");
+    useEffect(() => {
+        if (count === 0 || complete === key) return;
+        const timer = setTimeout(setComplete, 0, key);
+        return () => clearTimeout(timer);
+    }, [key, count > 0]);
+    return complete === key ? count : FIRST;
 }
 
 /** Renders again each minute, so that what is overdue says so. */

@@ -333,6 +333,7 @@ export function clearLists() {
     clearTimeout(tagTimer);
     for (const { loading } of inners.values()) loading?.abort();
     inners.clear();
+    isAsked = false;
 }
 
 /** The key of the list that a route shows. @param {import("./route.js").Route} route */
@@ -347,11 +348,19 @@ export function viewOf({ view, tag, query }) {
 /** The end of a day of the person's, counted from today. */
 const endOfToday = (days = 0) => Date.parse(daysLater(days + 1));
 
-/** When a task is shown: its due time, otherwise its next reminder. @param {Task} task */
-function placeOf({ due_at, reminders }) {
-    if (due_at) return Date.parse(due_at);
-    const next = reminders.filter(({ state }) => state === "scheduled").map(({ remind_at }) => Date.parse(remind_at));
-    return next.length > 0 ? Math.min(...next) : null;
+/** The reminder that fires next. @param {Task} task */
+export function nextReminder({ reminders }) {
+    let next = null;
+    for (const reminder of reminders) {
+        if (reminder.state === "scheduled" && (!next || Date.parse(reminder.remind_at) < Date.parse(next.remind_at))) next = reminder;
+    }
+    return next;
+}
+
+/** When a task is shown, in milliseconds: its due time, otherwise its next reminder. @param {Task} task */
+export function placeOf(task) {
+    const at = task.due_at ?? nextReminder(task)?.remind_at;
+    return at ? Date.parse(at) : null;
 }
 
 /** @param {Task} a @param {Task} b */

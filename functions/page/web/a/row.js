@@ -4,7 +4,7 @@ import { html, useEffect, useRef, useState } from "./vendor/preact.js";
 import { Button, classes, errorText } from "./controls.js";
 import { Icon } from "./icons.js";
 import { withTask } from "./route.js";
-import { commands, useStore } from "./store.js";
+import { commands, nextReminder, useStore } from "./store.js";
 import { text } from "./text.js";
 import { ago, clock, dayAndClock, daysFromToday, exact } from "./times.js";
 
@@ -81,15 +81,6 @@ function Due({ at, flat }) {
     return html`<time class=${classes("due", isOverdue && "late")} datetime=${at} title=${exact(at)}>
         ${isOverdue && daysFromToday(at) === 0 && html`<span class="word">${text.list.overdueWord} </span>`}${shown}
     </time>`;
-}
-
-/** The reminder that fires next. @param {import("./store.js").Task} task */
-export function nextReminder(task) {
-    let next = null;
-    for (const reminder of task.reminders) {
-        if (reminder.state === "scheduled" && (!next || Date.parse(reminder.remind_at) < Date.parse(next.remind_at))) next = reminder;
-    }
-    return next;
 }
 
 /** @param {{ reminder: import("./store.js").Reminder, task: import("./store.js").Task, flat: boolean }} props */

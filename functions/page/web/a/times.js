@@ -53,19 +53,42 @@ function formatter(options, locale) {
 /** @param {Instant} instant @param {Intl.DateTimeFormatOptions} options @param {string} [timeZone] */
 const format = (instant, options, timeZone = personsZone) => formatter({ ...options, timeZone }).format(new Date(instant));
 
+const MINUTE = 60_000;
+/** How many answers of `offsetOf` are kept. */
+const KEPT = 2_000;
+/** What the clocks of zones are ahead of UTC, by zone and minute. @type {Map<string, number>} */
+const offsets = new Map();
+
+/**
+ * What the clocks of a zone are ahead of UTC, in milliseconds. Kept, because Intl is slow and a list asks for the same minutes again and again.
+ * @param {number} instant
+ * @param {string} timeZone
+ */
+function offsetOf(instant, timeZone) {
+    const minute = Math.floor(instant / MINUTE) * MINUTE;
+    const key = `${timeZone} ${minute}`;
+    let offset = offsets.get(key);
+    if (offset === undefined) {
+        const parts = formatter(
+            { timeZone, hourCycle: "h23", year: "numeric", month: "numeric", day: "numeric", hour: "numeric", minute: "numeric", second: "numeric" },
+            "en-US",
+        ).formatToParts(minute);
+        const part = (/** @type {string} */ type) => Number(parts.find((found) => found.type === type)?.value);
+        offset = Date.UTC(part("year"), part("month") - 1, part("day"), part("hour"), part("minute"), part("second")) - minute;
+        if (offsets.size >= KEPT) offsets.clear();
+        offsets.set(key, offset);
+    }
+    return offset;
+}
+
 /**
  * The wall clock of an instant in a zone, as if it were UTC: differences of it are differences of the clock.
  * @param {Instant} instant
  * @param {string} [timeZone]
  */
 function wallMillis(instant, timeZone = personsZone) {
-    const at = new Date(instant);
-    const parts = formatter(
-        { timeZone, hourCycle: "h23", year: "numeric", month: "numeric", day: "numeric", hour: "numeric", minute: "numeric", second: "numeric" },
-        "en-US",
-    ).formatToParts(at);
-    const part = (/** @type {string} */ type) => Number(parts.find((found) => found.type === type)?.value);
-    return Date.UTC(part("year"), part("month") - 1, part("day"), part("hour"), part("minute"), part("second"), at.getUTCMilliseconds());
+    const at = new Date(instant).getTime();
+    return at + offsetOf(at, timeZone);
 }
 
 /** How many days an instant is after today, by the calendar of the zone. @param {Instant} instant @param {string} [timeZone] */
