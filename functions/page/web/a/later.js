@@ -14,7 +14,7 @@ export const quiet = first.promise.then(
     () => new Promise((idle) => ("requestIdleCallback" in globalThis ? requestIdleCallback(idle, { timeout: IDLE }) : setTimeout(idle, IDLE))),
 );
 
-/** The styles that are loaded, or on their way. @type {Map<string, Promise<void>>} */
+/** The styles that are loaded, or on their way. @type {Map<string, Promise<HTMLLinkElement>>} */
 const sheets = new Map();
 
 /**
@@ -25,11 +25,16 @@ const sheets = new Map();
 export function later(load, { name = "default", styles = [] } = {}) {
     /** @type {any} */
     let View = null;
+    /** @type {HTMLLinkElement[]} */
+    let links = [];
     /** @type {Promise<any> | null} */
     let loading = null;
     const preload = () => {
         loading ??= Promise.all([load(), ...styles.map(sheet)]).then(
-            ([module]) => (View = module[name]),
+            ([module, ...sheets]) => {
+                links = sheets;
+                return (View = module[name]);
+            },
             (error) => {
                 loading = null;
                 throw error;
@@ -45,6 +50,8 @@ export function later(load, { name = "default", styles = [] } = {}) {
             // It may have been loaded between this rendering and now.
             if (!shown) preload().then(() => render(1), (error) => fail({ error }));
         }, []);
+        // Before the component is rendered, which may measure itself.
+        if (shown) for (const link of links) link.media = "all";
         // The nearest error boundary says so.
         if (failure) throw failure.error;
         return shown ? html`<${shown} ...${props} />` : html`<${Spinner} />`;
@@ -60,13 +67,18 @@ function sheet(file) {
     return loading;
 }
 
-/** @param {string} file @returns {Promise<void>} */
+/**
+ * Loads styles without using them: using them, the browser computes the styles of the whole page again.
+ * @param {string} file
+ * @returns {Promise<HTMLLinkElement>}
+ */
 function linked(file) {
     return new Promise((loaded, failed) => {
         const link = document.createElement("link");
         link.rel = "stylesheet";
+        link.media = "not all";
         link.href = new URL(file, import.meta.url).href;
-        link.onload = () => loaded();
+        link.onload = () => loaded(link);
         link.onerror = () => {
             link.remove();
             failed(new Error(`${file} could not be loaded`));
