@@ -22,6 +22,8 @@ export class Problems {
   /** Lets requests fail, as they do without a network. */
   expectOffline(): void {
     this.expect(/Failed to load resource: net::ERR_|net::ERR_INTERNET_DISCONNECTED|net::ERR_FAILED/);
+    // The browser asks for the service worker by itself.
+    this.expect(/An unknown error occurred when fetching the script/);
   }
 
   add(problem: string): void {
