@@ -31,8 +31,8 @@ export function later(load, { name = "default", styles = [] } = {}) {
     let loading = null;
     const preload = () => {
         loading ??= Promise.all([load(), ...styles.map(sheet)]).then(
-            ([module, ...sheets]) => {
-                links = sheets;
+            ([module, ...found]) => {
+                links = found;
                 return (View = module[name]);
             },
             (error) => {

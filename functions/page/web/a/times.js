@@ -5,6 +5,7 @@ import { text } from "./text.js";
 const LOCALE = navigator.languages?.length ? [...navigator.languages] : undefined;
 const DEVICE_ZONE = Intl.DateTimeFormat().resolvedOptions().timeZone;
 const RELATIVE = new Intl.RelativeTimeFormat(LOCALE, { numeric: "auto" });
+const MINUTE = 60_000;
 const DAY = 86_400_000;
 
 /** @typedef {string | number | Date} Instant RFC 3339, or milliseconds */
@@ -53,7 +54,6 @@ function formatter(options, locale) {
 /** @param {Instant} instant @param {Intl.DateTimeFormatOptions} options @param {string} [timeZone] */
 const format = (instant, options, timeZone = personsZone) => formatter({ ...options, timeZone }).format(new Date(instant));
 
-const MINUTE = 60_000;
 /** How many answers of `offsetOf` are kept. */
 const KEPT = 2_000;
 /** What the clocks of zones are ahead of UTC, by zone and minute. @type {Map<string, number>} */
@@ -96,14 +96,8 @@ export function daysFromToday(instant, timeZone = personsZone) {
     return Math.floor(wallMillis(instant, timeZone) / DAY) - today(timeZone);
 }
 
-let known = { second: 0, zone: "", day: 0 };
-
-/** The number of today's day, by the calendar of the zone. Every row of a list asks for it. @param {string} timeZone */
-function today(timeZone) {
-    const second = Math.floor(Date.now() / 1000);
-    if (known.second !== second || known.zone !== timeZone) known = { second, zone: timeZone, day: Math.floor(wallMillis(second * 1000, timeZone) / DAY) };
-    return known.day;
-}
+/** The number of today's day, by the calendar of the zone. @param {string} timeZone */
+const today = (timeZone) => Math.floor(wallMillis(Date.now(), timeZone) / DAY);
 
 /** The date of a day by its number: "2026-11-28". @param {number} day */
 const dateOf = (day) => new Date(day * DAY).toISOString().slice(0, 10);
