@@ -27,6 +27,7 @@ pub(crate) fn install() -> anyhow::Result<()> {
     mail::python()?;
     schemathesis::python()?;
     browser::install()?;
+    dapr::in_memory_binaries()?; // what a first `up` builds, so that the tests of the single process use it
     dapr::binaries()?;
     chart::tools()?;
     chart::compose_check()?;
