@@ -27,7 +27,7 @@ pub(crate) fn install() -> anyhow::Result<()> {
     mail::python()?;
     schemathesis::python()?;
     browser::install()?;
-    dapr::in_memory_binaries()?; // what a first `up` builds, so that the tests of the single process use it
+    dapr::in_memory_binaries()?; // a first `up` builds these, so the tests of the single process use them too
     dapr::binaries()?;
     chart::tools()?;
     chart::compose_check()?;
