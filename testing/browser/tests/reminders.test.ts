@@ -1,6 +1,6 @@
 // Reminders and their timelines. Those that fire here really fire, and their mail arrives.
 import { inBerlin, mailTo } from "../support/product.ts";
-import { openTask, panel } from "../support/page.ts";
+import { check, openTask, panel, row } from "../support/page.ts";
 import { expect, go, test } from "../support/test.ts";
 
 const soon = (seconds: number) => new Date(Date.now() + seconds * 1000).toISOString();
@@ -19,6 +19,38 @@ test("a reminder fires, its mail arrives, and its timeline tells each step in wo
   const steps = timeline.getByRole("listitem").filter({ has: page.locator("details") });
   await expect(steps).toContainText([/Set for /, /Armed/, /Fired/, /Accepted by the mail folder/]);
   await expect(task.getByText("Sent by email")).toBeVisible();
+});
+
+test("a task without a due time stays in Today after its reminder has come, until it is done", async ({ page, user }) => {
+  const title = `bread ${user.id}`;
+  await user.create({ title, reminders: [{ remind_at: soon(3) }] });
+  await go(page, "#/today");
+  await expect.poll(() => mailTo(user).length, { timeout: 15_000 }).toBe(1);
+  await expect.poll(async () => (await user.named(title)).reminders[0]!.state).toBe("sent");
+  await expect(row(page, title).getByTitle(/^Reminder /)).toBeVisible();
+  await page.reload();
+  await expect(row(page, title)).toBeVisible();
+  await go(page, "#/all");
+  await expect(page.getByRole("heading", { name: /^Today · / })).toBeVisible();
+  await check(page, title).click();
+  await go(page, "#/upcoming");
+  await go(page, "#/today");
+  await expect(row(page, title)).toHaveCount(0);
+});
+
+test("a row says that its reminder was not sent, and leads to the reason", async ({ page, user }) => {
+  const created = await user.create({ title: "dentist", due_at: inBerlin(1, 9).toISOString(), reminders: [{ before_due: "PT15M" }] });
+  // A double of a refusal by every provider, which takes hours.
+  await page.route("**/v1/tasks?**", async (route) => {
+    const answer = await route.fetch();
+    const body = await answer.json();
+    for (const task of body.items) for (const reminder of task.reminders) reminder.state = "failed";
+    await route.fulfill({ response: answer, json: body });
+  });
+  await go(page, "#/all");
+  await page.reload();
+  await row(page, "dentist").getByRole("link", { name: "not sent" }).click();
+  await expect(page).toHaveURL(new RegExp(`/task/${created.id}/reminder/${created.reminders[0]!.id}$`));
 });
 
 test("each step has its exact time on hover and the raw entry behind details", async ({ page, user }) => {

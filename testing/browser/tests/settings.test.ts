@@ -59,7 +59,7 @@ test("the appearance is chosen and survives a reload", async ({ page }) => {
   expect(await background()).not.toBe(light);
   await page.reload();
   await expect(page.locator(":root")).toHaveAttribute("data-theme", "dark");
-  await page.getByLabel("Appearance").selectOption("As the system");
+  await page.getByLabel("Appearance").selectOption("Same as this device");
   expect(await background()).toBe(light);
 });
 

@@ -176,9 +176,12 @@ export function ErrorState({ error, onRetry }) {
 export function errorText(error) {
     if (error?.status === 403) return text.controls.forbidden;
     if (error?.status === 429) return text.controls.tooMany;
-    if (error?.status) return error.detail || error.title || text.controls.refused(error.status);
+    if (error?.status) return sentence(error.detail || error.title || text.controls.refused(error.status));
     return text.controls.unreachable;
 }
+
+/** The server's words as a sentence. When to try again stands on the button. @param {string} words */
+const sentence = (words) => words.charAt(0).toLocaleUpperCase() + words.slice(1).replace(/[,;]?( or)? retry after the time in `Retry-After`$/, "");
 
 /** The seconds until a refused request may be repeated. @param {any} error */
 function useWait(error) {

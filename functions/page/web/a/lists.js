@@ -357,9 +357,22 @@ export function nextReminder({ reminders }) {
     return next;
 }
 
-/** When a task is shown, in milliseconds: its due time, otherwise its next reminder. @param {Task} task */
+/** The reminder that came last, or failed to. @param {Task} task */
+export function lastReminder({ reminders }) {
+    let last = null;
+    for (const reminder of reminders) {
+        const isOver = reminder.state === "sent" || reminder.state === "failed";
+        if (isOver && (!last || Date.parse(reminder.remind_at) > Date.parse(last.remind_at))) last = reminder;
+    }
+    return last;
+}
+
+/**
+ * When a task is shown, in milliseconds: its due time, otherwise its next reminder. One whose reminder has come stays at its time until it is done.
+ * @param {Task} task
+ */
 export function placeOf(task) {
-    const at = task.due_at ?? nextReminder(task)?.remind_at;
+    const at = task.due_at ?? (nextReminder(task) ?? lastReminder(task))?.remind_at;
     return at ? Date.parse(at) : null;
 }
 

@@ -6,11 +6,11 @@ import { text } from "./text.js";
 import { date, dayAndClock, evening, exact, fromInput, inMinutes, monday, toInput, tomorrow } from "./times.js";
 
 /** @typedef {import("./quick-add.js").Draft} Draft */
-/** @typedef {{ draft: Draft, me: import("./store.js").Me | null, choose: (part: Partial<Draft>) => void }} PanelProps */
+/** @typedef {{ draft: Draft, me: import("./store.js").Me | null, choose: (part: Partial<Draft>) => void, change: (part: Partial<Draft>) => void }} PanelProps `choose` closes the panel, `change` does not */
 /** @typedef {[label: string, part: Partial<Draft>, title?: string]} Choice */
 
 /** @param {PanelProps} props */
-export function DuePanel({ draft, choose }) {
+export function DuePanel({ draft, choose, change }) {
     const tonight = evening();
     /** @type {Choice[]} */
     const choices = [
@@ -18,11 +18,11 @@ export function DuePanel({ draft, choose }) {
         at(tomorrow(), "due"),
         ...(monday() === tomorrow() ? [] : [at(monday(), "due")]),
     ];
-    return html`<${Panel} label=${text.list.due} choices=${choices} choose=${choose} pick=${(/** @type {string} */ due) => choose({ due })} from=${draft.due ?? tomorrow()} />`;
+    return html`<${Panel} label=${text.list.due} choices=${choices} choose=${choose} part=${(/** @type {string} */ due) => ({ due })} change=${change} from=${draft.due ?? tomorrow()} />`;
 }
 
 /** @param {PanelProps} props */
-export function RemindPanel({ draft, me, choose }) {
+export function RemindPanel({ draft, me, choose, change }) {
     const tonight = evening();
     /** @type {Choice[]} */
     const before = draft.due ? text.list.before.map(([before_due, label]) => [label, { remind: { before_due } }]) : [];
@@ -35,8 +35,8 @@ export function RemindPanel({ draft, me, choose }) {
     ];
     const choices = [...before, ...(draft.due ? absolute.slice(2) : absolute)];
     if (draft.due && me?.default_reminder) choices.push([text.list.noReminder, { remind: null }]);
-    const pick = (/** @type {string} */ remind_at) => choose({ remind: { remind_at } });
-    return html`<${Panel} label=${text.list.remind} choices=${choices} choose=${choose} pick=${pick} from=${draft.remind?.remind_at ?? draft.due ?? tomorrow()} past=${text.list.past} />`;
+    const part = (/** @type {string} */ remind_at) => ({ remind: { remind_at } });
+    return html`<${Panel} label=${text.list.remind} choices=${choices} choose=${choose} change=${change} part=${part} from=${draft.remind?.remind_at ?? draft.due ?? tomorrow()} past=${text.list.past} />`;
 }
 
 /** @param {PanelProps} props */
@@ -54,31 +54,39 @@ function at(instant, part) {
 }
 
 /**
- * @param {{ label: string, choices: Choice[], choose: (part: Partial<Draft>) => void, pick?: (instant: string) => void, from?: string, note?: string, past?: string }} props
+ * `part`: what a picked instant is.
+ * @param {{ label: string, choices: Choice[], choose: PanelProps["choose"], change?: PanelProps["change"], part?: (instant: string) => Partial<Draft>,
+ *   from?: string, note?: string, past?: string }} props
  */
-function Panel({ label, choices, choose, pick, from, note, past }) {
+function Panel({ label, choices, choose, change, part, from, note, past }) {
     const [picking, setPicking] = useState(false);
     const panel = useRef(/** @type {HTMLElement | null} */ (null));
     useLayoutEffect(() => {
         /** @type {HTMLElement | null} */ (panel.current?.querySelector(picking ? "input" : "button"))?.focus();
     }, [picking]);
     return html`<div ref=${panel} class="quick-panel" role="group" aria-label=${label}>
-        ${picking && pick && from
-            ? html`<${Pick} from=${from} pick=${pick} past=${past} />`
+        ${picking && change && part && from
+            ? html`<${Pick} from=${from} change=${(/** @type {string} */ at) => change(part(at))} close=${(/** @type {string} */ at) => choose(part(at))} past=${past} />`
             : html`<div class="choices">
-                  ${choices.map(([said, part, title]) => html`<${Button} key=${said} title=${title} onClick=${() => choose(part)}>${said}<//>`)}
-                  ${pick && html`<${Button} onClick=${() => setPicking(true)}>${text.list.pick}<//>`}
+                  ${choices.map(([said, chosen, title]) => html`<${Button} key=${said} title=${title} onClick=${() => choose(chosen)}>${said}<//>`)}
+                  ${part && html`<${Button} onClick=${() => setPicking(true)}>${text.list.pick}<//>`}
               </div>`}
         ${note && html`<p class="quick-note muted">${note}</p>`}
     </div>`;
 }
 
-/** @param {{ from: string, pick: (instant: string) => void, past?: string }} props */
-function Pick({ from, pick, past }) {
+/**
+ * A day and a time. What is picked is in the draft at once, so that nothing is lost if the task is added next.
+ * @param {{ from: string, change: (instant: string) => void, close: (instant: string) => void, past?: string }} props
+ */
+function Pick({ from, change, close, past }) {
     const [day, setDay] = useState(() => toInput(from).date);
     const [time, setTime] = useState(() => toInput(from).time);
     const instant = day && time ? fromInput(day, time) : null;
-    const set = () => instant && pick(instant);
+    useLayoutEffect(() => {
+        if (instant) change(instant);
+    }, [instant]);
+    const set = () => instant && close(instant);
     const enter = (/** @type {KeyboardEvent} */ event) => {
         if (event.key !== "Enter") return;
         event.preventDefault();
@@ -87,7 +95,7 @@ function Pick({ from, pick, past }) {
     return html`<div class="pick" onKeyDown=${enter}>
             <${Field} type="date" label=${text.list.date} min=${date(0)} value=${day} onValue=${setDay} />
             <${Field} type="time" label=${text.list.time} value=${time} onValue=${setTime} />
-            <${Button} kind="primary" disabled=${!instant} onClick=${set}>${text.list.set}<//>
+            <${Button} disabled=${!instant} onClick=${set}>${text.list.set}<//>
         </div>
         ${past && instant && Date.parse(instant) < Date.now() && html`<p class="quick-note muted">${past}</p>`}`;
 }

@@ -83,7 +83,7 @@ export default function QuickAdd({ route }) {
             </div>
         </div>
         ${isTooLong && html`<p class="quick-note alert" role="alert">${text.list.titleLong}</p>`}
-        ${Open && html`<${Open} key=${open} draft=${draft} me=${me} choose=${choose} />`}
+        ${Open && html`<${Open} key=${open} draft=${draft} me=${me} choose=${choose} change=${change} />`}
     </form>`;
 }
 

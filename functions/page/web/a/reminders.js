@@ -31,7 +31,7 @@ export function Reminders({ row: { task }, opened }) {
         <h3>${words.label}</h3>
         <ul ref=${list}>
             ${task.reminders.map((reminder) => html`<${ReminderLine} key=${reminder.id} task=${task} reminder=${reminder} isOpen=${reminder.id === opened} />`)}
-            ${isFormer && html`<li class="remind is-open"><p class="remind-line"><${Icon} name="bell" /><span class="muted">${words.former}</span></p><${Timeline} task=${task} reminder=${{ id: opened }} /></li>`}
+            ${isFormer && html`<li class="remind is-open"><p class="remind-line"><${Icon} name="alarm" /><span class="muted">${words.former}</span></p><${Timeline} task=${task} reminder=${{ id: opened }} /></li>`}
         </ul>
         <${Property}
             name="reminder" icon="plus" label=${words.add} add=${words.add} value=${null} disabled=${task.completed}
@@ -95,7 +95,7 @@ function ReminderLine({ task, reminder, isOpen }) {
     const href = isNew ? undefined : isOpen ? withTask(task.id) : withTask(task.id, reminder.id);
     return html`<li class=${`remind ${reminder.state} ${isOpen ? "is-open" : ""}`}>
         <div class="remind-line">
-            <${Icon} name=${{ sent: "check", failed: "warning", cancelled: "close" }[/** @type {string} */ (reminder.state)] ?? "bell"} />
+            <${Icon} name=${{ sent: "check", failed: "warning", cancelled: "close" }[/** @type {string} */ (reminder.state)] ?? "alarm"} />
             <a class="remind-what" href=${href} aria-expanded=${String(isOpen)} onClick=${(/** @type {Event} */ event) => href && replace(event, href)}>
                 <span class="unseen">${words.timeline}</span>
                 <span>

@@ -4,7 +4,7 @@ import { html, useEffect, useRef, useState } from "./vendor/preact.js";
 import { Button, classes, errorText } from "./controls.js";
 import { Icon } from "./icons.js";
 import { withTask } from "./route.js";
-import { commands, nextReminder, useStore } from "./store.js";
+import { commands, lastReminder, nextReminder, useStore } from "./store.js";
 import { text } from "./text.js";
 import { ago, clock, dayAndClock, daysFromToday, exact } from "./times.js";
 
@@ -67,8 +67,13 @@ function When({ row, flat, isDoneView }) {
         const at = task.completed_at ?? task.updated_at;
         return html`<p class="when"><time class="due" datetime=${at} title=${exact(at)}>${isDoneView ? dayAndClock(at) : text.list.doneAt(ago(at))}</time></p>`;
     }
-    const reminder = nextReminder(task);
+    const last = lastReminder(task);
+    // A task without a due time stands at its last reminder, once that has come.
+    const reminder = nextReminder(task) ?? (task.due_at ? null : last);
     return html`<p class="when">
+        ${last?.state === "failed" && html`<a class="not-sent" href=${withTask(task.id, last.id)} title=${text.list.notSentAt(dayAndClock(last.remind_at))}>
+            <${Icon} name="warning" size=${14} />${text.list.notSent}
+        </a>`}
         ${reminder && html`<${ReminderTime} reminder=${reminder} task=${task} flat=${flat} />`}
         ${task.due_at && html`<${Due} at=${task.due_at} flat=${flat} />`}
     </p>`;

@@ -10,7 +10,7 @@ import { kept, tab } from "./tabs.js";
 import { text } from "./text.js";
 import { daysLater, deviceZone } from "./times.js";
 
-export { load, loadMore, nextReminder, openTask, placeOf, viewOf } from "./lists.js";
+export { lastReminder, load, loadMore, nextReminder, openTask, placeOf, viewOf } from "./lists.js";
 export { announce, dismiss, notify, store, useStore } from "./state.js";
 
 /** @typedef {import("./state.js").Task} Task */

@@ -1,7 +1,7 @@
 // The story of a reminder: whether it came and why not, and what happened, step by step. Pure.
 
 import { timeline as words } from "./text-timeline.js";
-import { clock, day, dayAndClock, daysFromToday, duration, lateness, preciseClock, zone } from "./times.js";
+import { clock, day, daysFromToday, duration, lateness, preciseClock, zone } from "./times.js";
 
 /** @typedef {import("../api-types").components["schemas"]["Entry"]} Entry */
 /** @typedef {import("../api-types").components["schemas"]["ReminderNow"]} ReminderNow */
@@ -22,8 +22,11 @@ const SHOWN = 4;
 /** A successor whose reminder had passed has it cancelled as it is made. */
 const AT_ONCE = 1_000;
 
+/** A time of the day, to the second where it has seconds: "12:49", "12:49:37". @param {string} at */
+const timeOf = (at) => (Date.parse(at) % 60_000 < 1_000 ? clock(at) : seconds(at));
+
 /** A time of the day of another instant, or with its day. @param {string} at @param {string} near */
-const when = (at, near) => (daysFromToday(at) === daysFromToday(near) ? clock(at) : dayAndClock(at));
+const when = (at, near) => (daysFromToday(at) === daysFromToday(near) ? timeOf(at) : `${day(at)} ${timeOf(at)}`);
 
 /** A time in a sentence, with its day if that is not today. @param {string} at @param {string} time */
 const told = (at, time) => (daysFromToday(at) === 0 ? words.at(time) : `${day(at)} ${words.at(time)}`);
@@ -74,8 +77,8 @@ export function verdict(reminder, entries) {
     const retry = ours.findLast((entry) => entry.what !== "sending");
     if (retry?.next_attempt_at) return { says: words.notYet(because(retry), seconds(retry.next_attempt_at)), tone: "wait" };
     if (last("fired")) return { says: words.onItsWay, tone: "wait" };
-    if (Date.parse(remind_at) < Date.now()) return { says: words.late(dayAndClock(remind_at)), tone: "bad" };
-    return { says: words.will(dayAndClock(remind_at), channels), tone: "wait" };
+    if (Date.parse(remind_at) < Date.now()) return { says: words.late(`${day(remind_at)} ${timeOf(remind_at)}`), tone: "bad" };
+    return { says: words.will(`${day(remind_at)} ${timeOf(remind_at)}`, channels), tone: "wait" };
 }
 
 /**

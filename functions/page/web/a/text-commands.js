@@ -12,7 +12,7 @@ export const commands = {
     /** @param {string} title */
     completed: (title) => `Done: “${title}”`,
     /** @param {string} title */
-    reopened: (title) => `Open again: “${title}”`,
+    reopened: (title) => `Reopened “${title}”`,
     /** @param {string} title */
     removed: (title) => `Deleted “${title}”`,
     /** @param {string} title */

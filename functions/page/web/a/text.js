@@ -73,7 +73,7 @@ export const text = {
         settings: "Settings",
         /** @param {string} address */
         account: (address) => (address ? `Account: ${address}` : "Account"),
-        themes: { system: "As the system", light: "Light", dark: "Dark" },
+        themes: { system: "Same as this device", light: "Light", dark: "Dark" },
         help: "Keyboard shortcuts",
         signOut: "Sign out",
         closeTask: "Close the task",
@@ -103,7 +103,7 @@ export const text = {
             ["j", "Next task"],
             ["k", "Previous task"],
             ["Enter", "Open the task"],
-            ["x", "Complete, or open again"],
+            ["x", "Complete or reopen"],
             ["e", "Edit"],
             ["s", "Snooze the next reminder"],
             ["z", "Undo"],
@@ -157,10 +157,13 @@ export const text = {
         /** @param {string} title */
         complete: (title) => `Complete “${title}”`,
         /** @param {string} title */
-        reopen: (title) => `Open “${title}” again`,
+        reopen: (title) => `Reopen “${title}”`,
         /** @param {string} when */
         reminderAt: (when) => `Reminder ${when}`,
         reminder: "Reminder",
+        notSent: "not sent",
+        /** @param {string} when */
+        notSentAt: (when) => `The reminder of ${when} was not sent. See why.`,
         overdueWord: "overdue",
         repeating: "Repeats",
         priority: { low: "Low priority", medium: "Medium priority", high: "High priority", urgent: "Urgent" },
@@ -175,7 +178,7 @@ export const text = {
         /** @param {number} count */
         results: (count) => (count === 1 ? "1 task" : `${count} tasks`),
         /** @param {number} count */
-        resultsMore: (count) => `${count} tasks and more`,
+        resultsMore: (count) => `The first ${count} tasks`,
         snooze: "Snooze the reminder",
         noSnooze: "This task has no reminder to snooze.",
         snoozes: { ten: "For 10 minutes", hour: "For 1 hour", evening: "Until today 18:00", tomorrow: "Until tomorrow 09:00" },
