@@ -93,12 +93,12 @@ test("a free date and time can be picked", async ({ page, user }) => {
 
 test("a picked time counts at once, also if the task is added without Set", async ({ page, user }) => {
   await newTask(page).fill("call the plumber");
-  await page.getByRole("button", { name: "Due…" }).click();
+  await page.getByRole("button", { name: "Due", exact: true }).click();
   await page.getByRole("group", { name: "Due" }).getByRole("button", { name: "Pick…" }).click();
   await page.getByLabel("Date", { exact: true }).fill("2031-05-31");
   await page.getByLabel("Time", { exact: true }).fill("08:00");
   await page.getByRole("button", { name: "Add", exact: true }).click();
-  await expect.poll(async () => (await user.named("call the plumber"))?.due_at).toMatch(/^2031-05-31T06:00:00/);
+  await expect.poll(async () => (await user.tasks())[0]?.due_at).toMatch(/^2031-05-31T06:00:00/);
 });
 
 test("the person's default reminder is offered with a due time, and can be left out", async ({ page, user }) => {

@@ -104,7 +104,7 @@ function Account({ onHelp }) {
         ...(address ? [{ heading: address }] : []),
         { label: text.shell.settings, icon: "settings", onSelect: () => go("#/settings") },
         ...(operator ? [{ label: text.shell.views.system, icon: "system", onSelect: () => go("#/system") }] : []),
-        { label: text.shell.help, icon: "help", onSelect: onHelp },
+        ...(matchMedia("(any-hover: hover)").matches ? [{ label: text.shell.help, icon: "help", onSelect: onHelp }] : []),
         "-",
         { label: text.shell.signOut, icon: "leave", onSelect: signOut },
     ];

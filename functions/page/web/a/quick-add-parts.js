@@ -43,7 +43,7 @@ export function RemindPanel({ draft, me, choose, change }) {
 export function RepeatPanel({ draft, choose }) {
     const kinds = /** @type {(keyof typeof text.list.repeats)[]} */ (Object.keys(text.list.repeats));
     const choices = kinds.map((repeat) => /** @type {Choice} */ ([text.list.repeats[repeat], { repeat }]));
-    return html`<${Panel} label=${text.list.repeat} choices=${choices} choose=${choose} note=${draft.due ? "" : text.list.repeatNeedsDue} />`;
+    return html`<${Panel} label=${text.list.repeat} choices=${choices} choose=${choose} note=${draft.due ? "" : text.list.repeatNeedsDue(dayAndClock(tomorrow()))} />`;
 }
 
 /** @param {string} instant @param {"due" | "remind"} part @returns {Choice} */

@@ -27,15 +27,16 @@ export function Snooze({ id, onClose }) {
         onClose();
         if (task && reminder) void commands.snooze(task, reminder, body).catch(() => {});
     };
-    const { ten, hour, evening: tonight, tomorrow: morning } = text.list.snoozes;
+    const { ten, hour, until } = text.list.snoozes;
+    const tonight = evening();
     return html`<${Dialog} title=${text.list.snooze} onClose=${onClose} class="narrow">
         ${reminder
             ? html`<p class="muted" dir="auto">${task.title} · ${dayAndClock(reminder.remind_at)}</p>
                   <div class="choices">
                       <${Button} autofocus onClick=${() => choose({ minutes: 10 })}>${ten}<//>
                       <${Button} onClick=${() => choose({ minutes: 60 })}>${hour}<//>
-                      ${evening() && html`<${Button} onClick=${() => choose({ until: evening() })}>${tonight}<//>`}
-                      <${Button} onClick=${() => choose({ until: tomorrow() })}>${morning}<//>
+                      ${tonight && html`<${Button} onClick=${() => choose({ until: tonight })}>${until(dayAndClock(tonight))}<//>`}
+                      <${Button} onClick=${() => choose({ until: tomorrow() })}>${until(dayAndClock(tomorrow()))}<//>
                   </div>`
             : html`<p class="muted">${text.list.noSnooze}</p>`}
     <//>`;

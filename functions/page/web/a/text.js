@@ -146,7 +146,8 @@ export const text = {
             ["P1D", "1 day before"],
         ],
         repeats: { daily: "Every day", weekdays: "Every weekday", weekly: "Every week", monthly: "Every month", yearly: "Every year" },
-        repeatNeedsDue: "A task repeats from its due time, so this is due tomorrow at 09:00 unless you choose another time.",
+        /** @param {string} when */
+        repeatNeedsDue: (when) => `A task repeats from its due time, so this is due ${when} unless you choose another time.`,
         titleLong: "A title has at most 500 characters.",
         overdue: "Overdue",
         noDate: "No date",
@@ -181,7 +182,7 @@ export const text = {
         resultsMore: (count) => `The first ${count} tasks`,
         snooze: "Snooze the reminder",
         noSnooze: "This task has no reminder to snooze.",
-        snoozes: { ten: "For 10 minutes", hour: "For 1 hour", evening: "Until today 18:00", tomorrow: "Until tomorrow 09:00" },
+        snoozes: { ten: "For 10 minutes", hour: "For 1 hour", until: (/** @type {string} */ when) => `Until ${when}` },
         empty: {
             today: "Nothing is due today. Write down what must not be forgotten and choose when to be reminded.",
             upcoming: "Nothing is planned for the coming days.",
