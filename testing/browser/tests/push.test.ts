@@ -160,5 +160,5 @@ test("a reminder by push names the device in its timeline and in the messages", 
   await user.create({ title: "by push", due_at: inBerlin(0, 23, 59).toISOString(), reminders: [{ before_due: "PT0S", channels: ["push"] }] });
   await go(page, "#/today");
   await row(page, "by push").getByRole("link").click();
-  await expect(panel(page).getByText("Will come by push")).toBeVisible();
+  await expect(panel(page).getByText("Will come by notification")).toBeVisible();
 });

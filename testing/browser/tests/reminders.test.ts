@@ -77,9 +77,9 @@ test("a reminder is added before the due time, with its channels", async ({ page
   const task = await openTask(page, "dentist");
   await task.getByRole("button", { name: "Add a reminder" }).click();
   const form = task.getByRole("group", { name: "Add a reminder" });
-  await form.getByRole("button", { name: "Push" }).click();
+  await form.getByRole("button", { name: "Notification" }).click();
   await form.getByRole("button", { name: "1 hour before" }).click();
-  await expect(task.getByText("Will come by email and push")).toBeVisible();
+  await expect(task.getByText("Will come by email and notification")).toBeVisible();
   await expect.poll(async () => (await user.read(id)).reminders.map(({ before_due, channels }) => [before_due, channels])).toEqual([["PT1H", ["email", "push"]]]);
 });
 

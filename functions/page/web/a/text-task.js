@@ -9,7 +9,7 @@ const ENDINGS = { one: "st", two: "nd", few: "rd" };
 const ordinal = (n) => `${n}${ENDINGS[new Intl.PluralRules("en", { type: "ordinal" }).select(n)] ?? "th"}`;
 
 /** @type {Record<string, string>} */
-const CHANNELS = { email: "email", push: "push" };
+const CHANNELS = { email: "email", push: "notification" };
 /** @param {string[]} channels */
 export const by = (channels) => `by ${listed(channels.map((channel) => CHANNELS[channel] ?? channel))}`;
 
@@ -161,8 +161,8 @@ export const task = {
         none: "No reminders",
         channels: "Send it by",
         /** @type {Record<string, string>} */
-        channel: { email: "Email", push: "Push" },
-        noPush: "Push is off on this server",
+        channel: { email: "Email", push: "Notification" },
+        noPush: "Notifications are off on this server",
         at: "At a time…",
         date: "Date",
         time: "Time",

@@ -25,7 +25,7 @@ const REASONS = [
     [/^smtp[ \w]*: the server /, "the mail server "],
     [/^smtp[ \w]*: no reply in time$/, "the mail server did not reply in time"],
     [/^smtp[ \w]*: /, ""],
-    [/^the push subscription is gone, or the user has none$/, "no device is registered for push any more"],
+    [/^the push subscription is gone, or the user has none$/, "no device is registered for notifications any more"],
     [/^the user had the maximum/, "you had the maximum"],
     [/^([\w.-]+) (\d{3})( \w+)?$/, "$1 answered $2$3"],
 ];
@@ -97,7 +97,7 @@ export const timeline = {
     /** @param {string} channel @param {string} why */
     skipped: (channel, why) => `The ${channel} was not sent: ${why}`,
     /** @param {string} channel */
-    message: (channel) => ({ email: "email", push: "push message" })[channel] ?? channel,
+    message: (channel) => ({ email: "email", push: "notification" })[channel] ?? channel,
     /** @param {string} what @param {number} attempt */
     sending: (what, attempt) => `Sending the ${what}${attempt > 1 ? `, attempt ${attempt}` : ""}`,
     /** @param {number} attempt @param {string} why @param {string} next */
