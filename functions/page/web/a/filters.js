@@ -101,5 +101,6 @@ function dueOf(query) {
 /** @param {URLSearchParams} query */
 function rangeText(query) {
     const shown = (/** @type {string | null} */ given) => (given ? day(/^\d{4}-\d{2}-\d{2}$/.test(given) ? fromInput(given, "12:00") : given) : "…");
-    return words.range(shown(query.get("due_after")), shown(query.get("due_before")));
+    const range = words.range(shown(query.get("due_after")), shown(query.get("due_before")));
+    return range.charAt(0).toLocaleUpperCase() + range.slice(1);
 }

@@ -110,7 +110,9 @@ export const kinds = {
     addReminder: {
         method: "POST",
         path: (write) => `${taskPath(write)}/reminders`,
-        apply: (task, write) => task && { ...task, reminders: [...task.reminders, ...(write.shows?.reminders ?? [])] },
+        // In the server's order.
+        apply: (task, write) =>
+            task && { ...task, reminders: [...task.reminders, ...(write.shows?.reminders ?? [])].sort((a, b) => Date.parse(a.remind_at) - Date.parse(b.remind_at)) },
         meets: () => "again",
     },
     cancelReminder: {
