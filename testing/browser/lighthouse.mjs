@@ -1,8 +1,9 @@
 // Measures a visit on a slow phone, by a person with many tasks: `cargo xtask browser-test --lighthouse`.
 import { execFileSync } from "node:child_process";
 import { createHmac, randomUUID } from "node:crypto";
+import { readFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { setPriority, tmpdir } from "node:os";
 import { join } from "node:path";
 import { launch } from "chrome-launcher";
 import lighthouse from "lighthouse";
@@ -36,6 +37,33 @@ execFileSync(PSQL, ["-X", "-q", "-w", "-v", "ON_ERROR_STOP=1", "-d", DATABASE_UR
 
 const profile = await mkdtemp(join(tmpdir(), "punctual-lighthouse-"));
 const chrome = await launch({ chromePath: CHROMIUM, userDataDir: profile, chromeFlags: ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic"] });
+/** The processes that a process started, and those that they started. @returns {number[]} */
+const startedBy = (pid) => {
+  try {
+    const children = readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8").split(" ").filter(Boolean).map(Number);
+    return children.flatMap((child) => [child, ...startedBy(child)]);
+  } catch {
+    return []; // it has ended
+  }
+};
+/**
+ * Lets the main thread of each tab run before everything else: the product, Lighthouse and the browser's other threads share two cores with it here.
+ * Otherwise half of each long task is waiting for a core. On Linux, the id of a process is that of its main thread, and a priority is a thread's.
+ */
+const putPagesFirst = () => {
+  for (const pid of startedBy(chrome.pid)) {
+    try {
+      if (readFileSync(`/proc/${pid}/cmdline`, "utf8").includes("--type=renderer")) setPriority(pid, -20);
+    } catch (error) {
+      if (error.code === "ERR_SYSTEM_ERROR" && ["EACCES", "EPERM"].includes(error.info?.code)) {
+        console.log("Only root may put the page before other processes, so its times are longer than they should be.");
+        clearInterval(repeated);
+        return;
+      }
+    }
+  }
+};
+const repeated = setInterval(putPagesFirst, 100);
 const median = (values) => values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)];
 const wrong = [];
 /**
@@ -77,6 +105,7 @@ try {
   for (let run = 1; run <= 2; run++) await visit(true);
   await visits("next visit", true);
 } finally {
+  clearInterval(repeated);
   await chrome.kill();
   await rm(profile, { recursive: true, force: true });
 }
