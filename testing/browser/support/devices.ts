@@ -42,7 +42,10 @@ export async function supplySubscription(context: BrowserContext): Promise<void>
 
 /** Waits for the service worker of a window. */
 export async function serviceWorker(page: Page): Promise<Worker> {
-  await page.evaluate(() => navigator.serviceWorker.ready.then(() => undefined));
+  await page.evaluate(async () => {
+    const { active } = await navigator.serviceWorker.ready;
+    if (active?.state === "activating") await new Promise((done) => active.addEventListener("statechange", done, { once: true }));
+  });
   const context = page.context();
   return context.serviceWorkers().find((worker) => worker.url().startsWith(new URL(page.url()).origin)) ?? context.waitForEvent("serviceworker");
 }

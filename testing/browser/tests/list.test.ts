@@ -123,7 +123,7 @@ test("a row says in the server's own words why a change was refused", async ({ p
   await page.route("**/complete", (route) => route.fulfill({ status: 422, contentType: "application/problem+json", json: body }));
   await check(page, "refused").click();
   const refusal = row(page, "refused").getByRole("alert");
-  await expect(refusal).toContainText("you have as many tasks as allowed: delete some");
+  await expect(refusal).toContainText("You have as many tasks as allowed: delete some");
   await page.unroute("**/complete");
   await refusal.getByRole("button", { name: "Try again" }).click();
   await expect(refusal).toHaveCount(0);

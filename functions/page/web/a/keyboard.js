@@ -1,6 +1,6 @@
 // The keys of the page.
 
-import { useEffect, useRef } from "./vendor/preact.js";
+import { useLayoutEffect, useRef } from "./vendor/preact.js";
 import { go, route as present, withTask } from "./route.js";
 import { commands, store } from "./store.js";
 
@@ -18,7 +18,8 @@ const TYPED_IN = "input, textarea, select, [contenteditable]";
 export function useKeyboard(actions) {
     const latest = useRef(actions);
     latest.current = actions;
-    useEffect(() => {
+    // Not an effect: a key that is pressed as soon as the page is seen would be lost.
+    useLayoutEffect(() => {
         const press = (/** @type {KeyboardEvent} */ event) => {
             if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
             if (document.querySelector("dialog[open], [popover]:popover-open")) return;
