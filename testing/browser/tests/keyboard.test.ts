@@ -88,6 +88,7 @@ test("a task is made, opened, changed and completed without a mouse", async ({ p
   await page.keyboard.press("Enter");
   await expect(panel(page)).toBeVisible();
   await page.keyboard.press("e");
+  await expect(panel(page).getByLabel("Title")).toBeFocused();
   await page.keyboard.press("End");
   await page.keyboard.type(" today");
   await page.keyboard.press("Enter");

@@ -18,7 +18,8 @@ test("a reminder fires, its mail arrives, and its timeline tells each step in wo
   await expect(timeline.getByRole("status")).toContainText(/^Sent .*by email, .* after its time\.$/, { timeout: 10_000 });
   const steps = timeline.getByRole("listitem").filter({ has: page.locator("details") });
   await expect(steps).toContainText([/Set for /, /Armed/, /Fired/, /Accepted by the mail folder/]);
-  await expect(task.getByText("Sent by email")).toBeVisible();
+  await task.getByRole("link", { name: /^What happened to the reminder for / }).click();
+  await expect(task.getByText("Sent by email · How?")).toBeVisible();
 });
 
 test("a task without a due time stays in Today after its reminder has come, until it is done", async ({ page, user }) => {
@@ -27,7 +28,7 @@ test("a task without a due time stays in Today after its reminder has come, unti
   await go(page, "#/today");
   await expect.poll(() => mailTo(user).length, { timeout: 15_000 }).toBe(1);
   await expect.poll(async () => (await user.named(title)).reminders[0]!.state).toBe("sent");
-  await expect(row(page, title).getByTitle(/^Reminder /)).toBeVisible();
+  await expect(row(page, title).getByTitle(/^Reminded /)).toBeVisible();
   await page.reload();
   await expect(row(page, title)).toBeVisible();
   await go(page, "#/all");

@@ -52,7 +52,8 @@ test("without a stream the page says so, and loads when the person returns to it
   await signedIn(other, name);
   await newTask(other).fill("made in the other tab");
   await newTask(other).press("Enter");
-  await expect(row(other, "made in the other tab")).toBeVisible();
+  // The server has it, too.
+  await expect(row(other, "made in the other tab").locator("[data-row]")).toHaveAttribute("data-row", /^[0-9a-f-]{36}$/);
   await page.evaluate(() => { location.hash = "#/all"; });
   await page.evaluate(() => { dispatchEvent(new Event("focus")); });
   await expect(row(page, "made in the other tab")).toBeVisible();

@@ -1,6 +1,6 @@
 // The panel of a task: edited in place, saved by itself.
 import { inBerlin } from "../support/product.ts";
-import { check, openTask, panel, row, titles } from "../support/page.ts";
+import { check, newTask, openTask, panel, row, titles } from "../support/page.ts";
 import { expect, go, test } from "../support/test.ts";
 
 const due = () => inBerlin(0, 23, 59).toISOString();
@@ -38,6 +38,28 @@ test("the title is saved at Enter, and says so", async ({ page, user }) => {
   await expect(task.getByRole("status").filter({ hasText: "Saved" })).toBeVisible();
   await expect(titles(page)).toHaveText(["call the dentist"]);
   expect(await user.read(id)).toMatchObject({ title: "call the dentist", version: 2 });
+});
+
+test("a panel stays as it is while its new task gets its id", async ({ page, user }) => {
+  await go(page, "#/all");
+  let answer = () => {};
+  const held = new Promise<void>((go) => { answer = go; });
+  await page.route("**/v1/tasks", async (route) => { await held; await route.continue(); });
+  await newTask(page).fill("call");
+  await newTask(page).press("Enter");
+  await row(page, "call").getByRole("link").click();
+  const title = panel(page).getByLabel("Title");
+  await title.focus();
+  await page.keyboard.press("End");
+  await page.keyboard.type(" the den");
+  answer();
+  await expect.poll(async () => (await user.tasks()).length).toBe(1);
+  const { id } = await user.named("call");
+  await expect(page).toHaveURL(new RegExp(`/task/${id}$`));
+  await page.keyboard.type("tist");
+  await expect(title).toHaveValue("call the dentist");
+  await page.keyboard.press("Enter");
+  await expect.poll(async () => (await user.read(id)).title).toBe("call the dentist");
 });
 
 test("a field is saved when it loses the focus", async ({ page, user }) => {

@@ -5,7 +5,7 @@ import { html, render, useErrorBoundary, useLayoutEffect } from "./vendor/preact
 import { Button } from "./controls.js";
 import { later, quiet } from "./later.js";
 import { loadAgain, loaded } from "./paint.js";
-import { useRoute } from "./route.js";
+import { route, useRoute } from "./route.js";
 import { start, useSession } from "./session.js";
 import { follow } from "./store.js";
 import { text } from "./text.js";
@@ -16,14 +16,13 @@ const Act = later(() => import("./act.js"), { styles: ["settings.css"] });
 
 function App() {
     const { state } = useSession();
-    const route = useRoute();
+    const { view, capability } = useRoute();
     const [error] = useErrorBoundary((failure) => console.error(failure));
     // The frame of the lists (index.html) goes when something else is there.
-    useLayoutEffect(() => void ((error || state !== "starting" || route.view === "act") && document.getElementById("frame")?.remove()));
+    useLayoutEffect(() => void ((error || state !== "starting" || view === "act") && document.getElementById("frame")?.remove()));
     if (error) return html`<main class="alone"><p>${text.shell.broken}</p><${Button} onClick=${() => location.reload()}>${text.shell.reload}<//></main>`;
     if (state === "signed-in") return html`<${Shell} />`;
-    // A link in a mail acts without a session.
-    if (route.view === "act") return html`<main class="alone"><${Act} capability=${route.capability} /></main>`;
+    if (view === "act") return html`<main class="alone"><${Act} capability=${capability} /></main>`;
     return state === "signed-out" && html`<${SignIn} />`;
 }
 
@@ -33,6 +32,8 @@ follow(views);
 const started = start();
 const { default: Shell } = await views;
 loaded();
+// A link in a mail acts without a session.
+if (route().view !== "act") await started;
 // In a task of its own: a slow phone can answer a tap before it.
 await new Promise((next) => setTimeout(next));
 render(html`<${App} />`, /** @type {HTMLElement} */ (document.getElementById("app")));

@@ -176,6 +176,7 @@ export function ErrorState({ error, onRetry }) {
 export function errorText(error) {
     if (error?.status === 403) return text.controls.forbidden;
     if (error?.status === 429) return text.controls.tooMany;
+    if (error?.status >= 500 && /^about:blank$|:unavailable$/.test(error.type)) return text.controls.unavailable;
     if (error?.status) return sentence(error.detail || error.title || text.controls.refused(error.status));
     return text.controls.unreachable;
 }

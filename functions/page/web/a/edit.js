@@ -4,7 +4,7 @@ import { html, useEffect, useErrorBoundary, useRef, useState } from "./vendor/pr
 import { Button, errorText } from "./controls.js";
 import { later } from "./later.js";
 import { session } from "./session.js";
-import { commands } from "./store.js";
+import { commands, idOf, keyOf } from "./store.js";
 import { text } from "./text.js";
 import { task } from "./text-task.js";
 
@@ -26,7 +26,7 @@ const asides = new Map();
 try {
     for (const [key, draft] of JSON.parse(sessionStorage.getItem(KEPT) ?? "[]")) drafts.set(key, draft);
     sessionStorage.removeItem(KEPT);
-    addEventListener("pagehide", () => drafts.size > 0 && sessionStorage.setItem(KEPT, JSON.stringify([...drafts])));
+    addEventListener("pagehide", () => drafts.size > 0 && sessionStorage.setItem(KEPT, JSON.stringify([...drafts].map(([key, draft]) => [key.replace(/^\S+/, idOf), draft]))));
 } catch {
     drafts.clear();
 }
@@ -47,7 +47,7 @@ const same = (a, b) => a.trim().normalize() === b.trim().normalize();
 function useDraft(row, field) {
     const [, count] = useState(0);
     const render = () => count((before) => before + 1);
-    const key = `${row.task.id} ${field}`;
+    const key = `${keyOf(row.task.id)} ${field}`;
     const server = row.task[field] ?? "";
     const failed = row.failed && field in row.failed.mine ? row.failed : null;
     const draft = drafts.get(key);

@@ -8,7 +8,7 @@ import { later } from "./later.js";
 import QuickAdd from "./quick-add.js";
 import { go, isByDue, isFiltered } from "./route.js";
 import { Row } from "./row.js";
-import { load, loadMore, placeOf, useStore, viewOf } from "./store.js";
+import { keyOf, load, loadMore, placeOf, useStore, viewOf } from "./store.js";
 import { text } from "./text.js";
 import { day, daysFromToday, shortDate } from "./times.js";
 
@@ -57,14 +57,14 @@ function Content({ route, view, rows, retry }) {
     }
     const failed = view?.state === "error" && html`<${ErrorState} error=${view.error} onRetry=${retry} />`;
     const isFlat = route.view === "done" || (route.view === "search" && !isByDue(route));
-    if (isFlat) return [failed, html`<ul class="rows flat">${rows.map((row) => html`<${Row} key=${row.task.id} row=${row} route=${route} flat=${true} />`)}</ul>`];
+    if (isFlat) return [failed, html`<ul class="rows flat">${rows.map((row) => html`<${Row} key=${keyOf(row.task.id)} row=${row} route=${route} flat=${true} />`)}</ul>`];
     return [
         failed,
-        ...byDay(rows).map(
+        ...byDay(rows, route).map(
             (group) => html`<section key=${group.key} class=${classes("group", group.overdue && "overdue")}>
                 <h2>${group.name}${group.date && html`<span class="date"> · ${group.date}</span>`}</h2>
                 <ul class=${classes("rows", group.overdue && "flat")}>
-                    ${group.rows.map((row) => html`<${Row} key=${row.task.id} row=${row} route=${route} flat=${group.overdue} />`)}
+                    ${group.rows.map((row) => html`<${Row} key=${keyOf(row.task.id)} row=${row} route=${route} flat=${group.overdue} />`)}
                 </ul>
             </section>`,
         ),
@@ -74,9 +74,12 @@ function Content({ route, view, rows, retry }) {
 /**
  * Rows by day: earlier days together, then each day, then the tasks without one. Keeps the order of the rows within a day.
  * @param {import("./store.js").Row[]} rows
+ * @param {Route} route
  * @returns {Group[]}
  */
-function byDay(rows) {
+function byDay(rows, { view }) {
+    // A task without a day that is written here stays until the person leaves.
+    const elsewhere = view === "today" || view === "upcoming" ? text.list.inAll : "";
     /** @type {Map<number, Group>} */
     const groups = new Map();
     for (const row of rows) {
@@ -85,7 +88,7 @@ function byDay(rows) {
         const key = days < 0 ? -1 : days;
         let group = groups.get(key);
         if (!group) {
-            group = { key: String(key), ...heading(key, at), rows: [] };
+            group = { key: String(key), ...heading(key, at, elsewhere), rows: [] };
             groups.set(key, group);
         }
         group.rows.push(row);
@@ -93,9 +96,9 @@ function byDay(rows) {
     return [...groups].sort(([a], [b]) => a - b).map(([, group]) => group);
 }
 
-/** @param {number} days @param {number | null} at */
-function heading(days, at) {
-    if (at === null) return { name: text.list.noDate, date: "" };
+/** @param {number} days @param {number | null} at @param {string} elsewhere where tasks without a day are found */
+function heading(days, at, elsewhere) {
+    if (at === null) return { name: text.list.noDate, date: elsewhere };
     if (days < 0) return { name: text.list.overdue, date: "", overdue: true };
     if (days >= 7) return { name: shortDate(at, "short"), date: "" };
     const name = day(at);

@@ -3,14 +3,14 @@
 import { html, useLayoutEffect, useRef, useState } from "./vendor/preact.js";
 import { Button, Field } from "./controls.js";
 import { text } from "./text.js";
-import { date, dayAndClock, evening, exact, fromInput, inMinutes, monday, toInput, tomorrow } from "./times.js";
+import { date, dayAndClock, duration, evening, exact, fromInput, inMinutes, monday, toInput, tomorrow } from "./times.js";
 
 /** @typedef {import("./quick-add.js").Draft} Draft */
 /** @typedef {{ draft: Draft, me: import("./store.js").Me | null, choose: (part: Partial<Draft>) => void, change: (part: Partial<Draft>) => void }} PanelProps `choose` closes the panel, `change` does not */
 /** @typedef {[label: string, part: Partial<Draft>, title?: string]} Choice */
 
 /** @param {PanelProps} props */
-export function DuePanel({ draft, choose, change }) {
+export function DuePanel({ draft, me, choose, change }) {
     const tonight = evening();
     /** @type {Choice[]} */
     const choices = [
@@ -18,7 +18,7 @@ export function DuePanel({ draft, choose, change }) {
         at(tomorrow(), "due"),
         ...(monday() === tomorrow() ? [] : [at(monday(), "due")]),
     ];
-    return html`<${Panel} label=${text.list.due} choices=${choices} choose=${choose} part=${(/** @type {string} */ due) => ({ due })} change=${change} from=${draft.due ?? tomorrow()} />`;
+    return html`<${Panel} label=${text.list.due} choices=${choices} choose=${choose} part=${(/** @type {string} */ due) => ({ due })} change=${change} from=${draft.due ?? tomorrow()} note=${me?.default_reminder && draft.remind === undefined ? text.list.byDefault(duration(me.default_reminder)) : ""} />`;
 }
 
 /** @param {PanelProps} props */

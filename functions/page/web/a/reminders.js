@@ -102,7 +102,10 @@ function ReminderLine({ task, reminder, isOpen }) {
                     <time datetime=${at} title=${exact(at)}>${capital(when)}</time>
                     ${before && isAtDistance(reminder, task) && html`<span class="muted">, ${duration(before)}</span>`}
                 </span>
-                <span class=${reminder.state === "failed" || reminder.overdue ? "small alert" : "small muted"}>${stateOf(reminder)}</span>
+                <span class="remind-state small">
+                    <span class=${reminder.state === "failed" || reminder.overdue ? "alert" : "muted"}>${stateOf(reminder)}</span>
+                    ${!isNew && html` · <span class="remind-why">${words.why[/** @type {string} */ (reminder.state)] ?? words.whyOther}</span>`}
+                </span>
             </a>
             <span class="remind-open" aria-hidden="true"><${Icon} name="open" /></span>
             ${!task.completed && !isNew && html`<${Menu} icon="more" label=${words.menu(when)} items=${items} align="end" />`}

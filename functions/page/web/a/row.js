@@ -75,7 +75,7 @@ function When({ row, flat, isDoneView }) {
             <${Icon} name="warning" size=${14} />${text.list.notSent}
         </a>`}
         ${reminder && html`<${ReminderTime} reminder=${reminder} task=${task} flat=${flat} />`}
-        ${task.due_at && html`<${Due} at=${task.due_at} flat=${flat} />`}
+        ${task.due_at ? html`<${Due} at=${task.due_at} flat=${flat} />` : reminder && html`<span class="due"></span>`}
     </p>`;
 }
 
@@ -95,8 +95,9 @@ function ReminderTime({ reminder, task, flat }) {
     const day = daysFromToday(at);
     const known = task.due_at ? daysFromToday(task.due_at) === day : !flat;
     const shown = known ? clock(at) : dayAndClock(at);
-    return html`<time class="reminder" datetime=${at} title=${`${text.list.reminderAt(exact(at))}`}>
-        <${Icon} name="alarm" size=${14} /><span class="unseen">${text.list.reminder} </span>${shown}
+    const isSent = reminder.state === "sent";
+    return html`<time class="reminder" datetime=${at} title=${(isSent ? text.list.remindedAt : text.list.reminderAt)(exact(at))}>
+        <${Icon} name=${isSent ? "check" : "alarm"} size=${14} /><span class="unseen">${isSent ? text.list.reminded : text.list.reminder} </span>${shown}
     </time>`;
 }
 

@@ -31,6 +31,8 @@ const entries = new Map();
 const deleted = new Map();
 /** The ids that preliminary ones became. @type {Map<string, string>} */
 const renamed = new Map();
+/** The other way round. @type {Map<string, string>} */
+const names = new Map();
 /** The writes that are not answered, in order. @type {Write[]} */
 export const queue = [];
 /** The preferences as the server has them. @type {Me | null} */
@@ -41,6 +43,9 @@ export const isPreliminary = (id) => id.startsWith(PRELIMINARY);
 
 /** The id of a task that may have been created meanwhile. @param {string} id */
 export const idOf = (id) => renamed.get(id) ?? id;
+
+/** What names a task as long as the page is open, also while it gets its id: nothing that shows it begins anew. @param {string} id */
+export const keyOf = (id) => names.get(id) ?? id;
 
 /** @param {string} id @returns {Entry} */
 export function entryOf(id) {
@@ -96,6 +101,7 @@ export function gone(ids) {
 /** A new task has its id now. @param {string} from @param {string} to */
 export function rename(from, to) {
     renamed.set(from, to);
+    names.set(to, from);
     entries.delete(from);
     for (const write of queue) if (write.task === from) write.task = to;
     renameInViews(from, to);
@@ -151,6 +157,7 @@ export function clearRows() {
     entries.clear();
     deleted.clear();
     renamed.clear();
+    names.clear();
     queue.length = 0;
     preferences = null;
     set({ tasks: new Map() });

@@ -1,6 +1,6 @@
 // Who is signed in. The access token stays in memory. The refresh token is in IndexedDB, a pasted token in sessionStorage.
 
-import { useEffect, useState } from "./vendor/preact.js";
+import { useLayoutEffect, useState } from "./vendor/preact.js";
 import { Problem, SignInError, Unreachable, request } from "./api.js";
 import { arrived, meta, takeToken } from "./given.js";
 import { PASTED, noteSession } from "./paint.js";
@@ -82,7 +82,8 @@ function set(change) {
 /** The session; renders again when it changes. @returns {Session} */
 export function useSession() {
     const [, render] = useState(0);
-    useEffect(() => session.subscribe(() => render((count) => count + 1)), []);
+    // Not an effect: a change before that would be missed.
+    useLayoutEffect(() => session.subscribe(() => render((count) => count + 1)), []);
     return session;
 }
 

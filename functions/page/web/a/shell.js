@@ -9,7 +9,7 @@ import { later, quiet } from "./later.js";
 import List, { Filters } from "./list.js";
 import { PANELS } from "./quick-add.js";
 import { go, useRoute, withoutTask } from "./route.js";
-import { dismiss, useStore } from "./store.js";
+import { dismiss, keyOf, useStore } from "./store.js";
 import { text } from "./text.js";
 
 /** @typedef {import("./route.js").Route} Route */
@@ -52,7 +52,7 @@ export default function Shell() {
             <${OfflineLine} />
             <${Guard} key=${route.view}><${View} route=${route} capability=${route.capability} /><//>
         </main>
-        ${route.task && html`<${Panel} key=${route.task} route=${route} close=${close} />`}
+        ${route.task && html`<${Panel} key=${keyOf(route.task)} route=${route} close=${close} />`}
         <${Notices} />
         <${Announcer} />
         ${(help || route.help) && html`<${Help} onClose=${closeHelp} />`}

@@ -56,11 +56,25 @@ const listeners = new Set();
 
 export const get = () => state;
 
+/** @type {ReturnType<typeof setTimeout> | undefined} */
+let telling;
+let isFirst = true;
+
 /** @param {Partial<State>} change */
 export function set(change) {
     state = { ...state, ...change };
+    // Until the first list is there, it is shown in a task of its own: a slow phone can answer a tap before it.
+    if (isFirst) telling ??= setTimeout(tell);
+    else tell();
+}
+
+function tell() {
+    telling = undefined;
     for (const listener of listeners) listener();
 }
+
+/** From now on changes are shown at once. */
+export const endFirst = () => void (isFirst = false);
 
 /** Forgets everything. */
 export const clear = () => set(empty());

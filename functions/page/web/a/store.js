@@ -5,12 +5,13 @@ import { clearLists, count, loadTags, refresh, reload } from "./lists.js";
 import { firstIsShown, quiet } from "./later.js";
 import { KEPT, clearRows, loadMe } from "./rows.js";
 import { session } from "./session.js";
-import { clear, get, set } from "./state.js";
+import { clear, endFirst, get, set } from "./state.js";
 import { kept, tab } from "./tabs.js";
 import { text } from "./text.js";
 import { daysLater, deviceZone } from "./times.js";
 
 export { lastReminder, load, loadMore, nextReminder, openTask, placeOf, viewOf } from "./lists.js";
+export { idOf, keyOf } from "./rows.js";
 export { announce, dismiss, notify, store, useStore } from "./state.js";
 
 /** @typedef {import("./state.js").Task} Task */
@@ -130,6 +131,7 @@ function keepUp() {
 async function showFirst(list) {
     await views;
     await Promise.race([list, new Promise((late) => setTimeout(late, PATIENCE))]);
+    endFirst();
     firstIsShown();
     setTimeout(loadChanging);
 }

@@ -22,8 +22,8 @@ const SHOWN = 4;
 /** A successor whose reminder had passed has it cancelled as it is made. */
 const AT_ONCE = 1_000;
 
-/** A time of the day, to the second where it has seconds: "12:49", "12:49:37". @param {string} at */
-const timeOf = (at) => (Date.parse(at) % 60_000 < 1_000 ? clock(at) : seconds(at));
+/** A time of the day, as exact as it is: "12:49", "12:49:37", "12:49:37.250". @param {string} at */
+const timeOf = (at) => (Date.parse(at) % 60_000 === 0 ? clock(at) : Date.parse(at) % 1_000 === 0 ? seconds(at) : preciseClock(at));
 
 /** A time of the day of another instant, or with its day. @param {string} at @param {string} near */
 const when = (at, near) => (daysFromToday(at) === daysFromToday(near) ? timeOf(at) : `${day(at)} ${timeOf(at)}`);
@@ -95,7 +95,9 @@ export function story(reminder, entries, nameDevice) {
     const steps = [];
     const moves = new Set(entries.filter((entry) => entry.what === "moved").map((entry) => entry.version));
     const plannedFirst = entries.find((entry) => entry.version === 1 && entry.planned_at)?.planned_at;
-    const tell = teller(reminder, { moves, plannedFirst: plannedFirst ?? (reminder.version === 1 ? reminder.remind_at : undefined), nameDevice });
+    // Cancelling a reminder is a version, but moves it nowhere.
+    const isUnmoved = reminder.version === 1 || entries.some((entry) => entry.what === "cancelled" && entry.version === 2);
+    const tell = teller(reminder, { moves, plannedFirst: plannedFirst ?? (isUnmoved ? reminder.remind_at : undefined), nameDevice });
     for (const entry of entries) {
         const attempt = entry.delivery_id ? begun.get(entry.delivery_id) : undefined;
         const number = attempt?.entries[0].attempt ?? entry.attempt ?? 0;

@@ -58,7 +58,7 @@ function Failure({ error, retry }) {
 
 /** @param {State} state */
 function verdict(state) {
-    if (state.dead_letters.count > 0) return text.letters;
+    if (state.dead_letters.count > 0) return text.letters(state.dead_letters.count);
     return text.parts.some(([key]) => state[key].count > 0) ? text.behind : text.healthy;
 }
 

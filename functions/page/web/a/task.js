@@ -9,7 +9,7 @@ import { Property, useFocusInside } from "./property.js";
 import { Reminders, Timeline } from "./reminders.js";
 import { go, withoutTask } from "./route.js";
 import { sentence } from "./rule.js";
-import { commands, openTask, useStore } from "./store.js";
+import { commands, idOf, openTask, useStore } from "./store.js";
 import { Tags } from "./tags.js";
 import { task as text } from "./text-task.js";
 import { ago, dayAndClock, exact } from "./times.js";
@@ -27,7 +27,7 @@ const LONG = 100;
 
 /** @param {{ id: string, route: import("./route.js").Route }} props */
 export default function Task({ id, route }) {
-    const row = useStore((state) => state.tasks.get(id));
+    const row = useStore((state) => state.tasks.get(idOf(id)));
     const [problem, setProblem] = useState(/** @type {any} */ (null));
     const open = () => {
         setProblem(null);

@@ -17,7 +17,7 @@ export const settings = {
 
     reminders: "Reminders",
     channels: "How reminders reach you",
-    channelsHint: "For new reminders. Those that are set already do not change.",
+    channelsHint: "For new reminders. Those that are set already stay as they are.",
     channel: { email: "By email", push: "By notification" },
     oneChannel: "Reminders need at least one way to reach you.",
     noDevices: "No device is set up for notifications yet: turn them on below.",
@@ -25,7 +25,7 @@ export const settings = {
     defaultReminderHint: "A new task with a due time gets it unless you choose another.",
     noReminder: "None",
     hideTitles: "Hide titles on the lock screen",
-    hideTitlesHint: "A notification then says that a reminder is due, not of which task.",
+    hideTitlesHint: "A notification then says that a reminder is due, but not for which task.",
 
     device: "This device",
     theme: "Appearance",
@@ -105,14 +105,14 @@ export const settings = {
 export const act = {
     title: { complete: "Is it done?", snooze: "Later?", other: "A link from a reminder" },
     what: {
-        complete: "This link comes from a reminder. The button marks its task as done.",
+        complete: "This link comes from a reminder. The button marks the task that the mail names as done.",
         snooze: "This link comes from a reminder. The button makes it come again in an hour.",
         other: "The button does what the reminder’s link says.",
     },
     button: { complete: "Done", snooze: "Snooze for an hour", other: "Continue" },
     /** @param {string} title */
     done: (title) => `Done: ${title}`,
-    expires: "Nothing happens until you press it. It works once, for seven days.",
+    expires: "Nothing happens until you press the button. The link works once, within seven days of the reminder.",
     completed: "Done.",
     completedWhat: "The task is marked as done.",
     snoozed: "Snoozed.",
@@ -164,12 +164,13 @@ export const deliveries = {
 export const system = {
     title: "System",
     back: "Back to Today",
-    refresh: "Look again",
+    refresh: "Check again",
     /** @param {string} time */
-    at: (time) => `As it was at ${time}.`,
+    at: (time) => `Checked at ${time}.`,
     healthy: "Everything is on time.",
     behind: "Something is late, not lost: repair sends it on within five minutes.",
-    letters: "Something needs a person.",
+    /** @param {number} count */
+    letters: (count) => (count === 1 ? "1 dead letter needs a person." : `${count} dead letters need a person.`),
     nothing: "Nothing waits.",
     /** @param {number} count */
     waiting: (count) => (count >= 10_000 ? "10,000 or more wait." : count === 1 ? "1 waits." : `${count} wait.`),
@@ -190,7 +191,7 @@ export const system = {
         ["deliveries_overdue", "Overdue messages", "Messages whose next attempt was due 30 s ago or earlier."],
     ]),
     outcomes: "Messages to you",
-    outcomesHint: "Your own, because the API shows nobody those of others.",
+    outcomesHint: "Only your own: nobody sees those of others.",
     noMessages: "None were sent yet.",
     /** @param {number} count @param {boolean} more */
     ofLast: (count, more) => (more ? `Of the last ${count}:` : `Of ${plural(count, "message", "messages")}:`),

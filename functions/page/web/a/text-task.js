@@ -65,9 +65,9 @@ export const task = {
         unknownZone: "This browser knows no such zone. An example is Europe/Berlin.",
         nextMonday: "Next Monday",
         remove: "Remove the due time",
-        removeBoth: "Remove it and the repetition",
-        saveThis: "Save for this one",
-        saveFollowing: "Save for later ones too",
+        removeBoth: "Remove due time and repetition",
+        saveThis: "Only this one",
+        saveFollowing: "This and later ones",
         /** @param {string} when */
         overdue: (when) => `Overdue since ${when}`,
         /** @param {string} when @param {string} zone */
@@ -202,6 +202,9 @@ export const task = {
         },
         cancelledOther: "Cancelled",
         other: "In a state that this page does not know yet",
+        /** Leads to the timeline. @type {Record<string, string>} */
+        why: { sent: "How?", failed: "Why?", cancelled: "Why?" },
+        whyOther: "Timeline",
         former: "A former reminder",
     },
 

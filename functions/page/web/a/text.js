@@ -10,12 +10,12 @@ export const text = {
         /** @param {string} zone */
         zoneAdopted: (zone) => `Your times are in ${zone}, the zone of this device`,
         name: "Punctual",
-        what: "Write down what must not be forgotten, be reminded on time, and see how each reminder reached you.",
+        what: "Write down what must not be forgotten, be reminded on time, and see why each reminder came, or why it did not.",
         signIn: "Sign in",
         signingIn: "Signing in…",
         useToken: "Use a token",
         token: "Token",
-        tokenHint: "A JSON Web Token for this server. It stays in this tab.",
+        tokenHint: "Paste the access token that you were given for this server. It stays in this tab.",
         notAToken: "This is not a JSON Web Token: paste all three parts, separated by dots.",
         ended: "Your session has ended. Sign in again: your changes are kept.",
         /** @param {string} words */
@@ -51,6 +51,7 @@ export const text = {
         waitSeconds: (seconds) => `Try again in ${seconds} s`,
         forbidden: "Your account may not see this: ask an operator.",
         tooMany: "You sent too many requests at once: wait a moment.",
+        unavailable: "Punctual cannot answer right now: wait a moment.",
         unreachable: "Punctual cannot be reached: check your connection.",
         /** @param {number} status */
         refused: (status) => `The server refused this (${status}).`,
@@ -134,7 +135,7 @@ export const text = {
         noReminder: "No reminder",
         inMinute: "In 1 minute",
         inHour: "In 1 hour",
-        pick: "Pick…",
+        pick: "Another time…",
         date: "Date",
         time: "Time",
         set: "Set",
@@ -148,9 +149,12 @@ export const text = {
         repeats: { daily: "Every day", weekdays: "Every weekday", weekly: "Every week", monthly: "Every month", yearly: "Every year" },
         /** @param {string} when */
         repeatNeedsDue: (when) => `A task repeats from its due time, so this is due ${when} unless you choose another time.`,
+        /** @param {string} when */
+        byDefault: (when) => `You will be reminded ${when}.`,
         titleLong: "A title has at most 500 characters.",
         overdue: "Overdue",
         noDate: "No date",
+        inAll: "found in All",
         justNow: "just now",
         /** @param {string} when */
         doneAt: (when) => `done ${when}`,
@@ -162,6 +166,9 @@ export const text = {
         /** @param {string} when */
         reminderAt: (when) => `Reminder ${when}`,
         reminder: "Reminder",
+        /** @param {string} when */
+        remindedAt: (when) => `Reminded ${when}`,
+        reminded: "Reminded",
         notSent: "not sent",
         /** @param {string} when */
         notSentAt: (when) => `The reminder of ${when} was not sent. See why.`,
@@ -171,7 +178,7 @@ export const text = {
         saving: "Saving…",
         unsent: "not sent yet",
         tryAgain: "Try again",
-        discard: "Discard",
+        discard: "Discard the change",
         conflict: "Changed elsewhere while you edited it.",
         review: "Compare",
         more: "Show more",

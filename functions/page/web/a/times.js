@@ -204,7 +204,7 @@ export function toInput(instant, timeZone = personsZone) {
 export const date = (days) => dateOf(today(personsZone) + days);
 
 /** @param {number} minutes */
-export const inMinutes = (minutes) => new Date(Date.now() + minutes * 60_000).toISOString();
+export const inMinutes = (minutes) => new Date(Math.ceil(Date.now() / 1_000 + minutes * 60) * 1_000).toISOString();
 
 /** Today 18:00, until then. */
 export function evening() {
