@@ -201,7 +201,7 @@ test("states of failure", async ({ browser }) => {
     await page.context().setOffline(true);
     await page.getByRole("main").getByRole("checkbox").nth(2).click();
     await shown("You are offline.")(page);
-    await shown("not sent yet")(page);
+    await shown("not saved yet")(page);
   };
   await shoot(browser, user, { offline: { route: "#/all", until: offline } });
 });

@@ -17,7 +17,7 @@ test("a reminder fires, its mail arrives, and its timeline tells each step in wo
   expect(mailTo(user)[0]!.subject).toContain(title);
   await expect(timeline.getByRole("status")).toContainText(/^Sent .*by email, .* after its time\.$/, { timeout: 10_000 });
   const steps = timeline.getByRole("listitem").filter({ has: page.locator("details") });
-  await expect(steps).toContainText([/Set for /, /Armed/, /Fired/, /Accepted by the mail folder/]);
+  await expect(steps).toContainText([/Set for /, /Armed/, /Fired/, /Written to the mail folder/]);
   await task.getByRole("link", { name: /^What happened to the reminder for / }).click();
   await expect(task.getByText("Sent by email · How?")).toBeVisible();
 });

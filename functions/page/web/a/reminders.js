@@ -95,7 +95,7 @@ function ReminderLine({ task, reminder, isOpen }) {
     const href = isNew ? undefined : isOpen ? withTask(task.id) : withTask(task.id, reminder.id);
     return html`<li class=${`remind ${reminder.state} ${isOpen ? "is-open" : ""}`}>
         <div class="remind-line">
-            <${Icon} name=${{ sent: "check", failed: "warning", cancelled: "close" }[/** @type {string} */ (reminder.state)] ?? "alarm"} />
+            <${Icon} name=${{ sent: "send", failed: "warning", cancelled: "close" }[/** @type {string} */ (reminder.state)] ?? "alarm"} />
             <a class="remind-what" href=${href} aria-expanded=${String(isOpen)} onClick=${(/** @type {Event} */ event) => href && replace(event, href)}>
                 <span class="unseen">${words.timeline}</span>
                 <span>

@@ -97,7 +97,7 @@ function ReminderTime({ reminder, task, flat }) {
     const shown = known ? clock(at) : dayAndClock(at);
     const isSent = reminder.state === "sent";
     return html`<time class="reminder" datetime=${at} title=${(isSent ? text.list.remindedAt : text.list.reminderAt)(exact(at))}>
-        <${Icon} name=${isSent ? "check" : "alarm"} size=${14} /><span class="unseen">${isSent ? text.list.reminded : text.list.reminder} </span>${shown}
+        <${Icon} name=${isSent ? "send" : "alarm"} size=${14} /><span class="unseen">${isSent ? text.list.reminded : text.list.reminder} </span>${shown}
     </time>`;
 }
 

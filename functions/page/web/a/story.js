@@ -137,8 +137,11 @@ function teller(reminder, { moves, plannedFirst, nameDevice }) {
                 const moved = planned_at && (entry.version ?? 1) > 1 && !moves.has(entry.version);
                 return { sign: "set", says: moved ? words.movedAndArmed(when(planned_at, at)) : words.armed };
             }
-            case "fired":
-                return { sign: "fired", says: entry.late_ms ? words.fired(lateness(entry.late_ms)) : words.firedExactly };
+            case "fired": {
+                // By the times that are shown: `late_ms` is rounded, they are cut.
+                const late = planned_at ? Math.max(0, Date.parse(at) - Date.parse(planned_at)) : entry.late_ms;
+                return { sign: "fired", says: late ? words.fired(lateness(late)) : words.firedExactly };
+            }
             case "skipped":
                 return { sign: reason === "moved" ? "set" : "bad", says: channel ? words.skipped(what, why) : words.didNotFire(why) };
             case "sending":

@@ -105,7 +105,7 @@ export const settings = {
 export const act = {
     title: { complete: "Is it done?", snooze: "Later?", other: "A link from a reminder" },
     what: {
-        complete: "This link comes from a reminder. The button marks the task that the mail names as done.",
+        complete: "This link comes from a reminder. Press the button to mark the task in that mail as done.",
         snooze: "This link comes from a reminder. The button makes it come again in an hour.",
         other: "The button does what the reminder’s link says.",
     },
@@ -177,13 +177,13 @@ export const system = {
     /** @param {string} ago */
     oldest: (ago) => `Oldest: ${ago}`,
     lateness: "Lateness",
-    latenessHint: "How long after their instants the reminders of the last hour fired.",
+    latenessHint: "How late the reminders of the last hour fired.",
     noReminders: "No reminder fired in the last hour.",
     /** @param {number} count */
     fired: (count) => plural(count, "reminder fired", "reminders fired"),
     median: "median",
     p99: "99 of 100 within",
-    max: "latest",
+    max: "slowest",
     parts: /** @type {const} */ ([
         ["outbox", "Outbox", "Events that are saved and not published: the broker is away, or no process runs."],
         ["unclaimed", "Unclaimed", "Events that are published and not handled: a function or its sidecar is away."],

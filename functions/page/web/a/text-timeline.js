@@ -112,7 +112,7 @@ export const timeline = {
     /** @param {string} what @param {string} why */
     failed: (what, why) => `The ${what} failed for good: ${why}`,
     /** @param {string} provider @param {number} attempt */
-    accepted: (provider, attempt) => `Accepted by ${provider}${attempt > 1 ? `, at attempt ${attempt}` : ""}`,
+    accepted: (provider, attempt) => `${provider === timeline.providers.files ? "Written to" : "Accepted by"} ${provider}${attempt > 1 ? `, at attempt ${attempt}` : ""}`,
     /** @type {Record<string, string>} */
     providers: { smtp: "the mail server", resend: "Resend", mailgun: "Mailgun", files: "the mail folder", "web-push": "the push service" },
     someProvider: "the provider",

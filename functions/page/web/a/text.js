@@ -176,7 +176,7 @@ export const text = {
         repeating: "Repeats",
         priority: { low: "Low priority", medium: "Medium priority", high: "High priority", urgent: "Urgent" },
         saving: "Saving…",
-        unsent: "not sent yet",
+        unsent: "not saved yet",
         tryAgain: "Try again",
         discard: "Discard the change",
         conflict: "Changed elsewhere while you edited it.",
