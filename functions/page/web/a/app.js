@@ -27,8 +27,9 @@ function App() {
 }
 
 // The first list is asked for while the views are still on their way.
-const views = import("./shell.js").catch(loadAgain);
+const views = import("./shell.js").catch(() => started.then(loadAgain));
 follow(views);
+// Loading the page again before the session is kept would lose what the address brought.
 const started = start();
 const { default: Shell } = await views;
 loaded();
