@@ -20,6 +20,8 @@ const RUNS = 5;
 /** For one visit. */
 const ATTEMPTS = 10;
 const TASKS = 200;
+/** Milliseconds for a browser to end. */
+const PATIENCE = 10_000;
 
 const { CHROMIUM, DATABASE_URL, JWT_SECRET, ONE_ORIGIN, PSQL } = process.env;
 const user = randomUUID();
@@ -84,9 +86,11 @@ const visitOnce = async (isKept) => {
     return (await lighthouse(`${ONE_ORIGIN}/#token=${token}`, options)).lhr;
   } finally {
     clearInterval(repeated);
-    // Not `chrome.kill()`: a browser that is asked to end writes down what it keeps.
+    // A browser that is asked to end writes down what it keeps. One that does not is killed.
     chrome.process.kill("SIGTERM");
+    const late = setTimeout(() => chrome.kill(), PATIENCE);
     await ended;
+    clearTimeout(late);
   }
 };
 /** Visits the page until Lighthouse has seen the visit from its beginning. Sometimes the page is faster than the start of the recording. */

@@ -52,6 +52,8 @@ test("a row says that its reminder was not sent, and leads to the reason", async
   await page.reload();
   await row(page, "dentist").getByRole("link", { name: "not sent" }).click();
   await expect(page).toHaveURL(new RegExp(`/task/${created.id}/reminder/${created.reminders[0]!.id}$`));
+  // The lists that are still loading.
+  await page.unrouteAll({ behavior: "wait" });
 });
 
 test("each step has its exact time on hover and the raw entry behind details", async ({ page, user }) => {

@@ -26,10 +26,9 @@ function App() {
     return state === "signed-out" && html`<${SignIn} />`;
 }
 
-// The first list is asked for while the views are still on their way.
+// The first list is asked for while the views are still on their way. Loading the page again before the session is kept would lose what the address brought.
 const views = import("./shell.js").catch(() => started.then(loadAgain));
 follow(views);
-// Loading the page again before the session is kept would lose what the address brought.
 const started = start();
 const { default: Shell } = await views;
 loaded();

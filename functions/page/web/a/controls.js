@@ -1,7 +1,7 @@
 // The controls that every view is made of.
 import { html, useEffect, useLayoutEffect, useRef, useState } from "./vendor/preact.js";
 import { Icon } from "./icons.js";
-import { text } from "./text.js";
+import { capital, text } from "./text.js";
 
 let ids = 0;
 
@@ -182,7 +182,7 @@ export function errorText(error) {
 }
 
 /** The server's words as a sentence. When to try again stands on the button. @param {string} words */
-const sentence = (words) => words.charAt(0).toLocaleUpperCase() + words.slice(1).replace(/[,;]?( or)? retry after the time in `Retry-After`$/, "");
+const sentence = (words) => capital(words.replace(/[,;]?( or)? retry after the time in `Retry-After`$/, ""));
 
 /** The seconds until a refused request may be repeated. @param {any} error */
 function useWait(error) {

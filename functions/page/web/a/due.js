@@ -5,6 +5,7 @@ import { Button, Field, useId } from "./controls.js";
 import { Outcome } from "./edit.js";
 import { Property } from "./property.js";
 import { commands } from "./store.js";
+import { capital } from "./text.js";
 import { task as text } from "./text-task.js";
 import { date, day, dayAndClock, exact, fromInput, isZone, monday, startOf, toInput, zone as ownZone } from "./times.js";
 
@@ -14,8 +15,6 @@ const words = text.due;
 
 const MORNING = "09:00";
 
-/** A sentence begins with a capital. @param {string} sentence */
-export const capital = (sentence) => sentence.charAt(0).toLocaleUpperCase() + sentence.slice(1);
 
 /** The due time of a task. @param {{ row: Row }} props */
 export function Due({ row }) {

@@ -5,7 +5,7 @@ import { Button, Field, classes } from "./controls.js";
 import { Icon } from "./icons.js";
 import { FILTERS, go, hashOf, isFiltered } from "./route.js";
 import { useStore } from "./store.js";
-import { text } from "./text.js";
+import { capital, text } from "./text.js";
 import { search as words } from "./text-search.js";
 import { date, day, fromInput } from "./times.js";
 
@@ -101,6 +101,5 @@ function dueOf(query) {
 /** @param {URLSearchParams} query */
 function rangeText(query) {
     const shown = (/** @type {string | null} */ given) => (given ? day(/^\d{4}-\d{2}-\d{2}$/.test(given) ? fromInput(given, "12:00") : given) : "…");
-    const range = words.range(shown(query.get("due_after")), shown(query.get("due_before")));
-    return range.charAt(0).toLocaleUpperCase() + range.slice(1);
+    return capital(words.range(shown(query.get("due_after")), shown(query.get("due_before"))));
 }

@@ -3,11 +3,11 @@
 import { html, useEffect, useState } from "./vendor/preact.js";
 import { request } from "./api.js";
 import { Button, ErrorState, Spinner } from "./controls.js";
-import { capital } from "./due.js";
 import { reasonOf } from "./edit.js";
 import { withTask } from "./route.js";
 import { sentence } from "./rule.js";
 import { commands, store } from "./store.js";
+import { capital } from "./text.js";
 import { task as text } from "./text-task.js";
 import { ago, clock, day, dayAndClock, daysFromToday, exact } from "./times.js";
 

@@ -9,7 +9,7 @@ import QuickAdd from "./quick-add.js";
 import { go, isByDue, isFiltered } from "./route.js";
 import { Row } from "./row.js";
 import { keyOf, load, loadMore, placeOf, useStore, viewOf } from "./store.js";
-import { text } from "./text.js";
+import { capital, text } from "./text.js";
 import { day, daysFromToday, shortDate } from "./times.js";
 
 /** @typedef {import("./route.js").Route} Route */
@@ -101,8 +101,7 @@ function heading(days, at, elsewhere) {
     if (at === null) return { name: text.list.noDate, date: elsewhere };
     if (days < 0) return { name: text.list.overdue, date: "", overdue: true };
     if (days >= 7) return { name: shortDate(at, "short"), date: "" };
-    const name = day(at);
-    return { name: name.charAt(0).toLocaleUpperCase() + name.slice(1), date: shortDate(at, days < 2 ? "short" : undefined) };
+    return { name: capital(day(at)), date: shortDate(at, days < 2 ? "short" : undefined) };
 }
 
 /** @param {{ route: Route }} props */

@@ -2,7 +2,7 @@
 
 import { html, useLayoutEffect, useRef, useState } from "./vendor/preact.js";
 import { Button, Field } from "./controls.js";
-import { text } from "./text.js";
+import { capital, text } from "./text.js";
 import { date, dayAndClock, duration, evening, exact, fromInput, inMinutes, monday, toInput, tomorrow } from "./times.js";
 
 /** @typedef {import("./quick-add.js").Draft} Draft */
@@ -48,9 +48,7 @@ export function RepeatPanel({ draft, choose }) {
 
 /** @param {string} instant @param {"due" | "remind"} part @returns {Choice} */
 function at(instant, part) {
-    const said = dayAndClock(instant);
-    const label = said.charAt(0).toLocaleUpperCase() + said.slice(1);
-    return [label, part === "due" ? { due: instant } : { remind: { remind_at: instant } }, exact(instant)];
+    return [capital(dayAndClock(instant)), part === "due" ? { due: instant } : { remind: { remind_at: instant } }, exact(instant)];
 }
 
 /**

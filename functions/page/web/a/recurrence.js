@@ -3,10 +3,10 @@
 import { html, useEffect, useState } from "./vendor/preact.js";
 import { request } from "./api.js";
 import { Button, Field, Select, TextArea } from "./controls.js";
-import { capital } from "./due.js";
 import { reasonOf } from "./edit.js";
 import { WEEKDAYS, patternOf, recurrenceOf } from "./rule.js";
 import { commands } from "./store.js";
+import { capital } from "./text.js";
 import { task as text } from "./text-task.js";
 import { clock, exact, toInput } from "./times.js";
 

@@ -2,12 +2,12 @@
 
 import { html, useEffect, useLayoutEffect, useRef, useState } from "./vendor/preact.js";
 import { Button, Field, Menu } from "./controls.js";
-import { capital } from "./due.js";
 import { part } from "./edit.js";
 import { Icon } from "./icons.js";
 import { Property, useFocusInside } from "./property.js";
 import { go, withTask } from "./route.js";
 import { commands, useStore } from "./store.js";
+import { capital } from "./text.js";
 import { task as text } from "./text-task.js";
 import { clock, date, dayAndClock, duration, evening, exact, fromInput, monday, toInput, tomorrow } from "./times.js";
 

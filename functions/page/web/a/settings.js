@@ -10,7 +10,7 @@ import { loadMe } from "./rows.js";
 import { signOut, useSession } from "./session.js";
 import { commands, useStore } from "./store.js";
 import { settings as text } from "./text-settings.js";
-import { text as shared } from "./text.js";
+import { capital, text as shared } from "./text.js";
 import { clock, deviceZone, duration } from "./times.js";
 import { ZoneField } from "./zones.js";
 
@@ -109,9 +109,6 @@ function Reminders({ me }) {
             onChange=${(/** @type {boolean} */ hide_titles) => commands.changeMe({ hide_titles })}
         />`;
 }
-
-/** @param {string} words */
-const capital = (words) => words.charAt(0).toLocaleUpperCase() + words.slice(1);
 
 function Theme() {
     const [chosen, choose] = useState(theme);

@@ -2,7 +2,7 @@
 
 import { html, useEffect, useRef, useState } from "./vendor/preact.js";
 import { Button, Disclosure, ErrorState, Menu, Spinner } from "./controls.js";
-import { Due, capital } from "./due.js";
+import { Due } from "./due.js";
 import { EditableText, Mark, OtherOutcome, Outcome, part } from "./edit.js";
 import { Icon } from "./icons.js";
 import { Property, useFocusInside } from "./property.js";

@@ -170,7 +170,7 @@ export const system = {
     healthy: "Everything is on time.",
     behind: "Something is late, not lost: repair sends it on within five minutes.",
     /** @param {number} count */
-    letters: (count) => (count === 1 ? "1 dead letter needs a person." : `${count} dead letters need a person.`),
+    letters: (count) => `${plural(count, "dead letter needs", "dead letters need")} a person.`,
     nothing: "Nothing waits.",
     /** @param {number} count */
     waiting: (count) => (count >= 10_000 ? "10,000 or more wait." : count === 1 ? "1 waits." : `${count} wait.`),

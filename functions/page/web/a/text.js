@@ -4,6 +4,9 @@
 /** @param {number} count @param {string} one @param {string} many */
 export const plural = (count, one, many) => `${count} ${count === 1 ? one : many}`;
 
+/** A sentence begins with a capital. @param {string} sentence */
+export const capital = (sentence) => sentence.charAt(0).toLocaleUpperCase() + sentence.slice(1);
+
 export const text = {
     /** Signing in and out. */
     session: {

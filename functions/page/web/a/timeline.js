@@ -3,9 +3,9 @@
 import { html, useEffect, useMemo, useRef, useState } from "./vendor/preact.js";
 import { request } from "./api.js";
 import { Button, ErrorState, Spinner } from "./controls.js";
-import { capital } from "./due.js";
 import { Icon } from "./icons.js";
 import { story, verdict } from "./story.js";
+import { capital } from "./text.js";
 import { timeline as words } from "./text-timeline.js";
 import { clock, day, daysFromToday, exact, preciseClock } from "./times.js";
 

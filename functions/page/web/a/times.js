@@ -203,7 +203,7 @@ export function toInput(instant, timeZone = personsZone) {
 /** The date some days from today, as an input shows it. @param {number} days */
 export const date = (days) => dateOf(today(personsZone) + days);
 
-/** @param {number} minutes */
+/** That many minutes from now, to a whole second. @param {number} minutes */
 export const inMinutes = (minutes) => new Date(Math.ceil(Date.now() / 1_000 + minutes * 60) * 1_000).toISOString();
 
 /** Today 18:00, until then. */
