@@ -37,6 +37,13 @@ async fn events(db: &PgPool) -> i64 {
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn the_event_has_the_time_at_which_the_reminder_fired(db: PgPool) {
+    let (id, _) = due(&db, Utc::now() - chrono::Duration::seconds(1)).await;
+    assert_eq!(call_job(&process(&db), id, 1).await, StatusCode::OK);
+    assert_eq!(count(&db, "select count(*) from task_reminders join task_events on occurred_at = fired_at").await, 1);
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
 async fn a_hundred_callbacks_at_once_at_several_processes_fire_once(db: PgPool) {
     let pool = || PgPoolOptions::new().max_connections(3).connect_lazy_with(db.connect_options().as_ref().clone());
     let pools = [(); 5].map(|()| pool());

@@ -225,8 +225,8 @@ async fn fire(conn: &mut PgConnection, group: &[Waiting]) -> sqlx::Result<HashMa
                returning reminder.*, as_of, sequence, title, planned_at, new_trace,
                          (extract(epoch from reminder.fired_at - reminder.remind_at) * 1000)::bigint as late_ms
            ), emitted as (
-               insert into task_events (type, task_id, user_id, sequence, data, traceparent)
-               select $4, task_id, user_id, sequence,
+               insert into task_events (type, occurred_at, task_id, user_id, sequence, data, traceparent)
+               select $4, fired_at, task_id, user_id, sequence,
                       jsonb_build_object(
                           'task_id', task_id, 'user_id', user_id, 'title', title, 'version', sequence, -- `schema::ReminderDue`
                           'reminder_id', id, 'remind_at', planned_at, 'reminder_version', version),
