@@ -4,7 +4,9 @@
 //! [`Problem::Internal`]. It is logged once, here, with all its sources, and the answer reveals nothing of it. A missing object and
 //! another user's object are one variant without data, so their answers cannot differ.
 
-use std::{borrow::Cow, error::Error, fmt, time::Duration};
+mod invalid;
+
+use std::{borrow::Cow, error::Error, time::Duration};
 
 use axum::{
     http::{HeaderValue, StatusCode, header},
@@ -13,12 +15,9 @@ use axum::{
 use serde::Serialize;
 use utoipa::ToSchema;
 
+pub use self::invalid::{InvalidField, InvalidFields};
 use crate::db::is_outage;
 
-/// Maximum invalid fields that an answer names.
-const FIELDS_LIMIT: usize = 20;
-/// Maximum characters of the name of one.
-const NAME_LIMIT: usize = 100;
 /// Why a token of an erased user is refused.
 const ERASED: &str =
     "the user was erased, and the token was not issued after that (iat): sign in again for a new, empty account";
@@ -103,101 +102,6 @@ pub enum Problem {
 
 /// The result of an HTTP handler.
 pub type Result<T, E = Problem> = std::result::Result<T, E>;
-
-/// A field of the body, a query parameter or a header that cannot be used, and why.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
-pub struct InvalidField {
-    /// Where in the body: a JSON pointer as a URI fragment (RFC 6901, section 6).
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(example = "#/recurrence/interval")]
-    pub pointer: Option<String>,
-    /// The name of the query parameter.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub parameter: Option<String>,
-    /// The name of the header.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub header: Option<&'static str>,
-    /// What is wrong with it.
-    #[schema(example = "must be a whole number from 1 to 999")]
-    pub detail: String,
-}
-
-impl InvalidField {
-    /// A field of the body, by its JSON pointer.
-    pub fn in_body(pointer: impl fmt::Display, detail: impl fmt::Display) -> Self {
-        let pointer = shortened(&format!("#{pointer}"));
-        Self { pointer: Some(pointer), parameter: None, header: None, detail: detail.to_string() }
-    }
-
-    /// A query parameter.
-    pub fn in_query(parameter: &str, detail: impl fmt::Display) -> Self {
-        Self { pointer: None, parameter: Some(shortened(parameter)), header: None, detail: detail.to_string() }
-    }
-
-    /// A header.
-    pub fn in_header(header: &'static str, detail: impl fmt::Display) -> Self {
-        Self { pointer: None, parameter: None, header: Some(header), detail: detail.to_string() }
-    }
-}
-
-/// The first characters of a name that the client chose.
-fn shortened(name: &str) -> String {
-    match name.char_indices().nth(NAME_LIMIT) {
-        Some((end, _)) => format!("{}…", &name[..end]),
-        None => name.to_owned(),
-    }
-}
-
-/// The invalid parts of a request: the first ones, and the number of the others. The request decides how many there are, so an answer
-/// that names each of them could be many times as large as the request.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct InvalidFields {
-    named: Vec<InvalidField>,
-    others: usize,
-}
-
-impl InvalidFields {
-    /// Adds one.
-    pub fn push(&mut self, field: InvalidField) {
-        if self.named.len() < FIELDS_LIMIT { self.named.push(field) } else { self.others += 1 }
-    }
-
-    /// Adds those of another part of the request.
-    pub fn append(&mut self, more: Self) {
-        more.named.into_iter().for_each(|field| self.push(field));
-        self.others += more.others;
-    }
-
-    /// Those that the answer names.
-    #[must_use]
-    pub fn named(&self) -> &[InvalidField] {
-        &self.named
-    }
-
-    /// How many there are.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.named.len() + self.others
-    }
-
-    /// Whether there is none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.named.is_empty()
-    }
-}
-
-impl fmt::Display for InvalidFields {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.len(), self.others) {
-            (1, _) => f.write_str("a field is invalid: see `errors`"),
-            (all, 0) => write!(f, "{all} fields are invalid: see `errors`"),
-            (all, others) => {
-                write!(f, "{all} fields are invalid: see `errors` for the first {FIELDS_LIMIT}, and {others} more")
-            }
-        }
-    }
-}
 
 impl From<InvalidField> for Problem {
     fn from(field: InvalidField) -> Self {
@@ -308,7 +212,7 @@ impl IntoResponse for Problem {
             _ => None,
         };
         let detail = self.to_string();
-        let errors = if let Self::Invalid(fields) = self { fields.named } else { Vec::new() };
+        let errors = if let Self::Invalid(fields) = self { fields.into_named() } else { Vec::new() };
         let body = ProblemBody { kind, title, status: status.as_u16(), detail, errors };
         let body = serde_json::to_vec(&body).expect("a problem is plain data");
         let mut response =

@@ -6,44 +6,35 @@
 //! acknowledges, so that a lease blocks no partition. The lease ends by itself if its process dies; then the row decides (see
 //! [`crate::delivery`]).
 //!
-//! A process that knows that a message was accepted keeps trying to record it: first within the request, then in the background.
-//! The lease covers the first of these, so only the death of that process, or a longer outage of the database, repeats a message.
-//!
 //! A provider that is away does not block the topic: the attempt is recorded, a Dapr job makes the next one, and the event is
 //! done. Repair finds deliveries whose job was lost.
 
+mod accepted;
 mod connection;
+mod create;
 mod provider;
 mod record;
 mod row;
 mod throttle;
 
-use std::{
-    collections::{HashMap, hash_map::Entry},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Instant};
 
-use serde_json::json;
 use shared::{
     App,
-    audit::{self, ReminderRef},
     cloud_event::Event,
     config::or_exit,
     delivery::DeliveryJob,
     faults::crash,
     inbox::HandlerError,
-    reminder::{CancelReason, SkipReason},
     schema::{Channel, ReminderDue, SentOn},
 };
-use sqlx::PgConnection;
 use tokio::{
-    sync::{Notify, OnceCell, Semaphore, SemaphorePermit, watch},
+    sync::{OnceCell, Semaphore, SemaphorePermit},
     time::timeout,
 };
 use uuid::Uuid;
 
-use self::{connection::Connection, provider::Provider, row::Row, throttle::Throttle};
+use self::{accepted::Accepted, connection::Connection, provider::Provider, row::Row, throttle::Throttle};
 use crate::{
     actions::Actions,
     attempt::{self, Step},
@@ -56,10 +47,6 @@ use crate::{
 const MESSAGES: usize = 50;
 /// Messages that an event sends itself. Each of the others gets a job, so that a user with many devices keeps no partition waiting.
 const BY_EVENT: usize = 2;
-/// Limit for one try to record that a message was accepted. A connection that fell silent is then replaced.
-const TRY: Duration = Duration::from_secs(5);
-/// The first and the longest pause between two such tries.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
 
 /// Sends reminders; cheap to clone.
 #[derive(Clone)]
@@ -71,21 +58,10 @@ pub struct Sender {
     push_config: Arc<PushConfig>,
     email: Arc<OnceCell<email::Provider>>,
     push: Arc<OnceCell<Push>>,
-    accepted: Arc<Mutex<HashMap<Uuid, Accepted>>>,
+    accepted: Accepted,
     throttle: Throttle,
     /// Limits concurrent messages.
     slots: Arc<Semaphore>,
-}
-
-/// A delivery whose message was accepted, and which a task of this process is recording. While this process lives, an outage of the
-/// database repeats no message.
-#[derive(Clone)]
-struct Accepted {
-    message_id: String,
-    /// Makes the task try now.
-    now: Arc<Notify>,
-    /// Changes when it is recorded.
-    recorded: watch::Receiver<()>,
 }
 
 impl Sender {
@@ -100,7 +76,7 @@ impl Sender {
             push_config: Arc::new(push_config),
             email: Arc::default(),
             push: Arc::default(),
-            accepted: Arc::default(),
+            accepted: Accepted::default(),
             throttle: Throttle::default(),
             slots: Arc::new(Semaphore::new(MESSAGES)),
         }
@@ -113,10 +89,10 @@ impl Sender {
     pub async fn send(&self, event: &Event<ReminderDue>) -> Result<(), HandlerError> {
         let _slot = self.slot().await?;
         let mut conn = Connection::of(&self.app.db);
-        let deliveries = conn.run(async |conn| Self::deliveries(conn, event).await);
+        let deliveries = conn.run(async |conn| create::deliveries(conn, event).await);
         let deliveries = self.in_time(deliveries).await?;
         if deliveries.is_empty() {
-            self.in_time(conn.run(async |conn| self.nothing_to_send(conn, event).await)).await?;
+            self.in_time(conn.run(async |conn| create::none(conn, event).await)).await?;
         }
         let mut attempted = Ok(());
         for (place, delivery_id) in deliveries.into_iter().enumerate() {
@@ -131,67 +107,6 @@ impl Sender {
             attempted = next.and(attempted);
         }
         attempted
-    }
-
-    /// Creates the deliveries of a due reminder that do not exist yet, and returns all of them. Locks the reminder, so that an erasure, which deletes
-    /// reminders first, finds the deliveries.
-    async fn deliveries(conn: &mut PgConnection, event: &Event<ReminderDue>) -> sqlx::Result<Vec<Uuid>> {
-        let due = &event.data;
-        let created = sqlx::query_scalar!(
-            "insert into notification_deliveries (id, reminder_id, reminder_version, channel, target, user_id, task_id, event_id)
-             select gen_random_uuid(), reminder.id, $2, channel, coalesce(device.id, $4), reminder.user_id, task_id, $3
-             from (select * from task_reminders
-                   where id = $1 and version = $2 and exists (select from task_events where id = $3)
-                     -- A device that is added later gets the next reminder.
-                     and not exists (select from notification_deliveries where reminder_id = $1 and reminder_version = $2)
-                   for key share) reminder
-             cross join unnest(channels) as channel
-             left join push_subscriptions device on channel = 'push' and device.user_id = reminder.user_id
-             on conflict on constraint notification_deliveries_once do nothing
-             returning id",
-            due.reminder_id,
-            due.reminder_version,
-            event.id,
-            Uuid::nil(),
-        )
-        .fetch_all(&mut *conn)
-        .await?;
-        if !created.is_empty() {
-            return Ok(created);
-        }
-        // A statement of its own: the first waits for a process that is creating them, and would not see them in its own snapshot.
-        sqlx::query_scalar!(
-            "select id from notification_deliveries where reminder_id = $1 and reminder_version = $2",
-            due.reminder_id,
-            due.reminder_version,
-        )
-        .fetch_all(conn)
-        .await
-    }
-
-    /// Records why an event creates no delivery: the reminder has a newer version. An event that a restored database does not know
-    /// is rejected, because that database fires the reminder again itself. So is one whose user was erased, which leaves no letter.
-    async fn nothing_to_send(&self, conn: &mut PgConnection, event: &Event<ReminderDue>) -> Result<(), HandlerError> {
-        let due = &event.data;
-        let row = sqlx::query!(
-            r#"select exists (select from task_events where id = $1 and data <> '{}') as "known!",
-                      (select cancel_reason from task_reminders where id = $2) as "cancel_reason: CancelReason""#,
-            event.id,
-            due.reminder_id,
-        )
-        .fetch_one(&mut *conn)
-        .await?;
-        if !row.known {
-            return Err(HandlerError::Reject("the outbox does not have it".to_owned()));
-        }
-        let of = ReminderRef {
-            id: due.reminder_id,
-            version: due.reminder_version,
-            task_id: due.task.task_id,
-            user_id: due.task.user_id,
-        };
-        let reason = row.cancel_reason.map_or(SkipReason::Moved, SkipReason::Cancelled);
-        Ok(audit::reminder(conn, of, "reminder.skipped", json!({"reason": reason.as_str()})).await?)
     }
 
     /// Makes the next attempt of a delivery if its time has come; otherwise arms a job for that time. `job` is the name of the job that
@@ -235,7 +150,7 @@ impl Sender {
                 next.arm(&self.app.sidecar, row.now).await?;
             }
         }
-        let mut step = attempt::start(&row.snapshot(), provider.has_idempotency_key(), self.accepted_as(id));
+        let mut step = attempt::start(&row.snapshot(), provider.has_idempotency_key(), self.accepted.message_of(id));
         loop {
             step = match step {
                 Step::CheckThrottle(check) => match row.over_quota_until {
@@ -259,7 +174,7 @@ impl Sender {
                 Step::ReadAgain(read) => {
                     let Some(again) = self.read(conn, id).await? else { return Ok(()) };
                     row = again;
-                    read.found(&row.snapshot(), self.accepted_as(id))
+                    read.found(&row.snapshot(), self.accepted.message_of(id))
                 }
                 Step::CallProvider(call) if self.app.stop.is_cancelled() => call.stopped(row.now),
                 Step::CallProvider(call) => {
@@ -270,7 +185,7 @@ impl Sender {
                 }
                 Step::RecordSent(sent) => {
                     conn.give_back();
-                    return self.record_accepted(row, sent.message_id()).await;
+                    return self.accepted.record(&self.app, row, sent.message_id(), self.config.record_limit).await;
                 }
                 Step::ShareThrottle(throttle) => {
                     conn.give_back();
@@ -389,56 +304,5 @@ impl Sender {
             Ok(())
         };
         Ok(provider.send(&email, before_body).await)
-    }
-
-    /// Starts to record that a message was accepted, and waits up to [`EmailConfig::record_limit`] until it is recorded.
-    async fn record_accepted(&self, row: Row, message_id: &str) -> Result<(), HandlerError> {
-        crash("delivery-accepted");
-        let id = row.id;
-        let mut recorded = match self.accepted().entry(id) {
-            Entry::Occupied(accepted) => {
-                accepted.get().now.notify_one();
-                accepted.get().recorded.clone()
-            }
-            Entry::Vacant(vacant) => {
-                let (done, recorded) = watch::channel(());
-                let accepted = Accepted { message_id: message_id.to_owned(), now: Arc::default(), recorded };
-                tokio::spawn(self.clone().record_until_done(row, accepted.clone(), done));
-                vacant.insert(accepted).recorded.clone()
-            }
-        };
-        match timeout(self.config.record_limit, recorded.changed()).await {
-            Ok(Ok(())) => Ok(()),
-            _ => Err(HandlerError::Outage(anyhow::anyhow!("delivery {id} was accepted and is not recorded yet"))),
-        }
-    }
-
-    async fn record_until_done(self, row: Row, accepted: Accepted, done: watch::Sender<()>) {
-        let (mut pause, longest) = PAUSES;
-        while let Err(failure) = self.try_to_record(&row, &accepted.message_id).await {
-            let error = format!("{:#}", anyhow::Error::new(failure));
-            tracing::warn!(delivery.id = %row.id, error, "reminder-due: delivery {} was accepted and is not recorded yet", row.id);
-            let _ = timeout(pause, accepted.now.notified()).await;
-            pause = (pause * 2).min(longest);
-        }
-        self.accepted().remove(&row.id);
-        let _ = done.send(());
-    }
-
-    async fn try_to_record(&self, row: &Row, message_id: &str) -> Result<(), HandlerError> {
-        let mut conn = Connection::of(&self.app.db);
-        let recorded = timeout(TRY, record::sent(&mut conn, row, message_id)).await;
-        let recorded = recorded
-            .unwrap_or_else(|_| Err(HandlerError::Outage(anyhow::anyhow!("the database did not answer in {TRY:?}"))));
-        self.app.outbox.wake_after(recorded)
-    }
-
-    /// The provider's id of a message that this process knows to be accepted and has not recorded.
-    fn accepted_as(&self, id: Uuid) -> Option<String> {
-        self.accepted().get(&id).map(|accepted| accepted.message_id.clone())
-    }
-
-    fn accepted(&self) -> MutexGuard<'_, HashMap<Uuid, Accepted>> {
-        self.accepted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,10 +1,12 @@
 //! What a field of a request body is: its name, how it is read, and its schema in the OpenAPI document. One declaration gives all
 //! three, so that a limit in the document is the limit that the parser enforces.
 
+mod nested;
+
 use std::{fmt::Display, marker::PhantomData, ops::RangeInclusive, str::FromStr};
 
 use chrono::{DateTime, Datelike as _, Timelike as _, Utc};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use shared::{
     push,
     recurrence::{BeforeDue, DURATION_LIMIT, NotADuration, Zone},
@@ -14,6 +16,7 @@ use utoipa::{
     openapi::{RefOr, Schema},
 };
 
+pub(crate) use self::nested::{List, Object, Objects, object};
 use crate::text;
 
 /// A field of a request body.
@@ -263,81 +266,8 @@ impl Kind for Flag {
     }
 }
 
-/// A list of some number of items.
-pub(crate) struct List<K> {
-    pub(crate) item: K,
-    pub(crate) items: RangeInclusive<usize>,
-}
-
-impl<K: Kind> Kind for List<K> {
-    type Value = Vec<K::Value>;
-
-    fn parse(&self, value: Value) -> Result<Vec<K::Value>, String> {
-        let items = array(value, &self.items)?.into_iter().enumerate();
-        items.map(|(index, item)| self.item.parse(item).map_err(|wrong| format!("item {index} {wrong}"))).collect()
-    }
-
-    fn schema(&self) -> Value {
-        list_of(self.item.schema(), &self.items)
-    }
-}
-
-/// An object with fields of its own, which are the body `T`.
-pub(crate) struct Object<T>(PhantomData<fn() -> T>);
-
-impl<T> Object<T> {
-    pub(crate) const fn new() -> Self {
-        Self(PhantomData)
-    }
-}
-
-impl<T: ToSchema> Kind for Object<T> {
-    type Value = Map<String, Value>;
-
-    fn parse(&self, value: Value) -> Result<Map<String, Value>, String> {
-        Ok(object(value)?)
-    }
-
-    fn schema(&self) -> Value {
-        reference::<T>()
-    }
-}
-
-/// A list of at most so many objects. Their fields are read one by one, so that each can be named when it is invalid.
-pub(crate) struct Objects<T> {
-    limit: usize,
-    item: PhantomData<fn() -> T>,
-}
-
-impl<T> Objects<T> {
-    pub(crate) const fn up_to(limit: usize) -> Self {
-        Self { limit, item: PhantomData }
-    }
-}
-
-impl<T: ToSchema> Kind for Objects<T> {
-    type Value = Vec<Value>;
-
-    fn parse(&self, value: Value) -> Result<Vec<Value>, String> {
-        array(value, &(0..=self.limit))
-    }
-
-    fn schema(&self) -> Value {
-        list_of(reference::<T>(), &(0..=self.limit))
-    }
-}
-
-pub(crate) fn object(value: Value) -> Result<Map<String, Value>, &'static str> {
-    if let Value::Object(object) = value { Ok(object) } else { Err("must be an object") }
-}
-
 fn string(value: Value) -> Result<String, &'static str> {
     if let Value::String(text) = value { Ok(text) } else { Err("must be a string") }
-}
-
-fn array(value: Value, limits: &RangeInclusive<usize>) -> Result<Vec<Value>, String> {
-    let Value::Array(items) = value else { return Err("must be a list".to_owned()) };
-    within(limits, items.len(), "items").map(|()| items)
 }
 
 fn within(limits: &RangeInclusive<usize>, count: usize, of: &str) -> Result<(), String> {
@@ -346,14 +276,6 @@ fn within(limits: &RangeInclusive<usize>, count: usize, of: &str) -> Result<(), 
         (false, 0, most) => Err(format!("must have at most {most} {of}")),
         (false, least, most) => Err(format!("must have {least} to {most} {of}")),
     }
-}
-
-fn list_of(item: Value, limits: &RangeInclusive<usize>) -> Value {
-    let mut schema = json!({"type": "array", "items": item, "maxItems": limits.end()});
-    if *limits.start() > 0 {
-        schema["minItems"] = json!(limits.start());
-    }
-    schema
 }
 
 fn reference<T: ToSchema>() -> Value {
