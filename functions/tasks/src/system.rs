@@ -5,7 +5,7 @@
 use axum::{Json, extract::State};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use shared::{App, problem::Result};
+use shared::{App, delivery::DeliveryState, problem::Result};
 use sqlx::PgConnection;
 use utoipa::ToSchema;
 
@@ -14,7 +14,8 @@ use crate::{dead_letters::Operator, docs::OperatorProblems, params::Params, user
 /// The largest number that is counted.
 const COUNTED: i64 = 10_000;
 
-/// The state of the deployment. On a healthy system every count is 0, except for `lateness`. 10,000 stands for that many or more.
+/// The state of the deployment. On a healthy system every count is 0, except for `deliveries` and `lateness`. 10,000 stands for that many or
+/// more.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct System {
     /// Committed and not published: the broker is away, or no process runs.
@@ -27,6 +28,8 @@ pub(crate) struct System {
     deliveries_overdue: Waiting,
     /// Events that were given up. They need a human.
     dead_letters: Waiting,
+    deliveries_given_up: GivenUp,
+    deliveries: Outcomes,
     lateness: Lateness,
 }
 
@@ -36,6 +39,39 @@ struct Waiting {
     count: i64,
     /// The oldest of those that were counted.
     oldest: Option<DateTime<Utc>>,
+}
+
+/// The messages of the last two days that were given up: they were not sent, or nobody knows.
+#[derive(Serialize, ToSchema)]
+struct GivenUp {
+    count: i64,
+    /// When the oldest of those that were counted was due.
+    oldest: Option<DateTime<Utc>>,
+    /// Why, the most frequent first; at most ten.
+    reasons: Vec<Reason>,
+}
+
+/// Why messages were given up.
+#[derive(Serialize, ToSchema)]
+struct Reason {
+    /// `failed` or `unknown`.
+    state: DeliveryState,
+    #[schema(example = "smtp RCPT: 550")]
+    reason: Option<String>,
+    count: i64,
+}
+
+/// The messages of the reminders that fired in the last hour, by outcome.
+#[derive(Default, Serialize, ToSchema)]
+struct Outcomes {
+    /// They wait for an attempt, or one has begun.
+    open: i64,
+    sent: i64,
+    /// They were no longer wanted.
+    skipped: i64,
+    failed: i64,
+    /// Perhaps sent: nobody can find out.
+    unknown: i64,
 }
 
 /// How long after their instants the reminders of the last hour fired, in milliseconds.
@@ -97,7 +133,55 @@ pub(crate) async fn get_system(
         reminders_overdue: waiting(row.reminders, row.reminders_oldest),
         deliveries_overdue: waiting(row.deliveries, row.deliveries_oldest),
         dead_letters: waiting(row.letters, row.letters_oldest),
+        deliveries_given_up: given_up(&mut tx).await?,
+        deliveries: outcomes(&mut tx).await?,
         lateness: lateness(&mut tx).await?,
+    }))
+}
+
+/// Two days, because a message is tried for up to a day.
+async fn given_up(conn: &mut PgConnection) -> Result<GivenUp> {
+    let mut reasons = sqlx::query!(
+        r#"select state as "state: DeliveryState", reason, count(*) as "count!", min(created_at) as "oldest!"
+           from (select state, reason, created_at from notification_deliveries
+                 where state in ('failed', 'unknown') and created_at > now() - interval '2 days'
+                 order by created_at desc limit $1) found
+           group by state, reason order by count(*) desc, state, reason"#,
+        COUNTED
+    )
+    .fetch_all(conn)
+    .await?;
+    let count = reasons.iter().map(|row| row.count).sum();
+    let oldest = reasons.iter().map(|row| row.oldest).min();
+    reasons.truncate(10);
+    let reasons = reasons.into_iter().map(|row| Reason { state: row.state, reason: row.reason, count: row.count });
+    Ok(GivenUp { count, oldest, reasons: reasons.collect() })
+}
+
+async fn outcomes(conn: &mut PgConnection) -> Result<Outcomes> {
+    let states = sqlx::query!(
+        r#"select state as "state: DeliveryState", count(*) as "count!"
+           from (select (data->>'reminder_id')::uuid as reminder_id, (data->>'reminder_version')::integer as reminder_version
+                 from task_events
+                 where id >= uuid_v7_floor(now() - interval '1 hour') and type = 'reminder.due' and data <> '{}'
+                 order by id desc limit $1) fired
+           join notification_deliveries using (reminder_id, reminder_version)
+           group by state"#,
+        COUNTED
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(states.into_iter().fold(Outcomes::default(), |mut outcomes, row| {
+        *match row.state {
+            DeliveryState::Sent => &mut outcomes.sent,
+            DeliveryState::Skipped => &mut outcomes.skipped,
+            DeliveryState::Failed => &mut outcomes.failed,
+            DeliveryState::Unknown => &mut outcomes.unknown,
+            DeliveryState::Pending | DeliveryState::Sending | DeliveryState::Retrying | DeliveryState::Other => {
+                &mut outcomes.open
+            }
+        } += row.count;
+        outcomes
     }))
 }
 

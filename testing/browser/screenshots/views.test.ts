@@ -1,4 +1,5 @@
 // A picture of every view in every state, on a phone and a desktop, light and dark: `cargo xtask browser-test --screenshots DIR`.
+import { randomUUID } from "node:crypto";
 import { join } from "node:path";
 import { type Browser, type BrowserContextOptions, type Page, expect, test } from "@playwright/test";
 import { User, deadLetter, fill, inBerlin, product, sql } from "../support/product.ts";
@@ -97,6 +98,13 @@ test("ordinary lists, tasks and settings", async ({ browser }) => {
   await user.complete(off.id);
   await expect.poll(async () => (await user.read(ring.id)).reminders[0]?.state, { timeout: 15_000 }).toBe("sent");
   await deadLetter("task-created", JSON.stringify({ id: "not an id", type: "task.created", mark: user.id }));
+  const somebody = randomUUID();
+  const givenUp = (count: number, state: string, reason: string) => sql(`insert into notification_deliveries
+      (id, reminder_id, reminder_version, channel, user_id, task_id, event_id, state, reason, created_at)
+    select gen_random_uuid(), gen_random_uuid(), 1, 'email', '${somebody}', gen_random_uuid(), gen_random_uuid(), '${state}', '${reason}', now() - interval '5 hours'
+    from generate_series(1, ${count})`);
+  givenUp(3, "failed", "smtp RCPT: 550");
+  givenUp(1, "unknown", "outcome unknown, also of the one repeat");
   const history = async (page: Page) => {
     await page.getByRole("button", { name: "History" }).click();
     await page.getByText("You created it.").scrollIntoViewIfNeeded();
@@ -123,6 +131,7 @@ test("ordinary lists, tasks and settings", async ({ browser }) => {
     help: { route: "#/help", until: shown("Keyboard shortcuts") },
   });
   sql(`delete from dead_letters where payload like '%${user.id}%'`);
+  sql(`delete from notification_deliveries where user_id = '${somebody}'`);
 });
 
 test("quick add with its parts open", async ({ browser }) => {

@@ -13,13 +13,29 @@ test("only an operator has the link, and others are told that they may not see i
   await expect(theirs.getByRole("heading", { name: "System", level: 1 })).toBeVisible();
 });
 
-test("the state of the deployment is shown: lateness, outbox, unclaimed, overdue", async ({ open, operator }) => {
+test("the state of the deployment is shown: lateness, messages, outbox, unclaimed, overdue", async ({ open, operator }) => {
   const page = await open(operator, "#/system");
-  for (const name of ["Lateness", "Outbox", "Unclaimed", "Overdue reminders", "Overdue messages"]) {
+  for (const name of ["Lateness", "Messages given up", "Outbox", "Unclaimed", "Overdue reminders", "Overdue messages"]) {
     await expect(page.getByRole("term").filter({ hasText: name })).toBeVisible();
   }
   await page.getByRole("button", { name: "Check again" }).click();
   await expect(page.getByText(/Checked at \d\d:\d\d/)).toBeVisible();
+});
+
+test("the messages of the last hour are counted by outcome, and those given up by reason", async ({ open, operator, user }) => {
+  const task = await user.create({ title: "told in time", remind_at: new Date(Date.now() + 1_000).toISOString() });
+  const deliveries = `from notification_deliveries where task_id = '${task.id}'`;
+  await expect.poll(() => sql(`select state ${deliveries}`), { timeout: 20_000 }).toBe("sent");
+  const page = await open(operator, "#/system");
+  const numberOf = (hint: string, outcome: string | RegExp) => page.locator(".fact").filter({ hasText: hint }).getByRole("listitem").filter({ hasText: outcome });
+  await expect(numberOf("What became of", /^\s*sent [1-9]/)).toBeVisible();
+  const reason = `smtp RCPT: 550 ${randomUUID()}`;
+  sql(`update notification_deliveries set state = 'failed', reason = '${reason}' where task_id = '${task.id}'`);
+  await page.getByRole("button", { name: "Check again" }).click();
+  await expect(numberOf("Messages given up", reason)).toHaveText(`Not sent: ${reason} 1`);
+  await expect(numberOf("What became of", /not sent [1-9]/)).toBeVisible();
+  await expect(page.getByText(/dead letters? needs? a person\.|message was given up in the last two days\./)).toBeVisible();
+  sql(`delete ${deliveries}`);
 });
 
 test("a dead letter is shown with its reason and its message, and replayed", async ({ open, operator, user }) => {

@@ -127,10 +127,10 @@ export function Dialog({ title, onClose, children, footer, class: extra }) {
 
 /**
  * A heading that opens and closes what follows it.
- * @param {{ label: any, open?: boolean, children?: any, class?: string }} props
+ * @param {{ label: any, children?: any, class?: string }} props
  */
-export function Disclosure({ label, open = false, children, class: extra }) {
-    const [shown, setShown] = useState(open);
+export function Disclosure({ label, children, class: extra }) {
+    const [shown, setShown] = useState(false);
     const id = useId();
     return html`<div class=${classes("disclosure", extra)}>
         <button type="button" aria-expanded=${String(shown)} aria-controls=${id} onClick=${() => setShown(!shown)}><${Icon} name="open" />${label}</button>

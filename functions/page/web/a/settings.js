@@ -1,6 +1,6 @@
 // Settings: what a person prefers, this device, all data.
 
-import { html, useEffect, useRef, useState } from "./vendor/preact.js";
+import { html, useEffect, useState } from "./vendor/preact.js";
 import { Button, Disclosure, ErrorState, Select, Spinner, Switch, useId } from "./controls.js";
 import { Erase, Export } from "./data.js";
 import Deliveries from "./deliveries.js";
@@ -21,11 +21,6 @@ const BEFORE = ["PT0S", "PT5M", "PT15M", "PT30M", "PT1H", "PT2H", "P1D", "P2D", 
 
 export default function Settings() {
     const me = useStore((state) => state.me);
-    const messages = useRef(/** @type {HTMLElement | null} */ (null));
-    const [isForMessages] = useState(() => location.hash.endsWith("?messages"));
-    useEffect(() => {
-        if (isForMessages) messages.current?.scrollIntoView();
-    }, [me === null]);
     const [error, setError] = useState(/** @type {unknown} */ (null));
     const load = () => {
         setError(null);
@@ -41,8 +36,8 @@ export default function Settings() {
             <${Devices} me=${me} />
             <${Theme} />
         <//>
-        <${Section} title=${text.messages} sectionRef=${messages}>
-            <${Disclosure} label=${text.messagesSent} open=${isForMessages}><${Deliveries} /><//>
+        <${Section} title=${text.messages}>
+            <${Disclosure} label=${text.messagesSent}><${Deliveries} /><//>
         <//>
         <${Section} title=${text.data}>
             <${Export} />
@@ -52,10 +47,10 @@ export default function Settings() {
     </div>`;
 }
 
-/** A heading, in the margin where there is room, and what it is about. @param {{ title: string, sectionRef?: any, children?: any }} props */
-function Section({ title, sectionRef, children }) {
+/** A heading, in the margin where there is room, and what it is about. @param {{ title: string, children?: any }} props */
+function Section({ title, children }) {
     const id = useId();
-    return html`<section aria-labelledby=${id} ref=${sectionRef}>
+    return html`<section aria-labelledby=${id}>
         <h2 id=${id}>${title}</h2>
         <div class="section">${children}</div>
     </section>`;

@@ -9,12 +9,9 @@ import { ago, clock, exact, lateness as delay } from "./times.js";
 
 /** @typedef {import("../api-types").components["schemas"]["System"]} State */
 /** @typedef {import("../api-types").components["schemas"]["Waiting"]} Waiting */
-/** @typedef {import("../api-types").components["schemas"]["Delivery"]} Delivery */
-/** @typedef {{ items: Delivery[], next_cursor: string | null }} Messages */
 
 export default function System() {
     const [state, setState] = useState(/** @type {State | null} */ (null));
-    const [messages, setMessages] = useState(/** @type {Messages | null} */ (null));
     const [at, setAt] = useState(0);
     const [error, setError] = useState(/** @type {any} */ (null));
     const [busy, setBusy] = useState(false);
@@ -22,9 +19,7 @@ export default function System() {
         setBusy(true);
         setError(null);
         try {
-            const [found, sent] = await Promise.all([request("GET", "/v1/system"), request("GET", "/v1/deliveries", { query: { limit: 100 } })]);
-            setState(found.body);
-            setMessages(sent.body);
+            setState((await request("GET", "/v1/system")).body);
             setAt(Date.now());
         } catch (failure) {
             setError(failure);
@@ -41,13 +36,20 @@ export default function System() {
                 <p>${verdict(state)} <span class="muted">${text.at(clock(at))}</span></p>
                 <${Button} busy=${busy} onClick=${load}>${text.refresh}<//>
             </div>
-            <dl class="facts">
-                <${Lateness} lateness=${state.lateness} />
-                ${text.parts.map(([key, name, hint]) => html`<${Fact} key=${key} ...${{ name, hint }} waiting=${state[key]} />`)}
-                ${messages && html`<${Outcomes} messages=${messages} />`}
-            </dl>
-            <${Letters} key=${at} />`}
+            <${Parts} key=${at} state=${state} />`}
     </div>`;
+}
+
+/** What needs a person comes first. @param {{ state: State }} props */
+function Parts({ state }) {
+    const letters = html`<${Letters} />`;
+    const facts = html`<dl class="facts">
+        <${Lateness} lateness=${state.lateness} />
+        <${Outcomes} outcomes=${state.deliveries} />
+        <${GivenUp} given=${state.deliveries_given_up} />
+        ${text.parts.map(([key, name, hint]) => html`<${Fact} key=${key} ...${{ name, hint }} waiting=${state[key]} />`)}
+    </dl>`;
+    return state.dead_letters.count > 0 ? [letters, facts] : [facts, letters];
 }
 
 /** To ask again is no use to somebody who may not see it. @param {{ error: any, retry: () => void }} props */
@@ -59,7 +61,8 @@ function Failure({ error, retry }) {
 /** @param {State} state */
 function verdict(state) {
     if (state.dead_letters.count > 0) return text.letters(state.dead_letters.count);
-    return text.parts.some(([key]) => state[key].count > 0) ? text.behind : text.healthy;
+    if (text.parts.some(([key]) => state[key].count > 0)) return text.behind;
+    return state.deliveries_given_up.count > 0 ? text.gaveUp(state.deliveries_given_up.count) : text.healthy;
 }
 
 /** @param {{ name: string, hint: string, children?: any }} props */
@@ -73,7 +76,7 @@ function Fact({ name, hint, waiting: { count, oldest } }) {
     if (count === 0) return html`<${Line} name=${name} hint=${hint}>${text.nothing}<//>`;
     return html`<${Line} name=${name} hint=${hint}>
         <strong>${text.waiting(count)}</strong>
-        ${oldest && html`<br /><time class="hint" datetime=${oldest} title=${exact(oldest)}>${text.oldest(ago(oldest))}</time>`}
+        ${oldest && html`<br /><${Oldest} at=${oldest} />`}
     <//>`;
 }
 
@@ -88,22 +91,32 @@ function Lateness({ lateness: { reminders, median_ms, p99_ms, max_ms } }) {
         ${reminders === 0
             ? text.noReminders
             : html`${text.fired(reminders)}
-                  <ul class="numbers">
-                      ${parts.map(([name, ms]) => html`<li key=${name}><span class="hint">${name}</span> ${delay(ms ?? 0)}</li>`)}
-                  </ul>`}
+                  <${Numbers} numbers=${parts.map(([name, ms]) => [name, delay(ms ?? 0)])} />`}
     <//>`;
 }
 
-/** @param {{ messages: Messages }} props */
-function Outcomes({ messages: { items, next_cursor } }) {
-    const counts = Object.entries(text.outcome).map(([state, name]) => ({ name, count: items.filter((item) => item.state === state).length }));
+/** @param {{ outcomes: State["deliveries"] }} props */
+function Outcomes({ outcomes }) {
+    const counts = text.outcome.map(([key, name]) => ({ name, count: outcomes[key] })).filter(({ count }) => count > 0);
     return html`<${Line} name=${text.outcomes} hint=${text.outcomesHint}>
-        ${items.length === 0
-            ? text.noMessages
-            : html`${text.ofLast(items.length, Boolean(next_cursor))}
-                  <ul class="numbers">
-                      ${counts.filter(({ count }) => count > 0).map(({ name, count }) => html`<li key=${name}><span class="hint">${name}</span> ${count}</li>`)}
-                  </ul>
-                  <a href="#/settings?messages">${text.all}</a>`}
+        ${counts.length === 0 ? text.noMessages : html`<${Numbers} numbers=${counts.map(({ name, count }) => [name, text.number(count)])} />`}
     <//>`;
 }
+
+/** @param {{ given: State["deliveries_given_up"] }} props */
+function GivenUp({ given: { count, oldest, reasons } }) {
+    if (count === 0) return html`<${Line} name=${text.givenUp} hint=${text.givenUpHint}>${text.noneGivenUp}<//>`;
+    return html`<${Line} name=${text.givenUp} hint=${text.givenUpHint}>
+        <strong>${text.messages(count)}</strong>
+        ${oldest && html`<br /><${Oldest} at=${oldest} />`}
+        <${Numbers} numbers=${reasons.map(({ state, reason, count }) => [text.why(state, reason ?? null), text.number(count)])} />
+    <//>`;
+}
+
+/** @param {{ at: string }} props */
+const Oldest = ({ at }) => html`<time class="hint" datetime=${at} title=${exact(at)}>${text.oldest(ago(at))}</time>`;
+
+/** @param {{ numbers: [string, string][] }} props */
+const Numbers = ({ numbers }) => html`<ul class="numbers">
+    ${numbers.map(([name, number]) => html`<li key=${name}><span class="hint">${name}</span> ${number}</li>`)}
+</ul>`;

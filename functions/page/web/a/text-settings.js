@@ -190,14 +190,27 @@ export const system = {
         ["reminders_overdue", "Overdue reminders", "Reminders that were due 30 s ago or earlier and have not fired."],
         ["deliveries_overdue", "Overdue messages", "Messages whose next attempt was due 30 s ago or earlier."],
     ]),
-    outcomes: "Messages to you",
-    outcomesHint: "Only your own: nobody sees those of others.",
-    noMessages: "None were sent yet.",
-    /** @param {number} count @param {boolean} more */
-    ofLast: (count, more) => (more ? `Of the last ${count}:` : `Of ${plural(count, "message", "messages")}:`),
-    /** @type {Record<string, string>} */
-    outcome: { pending: "waiting", sending: "being sent", retrying: "tried again", sent: "sent", skipped: "skipped", failed: "failed", unknown: "unknown", other: "other" },
-    all: "Show them",
+    outcomes: "Messages",
+    outcomesHint: "What became of those of the last hour's reminders.",
+    noMessages: "None.",
+    outcome: /** @type {const} */ ([
+        ["sent", "sent"],
+        ["open", "on their way"],
+        ["skipped", "no longer wanted"],
+        ["failed", "not sent"],
+        ["unknown", "perhaps sent"],
+    ]),
+    givenUp: "Messages given up",
+    givenUpHint: "Those of the last two days that were not sent, or perhaps not.",
+    noneGivenUp: "None.",
+    /** @param {number} count */
+    gaveUp: (count) => (count >= 10_000 ? "10,000 messages or more were given up" : plural(count, "message was given up", "messages were given up")) + " in the last two days.",
+    /** @param {number} count */
+    messages: (count) => (count >= 10_000 ? "10,000 messages or more" : plural(count, "message", "messages")),
+    /** @param {string} state @param {string | null} reason */
+    why: (state, reason) => `${state === "unknown" ? "Perhaps sent" : "Not sent"}${reason ? `: ${reason}` : ""}`,
+    /** @param {number} count */
+    number: (count) => (count >= 10_000 ? "10,000 or more" : String(count)),
     dead: "Dead letters",
     deadHint: "Events that a function gave up on. Find out why, mend it, then replay them.",
     noDead: "Nothing needs a person.",

@@ -11,6 +11,8 @@ async fn an_idle_system_has_nothing_that_waits(db: PgPool) {
     for name in ["outbox", "unclaimed", "reminders_overdue", "deliveries_overdue", "dead_letters"] {
         assert_eq!(system[name], nothing, "{name}");
     }
+    assert_eq!(system["deliveries_given_up"], json!({"count": 0, "oldest": null, "reasons": []}));
+    assert_eq!(system["deliveries"], json!({"open": 0, "sent": 0, "skipped": 0, "failed": 0, "unknown": 0}));
     assert_eq!(system["lateness"], json!({"reminders": 0, "median_ms": null, "p99_ms": null, "max_ms": null}));
 }
 
@@ -36,6 +38,69 @@ async fn everything_that_waits_is_counted_with_the_time_since_when(db: PgPool) {
     {
         assert_eq!(system[name], json!({"count": count, "oldest": at}), "{name}");
     }
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn messages_that_were_given_up_are_counted_by_reason_for_two_days(db: PgPool) {
+    let (ada, bob) = (Client::new(&db), Client::new(&db));
+    deliveries::insert(&db, ada.user.id, 16).await;
+    deliveries::insert(&db, bob.user.id, 4).await;
+    let end = async |count: u32, state: &str, reason: &str, age: &str| {
+        execute(
+            &db,
+            &format!(
+                "update notification_deliveries set state = '{state}', reason = {reason}, created_at = now() - interval '{age}'
+                 where id in (select id from notification_deliveries where reason is null and state = 'sent' limit {count})"
+            ),
+        )
+        .await;
+    };
+    execute(&db, "update notification_deliveries set state = 'sent', reason = null").await;
+    end(3, "failed", "'smtp RCPT: 550'", "47 hours").await;
+    end(2, "unknown", "'smtp: no reply'", "1 hour").await;
+    end(1, "failed", "'too old'", "49 hours").await;
+    end(1, "skipped", "'task completed'", "1 hour").await;
+    for reason in 0..9 {
+        end(1, "failed", &format!("'push {reason}'"), "1 hour").await;
+    }
+    let given_up = &Client::operator(&db).get("/v1/system").await.expect(200)["deliveries_given_up"];
+    assert_eq!(given_up["count"], 14);
+    let oldest: DateTime<Utc> = serde_json::from_value(given_up["oldest"].clone()).unwrap();
+    assert_eq!((Utc::now() - oldest).num_hours(), 47);
+    let reasons = given_up["reasons"].as_array().unwrap();
+    assert_eq!(reasons[0], json!({"state": "failed", "reason": "smtp RCPT: 550", "count": 3}));
+    assert_eq!(reasons[1], json!({"state": "unknown", "reason": "smtp: no reply", "count": 2}));
+    assert_eq!((reasons.len(), &reasons[9]["reason"]), (10, &json!("push 7")));
+}
+
+#[sqlx::test(migrator = "migrations::MIGRATOR")]
+async fn messages_are_counted_by_outcome_for_the_reminders_that_fired_in_the_last_hour(db: PgPool) {
+    let (ada, bob) = (Client::new(&db), Client::new(&db));
+    deliveries::insert(&db, ada.user.id, 8).await;
+    deliveries::insert(&db, bob.user.id, 4).await;
+    // A newer release may have more states.
+    execute(&db, "alter table notification_deliveries drop constraint notification_deliveries_state").await;
+    execute(
+        &db,
+        "with row as (select id, row_number() over (order by id) as number from notification_deliveries)
+         update notification_deliveries delivery
+         set state = (array['pending', 'sending', 'retrying', 'queued', 'sent', 'sent', 'sent', 'skipped', 'failed', 'failed', 'unknown', 'sent'])[number]
+         from row where row.id = delivery.id",
+    )
+    .await;
+    // The last one's reminder fired two hours ago.
+    execute(
+        &db,
+        "insert into task_events (id, type, task_id, user_id, sequence, data)
+         select (left(uuid_v7_floor(now() - case number when 12 then interval '2 hours' else interval '5 minutes' end)::text, 24)
+                 || right(gen_random_uuid()::text, 12))::uuid,
+                'reminder.due', task_id, user_id, 1,
+                jsonb_build_object('remind_at', now(), 'reminder_id', reminder_id, 'reminder_version', reminder_version)
+         from (select delivery.*, row_number() over (order by id) as number from notification_deliveries delivery) delivery",
+    )
+    .await;
+    let system = Client::operator(&db).get("/v1/system").await.expect(200);
+    assert_eq!(system["deliveries"], json!({"open": 4, "sent": 3, "skipped": 1, "failed": 2, "unknown": 1}));
 }
 
 #[sqlx::test(migrator = "migrations::MIGRATOR")]
