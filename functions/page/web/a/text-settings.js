@@ -191,7 +191,7 @@ export const system = {
         ["deliveries_overdue", "Overdue messages", "Messages whose next attempt was due 30 s ago or earlier."],
     ]),
     outcomes: "Messages",
-    outcomesHint: "What became of those of the last hour's reminders.",
+    outcomesHint: "What became of the messages of the last hour's reminders.",
     noMessages: "None.",
     outcome: /** @type {const} */ ([
         ["sent", "sent"],
@@ -201,7 +201,7 @@ export const system = {
         ["unknown", "perhaps sent"],
     ]),
     givenUp: "Messages given up",
-    givenUpHint: "Those of the last two days that were not sent, or perhaps not.",
+    givenUpHint: "Messages of the last two days that were not sent, or perhaps not.",
     noneGivenUp: "None.",
     /** @param {number} count */
     gaveUp: (count) => (count >= 10_000 ? "10,000 messages or more were given up" : plural(count, "message was given up", "messages were given up")) + " in the last two days.",
