@@ -51,11 +51,11 @@ pub(crate) fn inside() -> Option<PathBuf> {
 
 /// Replaces this process by the same program in namespaces of its own, where no network can be reached. Returns only if that fails.
 pub(crate) fn enter(binaries: &Path) -> anyhow::Error {
-    let Ok(program) = env::current_exe() else { return anyhow!("this program has no path") };
     let mut unshare = Command::new("unshare");
     unshare.args(["--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]);
-    // A shell is the first process there, because that one must collect processes whose parent ended.
-    unshare.args(["sh", "-c", "ip link set lo up && \"$0\" \"$@\"; exit $?"]).arg(program).args(env::args_os().skip(1));
+    // A shell is the first process there, because that one must collect processes whose parent ended. It calls this program by the name that
+    // this process was called by: building the functions may have replaced the file by an equal one since then.
+    unshare.args(["sh", "-c", "ip link set lo up && \"$0\" \"$@\"; exit $?"]).args(env::args_os());
     anyhow!(unshare.env(INSIDE, binaries).exec()).context("cannot start unshare")
 }
 
