@@ -26,6 +26,8 @@ pub(crate) const UP: [&str; 3] = ["up", "--build", "--wait"];
 const KEY_READERS: [&str; 2] = ["reminder-due", "reminder-due-daprd"];
 const HEALED: Duration = Duration::from_secs(180);
 const DOWN: Duration = Duration::from_secs(120);
+/// The scheduler is away for half of this, and a repair that succeeded is followed by the next after a minute.
+const REPEATED: Duration = Duration::from_secs(50);
 
 /// Runs every step.
 pub(crate) async fn all(test: &ComposeTest) -> anyhow::Result<()> {
@@ -47,6 +49,7 @@ pub(crate) async fn all(test: &ComposeTest) -> anyhow::Result<()> {
     ] {
         sent.push(crash(test, part, service).await?);
     }
+    a_failed_repair_is_repeated_soon(test).await?;
     sent.push(a_new_key_is_used(test).await?);
     for reminder in &sent {
         let messages = test.mailpit.messages(&reminder.user.email).await?;
@@ -167,6 +170,17 @@ async fn crash(test: &ComposeTest, part: &str, service: &str) -> anyhow::Result<
     let healthy = began.elapsed().as_secs();
     test.say(format!("{part} ({service}) killed: the mail arrived after {mail} s, all healthy after {healthy} s"));
     Ok(reminder)
+}
+
+/// Starts a repair while the scheduler is away. `up --wait` fails as long as the last repair has failed, also if the scheduler is back.
+async fn a_failed_repair_is_repeated_soon(test: &ComposeTest) -> anyhow::Result<()> {
+    let scheduler = test.docker.containers().await?.remove("scheduler").context("scheduler is missing")?;
+    let began = Instant::now();
+    test.docker.crash(&scheduler.id).await?;
+    test.docker.compose(&["restart", "repair"], DOWN).await?;
+    test.docker.well(REPEATED).await.context("after a repair that failed")?;
+    test.say(format!("a repair that failed was repeated: all healthy after {} s", began.elapsed().as_secs()));
+    Ok(())
 }
 
 /// Gives a password to the running stack. Mailpit takes any, but `reminder-due` sends nothing without one.
