@@ -1,5 +1,5 @@
-//! Reminders: their states, and why one does not come. A reminder that is due soon has a Dapr job ([`ReminderJob`]), which [`align`] keeps in line
-//! with its row.
+//! Reminders: their states, and why one is cancelled or skipped. A reminder that is due soon has a Dapr job ([`ReminderJob`]), which
+//! [`align()`] keeps in line with its row.
 
 mod align;
 mod job;

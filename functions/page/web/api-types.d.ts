@@ -104,6 +104,18 @@ export interface components {
             /** @description The `cursor` of the next page; null at the end. */
             next_cursor?: string | null;
         };
+        /** @description The messages of the last two days that were given up: they were not sent, or nobody knows whether they were. */
+        DeliveriesGivenUp: {
+            /** Format: int64 */
+            count: number;
+            /**
+             * Format: date-time
+             * @description When the oldest of those that were counted was created.
+             */
+            oldest?: string | null;
+            /** @description Why, the most frequent first; at most ten. Of more than 10,000 messages, only the newest 10,000. */
+            reasons: components["schemas"]["GivenUpReason"][];
+        };
         /** @description A message about one version of a reminder, on one channel. */
         Delivery: {
             /** Format: date-time */
@@ -139,6 +151,28 @@ export interface components {
             target?: string | null;
             /** Format: uuid */
             task_id: string;
+        };
+        /** @description The messages of the reminders that fired in the last hour, by outcome. Of more than 10,000 reminders, only the latest 10,000. */
+        DeliveryOutcomes: {
+            /** Format: int64 */
+            failed: number;
+            /**
+             * Format: int64
+             * @description They wait for an attempt, or one has begun.
+             */
+            open: number;
+            /** Format: int64 */
+            sent: number;
+            /**
+             * Format: int64
+             * @description They were no longer wanted.
+             */
+            skipped: number;
+            /**
+             * Format: int64
+             * @description Perhaps sent: nobody can find out.
+             */
+            unknown: number;
         };
         /**
          * @description State of a delivery: `notification_deliveries.state`.
@@ -217,17 +251,14 @@ export interface components {
             from: unknown;
             to: unknown;
         };
-        /** @description The messages of the last two days that were given up: they were not sent, or nobody knows. */
-        GivenUp: {
+        /** @description Why messages were given up. */
+        GivenUpReason: {
             /** Format: int64 */
             count: number;
-            /**
-             * Format: date-time
-             * @description When the oldest of those that were counted was due.
-             */
-            oldest?: string | null;
-            /** @description Why, the most frequent first; at most ten. */
-            reasons: components["schemas"]["Reason"][];
+            /** @example smtp RCPT: 550 */
+            reason?: string | null;
+            /** @description `failed` or `unknown`. */
+            state: components["schemas"]["DeliveryState"];
         };
         /** @description A page of a task's history, oldest first. */
         History: {
@@ -415,28 +446,6 @@ export interface components {
             /** @example call the dentist */
             title: string;
         };
-        /** @description The messages of the reminders that fired in the last hour, by outcome. */
-        Outcomes: {
-            /** Format: int64 */
-            failed: number;
-            /**
-             * Format: int64
-             * @description They wait for an attempt, or one has begun.
-             */
-            open: number;
-            /** Format: int64 */
-            sent: number;
-            /**
-             * Format: int64
-             * @description They were no longer wanted.
-             */
-            skipped: number;
-            /**
-             * Format: int64
-             * @description Perhaps sent: nobody can find out.
-             */
-            unknown: number;
-        };
         /** @description A date that a recurrence names. */
         PlannedDate: {
             /**
@@ -521,15 +530,6 @@ export interface components {
         /** @description The devices of a user. */
         PushSubscriptions: {
             items: components["schemas"]["PushSubscription"][];
-        };
-        /** @description Why messages were given up. */
-        Reason: {
-            /** Format: int64 */
-            count: number;
-            /** @example smtp RCPT: 550 */
-            reason?: string | null;
-            /** @description `failed` or `unknown`. */
-            state: components["schemas"]["DeliveryState"];
         };
         /** @description How a task repeats. */
         Recurrence: {
@@ -660,14 +660,14 @@ export interface components {
             until?: string | null;
         };
         /**
-         * @description The state of the deployment. On a healthy system every count is 0, except for `deliveries` and `lateness`. 10,000 stands for that many or
-         *     more.
+         * @description The state of the deployment. On a healthy system every count is 0, except for `deliveries` and `lateness`. A `count` of 10,000 stands for that
+         *     many or more.
          */
         System: {
             /** @description Events that were given up. They need a human. */
             dead_letters: components["schemas"]["Waiting"];
-            deliveries: components["schemas"]["Outcomes"];
-            deliveries_given_up: components["schemas"]["GivenUp"];
+            deliveries: components["schemas"]["DeliveryOutcomes"];
+            deliveries_given_up: components["schemas"]["DeliveriesGivenUp"];
             /** @description Messages whose next attempt was due 30 s ago or earlier. */
             deliveries_overdue: components["schemas"]["Waiting"];
             lateness: components["schemas"]["Lateness"];

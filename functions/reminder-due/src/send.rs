@@ -92,7 +92,7 @@ impl Sender {
         let deliveries = conn.run(async |conn| create::deliveries(conn, event).await);
         let deliveries = self.in_time(deliveries).await?;
         if deliveries.is_empty() {
-            self.in_time(conn.run(async |conn| create::none(conn, event).await)).await?;
+            self.in_time(conn.run(async |conn| create::record_why_none(conn, event).await)).await?;
         }
         let mut attempted = Ok(());
         for (place, delivery_id) in deliveries.into_iter().enumerate() {

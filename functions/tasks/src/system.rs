@@ -14,8 +14,8 @@ use crate::{dead_letters::Operator, docs::OperatorProblems, params::Params, user
 /// The largest number that is counted.
 const COUNTED: i64 = 10_000;
 
-/// The state of the deployment. On a healthy system every count is 0, except for `deliveries` and `lateness`. 10,000 stands for that many or
-/// more.
+/// The state of the deployment. On a healthy system every count is 0, except for `deliveries` and `lateness`. A `count` of 10,000 stands for that
+/// many or more.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct System {
     /// Committed and not published: the broker is away, or no process runs.
@@ -28,8 +28,8 @@ pub(crate) struct System {
     deliveries_overdue: Waiting,
     /// Events that were given up. They need a human.
     dead_letters: Waiting,
-    deliveries_given_up: GivenUp,
-    deliveries: Outcomes,
+    deliveries_given_up: DeliveriesGivenUp,
+    deliveries: DeliveryOutcomes,
     lateness: Lateness,
 }
 
@@ -41,19 +41,19 @@ struct Waiting {
     oldest: Option<DateTime<Utc>>,
 }
 
-/// The messages of the last two days that were given up: they were not sent, or nobody knows.
+/// The messages of the last two days that were given up: they were not sent, or nobody knows whether they were.
 #[derive(Serialize, ToSchema)]
-struct GivenUp {
+struct DeliveriesGivenUp {
     count: i64,
-    /// When the oldest of those that were counted was due.
+    /// When the oldest of those that were counted was created.
     oldest: Option<DateTime<Utc>>,
-    /// Why, the most frequent first; at most ten.
-    reasons: Vec<Reason>,
+    /// Why, the most frequent first; at most ten. Of more than 10,000 messages, only the newest 10,000.
+    reasons: Vec<GivenUpReason>,
 }
 
 /// Why messages were given up.
 #[derive(Serialize, ToSchema)]
-struct Reason {
+struct GivenUpReason {
     /// `failed` or `unknown`.
     state: DeliveryState,
     #[schema(example = "smtp RCPT: 550")]
@@ -61,9 +61,9 @@ struct Reason {
     count: i64,
 }
 
-/// The messages of the reminders that fired in the last hour, by outcome.
+/// The messages of the reminders that fired in the last hour, by outcome. Of more than 10,000 reminders, only the latest 10,000.
 #[derive(Default, Serialize, ToSchema)]
-struct Outcomes {
+struct DeliveryOutcomes {
     /// They wait for an attempt, or one has begun.
     open: i64,
     sent: i64,
@@ -139,8 +139,8 @@ pub(crate) async fn get_system(
     }))
 }
 
-/// Two days, because a message is tried for up to a day.
-async fn given_up(conn: &mut PgConnection) -> Result<GivenUp> {
+/// Counts the messages that were given up. Two days, because a message is tried for up to a day.
+async fn given_up(conn: &mut PgConnection) -> Result<DeliveriesGivenUp> {
     let mut reasons = sqlx::query!(
         r#"select state as "state: DeliveryState", reason, count(*) as "count!", min(created_at) as "oldest!"
            from (select state, reason, created_at from notification_deliveries
@@ -154,11 +154,13 @@ async fn given_up(conn: &mut PgConnection) -> Result<GivenUp> {
     let count = reasons.iter().map(|row| row.count).sum();
     let oldest = reasons.iter().map(|row| row.oldest).min();
     reasons.truncate(10);
-    let reasons = reasons.into_iter().map(|row| Reason { state: row.state, reason: row.reason, count: row.count });
-    Ok(GivenUp { count, oldest, reasons: reasons.collect() })
+    let reasons =
+        reasons.into_iter().map(|row| GivenUpReason { state: row.state, reason: row.reason, count: row.count });
+    Ok(DeliveriesGivenUp { count, oldest, reasons: reasons.collect() })
 }
 
-async fn outcomes(conn: &mut PgConnection) -> Result<Outcomes> {
+/// Found by the events of the reminders, because no index has all deliveries by time.
+async fn outcomes(conn: &mut PgConnection) -> Result<DeliveryOutcomes> {
     let states = sqlx::query!(
         r#"select state as "state: DeliveryState", count(*) as "count!"
            from (select (data->>'reminder_id')::uuid as reminder_id, (data->>'reminder_version')::integer as reminder_version
@@ -171,7 +173,7 @@ async fn outcomes(conn: &mut PgConnection) -> Result<Outcomes> {
     )
     .fetch_all(conn)
     .await?;
-    Ok(states.into_iter().fold(Outcomes::default(), |mut outcomes, row| {
+    Ok(states.into_iter().fold(DeliveryOutcomes::default(), |mut outcomes, row| {
         *match row.state {
             DeliveryState::Sent => &mut outcomes.sent,
             DeliveryState::Skipped => &mut outcomes.skipped,

@@ -1,4 +1,4 @@
-//! What is invalid in a request: each field, parameter or header by its name.
+//! The invalid fields, parameters and headers of a request.
 
 use std::fmt;
 

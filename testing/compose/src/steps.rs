@@ -26,7 +26,7 @@ pub(crate) const UP: [&str; 3] = ["up", "--build", "--wait"];
 const KEY_READERS: [&str; 2] = ["reminder-due", "reminder-due-daprd"];
 const HEALED: Duration = Duration::from_secs(180);
 const DOWN: Duration = Duration::from_secs(120);
-/// The scheduler is away for half of this, and a repair that succeeded is followed by the next after a minute.
+/// Longer than the scheduler is away (about 25 s), and shorter than the minute between a repair that succeeded and the next.
 const REPEATED: Duration = Duration::from_secs(50);
 
 /// Runs every step.
@@ -172,7 +172,7 @@ async fn crash(test: &ComposeTest, part: &str, service: &str) -> anyhow::Result<
     Ok(reminder)
 }
 
-/// Starts a repair while the scheduler is away. `up --wait` fails as long as the last repair has failed, also if the scheduler is back.
+/// Starts a repair while the scheduler is away. `up --wait` fails as long as the last repair has failed, even when the scheduler is back.
 async fn a_failed_repair_is_repeated_soon(test: &ComposeTest) -> anyhow::Result<()> {
     let scheduler = test.docker.containers().await?.remove("scheduler").context("scheduler is missing")?;
     let began = Instant::now();

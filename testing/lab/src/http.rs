@@ -20,7 +20,7 @@ pub fn send(port: u16, method: &str, path: &str, body: &str) -> io::Result<u16> 
     let mut stream = connect(port)?;
     stream.set_read_timeout(Some(TIMEOUT))?;
     stream.set_write_timeout(Some(TIMEOUT))?;
-    // In one piece: a server that answers the first one and closes would reset the connection when the next arrives.
+    // In one piece: a server that answers the first piece and closes would reset the connection when the next piece arrives.
     let request = format!(
         "{method} {path} HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\nconnection: close\r\n\
          content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",

@@ -133,7 +133,7 @@ fn accepted(invocation: &Invocation, delivery: usize) -> Option<String> {
     invocation.now(|world| world.accepted[invocation.process].contains(&delivery)).then(String::new)
 }
 
-/// `Sender::record_accepted`, within the request.
+/// `Accepted::record`, within the request.
 async fn record(invocation: &Invocation, delivery: usize) -> Result<(), Away> {
     let until = invocation.now(|world| {
         world.accepted[invocation.process].insert(delivery);
@@ -148,7 +148,7 @@ async fn record(invocation: &Invocation, delivery: usize) -> Result<(), Away> {
     Ok(())
 }
 
-/// `Sender::record_until_done`, in the background.
+/// `Accepted::record_until_done`, in the background.
 pub(crate) async fn record_accepted(invocation: Invocation) -> Result<(), Away> {
     for delivery in invocation.now(|world| world.accepted[invocation.process].clone()) {
         try_to_record(&invocation, delivery).await;

@@ -532,7 +532,7 @@ impl World {
         self.arm(job);
     }
 
-    /// The statement of `Sender::send`.
+    /// The statement of `create::deliveries`.
     pub(crate) fn deliveries_of(&mut self, reminder: usize, version: i32) -> Vec<usize> {
         let is_of = |row: &DeliveryRow| row.reminder == reminder && row.version == version;
         if self.reminders[reminder].is.version == version && !self.deliveries.iter().any(is_of) {

@@ -99,13 +99,13 @@ function Lateness({ lateness: { reminders, median_ms, p99_ms, max_ms } }) {
 function Outcomes({ outcomes }) {
     const counts = text.outcome.map(([key, name]) => ({ name, count: outcomes[key] })).filter(({ count }) => count > 0);
     return html`<${Line} name=${text.outcomes} hint=${text.outcomesHint}>
-        ${counts.length === 0 ? text.noMessages : html`<${Numbers} numbers=${counts.map(({ name, count }) => [name, text.number(count)])} />`}
+        ${counts.length === 0 ? text.none : html`<${Numbers} numbers=${counts.map(({ name, count }) => [name, text.number(count)])} />`}
     <//>`;
 }
 
 /** @param {{ given: State["deliveries_given_up"] }} props */
 function GivenUp({ given: { count, oldest, reasons } }) {
-    if (count === 0) return html`<${Line} name=${text.givenUp} hint=${text.givenUpHint}>${text.noneGivenUp}<//>`;
+    if (count === 0) return html`<${Line} name=${text.givenUp} hint=${text.givenUpHint}>${text.none}<//>`;
     return html`<${Line} name=${text.givenUp} hint=${text.givenUpHint}>
         <strong>${text.messages(count)}</strong>
         ${oldest && html`<br /><${Oldest} at=${oldest} />`}

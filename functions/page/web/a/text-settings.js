@@ -191,8 +191,7 @@ export const system = {
         ["deliveries_overdue", "Overdue messages", "Messages whose next attempt was due 30 s ago or earlier."],
     ]),
     outcomes: "Messages",
-    outcomesHint: "What became of the messages of the last hour's reminders.",
-    noMessages: "None.",
+    outcomesHint: "What became of the messages of the reminders that fired in the last hour.",
     outcome: /** @type {const} */ ([
         ["sent", "sent"],
         ["open", "on their way"],
@@ -201,10 +200,10 @@ export const system = {
         ["unknown", "perhaps sent"],
     ]),
     givenUp: "Messages given up",
-    givenUpHint: "Messages of the last two days that were not sent, or perhaps not.",
-    noneGivenUp: "None.",
+    givenUpHint: "Messages of the last two days that were not sent, or may not have been.",
+    none: "None.",
     /** @param {number} count */
-    gaveUp: (count) => (count >= 10_000 ? "10,000 messages or more were given up" : plural(count, "message was given up", "messages were given up")) + " in the last two days.",
+    gaveUp: (count) => `${system.messages(count)} of the last two days ${count === 1 ? "was" : "were"} given up.`,
     /** @param {number} count */
     messages: (count) => (count >= 10_000 ? "10,000 messages or more" : plural(count, "message", "messages")),
     /** @param {string} state @param {string | null} reason */

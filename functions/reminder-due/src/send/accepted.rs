@@ -23,7 +23,8 @@ const TRY: Duration = Duration::from_secs(5);
 /// The first and the longest pause between two tries.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
 
-/// The accepted messages of this process that are not recorded yet, by delivery; cheap to clone.
+/// The accepted messages of this process that are not recorded yet, by delivery; cheap to clone. An attempt that finds its delivery here records it
+/// and sends nothing, so while this process lives, an outage of the database repeats no message.
 #[derive(Clone, Default)]
 pub(super) struct Accepted(Arc<Mutex<HashMap<Uuid, Message>>>);
 

@@ -49,7 +49,7 @@ pub(super) async fn deliveries(conn: &mut PgConnection, event: &Event<ReminderDu
 
 /// Records why an event creates no delivery: the reminder has a newer version. An event that a restored database does not know
 /// is rejected, because that database fires the reminder again itself. So is one whose user was erased, which leaves no letter.
-pub(super) async fn none(conn: &mut PgConnection, event: &Event<ReminderDue>) -> Result<(), HandlerError> {
+pub(super) async fn record_why_none(conn: &mut PgConnection, event: &Event<ReminderDue>) -> Result<(), HandlerError> {
     let due = &event.data;
     let row = sqlx::query!(
         r#"select exists (select from task_events where id = $1 and data <> '{}') as "known!",
