@@ -295,7 +295,7 @@ export interface components {
         /** @description A field of the body, a query parameter or a header that cannot be used, and why. */
         InvalidField: {
             /**
-             * @description What is wrong with it.
+             * @description Why it cannot be used.
              * @example must be a whole number from 1 to 999
              */
             detail: string;

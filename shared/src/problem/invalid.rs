@@ -23,7 +23,7 @@ pub struct InvalidField {
     /// The name of the header.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub header: Option<&'static str>,
-    /// What is wrong with it.
+    /// Why it cannot be used.
     #[schema(example = "must be a whole number from 1 to 999")]
     pub detail: String,
 }
@@ -74,7 +74,7 @@ impl InvalidFields {
         self.others += more.others;
     }
 
-    /// Those that the answer names.
+    /// The fields that the answer names.
     #[must_use]
     pub fn named(&self) -> &[InvalidField] {
         &self.named

@@ -15,7 +15,6 @@ const words = text.due;
 
 const MORNING = "09:00";
 
-
 /** The due time of a task. @param {{ row: Row }} props */
 export function Due({ row }) {
     const { task } = row;
